@@ -1,0 +1,421 @@
+//! The cookie: its name, its attributes, and the header it is written in.
+
+pub(crate) mod header;
+
+use std::fmt;
+
+use cookie::Cookie;
+
+use crate::envelope::MAX_LABEL;
+use crate::error::ConfigError;
+
+/// The default name. Its prefix makes browsers refuse the cookie from anyone but this host over
+/// a secure connection.
+pub(crate) const DEFAULT_NAME: &str = "__Host-session";
+
+/// The most bytes that a cookie's name and value have together; browsers drop longer ones.
+/// RFC 6265bis, section 5.6.
+pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;
+
+/// The most bytes of one attribute's value; browsers ignore longer ones.
+const MAX_ATTRIBUTE: usize = 1024;
+
+/// When a browser sends the cookie with requests that come from other sites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum SameSite {
+    /// Never: not even when a link on another site is followed.
+    Strict,
+    /// Only when a link is followed to this site. The default.
+    #[default]
+    Lax,
+    /// Always. Needs `Secure`, and protection against request forgery by other means.
+    None,
+}
+
+/// A cookie's name and attributes, which a browser will accept: valid by construction.
+///
+/// The default is `__Host-session`, `Secure`, `HttpOnly`, `SameSite=Lax`, `Path=/`, no `Domain`,
+/// kept until the session's deadline.
+///
+/// ```
+/// use sealed_session::{CookieConfig, SameSite};
+///
+/// let cookie = CookieConfig::builder().name("__Secure-login").domain("example.com").build()?;
+/// assert_eq!(cookie.name(), "__Secure-login");
+///
+/// let error = CookieConfig::builder().domain("example.com").build().unwrap_err();
+/// assert_eq!(error.setting(), "cookie domain"); // `__Host-` allows none
+/// # Ok::<(), sealed_session::ConfigError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct CookieConfig {
+    name: String,
+    path: String,
+    domain: Option<String>,
+    secure: bool,
+    http_only: bool,
+    same_site: SameSite,
+    partitioned: bool,
+    persistent: bool,
+}
+
+impl Default for CookieConfig {
+    fn default() -> Self {
+        Self {
+            name: DEFAULT_NAME.to_owned(),
+            path: "/".to_owned(),
+            domain: None,
+            secure: true,
+            http_only: true,
+            same_site: SameSite::Lax,
+            partitioned: false,
+            persistent: true,
+        }
+    }
+}
+
+impl CookieConfig {
+    /// A builder that starts from the defaults.
+    pub fn builder() -> CookieConfigBuilder {
+        CookieConfigBuilder {
+            config: Self::default(),
+        }
+    }
+
+    /// The cookie's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.persistent
+    }
+
+    /// Whether a browser that has the one replaces it when it gets the other.
+    pub(crate) fn is_same_cookie(&self, other: &Self) -> bool {
+        (&self.name, &self.path, &self.domain, self.partitioned)
+            == (&other.name, &other.path, &other.domain, other.partitioned)
+    }
+
+    /// What a Set-Cookie header has before the value, and after it.
+    pub(crate) fn around_value(&self) -> (String, String) {
+        let header = self.with_value("").to_string();
+        let prefix = format!("{}=", self.name);
+        let suffix = header.strip_prefix(&prefix).unwrap_or_default().to_owned();
+        (prefix, suffix)
+    }
+
+    /// The Set-Cookie header that removes the cookie: the attributes that tell it apart from
+    /// others, no value, and an expiry in the past.
+    pub(crate) fn removal(&self) -> String {
+        let mut cookie = self.with_value("");
+        cookie.set_max_age(cookie::time::Duration::ZERO);
+        cookie.set_expires(cookie::time::OffsetDateTime::UNIX_EPOCH);
+        cookie.to_string()
+    }
+
+    fn with_value<'a>(&'a self, value: &'a str) -> Cookie<'a> {
+        let mut cookie = Cookie::new(self.name.as_str(), value);
+        cookie.set_path(self.path.as_str());
+        if let Some(domain) = &self.domain {
+            cookie.set_domain(domain.as_str());
+        }
+        cookie.set_secure(self.secure);
+        cookie.set_http_only(self.http_only);
+        cookie.set_partitioned(self.partitioned);
+        cookie.set_same_site(match self.same_site {
+            SameSite::Strict => cookie::SameSite::Strict,
+            SameSite::Lax => cookie::SameSite::Lax,
+            SameSite::None => cookie::SameSite::None,
+        });
+        cookie
+    }
+}
+
+impl fmt::Debug for CookieConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.with_value("").to_string())
+    }
+}
+
+/// Builds a [`CookieConfig`]; every rule is checked by [`build`](Self::build).
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct CookieConfigBuilder {
+    config: CookieConfig,
+}
+
+impl CookieConfigBuilder {
+    /// The name: 1 to 255 characters of a token (RFC 9110). A prefix is a promise that the
+    /// browser enforces, and this builder too: `__Host-` (Secure, Path=/, no Domain),
+    /// `__Secure-` (Secure), `__Http-` and `__Host-Http-` (HttpOnly as well).
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
+    /// The path below which the cookie is sent. Default `/`.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.config.path = path.into();
+        self
+    }
+
+    /// The domain whose hosts all get the cookie. Default none: only the host that set it.
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.config.domain = Some(domain.into());
+        self
+    }
+
+    /// When other sites' requests carry the cookie. Default [`SameSite::Lax`].
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.config.same_site = same_site;
+        self
+    }
+
+    /// Whether an embedded site gets a cookie jar for each site that embeds it (CHIPS). Default
+    /// off.
+    pub fn partitioned(mut self, partitioned: bool) -> Self {
+        self.config.partitioned = partitioned;
+        self
+    }
+
+    /// Whether browsers keep the cookie when they are closed, unless the session says otherwise
+    /// with [`remember`](crate::Session::remember). Default on.
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.config.persistent = persistent;
+        self
+    }
+
+    /// Lets the cookie travel over plain http: whoever listens can take the session over. Needs
+    /// another name than the default, whose prefix forbids it.
+    pub fn insecure_over_http(mut self) -> Self {
+        self.config.secure = false;
+        self
+    }
+
+    /// Lets scripts read the cookie: one injected script can take the session away.
+    pub fn insecure_for_scripts(mut self) -> Self {
+        self.config.http_only = false;
+        self
+    }
+
+    /// The finished configuration.
+    ///
+    /// # Errors
+    ///
+    /// Whatever a browser would refuse, and whatever could split a header; the error names the
+    /// attribute.
+    pub fn build(self) -> Result<CookieConfig, ConfigError> {
+        let config = self.config;
+        check_name(&config.name)?;
+        check_path(&config.path)?;
+        if let Some(domain) = &config.domain {
+            check_domain(domain)?;
+        }
+        check_prefix(&config)?;
+        if !config.secure {
+            if config.same_site == SameSite::None {
+                let problem = "browsers refuse `None` without Secure";
+                return Err(ConfigError::new("cookie same_site", problem));
+            }
+            if config.partitioned {
+                let problem = "browsers refuse it without Secure";
+                return Err(ConfigError::new("cookie partitioned", problem));
+            }
+        }
+        Ok(config)
+    }
+}
+
+fn check_name(name: &str) -> Result<(), ConfigError> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let problem = if name.is_empty() || name.len() > MAX_LABEL {
+        format!("it has {} bytes, 1 to {MAX_LABEL} are possible", name.len())
+    } else if !name.bytes().all(is_token) {
+        "only letters, digits and !#$%&'*+-.^_`|~ are possible".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::new("cookie name", problem))
+}
+
+fn check_path(path: &str) -> Result<(), ConfigError> {
+    let problem = if !path.starts_with('/') {
+        "it must start with `/`; browsers ignore any other"
+    } else if path.len() > MAX_ATTRIBUTE {
+        "it is longer than the 1024 bytes that browsers read"
+    } else if path.contains(';') || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "only visible ASCII without `;` is possible; write others percent-encoded"
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::new("cookie path", problem))
+}
+
+fn check_domain(domain: &str) -> Result<(), ConfigError> {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if domain.len() <= 253 && domain.split('.').all(is_label) {
+        return Ok(());
+    }
+    let problem = "it must be a host name such as `example.com`, without a leading dot or a port";
+    Err(ConfigError::new("cookie domain", problem))
+}
+
+/// Browsers compare the prefixes without regard to case (RFC 6265bis, section 4.1.3).
+fn check_prefix(config: &CookieConfig) -> Result<(), ConfigError> {
+    let name = config.name.to_ascii_lowercase();
+    let has = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let refuse = |attribute: &str, problem: &str| {
+        let advice = "choose another name or keep the default";
+        Err(ConfigError::new(
+            format!("cookie {attribute}"),
+            format!("{problem}; {advice}"),
+        ))
+    };
+    if has(&["__host-", "__secure-", "__http-"]) && !config.secure {
+        return refuse("secure", "the name's prefix requires Secure");
+    }
+    if has(&["__http-", "__host-http-"]) && !config.http_only {
+        return refuse("http_only", "the name's prefix requires HttpOnly");
+    }
+    if has(&["__host-"]) && config.domain.is_some() {
+        return refuse("domain", "the name's prefix `__Host-` allows no Domain");
+    }
+    if has(&["__host-"]) && config.path != "/" {
+        return refuse("path", "the name's prefix `__Host-` requires Path=/");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> CookieConfigBuilder {
+        CookieConfig::builder()
+    }
+
+    fn refused(builder: CookieConfigBuilder) -> String {
+        builder.build().unwrap_err().setting().to_owned()
+    }
+
+    #[test]
+    fn the_default_is_what_the_builder_starts_from_and_is_valid() {
+        assert_eq!(builder().build().unwrap(), CookieConfig::default());
+        let (prefix, suffix) = CookieConfig::default().around_value();
+        assert_eq!(prefix, "__Host-session=");
+        assert_eq!(suffix, "; HttpOnly; SameSite=Lax; Secure; Path=/");
+    }
+
+    #[test]
+    fn what_a_browser_would_refuse_is_refused_by_name() {
+        let plain = || builder().name("id");
+        assert_eq!(refused(builder().domain("example.com")), "cookie domain");
+        assert_eq!(refused(builder().path("/app")), "cookie path");
+        assert_eq!(refused(builder().insecure_over_http()), "cookie secure");
+        assert_eq!(
+            refused(builder().name("__SECURE-x").insecure_over_http()),
+            "cookie secure"
+        );
+        assert_eq!(
+            refused(builder().name("__host-x").domain("a.b")),
+            "cookie domain"
+        );
+        assert_eq!(
+            refused(builder().name("__Http-x").insecure_for_scripts()),
+            "cookie http_only"
+        );
+        assert_eq!(
+            refused(builder().name("__Host-Http-x").insecure_for_scripts()),
+            "cookie http_only"
+        );
+        let none = plain().same_site(SameSite::None).insecure_over_http();
+        assert_eq!(refused(none), "cookie same_site");
+        assert_eq!(
+            refused(plain().partitioned(true).insecure_over_http()),
+            "cookie partitioned"
+        );
+        assert!(plain().insecure_over_http().build().is_ok());
+        assert!(
+            builder()
+                .name("__Secure-x")
+                .domain("example.com")
+                .path("/a")
+                .build()
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn nothing_that_could_split_a_header_is_accepted() {
+        for evil in [
+            "a;b",
+            "a\r\nb",
+            "a\nb",
+            "a\0b",
+            "a\tb",
+            "a b",
+            "é",
+            "",
+            "a=b",
+            "a,b\u{7f}",
+        ] {
+            assert_eq!(refused(builder().name(evil)), "cookie name", "{evil:?}");
+            assert_eq!(
+                refused(builder().name("id").domain(evil)),
+                "cookie domain",
+                "{evil:?}"
+            );
+        }
+        for evil in ["/a;b", "/a\r\nb", "/a\0", "/é", "", "a", "/a b"] {
+            assert_eq!(
+                refused(builder().name("id").path(evil)),
+                "cookie path",
+                "{evil:?}"
+            );
+        }
+        for evil in [
+            ".example.com",
+            "example.com.",
+            "example.com:80",
+            "-a.b",
+            "a..b",
+        ] {
+            assert_eq!(
+                refused(builder().name("id").domain(evil)),
+                "cookie domain",
+                "{evil:?}"
+            );
+        }
+        assert_eq!(refused(builder().name("n".repeat(256))), "cookie name");
+        assert_eq!(
+            refused(builder().name("id").path(format!("/{}", "p".repeat(1024)))),
+            "cookie path"
+        );
+    }
+
+    #[test]
+    fn a_removal_has_the_attributes_of_the_cookie_and_an_expiry_in_the_past() {
+        let cookie = builder()
+            .name("__Secure-x")
+            .domain("example.com")
+            .path("/app")
+            .same_site(SameSite::None)
+            .partitioned(true)
+            .build()
+            .unwrap();
+        assert_eq!(
+            cookie.removal(),
+            "__Secure-x=; HttpOnly; SameSite=None; Partitioned; Secure; Path=/app; \
+             Domain=example.com; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+        );
+    }
+}

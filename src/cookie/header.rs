@@ -1,0 +1,241 @@
+//! The Cookie header: bytes in, candidate tokens out.
+//!
+//! Every rule here is a way in which other readers have been fooled. Names are compared byte for
+//! byte, without decoding; only space and tab are trimmed; a pair without a name is nobody's; a
+//! byte that is no ASCII does no harm to its neighbours. RFC 6265bis, section 4.2, and RFC 9113,
+//! section 8.2.3 (a request may have several Cookie fields).
+
+/// How many different values of our name are looked at: the first four.
+pub(crate) const MAX_CANDIDATES: usize = 4;
+
+/// How many bytes of all Cookie fields together are looked at.
+const MAX_BYTES: usize = 65_536;
+
+/// How many pairs of all Cookie fields together are looked at.
+const MAX_PAIRS: usize = 4_096;
+
+/// The different values of the cookie `name`, in the order in which they came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidates<'a> {
+    values: [&'a [u8]; MAX_CANDIDATES],
+    count: usize,
+}
+
+impl<'a> Candidates<'a> {
+    /// Reads `fields`, the values of a request's Cookie fields.
+    pub(crate) fn find(name: &str, fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut found = Self {
+            values: [&[]; MAX_CANDIDATES],
+            count: 0,
+        };
+        let mut bytes = MAX_BYTES;
+        let mut pairs = MAX_PAIRS;
+        for field in fields {
+            let field = field.get(..bytes).unwrap_or(field);
+            bytes -= field.len();
+            for pair in field.split(|&byte| byte == b';') {
+                if pairs == 0 || found.count == MAX_CANDIDATES {
+                    return found;
+                }
+                pairs -= 1;
+                if let Some(value) = value_of(name.as_bytes(), pair) {
+                    found.add(value);
+                }
+            }
+        }
+        found
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        self.values.iter().take(self.count).copied()
+    }
+
+    fn add(&mut self, value: &'a [u8]) {
+        if self.iter().any(|known| known == value) {
+            return;
+        }
+        if let Some(place) = self.values.get_mut(self.count) {
+            *place = value;
+            self.count += 1;
+        }
+    }
+}
+
+/// The value, if this is a pair with exactly this name.
+fn value_of<'a>(name: &[u8], pair: &'a [u8]) -> Option<&'a [u8]> {
+    let pair = trim(pair);
+    let value = pair.strip_prefix(name)?;
+    Some(trim(trim_start(value).strip_prefix(b"=")?))
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes {
+        if !is_blank(*first) {
+            break;
+        }
+        bytes = rest;
+    }
+    bytes
+}
+
+fn trim(bytes: &[u8]) -> &[u8] {
+    let mut bytes = trim_start(bytes);
+    while let [rest @ .., last] = bytes {
+        if !is_blank(*last) {
+            break;
+        }
+        bytes = rest;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn find<'a>(fields: &[&'a [u8]]) -> Vec<&'a [u8]> {
+        Candidates::find("__Host-session", fields.iter().copied())
+            .iter()
+            .collect()
+    }
+
+    #[test]
+    fn the_value_is_found_wherever_it_stands() {
+        for field in [
+            "__Host-session=x",
+            "a=b; __Host-session=x",
+            "a=b;__Host-session=x;c=d",
+            " \t__Host-session \t= \tx \t; c",
+            "a; ; =; __Host-session=x;",
+        ] {
+            assert_eq!(find(&[field.as_bytes()]), [b"x"], "{field}");
+        }
+    }
+
+    #[test]
+    fn percent_encoded_quoted_versioned_and_unicode_spaced_names_are_never_ours() {
+        for field in [
+            "%5F%5FHost-session=x",
+            "__Host%2Dsession=x",
+            "\u{2000}__Host-session=x",
+            "\u{a0}__Host-session=x",
+            "\x0b__Host-session=x",
+            "\x0c__Host-session=x",
+            "\r__Host-session=x",
+            "\n__Host-session=x",
+            "\"__Host-session\"=x",
+            "$__Host-session=x",
+            "__host-session=x",
+            "__Host-sessionx=x",
+            "__Host-session\u{2000}=x",
+            "__Host-session",
+            "x__Host-session=x",
+            "a=b, __Host-session=x",
+        ] {
+            assert!(find(&[field.as_bytes()]).is_empty(), "{field:?}");
+        }
+        let quoted = find(&[b"$Version=1; __Host-session=\"x\"; $Path=/"]);
+        assert_eq!(
+            quoted,
+            [b"\"x\""],
+            "quotes stay in the value, where no token has any"
+        );
+    }
+
+    #[test]
+    fn a_pair_without_a_name_is_never_ours() {
+        for field in [
+            "=__Host-session=x",
+            "= __Host-session=x",
+            " =__Host-session=x",
+            "==x",
+        ] {
+            assert!(find(&[field.as_bytes()]).is_empty(), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_ascii_do_no_harm_to_their_neighbours() {
+        assert_eq!(find(&[b"a=\xff; __Host-session=x; \xe9=\xc3"]), [b"x"]);
+        assert_eq!(find(&["é=é; __Host-session=x".as_bytes()]), [b"x"]);
+    }
+
+    #[test]
+    fn several_fields_and_crumbs_are_all_read() {
+        assert_eq!(find(&[b"a=b", b"c=d; __Host-session=x", b"e=f"]), [b"x"]);
+        assert_eq!(
+            find(&[b"__Host-session=x", b"__Host-session=y"]),
+            [b"x", b"y"]
+        );
+    }
+
+    #[test]
+    fn equal_values_count_once_and_only_the_first_four_are_taken() {
+        assert_eq!(find(&[b"__Host-session=x; __Host-session=x"]), [b"x"]);
+        let many = (0..1000)
+            .map(|n| format!("__Host-session={n}; "))
+            .collect::<String>();
+        assert_eq!(find(&[many.as_bytes()]), [b"0", b"1", b"2", b"3"]);
+    }
+
+    #[test]
+    fn what_stands_beyond_the_bounds_is_not_looked_at() {
+        let mut field = vec![b'j'; MAX_BYTES - "; __Host-session=x".len()];
+        field.extend_from_slice(b"; __Host-session=x");
+        assert_eq!(find(&[&field]), [b"x"]);
+        field.insert(0, b'j');
+        field.pop();
+        assert_eq!(
+            find(&[&field, b"__Host-session=y"]),
+            [b""],
+            "cut off before its value"
+        );
+        let pairs = ";".repeat(MAX_PAIRS - 1) + "__Host-session=x";
+        assert_eq!(find(&[pairs.as_bytes()]), [b"x"]);
+        assert!(find(&[format!(";{pairs}").as_bytes()]).is_empty());
+    }
+
+    /// The rules, said once more in the slowest way.
+    fn reference(field: &[u8]) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        for pair in field.split(|byte| *byte == b';') {
+            let Some(equals) = pair.iter().position(|byte| *byte == b'=') else {
+                continue;
+            };
+            let strip = |bytes: &[u8]| {
+                let text: Vec<u8> = bytes.to_vec();
+                let start = text
+                    .iter()
+                    .position(|b| *b != b' ' && *b != b'\t')
+                    .unwrap_or(text.len());
+                let end = text
+                    .iter()
+                    .rposition(|b| *b != b' ' && *b != b'\t')
+                    .map_or(start, |n| n + 1);
+                text[start..end].to_vec()
+            };
+            let value = strip(&pair[equals + 1..]);
+            if strip(&pair[..equals]) == b"id" && !found.contains(&value) {
+                found.push(value);
+            }
+        }
+        found.truncate(MAX_CANDIDATES);
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_as_the_rules_say(field in "([ \t]{0,2}(id|i|d|\"id\"|=|;|=x|=y|;id=|\u{e9}|%69)){0,40}") {
+            let field = field.as_bytes();
+            let found: Vec<Vec<u8>> =
+                Candidates::find("id", [field]).iter().map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(found, reference(field));
+        }
+    }
+}

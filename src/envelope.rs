@@ -1,0 +1,170 @@
+//! The envelope: bytes in, token out, and back. Only this folder ever sees key bytes.
+//!
+//! ```text
+//! token = base64url, no padding, of
+//!
+//!   offset  bytes
+//!        0      1  version     0x01
+//!        1      4  key_id      which app key sealed it
+//!        5     24  nonce       random, fresh for each seal
+//!       29      n  ciphertext  XAES-256-GCM, as long as the plaintext
+//!     29+n     16  tag         of XAES-256-GCM, enciphered with one block of AES-256
+//!     45+n     32  mac         HMAC-SHA256(version ‖ key_id ‖ nonce ‖ tag)
+//! ```
+
+mod derive;
+mod key;
+mod keyring;
+mod sealer;
+mod token;
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub use key::{AppKey, KeyError, KeyId};
+pub use keyring::KeyRing;
+pub use sealer::Sealer;
+pub use token::Token;
+
+pub(crate) use derive::{Kind, MAX_LABEL, Use};
+pub(crate) use sealer::check_context;
+pub(crate) use token::encoded_len;
+
+use crate::error::{RandomError, Refusal};
+use derive::UseKeys;
+
+/// What fills ids and nonces: the operating system's source, or a test's.
+pub(crate) type Random<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<(), RandomError>;
+
+/// The operating system's random source.
+pub(crate) fn os_random(bytes: &mut [u8]) -> Result<(), RandomError> {
+    getrandom::fill(bytes).map_err(|_| RandomError(()))
+}
+
+/// The keys of one ring, derived for one use: made once for each store and ring, not for each
+/// request. The ring can be exchanged while others seal and open.
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    used_for: Use,
+    keys: RwLock<Arc<Vec<UseKeys>>>,
+}
+
+/// An opened token, and whether the sealing key sealed it.
+pub(crate) struct Opened {
+    pub(crate) plaintext: Plaintext,
+    pub(crate) under_sealing_key: bool,
+}
+
+impl Envelope {
+    pub(crate) fn new(ring: &KeyRing, used_for: Use) -> Self {
+        let keys = RwLock::new(Arc::new(derive_all(ring, &used_for)));
+        Self { used_for, keys }
+    }
+
+    pub(crate) fn replace_keys(&self, ring: &KeyRing) {
+        let keys = Arc::new(derive_all(ring, &self.used_for));
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    fn keys(&self) -> Arc<Vec<UseKeys>> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Appends a token of `length` bytes of plaintext, which `write` appends to its argument.
+    pub(crate) fn seal_into(
+        &self,
+        out: &mut String,
+        length: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+        random: Random<'_>,
+    ) -> Result<(), RandomError> {
+        let mut nonce = [0; token::NONCE];
+        random(&mut nonce)?;
+        let keys = self.keys();
+        // A ring is never empty: `KeyRing` has no constructor without a sealing key.
+        let sealing = keys.first().ok_or(RandomError(()))?;
+        sealing.seal_into(out, length, write, &nonce);
+        Ok(())
+    }
+
+    /// Opens `token`, of which at most `max_length` characters are looked at.
+    pub(crate) fn open(&self, token: &[u8], max_length: usize) -> Result<Opened, Refusal> {
+        let token = Token::parse_bytes(token, max_length)?;
+        let keys = self.keys();
+        let id = token.key_id();
+        let at = keys
+            .iter()
+            .position(|keys| keys.id == id)
+            .ok_or(Refusal::UnknownKey)?;
+        let plaintext = keys.get(at).ok_or(Refusal::UnknownKey)?.open(token)?;
+        Ok(Opened {
+            plaintext,
+            under_sealing_key: at == 0,
+        })
+    }
+}
+
+fn derive_all(ring: &KeyRing, used_for: &Use) -> Vec<UseKeys> {
+    ring.keys()
+        .map(|key| UseKeys::derive(key, used_for))
+        .collect()
+}
+
+/// Opened bytes, overwritten with zeros when dropped.
+///
+/// Dereferences to `[u8]`. `Debug` shows the length only.
+pub struct Plaintext {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Plaintext {
+    /// Leaves the first `n` bytes out of sight.
+    fn skip(&mut self, n: usize) {
+        self.start = self.start.saturating_add(n).min(self.end);
+    }
+
+    /// Bytes that never were in a token.
+    #[cfg(test)]
+    pub(crate) fn from_vec(buffer: Vec<u8>) -> Self {
+        Self {
+            start: 0,
+            end: buffer.len(),
+            buffer,
+        }
+    }
+}
+
+impl Deref for Plaintext {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for Plaintext {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+/// One `memset` behind a barrier that the optimizer cannot see through: zeroing byte by byte
+/// through volatile writes would cost as much as the decryption.
+impl Drop for Plaintext {
+    fn drop(&mut self) {
+        self.buffer.fill(0);
+        zeroize::optimization_barrier(self.buffer.as_slice());
+    }
+}
+
+impl fmt::Debug for Plaintext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plaintext({} bytes)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Keys for one use, from one app key (HKDF-SHA256, RFC 5869), and the cipher under them.
+//!
+//! ```text
+//! PRK     = HKDF-Extract(salt = "sealed-session/v1", ikm = app key)
+//! key_id  = HKDF-Expand(PRK, LP("kid"), 4)
+//! K_label = HKDF-Expand(PRK, LP(label) ‖ LP(kind) ‖ LP(name) ‖ LP(context), 32)
+//! LP(x)   = u16 big-endian length of x ‖ x
+//! ```
+
+use std::fmt;
+
+use aes::Aes256;
+use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use base64::Engine;
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use xaes_256_gcm::Xaes256Gcm;
+use xaes_256_gcm::aead::AeadInOut;
+use zeroize::Zeroizing;
+
+use super::key::{AppKey, KeyId};
+use super::token::{self, Token};
+use super::{Plaintext, Refusal};
+
+pub(super) const SALT: &[u8] = b"sealed-session/v1";
+
+const KID: &str = "kid";
+const ENC: &str = "enc";
+const MAC: &str = "mac";
+const TAG: &str = "tag";
+
+/// The longest name or context, in bytes.
+pub(crate) const MAX_LABEL: usize = 255;
+
+/// What a token is for. A token of one kind never opens as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Cookie,
+    Token,
+    Timed,
+}
+
+impl Kind {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Cookie => "cookie",
+            Self::Token => "token",
+            Self::Timed => "timed",
+        }
+    }
+}
+
+/// A kind, the cookie's name or the sealer's purpose, and the application's context.
+#[derive(Clone, Debug)]
+pub(crate) struct Use {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) context: String,
+}
+
+/// The derivation's input: parts behind their lengths, so that no two lists of parts are alike.
+pub(super) fn info(parts: &[&str]) -> Vec<u8> {
+    let mut info = Vec::new();
+    for part in parts {
+        // Names and contexts are at most MAX_LABEL bytes, which their builders check.
+        let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
+        info.extend_from_slice(&length.to_be_bytes());
+        info.extend_from_slice(part.as_bytes());
+    }
+    info
+}
+
+pub(super) fn extract(ikm: &[u8]) -> Zeroizing<[u8; 32]> {
+    let (prk, _) = Hkdf::<Sha256>::extract(Some(SALT), ikm);
+    Zeroizing::new(prk.into())
+}
+
+pub(super) fn key_id(prk: &[u8; 32]) -> KeyId {
+    let mut id = [0; 4];
+    expand(prk, &[KID], &mut id);
+    KeyId::from_bytes(id)
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "both lengths are constants of this file"
+)]
+fn expand(prk: &[u8; 32], parts: &[&str], out: &mut [u8]) {
+    Hkdf::<Sha256>::from_prk(prk)
+        .expect("a PRK of SHA-256's length")
+        .expand(&info(parts), out)
+        .expect("at most 32 bytes");
+}
+
+/// The keys of one use, set up: AES key schedules and HMAC pads.
+pub(super) struct UseKeys {
+    pub(super) id: KeyId,
+    enc: Xaes256Gcm,
+    mac: Hmac<Sha256>,
+    tag: Aes256,
+}
+
+impl UseKeys {
+    pub(super) fn derive(key: &AppKey, used_for: &Use) -> Self {
+        let subkey = |label| subkey(key, label, used_for);
+        Self {
+            id: key.id(),
+            enc: Xaes256Gcm::new(&Array(*subkey(ENC))),
+            mac: new_hmac(&subkey(MAC)),
+            tag: Aes256::new(&Array(*subkey(TAG))),
+        }
+    }
+
+    pub(super) fn seal_into(
+        &self,
+        out: &mut String,
+        length: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+        nonce: &[u8; token::NONCE],
+    ) {
+        let mut buffer = Vec::with_capacity(token::OVERHEAD + length);
+        buffer.push(token::VERSION);
+        buffer.extend_from_slice(self.id.as_bytes());
+        let mut aad = [0; token::NONCE_AT];
+        aad.copy_from_slice(&buffer);
+        buffer.extend_from_slice(nonce);
+        write(&mut buffer);
+        let tag = self.encrypt(&mut buffer, nonce, &aad);
+        buffer.extend_from_slice(&tag);
+        let mac = self.mac(&aad, nonce, &tag).finalize().into_bytes();
+        buffer.extend_from_slice(&mac);
+        token::BASE64.encode_string(&buffer, out);
+    }
+
+    /// Encrypts what follows the nonce in place; returns the tag as it stands on the wire.
+    #[expect(
+        clippy::expect_used,
+        reason = "GCM refuses only plaintexts of 64 GiB and more"
+    )]
+    fn encrypt(&self, buffer: &mut [u8], nonce: &[u8; token::NONCE], aad: &[u8]) -> [u8; 16] {
+        let plaintext = buffer.get_mut(token::CIPHERTEXT_AT..).unwrap_or_default();
+        let mut tag = self
+            .enc
+            .encrypt_inout_detached(&Array(*nonce), aad, plaintext.into())
+            .expect("a token far below GCM's limit");
+        self.tag.encrypt_block(&mut tag);
+        tag.into()
+    }
+
+    /// The mac is checked before anything is decrypted; it covers everything that decides how
+    /// the ciphertext decrypts, and through the tag the ciphertext.
+    pub(super) fn open(&self, token: Token) -> Result<Plaintext, Refusal> {
+        let mut buffer = token.into_bytes();
+        let parts = token::Parts::of(&mut buffer).ok_or(Refusal::Malformed)?;
+        self.mac(parts.head, parts.nonce, parts.tag)
+            .verify(&Array(*parts.mac))
+            .map_err(|_| Refusal::Forged)?;
+        let mut tag = Array(*parts.tag);
+        self.tag.decrypt_block(&mut tag);
+        self.enc
+            .decrypt_inout_detached(
+                &Array(*parts.nonce),
+                parts.head,
+                parts.ciphertext.into(),
+                &tag,
+            )
+            .map_err(|_| Refusal::Corrupt)?;
+        let end = buffer.len() - token::TAG - token::MAC;
+        Ok(Plaintext {
+            buffer,
+            start: token::CIPHERTEXT_AT,
+            end,
+        })
+    }
+
+    fn mac(&self, head: &[u8], nonce: &[u8], tag: &[u8]) -> Hmac<Sha256> {
+        self.mac
+            .clone()
+            .chain_update(head)
+            .chain_update(nonce)
+            .chain_update(tag)
+    }
+}
+
+fn subkey(key: &AppKey, label: &str, used_for: &Use) -> Zeroizing<[u8; 32]> {
+    let mut subkey = Zeroizing::new([0; 32]);
+    let parts = [
+        label,
+        used_for.kind.label(),
+        &used_for.name,
+        &used_for.context,
+    ];
+    expand(key.prk(), &parts, subkey.as_mut());
+    subkey
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+fn new_hmac(key: &[u8; 32]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("a key of any length")
+}
+
+impl fmt::Debug for UseKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UseKeys")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

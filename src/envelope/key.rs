@@ -1,0 +1,467 @@
+//! App keys: what is accepted as one, and what is refused by name.
+
+use std::env::VarError;
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+use super::{derive, os_random};
+use crate::error::RandomError;
+
+const MIN_BYTES: usize = 32;
+const MIN_DISTINCT: usize = 16;
+
+/// What stands in examples, each long enough that a random key has none: the odds of any are
+/// below one in a thousand million.
+const PLACEHOLDERS: [&str; 17] = [
+    "changeme",
+    "change-me",
+    "change_me",
+    "replaceme",
+    "replace-me",
+    "replace_me",
+    "placeholder",
+    "examplekey",
+    "example-key",
+    "example_key",
+    "your-secret",
+    "your_secret",
+    "yoursecret",
+    "secret-key",
+    "secret_key",
+    "secretkey",
+    "supersecret",
+];
+
+/// The secret from which all keys are derived: 32 or more bytes of random key material.
+///
+/// Make one with `sealed-session keygen`, or `openssl rand -base64 32` behind `base64:`. Keep it
+/// in the environment or a secret store, never in the source. Zeroized on drop; `Debug` shows
+/// the key id only.
+///
+/// ```
+/// use sealed_session::AppKey;
+///
+/// let key = AppKey::generate()?;
+/// let same: AppKey = key.to_base64().parse()?;
+/// assert_eq!(same.id(), key.id());
+/// assert!("hunter2".parse::<AppKey>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct AppKey {
+    bytes: Zeroizing<Vec<u8>>,
+    prk: Zeroizing<[u8; 32]>,
+    id: KeyId,
+}
+
+impl AppKey {
+    /// A new key of 32 bytes from the operating system's random source.
+    ///
+    /// # Errors
+    ///
+    /// If the random source fails.
+    pub fn generate() -> Result<Self, RandomError> {
+        let mut bytes = Zeroizing::new(vec![0; MIN_BYTES]);
+        os_random(&mut bytes)?;
+        Ok(Self::of(bytes))
+    }
+
+    /// A key from bytes that are random key material already: 32 or more of them.
+    ///
+    /// # Errors
+    ///
+    /// If there are fewer than 32 bytes or all are equal. What the bytes look like is not
+    /// checked beyond that; the text forms check more.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        Self::checked(Zeroizing::new(bytes.to_vec())).map_err(KeyError::from)
+    }
+
+    /// The key in the environment variable `var`, in a text form (see [`FromStr`]).
+    ///
+    /// # Errors
+    ///
+    /// If the variable is not set, is not text, or does not hold a key; the error names it.
+    pub fn from_env(var: &str) -> Result<Self, KeyError> {
+        text_from_env(var)?
+            .ok_or_else(|| KeyError::from(Problem::NotSet).at(var, None))?
+            .parse()
+            .map_err(|error: KeyError| error.at(var, None))
+    }
+
+    /// Four bytes that name this key in tokens. Derived from it; not secret.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The key as text, `base64:…`. This is the secret itself: for writing it into a secret
+    /// store. Zeroized on drop.
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(7 + self.bytes.len() * 4 / 3 + 4));
+        text.push_str("base64:");
+        base64::engine::general_purpose::STANDARD.encode_string(self.bytes.as_slice(), &mut text);
+        text
+    }
+
+    pub(super) fn prk(&self) -> &[u8; 32] {
+        &self.prk
+    }
+
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+
+    /// A key whose id is another's.
+    #[cfg(test)]
+    pub(super) fn with_id(mut self, id: KeyId) -> Self {
+        self.id = id;
+        self
+    }
+
+    fn of(bytes: Zeroizing<Vec<u8>>) -> Self {
+        let prk = derive::extract(&bytes);
+        let id = derive::key_id(&prk);
+        Self { bytes, prk, id }
+    }
+
+    fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Self, Problem> {
+        if bytes.len() < MIN_BYTES {
+            return Err(Problem::TooShort(bytes.len()));
+        }
+        if bytes.iter().all(|&byte| Some(&byte) == bytes.first()) {
+            return Err(Problem::AllEqual);
+        }
+        Ok(Self::of(bytes))
+    }
+
+    fn from_text(text: &str) -> Result<Self, Problem> {
+        let text = text.trim();
+        let (prefix, encoded) = text.split_once(':').ok_or(Problem::NoPrefix)?;
+        let lower = Zeroizing::new(encoded.to_ascii_lowercase());
+        if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
+            return Err(Problem::Placeholder);
+        }
+        let bytes = Zeroizing::new(match prefix {
+            "base64" => decode_base64(encoded)?,
+            "hex" => decode_hex(encoded)?,
+            _ => return Err(Problem::NoPrefix),
+        });
+        if bytes.len() >= MIN_BYTES {
+            judge(&bytes)?;
+        }
+        Self::checked(bytes)
+    }
+}
+
+/// What a random key never is, and what people put there instead.
+fn judge(bytes: &[u8]) -> Result<(), Problem> {
+    if bytes.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        return Err(Problem::Passphrase);
+    }
+    let steps = || {
+        bytes.windows(2).map(|pair| match pair {
+            [a, b] => b.wrapping_sub(*a),
+            _ => 0,
+        })
+    };
+    if steps().all(|step| Some(step) == steps().next()) {
+        return Err(Problem::Sequence);
+    }
+    let mut seen = [false; 256];
+    for &byte in bytes {
+        if let Some(seen) = seen.get_mut(usize::from(byte)) {
+            *seen = true;
+        }
+    }
+    let distinct = seen.iter().filter(|&&seen| seen).count();
+    if distinct < MIN_DISTINCT {
+        return Err(Problem::FewDistinct(distinct));
+    }
+    Ok(())
+}
+
+fn decode_base64(text: &str) -> Result<Vec<u8>, Problem> {
+    let config =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let alphabet = if text.contains(['-', '_']) {
+        &URL_SAFE
+    } else {
+        &STANDARD
+    };
+    GeneralPurpose::new(alphabet, config)
+        .decode(text)
+        .map_err(|_| Problem::NotBase64)
+}
+
+fn decode_hex(text: &str) -> Result<Vec<u8>, Problem> {
+    let digit = |byte: &u8| {
+        char::from(*byte)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    for pair in text.as_bytes().chunks(2) {
+        match pair {
+            [high, low] => match (digit(high), digit(low)) {
+                (Some(high), Some(low)) => bytes.push(high << 4 | low),
+                _ => return Err(Problem::NotHex),
+            },
+            _ => return Err(Problem::NotHex),
+        }
+    }
+    Ok(bytes)
+}
+
+/// The variable's text; `None` if it is not set.
+pub(super) fn text_from_env(var: &str) -> Result<Option<Zeroizing<String>>, KeyError> {
+    match std::env::var(var) {
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(KeyError::from(Problem::NotText).at(var, None)),
+    }
+}
+
+/// `base64:` (standard or url-safe alphabet, padding optional) or `hex:`; white space around it
+/// is ignored.
+///
+/// Refused, each with its own message: no prefix, fewer than 32 bytes, printable ASCII once
+/// decoded (a passphrase), fewer than 16 distinct bytes, bytes that count up or down (every key
+/// printed in this project does), known placeholders.
+impl FromStr for AppKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        Self::from_text(text).map_err(KeyError::from)
+    }
+}
+
+impl fmt::Debug for AppKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The name of an app key in tokens: four bytes, derived from the key, not secret.
+///
+/// `Display` and `Debug` are eight hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId([u8; 4]);
+
+impl KeyId {
+    pub(super) fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(bytes)
+    }
+
+    /// The four bytes as they stand in a token.
+    pub fn as_bytes(&self) -> &[u8; 4] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", u32::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A key or key ring that is refused: where it stands, what is wrong, how to make a good one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyError {
+    /// The environment variable.
+    source: Option<String>,
+    /// Which item of its list, from 1.
+    item: Option<usize>,
+    problem: Problem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    NotSet,
+    NotText,
+    EmptyItem,
+    NoPrefix,
+    NotBase64,
+    NotHex,
+    TooShort(usize),
+    AllEqual,
+    Passphrase,
+    Sequence,
+    FewDistinct(usize),
+    Placeholder,
+    SameId(KeyId),
+}
+
+impl KeyError {
+    pub(super) fn at(mut self, source: &str, item: Option<usize>) -> Self {
+        self.source = Some(source.to_owned());
+        self.item = item;
+        self
+    }
+}
+
+impl From<Problem> for KeyError {
+    fn from(problem: Problem) -> Self {
+        Self {
+            source: None,
+            item: None,
+            problem,
+        }
+    }
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.source, self.item) {
+            (Some(source), Some(item)) => write!(f, "{source}, item {item}: ")?,
+            (Some(source), None) => write!(f, "{source}: ")?,
+            _ => f.write_str("app key: ")?,
+        }
+        match &self.problem {
+            Problem::NotSet => f.write_str("it is not set")?,
+            Problem::NotText => f.write_str("it is not UTF-8 text")?,
+            Problem::EmptyItem => {
+                return f.write_str("it is empty; remove the stray comma, or put the key there");
+            }
+            Problem::NoPrefix => f.write_str("it starts with neither `base64:` nor `hex:`")?,
+            Problem::NotBase64 => f.write_str("what follows `base64:` is not base64")?,
+            Problem::NotHex => f.write_str("what follows `hex:` is not pairs of hex digits")?,
+            Problem::TooShort(length) => write!(f, "it has {length} bytes, 32 are needed")?,
+            Problem::AllEqual => f.write_str("all its bytes are equal")?,
+            Problem::Passphrase => {
+                f.write_str(
+                    "it decodes to printable text, so it is a passphrase and can be guessed",
+                )?;
+            }
+            Problem::Sequence => {
+                f.write_str("its bytes count up or down, as keys in examples do")?;
+            }
+            Problem::FewDistinct(distinct) => {
+                write!(
+                    f,
+                    "it has only {distinct} distinct bytes, a random key has more"
+                )?;
+            }
+            Problem::Placeholder => f.write_str("it is a placeholder from an example")?,
+            Problem::SameId(id) => {
+                return write!(
+                    f,
+                    "another key of the ring has the same key id {id}; \
+                     replace the newer of the two by a fresh key"
+                );
+            }
+        }
+        f.write_str("; make one with `sealed-session keygen`, or put `base64:` before what `openssl rand -base64 32` prints")
+    }
+}
+
+impl Error for KeyError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> Problem {
+        text.parse::<AppKey>().unwrap_err().problem
+    }
+
+    fn base64(bytes: &[u8]) -> String {
+        format!(
+            "base64:{}",
+            base64::engine::general_purpose::STANDARD.encode(bytes)
+        )
+    }
+
+    #[test]
+    fn both_alphabets_hex_and_white_space_give_the_same_key() {
+        let key = AppKey::generate().unwrap();
+        let standard = key.to_base64();
+        let url_safe = standard.replace('+', "-").replace('/', "_");
+        let hex = key
+            .bytes
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect::<String>();
+        for text in [
+            standard.to_string(),
+            standard.trim_end_matches('=').to_owned(),
+            url_safe.clone(),
+            url_safe.trim_end_matches('=').to_owned(),
+            format!(" \t{}\n", standard.as_str()),
+            format!("hex:{hex}"),
+            format!("hex:{}", hex.to_lowercase()),
+        ] {
+            assert!(text.parse::<AppKey>().unwrap().is_same_as(&key));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_refused_by_what_is_wrong_with_it() {
+        let random = AppKey::generate().unwrap();
+        let few = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 200, 12, 13, 14, 15].repeat(3);
+        for (text, problem) in [
+            ("", Problem::NoPrefix),
+            (
+                "correct horse battery staple correct horse",
+                Problem::NoPrefix,
+            ),
+            ("base32:abc", Problem::NoPrefix),
+            ("base64:", Problem::TooShort(0)),
+            ("base64:*", Problem::NotBase64),
+            ("hex:abc", Problem::NotHex),
+            ("hex:zz", Problem::NotHex),
+            ("hex:é0", Problem::NotHex),
+            (&base64(&random.bytes[..31]), Problem::TooShort(31)),
+            (&base64(&[7; 64]), Problem::Sequence),
+            (
+                &base64(b"correct horse battery staple correct horse"),
+                Problem::Passphrase,
+            ),
+            (&base64(&(0..32).collect::<Vec<u8>>()), Problem::Sequence),
+            (&base64(&few), Problem::FewDistinct(15)),
+            ("base64:CHANGE_ME", Problem::Placeholder),
+            ("base64:your-secret-key-here", Problem::Placeholder),
+        ] {
+            assert_eq!(refused(text), problem, "{text}");
+        }
+        let error = AppKey::from_bytes(&random.bytes[..31]).unwrap_err();
+        assert_eq!(error.problem, Problem::TooShort(31));
+        assert_eq!(
+            AppKey::from_bytes(&[7; 64]).unwrap_err().problem,
+            Problem::AllEqual
+        );
+    }
+
+    #[test]
+    fn an_error_names_the_place_and_says_how_to_make_a_good_key() {
+        let error = KeyError::from(Problem::TooShort(16)).at("APP_PREVIOUS_KEYS", Some(2));
+        assert_eq!(
+            error.to_string(),
+            "APP_PREVIOUS_KEYS, item 2: it has 16 bytes, 32 are needed; make one with \
+             `sealed-session keygen`, or put `base64:` before what `openssl rand -base64 32` prints"
+        );
+    }
+
+    #[test]
+    fn a_missing_variable_is_named() {
+        let error = AppKey::from_env("SEALED_SESSION_NO_SUCH_VARIABLE").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("SEALED_SESSION_NO_SUCH_VARIABLE: it is not set")
+        );
+    }
+}

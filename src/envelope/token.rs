@@ -1,0 +1,147 @@
+//! An untrusted token: its layout and its strict base64url, and nothing that needs a key.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::{GeneralPurpose, URL_SAFE_NO_PAD};
+
+use super::KeyId;
+use crate::error::{OpenError, Refusal};
+
+pub(super) const VERSION: u8 = 1;
+
+/// Versions that this build opens.
+const ACCEPTED: [u8; 1] = [VERSION];
+
+pub(super) const NONCE_AT: usize = 5;
+pub(super) const NONCE: usize = 24;
+pub(super) const CIPHERTEXT_AT: usize = NONCE_AT + NONCE;
+pub(super) const TAG: usize = 16;
+pub(super) const MAC: usize = 32;
+
+/// What an envelope adds to its plaintext, before base64.
+pub(super) const OVERHEAD: usize = CIPHERTEXT_AT + TAG + MAC;
+
+/// Strict both ways: no padding, no other alphabet, no loose bits at the end.
+pub(super) const BASE64: GeneralPurpose = URL_SAFE_NO_PAD;
+
+/// The number of characters of a token with `plaintext` bytes in it.
+pub(crate) const fn encoded_len(plaintext: usize) -> usize {
+    (plaintext + OVERHEAD) * 4 / 3
+        + if (plaintext + OVERHEAD) % 3 == 0 {
+            0
+        } else {
+            1
+        }
+}
+
+/// A token as it came in: taken apart, not opened. Nothing in it can be trusted.
+///
+/// ```
+/// use sealed_session::{AppKey, Sealer, Token};
+///
+/// let key = AppKey::generate()?;
+/// let id = key.id();
+/// let token = Sealer::new(key, "invitation")?.seal(b"42")?;
+/// let token = Token::parse(&token)?;
+/// assert_eq!((token.version(), token.key_id()), (1, id));
+/// assert_eq!(token.plaintext_len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Token {
+    bytes: Vec<u8>,
+}
+
+impl Token {
+    /// Takes a token apart without any key.
+    ///
+    /// # Errors
+    ///
+    /// With the reason [`Refusal::TooLong`], [`Refusal::Malformed`] or
+    /// [`Refusal::UnknownVersion`].
+    pub fn parse(token: &str) -> Result<Self, OpenError> {
+        Ok(Self::parse_bytes(
+            token.as_bytes(),
+            super::Sealer::MAX_TOKEN,
+        )?)
+    }
+
+    pub(super) fn parse_bytes(token: &[u8], max_length: usize) -> Result<Self, Refusal> {
+        if token.len() > max_length {
+            return Err(Refusal::TooLong);
+        }
+        if token.len() < encoded_len(0) {
+            return Err(Refusal::Malformed);
+        }
+        let bytes = BASE64.decode(token).map_err(|_| Refusal::Malformed)?;
+        if !bytes
+            .first()
+            .is_some_and(|version| ACCEPTED.contains(version))
+        {
+            return Err(Refusal::UnknownVersion);
+        }
+        Ok(Self { bytes })
+    }
+
+    /// The version of the wire format.
+    pub fn version(&self) -> u8 {
+        self.bytes.first().copied().unwrap_or_default()
+    }
+
+    /// Which app key it says it was sealed under.
+    pub fn key_id(&self) -> KeyId {
+        let id = self.bytes.get(1..).and_then(|rest| rest.first_chunk());
+        KeyId::from_bytes(id.copied().unwrap_or_default())
+    }
+
+    /// Bytes of the token before base64.
+    #[expect(clippy::len_without_is_empty, reason = "a token is never empty")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Bytes of what is sealed in it: 77 fewer than [`len`](Self::len).
+    pub fn plaintext_len(&self) -> usize {
+        self.bytes.len().saturating_sub(OVERHEAD)
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("version", &self.version())
+            .field("key_id", &self.key_id())
+            .field("plaintext_len", &self.plaintext_len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The fields of a token, each at its place.
+pub(super) struct Parts<'a> {
+    /// Version and key id: GCM's associated data.
+    pub(super) head: &'a [u8; NONCE_AT],
+    pub(super) nonce: &'a [u8; NONCE],
+    pub(super) ciphertext: &'a mut [u8],
+    pub(super) tag: &'a [u8; TAG],
+    pub(super) mac: &'a [u8; MAC],
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn of(token: &'a mut [u8]) -> Option<Self> {
+        let (head, rest) = token.split_first_chunk_mut()?;
+        let (nonce, rest) = rest.split_first_chunk_mut()?;
+        let (rest, mac) = rest.split_last_chunk_mut()?;
+        let (ciphertext, tag) = rest.split_last_chunk_mut()?;
+        Some(Self {
+            head,
+            nonce,
+            ciphertext,
+            tag,
+            mac,
+        })
+    }
+}

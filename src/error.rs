@@ -1,0 +1,325 @@
+//! What can go wrong, an error for each kind of call.
+//!
+//! Every message says what was wrong, where, and what to do. None shows a key, a token or a
+//! value; the names of settings and of a session's entries are shown.
+
+use std::error::Error;
+use std::fmt;
+
+/// Why a token or a session was refused: for logs, metrics and the operator.
+///
+/// Never tell it to the client: to the outside every refusal looks the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Longer than anything that is ever sealed for this use.
+    TooLong,
+    /// Not strict base64url without padding, or shorter than the empty token.
+    Malformed,
+    /// A version of the wire format that this build does not read.
+    UnknownVersion,
+    /// Sealed under an app key that is not in the key ring.
+    UnknownKey,
+    /// The HMAC is wrong: not sealed by us, altered, or sealed for another use.
+    Forged,
+    /// The HMAC is right and the GCM tag is wrong: the ciphertext was exchanged.
+    Corrupt,
+    /// The opened bytes are not a record.
+    BadRecord,
+    /// The record is of a newer format than this build reads.
+    Newer,
+    /// The session's values are in a server's store, and this store has none.
+    Elsewhere,
+    /// Issued or seen more than 60 seconds from now in the future.
+    Future,
+    /// The absolute deadline has passed.
+    Expired,
+    /// Issued before the store's `not_before`.
+    Cutoff,
+    /// Not seen for longer than the idle timeout.
+    Idle,
+}
+
+impl Refusal {
+    /// A short constant name in snake case, fit for a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::UnknownVersion => "unknown_version",
+            Self::UnknownKey => "unknown_key",
+            Self::Forged => "forged",
+            Self::Corrupt => "corrupt",
+            Self::BadRecord => "bad_record",
+            Self::Newer => "newer",
+            Self::Elsewhere => "elsewhere",
+            Self::Future => "future",
+            Self::Expired => "expired",
+            Self::Cutoff => "cutoff",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// A sentence for the operator.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "it is longer than any token that is sealed for this use",
+            Self::Malformed => "it is not a token: not strict base64url, or cut short",
+            Self::UnknownVersion => "its version of the wire format is not known to this build",
+            Self::UnknownKey => "no key of the ring has its key id",
+            Self::Forged => "its mac is wrong: altered, not ours, or sealed for another use",
+            Self::Corrupt => "its ciphertext does not match its tag",
+            Self::BadRecord => "what it holds is not a session",
+            Self::Newer => "it holds a session of a newer format than this build reads",
+            Self::Elsewhere => "its values are in a server's store",
+            Self::Future => "it was issued in the future: check the clocks",
+            Self::Expired => "its deadline has passed",
+            Self::Cutoff => "it was issued before the store's cutoff",
+            Self::Idle => "it was not used for longer than the idle timeout",
+        })
+    }
+}
+
+/// A token did not open.
+///
+/// `Display` and `Debug` are the same for every reason, so that an error that reaches a client
+/// tells nothing; [`reason`](Self::reason) is for the operator.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OpenError(Refusal);
+
+impl OpenError {
+    /// Why, for logs and metrics.
+    pub fn reason(&self) -> Refusal {
+        self.0
+    }
+}
+
+impl From<Refusal> for OpenError {
+    fn from(reason: Refusal) -> Self {
+        Self(reason)
+    }
+}
+
+impl fmt::Debug for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenError").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the token does not open")
+    }
+}
+
+impl Error for OpenError {}
+
+/// A setting that cannot be: which one, what is wrong with it, what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    setting: String,
+    problem: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            setting: setting.into(),
+            problem: problem.into(),
+        }
+    }
+
+    /// The setting's name: a builder's method or an environment variable.
+    pub fn setting(&self) -> &str {
+        &self.setting
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting, self.problem)
+    }
+}
+
+impl Error for ConfigError {}
+
+/// What kind of thing a [`SessionError`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The stored value is of another type than the one asked for.
+    WrongType,
+    /// The value is of a type that a session cannot hold.
+    NotStorable,
+    /// The session would no longer fit its cookie, or the subject is too long.
+    TooLarge,
+    /// The deadline is beyond what the store's settings allow.
+    TooLongLived,
+}
+
+/// A call on a [`Session`](crate::Session) that did not happen. The session is as it was.
+///
+/// The message names the entry and the types or sizes, never a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionError {
+    kind: ErrorKind,
+    message: String,
+    sizes: Option<(usize, usize)>,
+}
+
+impl SessionError {
+    pub(crate) fn new(kind: ErrorKind, message: String) -> Self {
+        Self {
+            kind,
+            message,
+            sizes: None,
+        }
+    }
+
+    /// A size and its limit, in bytes.
+    pub(crate) fn sized(message: String, size: usize, limit: usize) -> Self {
+        Self {
+            kind: ErrorKind::TooLarge,
+            message,
+            sizes: Some((size, limit)),
+        }
+    }
+
+    /// What kind of thing went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// For [`ErrorKind::TooLarge`]: the size it would have had and the limit, in bytes: of the
+    /// cookie's name and value together, or of a subject.
+    pub fn sizes(&self) -> Option<(usize, usize)> {
+        self.sizes
+    }
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for SessionError {}
+
+/// A session that does not fit its cookie: bytes of name and value, and how many may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLarge {
+    pub(crate) size: usize,
+    pub(crate) limit: usize,
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the cookie's name and value would be {} bytes, the limit is {}; \
+             keep large or growing data elsewhere and its key in the session",
+            self.size, self.limit
+        )
+    }
+}
+
+/// A session that could not be written. Nothing was sent, the session is as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaveError(pub(crate) SaveErrorKind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SaveErrorKind {
+    Random(RandomError),
+    OtherStore,
+    TooLarge(TooLarge),
+}
+
+impl fmt::Display for SaveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            SaveErrorKind::Random(_) => f.write_str("the session could not be sealed"),
+            SaveErrorKind::OtherStore => f.write_str(
+                "the session was loaded by another store; \
+                 load one from this store and use `merge` to bring the values across",
+            ),
+            SaveErrorKind::TooLarge(too_large) => {
+                write!(f, "the session is too large: {too_large}")
+            }
+        }
+    }
+}
+
+impl Error for SaveError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            SaveErrorKind::Random(error) => Some(error),
+            SaveErrorKind::OtherStore | SaveErrorKind::TooLarge(_) => None,
+        }
+    }
+}
+
+impl From<RandomError> for SaveError {
+    fn from(error: RandomError) -> Self {
+        Self(SaveErrorKind::Random(error))
+    }
+}
+
+/// The operating system's random source failed. There is no fallback: a predictable key, id or
+/// nonce is worse than an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RandomError(pub(crate) ());
+
+impl fmt::Display for RandomError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the operating system's random source failed")
+    }
+}
+
+impl Error for RandomError {}
+
+/// Something could not be sealed by a [`Sealer`](crate::Sealer).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The random source failed.
+    Random(RandomError),
+    /// More bytes than a [`Sealer`](crate::Sealer) takes.
+    #[non_exhaustive]
+    TooLarge {
+        /// How many bytes were given.
+        size: usize,
+        /// How many may be.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random(_) => f.write_str("the token could not be sealed"),
+            Self::TooLarge { size, limit } => {
+                write!(
+                    f,
+                    "{size} bytes are too many to seal in one token, the limit is {limit}"
+                )
+            }
+        }
+    }
+}
+
+impl Error for SealError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Random(error) => Some(error),
+            Self::TooLarge { .. } => None,
+        }
+    }
+}
+
+impl From<RandomError> for SealError {
+    fn from(error: RandomError) -> Self {
+        Self::Random(error)
+    }
+}

@@ -1,0 +1,230 @@
+//! The data's way, written once: `open` from cookies to a session, `plan` from a session to
+//! header changes. Both are functions of their arguments; nothing here waits, reads a clock or
+//! asks for randomness.
+
+mod outgoing;
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+pub use outgoing::{HeaderChange, Outgoing};
+
+use crate::cookie::CookieConfig;
+use crate::cookie::header::Candidates;
+use crate::envelope::{Envelope, Random, encoded_len};
+use crate::error::{Refusal, SaveError, SaveErrorKind};
+use crate::policy::Policy;
+use crate::record::{Header, Record, SessionId};
+use crate::session::changes::{Birth, Changes, View};
+use crate::session::{Bounds, Loaded, Origin, Session, check_size};
+use crate::time::Millis;
+
+#[derive(Debug)]
+pub(crate) struct Flow {
+    pub(crate) envelope: Envelope,
+    pub(crate) policy: Policy,
+    cookie: CookieConfig,
+    /// What a Set-Cookie header has before the value, and after it.
+    around_value: (String, String),
+    removal: String,
+    former_removals: Arc<[String]>,
+    bounds: Arc<Bounds>,
+    max_token: usize,
+}
+
+/// What a save has to write.
+enum Due {
+    Nothing,
+    Removal,
+    Record,
+}
+
+impl Flow {
+    pub(crate) fn new(
+        envelope: Envelope,
+        policy: Policy,
+        cookie: CookieConfig,
+        former: &[CookieConfig],
+    ) -> Self {
+        let cookie_name = cookie.name().len();
+        Self {
+            envelope,
+            around_value: cookie.around_value(),
+            removal: cookie.removal(),
+            former_removals: former.iter().map(CookieConfig::removal).collect(),
+            bounds: Arc::new(Bounds {
+                cookie_name,
+                max_lifetime: policy.max_lifetime,
+            }),
+            max_token: crate::cookie::MAX_NAME_AND_VALUE.saturating_sub(cookie_name),
+            policy,
+            cookie,
+        }
+    }
+
+    /// The session in a request's Cookie fields; a fresh one if there is none to be believed.
+    pub(crate) fn open<'a>(
+        &self,
+        fields: impl IntoIterator<Item = &'a [u8]>,
+        now: Millis,
+    ) -> Session {
+        let candidates = Candidates::find(self.cookie.name(), fields);
+        let fresh = |origin| Session::fresh(origin, Some(now), Some(Arc::clone(&self.bounds)));
+        let mut best: Option<Loaded> = None;
+        let mut first_refusal = None;
+        for token in candidates.iter() {
+            match (self.admit(token, now), &best) {
+                (Err(refusal), _) => {
+                    first_refusal.get_or_insert(refusal);
+                }
+                (Ok(loaded), None) => best = Some(loaded),
+                (Ok(loaded), Some(other)) => {
+                    let (header, known) = (loaded.record.header(), other.record.header());
+                    if header.id != known.id {
+                        return fresh(Origin::Ambiguous);
+                    }
+                    if header.seen_at > known.seen_at {
+                        best = Some(loaded);
+                    }
+                }
+            }
+        }
+        match (best, first_refusal) {
+            (Some(loaded), _) => Session::opened(loaded, now, Arc::clone(&self.bounds)),
+            (None, Some(refusal)) => fresh(Origin::Refused(refusal)),
+            (None, None) => fresh(Origin::Absent),
+        }
+    }
+
+    fn admit(&self, token: &[u8], now: Millis) -> Result<Loaded, Refusal> {
+        let opened = self.envelope.open(token, self.max_token)?;
+        let record = Record::decode(opened.plaintext)?;
+        self.policy.admit(record.header(), now)?;
+        Ok(Loaded {
+            record,
+            under_old_key: !opened.under_sealing_key,
+        })
+    }
+
+    /// What the response to this session's request needs.
+    pub(crate) fn plan(
+        &self,
+        session: &Session,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<Outgoing, SaveError> {
+        if session.is_of_another_store(&self.bounds) {
+            return Err(SaveError(SaveErrorKind::OtherStore));
+        }
+        session.lock_for_save(|changes, record| {
+            let view = View::new(record, changes);
+            let read = view.was_read();
+            let former = if view.is_destroyed() || session.is_ambiguous() {
+                Arc::clone(&self.former_removals)
+            } else {
+                Arc::default()
+            };
+            let set_cookie = match self.due(view, session, now) {
+                Due::Nothing => None,
+                Due::Removal => Some(self.removal.clone()),
+                Due::Record => Some(self.set_cookie(changes, record, session, now, random)?),
+            };
+            Ok(Outgoing {
+                set_cookie,
+                former,
+                read,
+            })
+        })
+    }
+
+    fn due(&self, view: View<'_>, session: &Session, now: Millis) -> Due {
+        let must_write = view.is_changed()
+            || view.base().is_some_and(|record| {
+                let read_at = session.read_at().unwrap_or(now);
+                session.is_under_old_key() || self.policy.refresh_is_due(record.header(), read_at)
+            });
+        if must_write {
+            let issued_at = view.birth().map_or(now, |birth| birth.issued_at);
+            let deadline = self
+                .policy
+                .deadline(issued_at, self.expires_at(view, issued_at));
+            if deadline > now {
+                Due::Record
+            } else {
+                Due::Removal
+            }
+        } else if view.is_destroyed() {
+            Due::Removal
+        } else {
+            Due::Nothing
+        }
+    }
+
+    fn expires_at(&self, view: View<'_>, issued_at: Millis) -> Millis {
+        let kept = || view.continued().map(|record| record.header().expires_at);
+        let chosen = view.chosen_expiry().or_else(kept);
+        chosen
+            .unwrap_or_else(|| issued_at.plus(self.policy.lifetime))
+            .max(issued_at)
+    }
+
+    /// Seals the session into the value of a Set-Cookie header.
+    fn set_cookie(
+        &self,
+        changes: &mut Changes,
+        record: Option<&Record>,
+        session: &Session,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<String, SaveError> {
+        let birth = match View::new(record, changes).birth() {
+            Some(birth) => birth,
+            None => Birth {
+                id: SessionId::random(random)?,
+                issued_at: now,
+            },
+        };
+        changes.birth = Some(birth);
+        let view = View::new(record, changes);
+        let seen_at = view.continued().map_or(now, |record| {
+            record
+                .header()
+                .seen_at
+                .max(session.read_at().unwrap_or(now))
+        });
+        let Birth { id, issued_at } = birth;
+        let expires_at = self.expires_at(view, issued_at);
+        let transient = view.transient().unwrap_or(!self.cookie.is_persistent());
+        let draft = view.draft(Header {
+            id,
+            issued_at,
+            seen_at,
+            expires_at,
+            transient,
+        });
+        let length = draft.len();
+        check_size(self.cookie.name().len(), length)
+            .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
+
+        let (before, after) = &self.around_value;
+        let mut header = String::with_capacity(
+            before.len() + encoded_len(length) + after.len() + "; Max-Age=1234567890".len(),
+        );
+        header.push_str(before);
+        self.envelope.seal_into(
+            &mut header,
+            length,
+            |buffer| draft.append_to(buffer),
+            random,
+        )?;
+        header.push_str(after);
+        if !transient {
+            let rest = self.policy.deadline(issued_at, expires_at).since(now);
+            // The browser forgets the cookie no earlier than the server refuses it.
+            let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
+            // Writing to a `String` does not fail.
+            let _ = write!(header, "; Max-Age={seconds}");
+        }
+        Ok(header)
+    }
+}

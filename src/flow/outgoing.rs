@@ -1,0 +1,397 @@
+//! What a response needs for its session: Set-Cookie, Cache-Control, Vary.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE, VARY};
+
+/// The header changes that a session asks of its response.
+///
+/// With `http` 1.x, [`apply`](Self::apply) makes them. For other header types,
+/// [`changes`](Self::changes) tells them by name and value, given the headers that are there:
+///
+/// ```
+/// # use sealed_session::{AppKey, CookieStore};
+/// # let store = CookieStore::new(AppKey::generate()?);
+/// # let session = store.load_from(["theme=dark"]);
+/// # session.insert("user_id", 42)?;
+/// let mut headers = vec![("cache-control".to_owned(), b"public, max-age=60".to_vec())];
+///
+/// let outgoing = store.respond(&session)?;
+/// let changes = outgoing.changes(headers.iter().map(|(name, value)| (name.as_str(), &value[..])));
+/// for change in changes {
+///     headers.retain(|(name, _)| !name.eq_ignore_ascii_case(change.name()));
+///     headers.extend(change.values().map(|value| (change.name().to_owned(), value.to_vec())));
+/// }
+/// # assert!(headers.contains(&("cache-control".to_owned(), b"max-age=60, private".to_vec())));
+/// # assert!(headers.contains(&("vary".to_owned(), b"Cookie".to_vec())));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// `Debug` shows no cookie's value.
+#[derive(Clone)]
+#[must_use = "a session is saved only when the response gets these headers"]
+pub struct Outgoing {
+    /// Starts with the cookie's name and `=`.
+    pub(super) set_cookie: Option<String>,
+    /// Removals of cookies that were set with former attributes.
+    pub(super) former: Arc<[String]>,
+    /// The response depends on the cookie.
+    pub(super) read: bool,
+}
+
+/// A header field that changes: its name and all the values that it has from then on.
+#[derive(Clone)]
+pub struct HeaderChange {
+    name: &'static str,
+    values: Vec<Vec<u8>>,
+}
+
+impl HeaderChange {
+    /// The field's name, in lower case.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// All its values, each a field line of its own. They replace those that are there.
+    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.values.iter().map(Vec::as_slice)
+    }
+}
+
+impl Outgoing {
+    /// Whether the response stays as it is.
+    pub fn is_empty(&self) -> bool {
+        !self.read && self.set_cookies().next().is_none()
+    }
+
+    /// The values of the Set-Cookie fields that are added, in their order.
+    pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
+        self.former
+            .iter()
+            .chain(&self.set_cookie)
+            .map(String::as_str)
+    }
+
+    /// Makes the changes.
+    ///
+    /// A Set-Cookie that an earlier save has put there is replaced, all others are kept. With a
+    /// Set-Cookie the response is kept out of shared caches. Whenever the session was read,
+    /// `Vary` names the cookie.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        if self.set_cookies().next().is_some() {
+            self.replace_earlier(headers);
+            for value in self.set_cookies() {
+                append_sensitive(headers, value);
+            }
+            let present = headers
+                .get_all(CACHE_CONTROL)
+                .iter()
+                .map(HeaderValue::as_bytes);
+            if let Some(value) = private(present).and_then(|value| value.try_into().ok()) {
+                headers.insert(CACHE_CONTROL, value);
+            }
+        } else if !self.read {
+            return;
+        }
+        if !names_cookie(headers.get_all(VARY).iter().map(HeaderValue::as_bytes)) {
+            headers.append(VARY, HeaderValue::from_static("Cookie"));
+        }
+    }
+
+    /// Tells the changes to a response that has the headers `present`, each a name in any case
+    /// and a value.
+    pub fn changes<'h>(
+        &self,
+        present: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+    ) -> Vec<HeaderChange> {
+        let (mut set_cookies, mut cache_control, mut vary) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, value) in present {
+            let values = match name {
+                _ if SET_COOKIE == name => &mut set_cookies,
+                _ if CACHE_CONTROL == name => &mut cache_control,
+                _ if VARY == name => &mut vary,
+                _ => continue,
+            };
+            values.push(value);
+        }
+        let mut changes = Vec::new();
+        let added: Vec<&str> = self.set_cookies().collect();
+        if !added.is_empty() {
+            set_cookies.retain(|value| !self.replaces(value));
+            set_cookies.extend(added.iter().map(|value| value.as_bytes()));
+            changes.push(change("set-cookie", &set_cookies));
+            if let Some(value) = private(cache_control.into_iter()) {
+                changes.push(change("cache-control", &[value.as_bytes()]));
+            }
+        }
+        if !self.is_empty() && !names_cookie(vary.iter().copied()) {
+            vary.push(b"Cookie");
+            changes.push(change("vary", &vary));
+        }
+        changes
+    }
+
+    /// Whether `set_cookie`, from an earlier save, is the cookie that is set now.
+    fn replaces(&self, set_cookie: &[u8]) -> bool {
+        let ours = self
+            .set_cookie
+            .as_ref()
+            .and_then(|ours| ours.split_once('='));
+        let name = set_cookie
+            .split(|&byte| byte == b'=')
+            .next()
+            .unwrap_or_default();
+        ours.is_some_and(|(ours, _)| ours.as_bytes() == name.trim_ascii())
+    }
+
+    fn replace_earlier(&self, headers: &mut HeaderMap) {
+        let is_there = |value: &HeaderValue| self.replaces(value.as_bytes());
+        if !headers.get_all(SET_COOKIE).iter().any(is_there) {
+            return;
+        }
+        let kept: Vec<HeaderValue> = headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .filter(|value| !is_there(value))
+            .cloned()
+            .collect();
+        headers.remove(SET_COOKIE);
+        for value in kept {
+            headers.append(SET_COOKIE, value);
+        }
+    }
+}
+
+fn change(name: &'static str, values: &[&[u8]]) -> HeaderChange {
+    HeaderChange {
+        name,
+        values: values.iter().map(|value| value.to_vec()).collect(),
+    }
+}
+
+fn append_sensitive(headers: &mut HeaderMap, value: &str) {
+    // A name, a path and a domain are checked when they are configured, and base64url is ASCII.
+    if let Ok(mut value) = HeaderValue::from_str(value) {
+        value.set_sensitive(true);
+        headers.append(SET_COOKIE, value);
+    }
+}
+
+/// The Cache-Control that keeps a response out of shared caches; `None` if the present one does.
+/// RFC 9111, section 5.2.2.
+fn private<'h>(present: impl Iterator<Item = &'h [u8]>) -> Option<String> {
+    let mut kept = Vec::new();
+    let (mut is_private, mut was_shared) = (false, false);
+    for value in present {
+        for directive in directives(value) {
+            let name = directive.split('=').next().unwrap_or_default().trim();
+            if name.eq_ignore_ascii_case("no-store") {
+                return None;
+            }
+            if name.eq_ignore_ascii_case("public") || name.eq_ignore_ascii_case("s-maxage") {
+                was_shared = true;
+                continue;
+            }
+            // With a list of fields, `private` keeps only those out of the cache.
+            is_private |= directive.eq_ignore_ascii_case("private");
+            kept.push(directive.to_owned());
+        }
+    }
+    if is_private && !was_shared {
+        return None;
+    }
+    if !is_private {
+        kept.push("private".to_owned());
+    }
+    Some(kept.join(", "))
+}
+
+/// The parts between commas that are in no quotes. What is no text is left out.
+fn directives(value: &[u8]) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let parts = std::str::from_utf8(value)
+        .unwrap_or_default()
+        .split(move |c| {
+            quoted ^= c == '"';
+            c == ',' && !quoted
+        });
+    parts.map(str::trim).filter(|part| !part.is_empty())
+}
+
+fn names_cookie<'h>(mut vary: impl Iterator<Item = &'h [u8]>) -> bool {
+    vary.any(|value| {
+        let mut names = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"cookie"))
+    })
+}
+
+/// A Set-Cookie with nothing in place of its value.
+struct WithoutValue<'a>(&'a str);
+
+impl fmt::Debug for WithoutValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, rest) = self.0.split_once('=').unwrap_or_default();
+        let attributes = rest.split_once(';').unwrap_or_default().1;
+        write!(f, "{name}=..;{attributes}")
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field(
+                "set_cookies",
+                &self.set_cookies().map(WithoutValue).collect::<Vec<_>>(),
+            )
+            .field("vary", &!self.is_empty())
+            .finish()
+    }
+}
+
+impl fmt::Debug for HeaderChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeaderChange")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing(set_cookie: Option<&str>, read: bool) -> Outgoing {
+        Outgoing {
+            set_cookie: set_cookie.map(Into::into),
+            former: Arc::default(),
+            read,
+        }
+    }
+
+    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in list {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    /// Applies in both ways, which must agree; the fields as sorted text.
+    fn applied(outgoing: &Outgoing, list: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut map = headers(list);
+        outgoing.apply(&mut map);
+        let text = |name: &str, value: &[u8]| format!("{name}: {}", String::from_utf8_lossy(value));
+        let mut one: Vec<_> = map
+            .iter()
+            .map(|(n, v)| text(n.as_str(), v.as_bytes()))
+            .collect();
+        one.sort();
+
+        let changes = outgoing.changes(list.iter().map(|(n, v)| (*n, v.as_bytes())));
+        let is_kept = |name: &str| !changes.iter().any(|change| change.name() == name);
+        let mut other: Vec<_> = list
+            .iter()
+            .filter(|(name, _)| is_kept(&name.to_lowercase()))
+            .map(|(name, value)| text(&name.to_lowercase(), value.as_bytes()))
+            .chain(
+                changes
+                    .iter()
+                    .flat_map(|c| c.values().map(|v| text(c.name(), v))),
+            )
+            .collect();
+        other.sort();
+        assert_eq!(one, other);
+        one
+    }
+
+    #[test]
+    fn nothing_changes_nothing() {
+        let nothing = outgoing(None, false);
+        assert!(nothing.is_empty());
+        assert_eq!(
+            applied(&nothing, &[("Cache-Control", "public")]),
+            ["cache-control: public"]
+        );
+    }
+
+    #[test]
+    fn a_read_session_adds_vary_once() {
+        let read = outgoing(None, true);
+        assert_eq!(applied(&read, &[]), ["vary: Cookie"]);
+        for present in ["cookie", "Accept, COOKIE", "*"] {
+            let list: &[(&str, &str)] = Box::leak(Box::new([("vary", present)]));
+            assert_eq!(applied(&read, list), [format!("vary: {present}")]);
+        }
+        assert_eq!(
+            applied(&read, &[("Vary", "Accept")]),
+            ["vary: Accept", "vary: Cookie"]
+        );
+    }
+
+    #[test]
+    fn a_cookie_replaces_its_earlier_self_and_keeps_all_others() {
+        let fields = applied(
+            &outgoing(Some("id=new; Path=/"), false),
+            &[
+                ("Set-Cookie", "a=b"),
+                ("set-cookie", "id=old"),
+                ("Set-Cookie", "idx=c; id=d"),
+            ],
+        );
+        assert_eq!(
+            fields,
+            [
+                "cache-control: private",
+                "set-cookie: a=b",
+                "set-cookie: id=new; Path=/",
+                "set-cookie: idx=c; id=d",
+                "vary: Cookie"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_response_with_a_cookie_is_kept_out_of_shared_caches() {
+        for (present, then) in [
+            ("public, max-age=60", "max-age=60, private"),
+            ("max-age=60, s-maxage=600", "max-age=60, private"),
+            ("PUBLIC", "private"),
+            ("private, s-maxage=1", "private"),
+            (
+                "no-cache=\"a, public\", public",
+                "no-cache=\"a, public\", private",
+            ),
+            ("private=\"set-cookie\"", "private=\"set-cookie\", private"),
+            ("", "private"),
+            ("private, max-age=1", "private, max-age=1"),
+            ("public, no-store", "public, no-store"),
+        ] {
+            let fields = applied(
+                &outgoing(Some("id=x"), false),
+                &[("cache-control", present)],
+            );
+            assert!(
+                fields.contains(&format!("cache-control: {then}")),
+                "{present}: {fields:?}"
+            );
+        }
+        let split = [("cache-control", "max-age=1"), ("cache-control", "public")];
+        let fields = applied(&outgoing(Some("id=x"), false), &split);
+        assert!(
+            fields.contains(&"cache-control: max-age=1, private".to_owned()),
+            "{fields:?}"
+        );
+    }
+
+    #[test]
+    fn the_cookie_is_sensitive_and_in_no_debug_output() {
+        let set = outgoing(Some("id=hunter2; Path=/"), true);
+        let mut map = HeaderMap::new();
+        set.apply(&mut map);
+        assert!(map[SET_COOKIE].is_sensitive());
+        let debug = format!("{set:?} {map:?} {:?}", set.changes([]));
+        assert!(!debug.contains("hunter2"), "{debug}");
+        assert!(debug.contains("id=..; Path=/"), "{debug}");
+    }
+}

@@ -1,0 +1,53 @@
+//! HTTP sessions whose whole state travels in one encrypted cookie: no database, any framework,
+//! key rotation without logging anyone out.
+//!
+//! ```
+//! use sealed_session::{AppKey, CookieStore, KeyRing};
+//!
+//! # let request = http::Request::new(());
+//! # let mut response = http::Response::new(());
+//! # let ring = || AppKey::generate().map(KeyRing::new);
+//! let store = CookieStore::new(ring()?); // in a service: KeyRing::from_env()?
+//!
+//! let session = store.load(request.headers());
+//! session.insert("user_id", 42)?;
+//! let id: Option<u64> = session.get("user_id")?;
+//! store.save(&session, response.headers_mut())?; // writes a Set-Cookie only if one is due
+//! # assert_eq!(id, Some(42));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The data's way
+//!
+//! ```text
+//! Cookie header ──cookie──▶ tokens ──envelope──▶ bytes ──record──▶ record ──policy──▶ Session
+//! Session ──policy──▶ what is due ──record──▶ bytes ──envelope──▶ token ──cookie──▶ Set-Cookie
+//! ```
+//!
+//! Each arrow is a module of that name; `flow` is the way itself, without any I/O, and
+//! [`CookieStore`] the thin shell around it that knows the keys and the time.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod cookie;
+mod envelope;
+mod error;
+mod flow;
+mod policy;
+mod reader;
+mod record;
+mod session;
+mod store;
+mod time;
+mod value;
+
+pub use cookie::{CookieConfig, CookieConfigBuilder, SameSite};
+pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Plaintext, Sealer, Token};
+pub use error::{
+    ConfigError, ErrorKind, OpenError, RandomError, Refusal, SaveError, SealError, SessionError,
+};
+pub use flow::{HeaderChange, Outgoing};
+pub use record::SessionId;
+pub use session::{Field, Key, KeyOf, Origin, Session, Status};
+pub use store::{CookieStore, CookieStoreBuilder};
+pub use value::Value;

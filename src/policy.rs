@@ -1,0 +1,165 @@
+//! Lifetimes: pure decisions from a record's header, the settings and the time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::error::Refusal;
+use crate::record::Header;
+use crate::time::Millis;
+
+/// How far ahead another node's clock may be.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct Policy {
+    /// A new session's.
+    pub(crate) lifetime: Duration,
+    /// Any session's: lowering it ends sessions at once.
+    pub(crate) max_lifetime: Duration,
+    pub(crate) idle: Option<Idle>,
+    /// Sessions issued before are refused. Milliseconds.
+    not_before: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Idle {
+    pub(crate) timeout: Duration,
+    /// How old the sealed `seen_at` gets before it is written anew.
+    pub(crate) refresh_after: Duration,
+}
+
+impl Policy {
+    pub(crate) fn new(
+        lifetime: Duration,
+        max_lifetime: Duration,
+        idle: Option<Idle>,
+        not_before: Millis,
+    ) -> Self {
+        Self {
+            lifetime,
+            max_lifetime,
+            idle,
+            not_before: AtomicU64::new(not_before.raw()),
+        }
+    }
+
+    pub(crate) fn set_not_before(&self, not_before: Millis) {
+        self.not_before.store(not_before.raw(), Ordering::Relaxed);
+    }
+
+    /// Whether a session is alive at `now`.
+    pub(crate) fn admit(&self, header: &Header, now: Millis) -> Result<(), Refusal> {
+        let latest = now.plus(CLOCK_SKEW);
+        if header.issued_at > latest || header.seen_at > latest {
+            return Err(Refusal::Future);
+        }
+        if now >= self.deadline(header.issued_at, header.expires_at) {
+            return Err(Refusal::Expired);
+        }
+        if header.issued_at.raw() < self.not_before.load(Ordering::Relaxed) {
+            return Err(Refusal::Cutoff);
+        }
+        match self.idle {
+            Some(idle) if now >= header.seen_at.plus(idle.timeout) => Err(Refusal::Idle),
+            _ => Ok(()),
+        }
+    }
+
+    /// The absolute end of a session, which no refresh moves.
+    pub(crate) fn deadline(&self, issued_at: Millis, expires_at: Millis) -> Millis {
+        expires_at.min(issued_at.plus(self.max_lifetime))
+    }
+
+    /// Whether a session that was read at `read_at` needs its `seen_at` written.
+    pub(crate) fn refresh_is_due(&self, header: &Header, read_at: Millis) -> bool {
+        self.idle
+            .is_some_and(|idle| read_at.since(header.seen_at) >= idle.refresh_after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::SessionId;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn at(millis: u64) -> Millis {
+        Millis::from_raw(millis)
+    }
+
+    fn header(issued_at: u64, seen_at: u64, expires_at: u64) -> Header {
+        Header {
+            id: SessionId::random(&mut |_| Ok(())).unwrap(),
+            issued_at: at(issued_at),
+            seen_at: at(seen_at),
+            expires_at: at(expires_at),
+            transient: false,
+        }
+    }
+
+    fn policy(idle: Option<u64>, not_before: u64) -> Policy {
+        let idle = idle.map(|millis| Idle {
+            timeout: Duration::from_millis(millis),
+            refresh_after: Duration::from_millis(millis / 10),
+        });
+        Policy::new(HOUR, HOUR, idle, at(not_before))
+    }
+
+    #[test]
+    fn each_bound_is_exact_to_the_millisecond() {
+        let issued = 1_000_000;
+        let hour = issued + 3_600_000;
+        let header = header(issued, issued, hour + 5);
+        for (policy, now, outcome) in [
+            (policy(None, 0), issued - 60_001, Err(Refusal::Future)),
+            (policy(None, 0), issued - 60_000, Ok(())),
+            (policy(None, 0), hour - 1, Ok(())),
+            (policy(None, 0), hour, Err(Refusal::Expired)),
+            (policy(None, issued), issued, Ok(())),
+            (policy(None, issued + 1), issued, Err(Refusal::Cutoff)),
+            (policy(Some(1000), 0), issued + 999, Ok(())),
+            (policy(Some(1000), 0), issued + 1000, Err(Refusal::Idle)),
+        ] {
+            assert_eq!(policy.admit(&header, at(now)), outcome, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_seen_at_in_the_future_is_refused_too() {
+        let header = header(1000, 100_000, 200_000);
+        assert_eq!(
+            policy(None, 0).admit(&header, at(39_999)),
+            Err(Refusal::Future)
+        );
+        assert_eq!(policy(None, 0).admit(&header, at(40_000)), Ok(()));
+    }
+
+    #[test]
+    fn the_earlier_of_the_deadlines_holds() {
+        let policy = policy(None, 0);
+        assert_eq!(policy.deadline(at(0), at(5000)), at(5000));
+        assert_eq!(policy.deadline(at(0), at(9_000_000)), at(3_600_000));
+    }
+
+    #[test]
+    fn a_refresh_is_due_when_a_tenth_of_the_timeout_has_passed() {
+        let policy_with = policy(Some(1000), 0);
+        let header = header(1000, 1000, 9000);
+        assert!(!policy_with.refresh_is_due(&header, at(1099)));
+        assert!(policy_with.refresh_is_due(&header, at(1100)));
+        assert!(!policy(None, 0).refresh_is_due(&header, at(8000)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_times_make_it_panic(a in any::<u64>(), b in any::<u64>(), c in any::<u64>(), now in any::<u64>(), idle in any::<u64>(), cutoff in any::<u64>()) {
+            let policy = policy(Some(idle), cutoff);
+            let header = header(a, b, c);
+            let _ = policy.admit(&header, at(now));
+            let _ = policy.refresh_is_due(&header, at(now));
+        }
+    }
+}

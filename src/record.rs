@@ -1,0 +1,480 @@
+//! The record: what is sealed in a token. A fixed header, then values and flashes as entries
+//! whose bytes are decoded only when somebody asks for one.
+//!
+//! ```text
+//! format      1     0x01
+//! flags       1     0x01 the values are in a backend, 0x02 transient
+//! id         16
+//! issued_at   6     Unix milliseconds, big-endian
+//! seen_at     6
+//! expires_at  6
+//! subject     str   at most 64 bytes, empty if none
+//! values      seq   of (key str, value bytes), keys ascending by bytes
+//! flashes     seq   the same
+//! ```
+//!
+//! The header is as long in every record, so nothing that a save changes by itself changes the
+//! token's length. Written by `postcard`, read by [`Reader`].
+
+use std::fmt;
+
+use serde::ser::{Serialize, SerializeTuple, Serializer};
+
+use crate::envelope::{Plaintext, Random};
+use crate::error::{RandomError, Refusal};
+use crate::reader::{Malformed, Reader};
+use crate::time::Millis;
+
+const FORMAT: u8 = 1;
+
+const IN_BACKEND: u8 = 0x01;
+const TRANSIENT: u8 = 0x02;
+
+/// The longest subject, in bytes.
+pub(crate) const MAX_SUBJECT: usize = 64;
+
+/// The most entries of each kind. No cookie holds as many; it bounds what a store may return.
+const MAX_ENTRIES: usize = 1024;
+
+/// The random name of one session: 16 bytes, never chosen by a client.
+///
+/// `Display` is 32 hexadecimal digits. `Debug` shows nothing, so that it gets into no log by
+/// accident.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId([u8; 16]);
+
+impl SessionId {
+    pub(crate) fn random(random: Random<'_>) -> Result<Self, RandomError> {
+        let mut id = [0; 16];
+        random(&mut id)?;
+        Ok(Self(id))
+    }
+
+    /// The sixteen bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(..)")
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(_: Malformed) -> Self {
+        Self::BadRecord
+    }
+}
+
+/// The part of a record that is the same length in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) id: SessionId,
+    pub(crate) issued_at: Millis,
+    pub(crate) seen_at: Millis,
+    pub(crate) expires_at: Millis,
+    /// The browser forgets the cookie when it is closed.
+    pub(crate) transient: bool,
+}
+
+impl Header {
+    /// For measuring: no session has it.
+    pub(crate) const NONE: Self = Self {
+        id: SessionId([0; 16]),
+        issued_at: Millis::MAX,
+        seen_at: Millis::MAX,
+        expires_at: Millis::MAX,
+        transient: false,
+    };
+}
+
+/// An opened record: its bytes, and where in them things are.
+#[derive(Debug)]
+pub(crate) struct Record {
+    plaintext: Plaintext,
+    header: Header,
+    subject: Span,
+    values: Span,
+    flashes: Span,
+}
+
+/// Bytes from `start` to `end`; for entries, how many there are.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: usize,
+    end: usize,
+    count: usize,
+}
+
+impl Record {
+    /// Checks and indexes `plaintext`, without looking into the values.
+    pub(crate) fn decode(plaintext: Plaintext) -> Result<Self, Refusal> {
+        let mut reader = Reader::new(&plaintext);
+        if reader.byte()? != FORMAT {
+            return Err(Refusal::Newer);
+        }
+        let flags = reader.byte()?;
+        if flags & !(IN_BACKEND | TRANSIENT) != 0 {
+            return Err(Refusal::Newer);
+        }
+        let transient = flags & TRANSIENT != 0;
+        let (header, subject, values, flashes) = read_rest(reader, plaintext.len(), transient)?;
+        if flags & IN_BACKEND != 0 {
+            return Err(Refusal::Elsewhere);
+        }
+        Ok(Self {
+            plaintext,
+            header,
+            subject,
+            values,
+            flashes,
+        })
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(crate) fn subject(&self) -> &str {
+        std::str::from_utf8(self.bytes(self.subject)).unwrap_or_default()
+    }
+
+    pub(crate) fn values(&self) -> Entries<'_> {
+        self.entries(self.values)
+    }
+
+    pub(crate) fn flashes(&self) -> Entries<'_> {
+        self.entries(self.flashes)
+    }
+
+    fn entries(&self, span: Span) -> Entries<'_> {
+        Entries {
+            reader: Reader::new(self.bytes(span)),
+            remaining: span.count,
+        }
+    }
+
+    fn bytes(&self, span: Span) -> &[u8] {
+        self.plaintext.get(span.start..span.end).unwrap_or_default()
+    }
+}
+
+fn read_rest(
+    mut reader: Reader<'_>,
+    length: usize,
+    transient: bool,
+) -> Result<(Header, Span, Span, Span), Malformed> {
+    let header = Header {
+        id: SessionId(reader.array()?),
+        issued_at: Millis::from_be_bytes(reader.array()?),
+        seen_at: Millis::from_be_bytes(reader.array()?),
+        expires_at: Millis::from_be_bytes(reader.array()?),
+        transient,
+    };
+    let subject = reader.str()?.len();
+    if subject > MAX_SUBJECT || header.expires_at < header.issued_at {
+        return Err(Malformed);
+    }
+    let end = length - reader.rest().len();
+    let subject = Span {
+        start: end - subject,
+        end,
+        count: 0,
+    };
+    let values = read_entries(&mut reader, length)?;
+    let flashes = read_entries(&mut reader, length)?;
+    reader.finish()?;
+    Ok((header, subject, values, flashes))
+}
+
+/// Passes over a list of entries whose keys must ascend.
+fn read_entries(reader: &mut Reader<'_>, length: usize) -> Result<Span, Malformed> {
+    let count = reader.count()?;
+    if count > MAX_ENTRIES {
+        return Err(Malformed);
+    }
+    let start = length - reader.rest().len();
+    let mut last = None;
+    for _ in 0..count {
+        let key = reader.str()?;
+        if last.is_some_and(|last| last >= key) {
+            return Err(Malformed);
+        }
+        last = Some(key);
+        reader.bytes()?;
+    }
+    Ok(Span {
+        start,
+        end: length - reader.rest().len(),
+        count,
+    })
+}
+
+/// The entries of a record in the order of their keys: key and the value's bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Entries<'a> {
+    reader: Reader<'a>,
+    remaining: usize,
+}
+
+impl<'a> Entries<'a> {
+    pub(crate) fn empty() -> Self {
+        Self {
+            reader: Reader::new(&[]),
+            remaining: 0,
+        }
+    }
+
+    pub(crate) fn find(self, key: &str) -> Option<&'a [u8]> {
+        self.take_while(|(at, _)| *at <= key)
+            .find(|(at, _)| *at == key)
+            .map(|(_, value)| value)
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a str, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.remaining = self.remaining.checked_sub(1)?;
+        Some((self.reader.str().ok()?, self.reader.bytes().ok()?))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.remaining, Some(self.remaining))
+    }
+}
+
+/// A record that is still to be written. Its entries come in the order of their keys.
+#[derive(Debug)]
+pub(crate) struct Draft<'a, V, F> {
+    pub(crate) header: Header,
+    pub(crate) subject: &'a str,
+    pub(crate) values: V,
+    pub(crate) flashes: F,
+}
+
+impl<'a, V, F> Draft<'a, V, F>
+where
+    V: Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    F: Iterator<Item = (&'a str, &'a [u8])> + Clone,
+{
+    /// How many bytes it has when written.
+    pub(crate) fn len(&self) -> usize {
+        postcard::serialize_with_flavor(self, postcard::ser_flavors::Size::default())
+            .unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn append_to(&self, buffer: &mut Vec<u8>) {
+        // Neither a `Vec` nor this type's `Serialize` has a way to fail.
+        if let Ok(written) = postcard::to_extend(self, std::mem::take(buffer)) {
+            *buffer = written;
+        }
+    }
+}
+
+impl<'a, V, F> Serialize for Draft<'a, V, F>
+where
+    V: Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    F: Iterator<Item = (&'a str, &'a [u8])> + Clone,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut record = serializer.serialize_tuple(9)?;
+        record.serialize_element(&FORMAT)?;
+        record.serialize_element(&if self.header.transient { TRANSIENT } else { 0 })?;
+        record.serialize_element(&self.header.id.0)?;
+        record.serialize_element(&self.header.issued_at.to_be_bytes())?;
+        record.serialize_element(&self.header.seen_at.to_be_bytes())?;
+        record.serialize_element(&self.header.expires_at.to_be_bytes())?;
+        record.serialize_element(self.subject)?;
+        record.serialize_element(&Listed(&self.values))?;
+        record.serialize_element(&Listed(&self.flashes))?;
+        record.end()
+    }
+}
+
+struct Listed<'i, I>(&'i I);
+
+impl<'a, I: Iterator<Item = (&'a str, &'a [u8])> + Clone> Serialize for Listed<'_, I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeSeq;
+        let mut list = serializer.serialize_seq(Some(self.0.clone().count()))?;
+        for (key, value) in self.0.clone() {
+            list.serialize_element(&(key, Raw(value)))?;
+        }
+        list.end()
+    }
+}
+
+struct Raw<'a>(&'a [u8]);
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decode(bytes: &[u8]) -> Result<Record, Refusal> {
+        Record::decode(Plaintext::from_vec(bytes.to_vec()))
+    }
+
+    fn encode(record: &Record) -> Vec<u8> {
+        let draft = Draft {
+            header: *record.header(),
+            subject: record.subject(),
+            values: record.values(),
+            flashes: record.flashes(),
+        };
+        let mut bytes = Vec::new();
+        draft.append_to(&mut bytes);
+        assert_eq!(bytes.len(), draft.len());
+        bytes
+    }
+
+    /// A record up to and without its subject.
+    fn head() -> Vec<u8> {
+        let mut bytes = vec![FORMAT, 0];
+        bytes.extend_from_slice(&[0xab; 16]);
+        for millis in [1000, 2000, 3000] {
+            bytes.extend_from_slice(&Millis::from_raw(millis).to_be_bytes());
+        }
+        bytes
+    }
+
+    fn with(rest: &[u8]) -> Vec<u8> {
+        [&head(), rest].concat()
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_stands() {
+        let bytes = with(b"\x02me\x02\x01a\x01\x00\x02bc\x02\x01\x01\x01\x01f\x01\x00");
+        let record = decode(&bytes).unwrap();
+        assert_eq!(record.subject(), "me");
+        assert_eq!(record.header().seen_at, Millis::from_raw(2000));
+        assert!(!record.header().transient);
+        let values: Vec<_> = record.values().collect();
+        assert_eq!(values, [("a", &[0][..]), ("bc", &[1, 1])]);
+        assert_eq!(record.values().find("bc"), Some(&[1, 1][..]));
+        assert_eq!(record.values().find("b"), None);
+        assert_eq!(record.flashes().find("f"), Some(&[0][..]));
+        assert_eq!(encode(&record), bytes);
+    }
+
+    #[test]
+    fn an_empty_record_has_39_bytes() {
+        assert_eq!(with(&[0, 0, 0]).len(), 39);
+        assert_eq!(encode(&decode(&with(&[0, 0, 0])).unwrap()).len(), 39);
+    }
+
+    #[test]
+    fn every_truncation_and_every_appended_byte_is_refused() {
+        let bytes = with(b"\x02me\x02\x01a\x01\x00\x02bc\x02\x01\x01\x01\x01f\x01\x00");
+        for length in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..length]).unwrap_err(), Refusal::BadRecord);
+        }
+        for byte in 0..=255 {
+            assert_eq!(
+                decode(&[&bytes[..], &[byte]].concat()).unwrap_err(),
+                Refusal::BadRecord
+            );
+        }
+    }
+
+    #[test]
+    fn a_newer_format_or_flag_is_told_apart_before_the_rest_is_read() {
+        assert_eq!(decode(&[2]).unwrap_err(), Refusal::Newer);
+        assert_eq!(decode(&[0]).unwrap_err(), Refusal::Newer);
+        for flag in [0x04, 0x08, 0x10, 0x20, 0x40, 0x80] {
+            assert_eq!(decode(&[FORMAT, flag]).unwrap_err(), Refusal::Newer);
+        }
+        let mut stub = with(&[0, 0, 0]);
+        stub[1] = IN_BACKEND;
+        assert_eq!(decode(&stub).unwrap_err(), Refusal::Elsewhere);
+        stub.pop();
+        assert_eq!(decode(&stub).unwrap_err(), Refusal::BadRecord);
+    }
+
+    #[test]
+    fn what_is_not_canonical_is_refused() {
+        let subject_of_65 = [&[65][..], &[b's'; 65], &[0, 0]].concat();
+        for (rest, why) in [
+            (&b"\x80\x00\x00\x00"[..], "an overlong length"),
+            (b"\x01\xff\x00\x00", "a subject that is not UTF-8"),
+            (b"\x00\x02\x01b\x01\x00\x01a\x01\x00\x00", "unsorted keys"),
+            (b"\x00\x02\x01a\x01\x00\x01a\x01\x00\x00", "a key twice"),
+            (b"\x00\x01\x01\xff\x01\x00\x00", "a key that is not UTF-8"),
+            (
+                b"\x00\x01\x01a\x02\x00\x00",
+                "a value longer than what is left",
+            ),
+            (b"\x00\x80\x80\x80\x80\x04", "2^30 entries"),
+            (&subject_of_65, "a subject of 65 bytes"),
+        ] {
+            assert_eq!(
+                decode(&with(rest)).unwrap_err(),
+                Refusal::BadRecord,
+                "{why}"
+            );
+        }
+        let mut many = vec![0];
+        many.extend_from_slice(&[0x81, 0x08]);
+        for n in 0..=MAX_ENTRIES {
+            many.extend_from_slice(format!("\x04{n:04}\x00").as_bytes());
+        }
+        many.push(0);
+        assert_eq!(
+            decode(&with(&many)).unwrap_err(),
+            Refusal::BadRecord,
+            "1025 entries"
+        );
+        let mut backwards = with(&[0, 0, 0]);
+        backwards[18 + 5] = 0xff;
+        backwards[18 + 4] = 0xff;
+        assert_eq!(
+            decode(&backwards).unwrap_err(),
+            Refusal::BadRecord,
+            "expires before issued"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_decodes_encodes_back_to_the_same_bytes(rest in any::<Vec<u8>>()) {
+            let bytes = with(&rest);
+            if let Ok(record) = decode(&bytes) {
+                prop_assert_eq!(encode(&record), bytes);
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read(
+            subject in ".{0,16}",
+            entries in prop::collection::btree_map(".*", any::<Vec<u8>>(), 0..20),
+        ) {
+            let values = entries.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+            let header = *decode(&with(&[0, 0, 0])).unwrap().header();
+            let draft = Draft { header, subject: &subject, values: values.clone(), flashes: values.clone() };
+            let mut bytes = Vec::new();
+            draft.append_to(&mut bytes);
+            prop_assert_eq!(draft.len(), bytes.len());
+            let record = decode(&bytes).unwrap();
+            prop_assert_eq!(record.subject(), subject.as_str());
+            prop_assert!(record.values().eq(values.clone()));
+            prop_assert!(record.flashes().eq(values));
+        }
+    }
+}

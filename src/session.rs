@@ -1,0 +1,648 @@
+//! The session: a record as it was opened, never altered, and the changes made since.
+
+pub(crate) mod changes;
+mod field;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+pub use field::{Field, Key, KeyOf};
+
+use crate::cookie::{DEFAULT_NAME, MAX_NAME_AND_VALUE};
+use crate::envelope::encoded_len;
+use crate::error::{ErrorKind, Refusal, SessionError, TooLarge};
+use crate::record::{MAX_SUBJECT, Record, SessionId};
+use crate::time::Millis;
+use crate::value::{self, Value};
+use changes::{Changes, Stored, View};
+
+/// What a save has to do for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// As it was loaded, or new and empty.
+    Unmodified,
+    /// There is something to write.
+    Modified,
+    /// Destroyed, and nothing written since.
+    Destroyed,
+}
+
+/// Where a session comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The request had no cookie of this name, or there was no request.
+    Absent,
+    /// A cookie of the request opened.
+    Opened,
+    /// The request's cookie did not open; the session is a fresh one.
+    Refused(Refusal),
+    /// Several cookies of the request opened and are different sessions, so that none is
+    /// believed; the session is a fresh one.
+    Ambiguous,
+}
+
+/// One visitor's session.
+///
+/// All methods take `&self` and none waits. Clones are the same session, for use from several
+/// tasks; no code of a caller's (serde, the closure of [`update`](Self::update)) runs while it
+/// is locked. What a call refuses leaves the session as it was.
+///
+/// Values are anything that serde serializes. An entry is decoded only when it is asked for, and
+/// asking for the wrong type is an error that names the entry, never a wrong value.
+///
+/// ```
+/// use sealed_session::Session;
+///
+/// let session = Session::new(); // in a handler: `store.load(request.headers())`
+/// session.insert("user_id", 42)?;
+/// let id: Option<u64> = session.get("user_id")?;
+/// assert_eq!(id, Some(42));
+/// assert!(session.get::<String>("user_id").is_err());
+/// # Ok::<(), sealed_session::SessionError>(())
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    origin: Origin,
+    /// `None` for a fresh session.
+    loaded: Option<Loaded>,
+    /// When it was taken out of the request.
+    read_at: Option<Millis>,
+    /// Which store it belongs to; `None` if made by [`Session::new`].
+    bounds: Option<Arc<Bounds>>,
+    changes: Mutex<Changes>,
+}
+
+pub(crate) struct Loaded {
+    pub(crate) record: Record,
+    /// An accepted key sealed it, so that a save is due.
+    pub(crate) under_old_key: bool,
+}
+
+/// What a store's settings allow its sessions. Its address is the store's identity.
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    pub(crate) cookie_name: usize,
+    pub(crate) max_lifetime: Duration,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Session {
+    /// A fresh session outside of any request, for testing handlers. Any store saves it; its
+    /// size is checked as for the default cookie.
+    pub fn new() -> Self {
+        Self::fresh(Origin::Absent, None, None)
+    }
+
+    pub(crate) fn fresh(
+        origin: Origin,
+        read_at: Option<Millis>,
+        bounds: Option<Arc<Bounds>>,
+    ) -> Self {
+        let changes = Mutex::default();
+        Self {
+            inner: Arc::new(Inner {
+                origin,
+                loaded: None,
+                read_at,
+                bounds,
+                changes,
+            }),
+        }
+    }
+
+    pub(crate) fn opened(loaded: Loaded, read_at: Millis, bounds: Arc<Bounds>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                origin: Origin::Opened,
+                loaded: Some(loaded),
+                read_at: Some(read_at),
+                bounds: Some(bounds),
+                changes: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The value under `key`, or `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongType`] if it is not a `T`.
+    pub fn get<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Result<Option<T>, SessionError> {
+        self.find(key.name())
+            .map(|bytes| decode(key.name(), &bytes))
+            .transpose()
+    }
+
+    /// Sets the value under `key`. Setting what is there already is no change.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotStorable`] if `value` is of a type that cannot be stored;
+    /// [`ErrorKind::TooLarge`] if the session would no longer fit its cookie.
+    #[doc(alias = "put")]
+    #[doc(alias = "set")]
+    pub fn insert<T: Serialize>(&self, key: impl KeyOf<T>, value: T) -> Result<(), SessionError> {
+        let bytes = encode(key.name(), &value)?;
+        self.lock(|changes, record| self.set(changes, record, key.name(), bytes))
+    }
+
+    /// Removes the value under `key`. Removing what is not there is no change.
+    #[doc(alias = "delete")]
+    pub fn remove(&self, key: impl Key) {
+        self.lock(|changes, record| {
+            let base = changes.base_values(record);
+            changes.values.remove(base, key.name());
+        });
+    }
+
+    /// Gets the value under `key` and removes it. Of several takers at once one gets it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongType`] if it is not a `T`; it stays.
+    #[doc(alias = "pop")]
+    pub fn take<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Result<Option<T>, SessionError> {
+        loop {
+            let Some(before) = self.find(key.name()) else {
+                return Ok(None);
+            };
+            let value = decode(key.name(), &before)?;
+            let taken = self.lock(|changes, record| {
+                if !is_still(changes, record, key.name(), Some(&before)) {
+                    return false;
+                }
+                let base = changes.base_values(record);
+                changes.values.remove(base, key.name());
+                true
+            });
+            if taken {
+                return Ok(Some(value));
+            }
+        }
+    }
+
+    /// Replaces the value under `key` by what `change` makes of it. If another clone changed
+    /// the entry in between, `change` is called again with the newer value, so that nothing is
+    /// lost.
+    ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+    /// # assert_eq!(session.get("visits")?, Some(1));
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) and [`insert`](Self::insert).
+    pub fn update<T: DeserializeOwned + Serialize>(
+        &self,
+        key: impl KeyOf<T>,
+        mut change: impl FnMut(Option<T>) -> T,
+    ) -> Result<(), SessionError> {
+        loop {
+            let before = self.find(key.name());
+            let old = before
+                .as_ref()
+                .map(|bytes| decode(key.name(), bytes))
+                .transpose()?;
+            let new = encode(key.name(), &change(old))?;
+            let outcome = self.lock(|changes, record| {
+                is_still(changes, record, key.name(), before.as_deref())
+                    .then(|| self.set(changes, record, key.name(), new))
+            });
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+        }
+    }
+
+    /// Whether there is a value under `key`.
+    #[doc(alias = "exists")]
+    #[doc(alias = "has")]
+    pub fn contains(&self, key: impl Key) -> bool {
+        self.find(key.name()).is_some()
+    }
+
+    /// The names of all values, sorted by their bytes.
+    pub fn keys(&self) -> Vec<String> {
+        self.view(|view| view.values().map(|(key, _)| key.to_owned()).collect())
+    }
+
+    /// The number of values.
+    pub fn len(&self) -> usize {
+        self.view(|view| view.values().count())
+    }
+
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.view(|view| view.values().next().is_none())
+    }
+
+    /// All values, without their types.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongType`] if one is not a value at all, which no save of this crate
+    /// writes.
+    #[doc(alias = "values")]
+    pub fn to_map(&self) -> Result<BTreeMap<String, Value>, SessionError> {
+        let entries: Vec<(String, Stored)> = self.view(|view| copy(view.values()));
+        entries
+            .into_iter()
+            .map(|(key, bytes)| Ok((key.clone(), decode(&key, &bytes)?)))
+            .collect()
+    }
+
+    /// Removes all values, all flashes and the subject. The id and the deadline stay.
+    #[doc(alias = "flush")]
+    pub fn clear(&self) {
+        self.lock(Changes::clear);
+    }
+
+    /// Sets a message for a later request: it is readable there until it is taken, and not in
+    /// this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn flash<T: Serialize>(&self, key: impl KeyOf<T>, value: T) -> Result<(), SessionError> {
+        let name = key.name();
+        let bytes = encode(name, &value)?;
+        self.lock(|changes, record| {
+            let before = changes.flashes.set_beside(name, bytes);
+            let undo = |changes: &mut Changes| changes.flashes.undo(name, before);
+            self.keep_if_it_fits(changes, record, format_args!("flash {name:?}"), undo)
+        })
+    }
+
+    /// Gets a message that an earlier request has set, and removes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongType`] if it is not a `T`; it stays.
+    pub fn take_flash<T: DeserializeOwned>(
+        &self,
+        key: impl KeyOf<T>,
+    ) -> Result<Option<T>, SessionError> {
+        let name = key.name();
+        let incoming = self.lock(|changes, record| changes.kept_flash(record, name));
+        let Some(bytes) = incoming else {
+            return Ok(None);
+        };
+        let value = decode(name, bytes)?;
+        let taken = self.lock(|changes, record| {
+            let is_there = changes.kept_flash(record, name).is_some();
+            changes
+                .flashes
+                .leave_out(changes.base_flashes(record), name);
+            is_there
+        });
+        Ok(taken.then_some(value))
+    }
+
+    /// The session's id; `None` before the first save.
+    pub fn id(&self) -> Option<SessionId> {
+        self.view(|view| Some(view.birth()?.id))
+    }
+
+    /// When it was first saved, or renewed; `None` before.
+    pub fn issued_at(&self) -> Option<SystemTime> {
+        self.view(|view| Some(view.birth()?.issued_at.into()))
+    }
+
+    /// The deadline that the server enforces: set by [`set_expiry`](Self::set_expiry) or by the
+    /// store's lifetime, never beyond the store's `max_lifetime`. `None` if it is still to be
+    /// set by the first save.
+    #[doc(alias = "deadline")]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.view(|view| {
+            let chosen = view.chosen_expiry();
+            let end = chosen.or_else(|| Some(view.continued()?.header().expires_at))?;
+            let latest = view.birth().zip(self.inner.bounds.as_ref());
+            let latest = latest.map(|(birth, bounds)| birth.issued_at.plus(bounds.max_lifetime));
+            Some(latest.map_or(end, |latest| end.min(latest)).into())
+        })
+    }
+
+    /// Whether no cookie was opened for it, so that it is a visitor's first request or one after
+    /// the end of a session.
+    pub fn is_new(&self) -> bool {
+        self.view(|view| view.base().is_none())
+    }
+
+    /// What a save has to do.
+    #[doc(alias = "modified")]
+    #[doc(alias = "has_changed")]
+    pub fn status(&self) -> Status {
+        self.lock(|changes, record| View::new(record, changes).status())
+    }
+
+    /// Where it comes from, and why a cookie was refused.
+    pub fn origin(&self) -> Origin {
+        self.view(|_| self.inner.origin)
+    }
+
+    /// Whose session it is, if that was said.
+    pub fn subject(&self) -> Option<String> {
+        self.view(|view| {
+            Some(view.subject())
+                .filter(|subject| !subject.is_empty())
+                .map(Into::into)
+        })
+    }
+
+    /// Says whose session it is: a user's id, say, at most 64 bytes; an empty one takes it back.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLarge`] if it is longer or the session would no longer fit its cookie.
+    pub fn set_subject(&self, subject: impl Into<String>) -> Result<(), SessionError> {
+        let subject = subject.into();
+        if subject.len() > MAX_SUBJECT {
+            let size = subject.len();
+            let message =
+                format!("the subject has {size} bytes, at most {MAX_SUBJECT} are possible");
+            return Err(SessionError::sized(message, size, MAX_SUBJECT));
+        }
+        self.lock(|changes, record| {
+            let before = changes.subject.take();
+            if View::new(record, changes).subject() != subject {
+                changes.subject = Some(subject);
+            }
+            let undo = |changes: &mut Changes| changes.subject = before;
+            self.keep_if_it_fits(changes, record, format_args!("the subject"), undo)
+        })
+    }
+
+    /// Gives the session a new id and a new lifetime at the next save, and keeps its data. Call
+    /// it at login and whenever the visitor's rights change.
+    #[doc(alias = "regenerate")]
+    #[doc(alias = "cycle_id")]
+    #[doc(alias = "renew_token")]
+    pub fn renew(&self) {
+        self.lock(Changes::renew);
+    }
+
+    /// Ends the session: its data is gone and the cookie is removed. What is written afterwards
+    /// begins a new session with a new id.
+    #[doc(alias = "purge")]
+    #[doc(alias = "invalidate")]
+    pub fn destroy(&self) {
+        self.lock(|changes, _| changes.destroy());
+    }
+
+    /// Whether the browser keeps the cookie when it is closed. The deadline is the same.
+    #[doc(alias = "remember_me")]
+    pub fn remember(&self, remember: bool) {
+        self.lock(|changes, record| {
+            changes.transient = None;
+            if View::new(record, changes).transient() != Some(!remember) {
+                changes.transient = Some(!remember);
+            }
+        });
+    }
+
+    /// Sets this session's deadline. One that has passed ends it with the next save.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLongLived`] if it is later than the store's `max_lifetime` allows.
+    #[doc(alias = "set_deadline")]
+    pub fn set_expiry(&self, expires_at: SystemTime) -> Result<(), SessionError> {
+        let expires_at = Millis::from(expires_at);
+        self.lock(|changes, record| {
+            let view = View::new(record, changes);
+            let start = view
+                .birth()
+                .map(|birth| birth.issued_at)
+                .or(self.inner.read_at);
+            let latest = start.zip(self.inner.bounds.as_ref());
+            let latest = latest.map(|(start, bounds)| start.plus(bounds.max_lifetime));
+            if latest.is_some_and(|latest| expires_at > latest) {
+                return Err(SessionError::new(
+                    ErrorKind::TooLongLived,
+                    "the deadline is beyond the store's `max_lifetime`; raise that when building \
+                     the store"
+                        .to_owned(),
+                ));
+            }
+            let kept = view.continued().map(|record| record.header().expires_at);
+            changes.expires_at = (kept != Some(expires_at)).then_some(expires_at);
+            Ok(())
+        })
+    }
+
+    /// Sets here all values and flashes that `other` has, for a session that was lost on the way
+    /// through another site and found again. Id, deadline and subject stay as they are here.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLarge`] if they do not all fit; then none is set.
+    pub fn merge(&self, other: &Self) -> Result<(), SessionError> {
+        // Copied first: two sessions are never locked at once.
+        let (values, flashes) = other.view(|view| (copy(view.values()), copy(view.flashes())));
+        if Arc::ptr_eq(&self.inner, &other.inner) {
+            return Ok(());
+        }
+        self.lock(|changes, record| {
+            let before = (changes.values.clone(), changes.flashes.clone());
+            for (key, value) in values {
+                changes.values.set(changes.base_values(record), &key, value);
+            }
+            for (key, value) in flashes {
+                changes.flashes.set_beside(&key, value);
+            }
+            let undo = |changes: &mut Changes| (changes.values, changes.flashes) = before;
+            self.keep_if_it_fits(changes, record, format_args!("the merged session"), undo)
+        })
+    }
+
+    /// Runs `f` while the session is locked. `f` is never a caller's.
+    fn lock<'s, R>(&'s self, f: impl FnOnce(&mut Changes, Option<&'s Record>) -> R) -> R {
+        let mut changes = self
+            .inner
+            .changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        changes.read = true;
+        f(&mut changes, self.record())
+    }
+
+    fn view<R>(&self, f: impl FnOnce(View<'_>) -> R) -> R {
+        self.lock(|changes, record| f(View::new(record, changes)))
+    }
+
+    /// Runs `f` while the session is locked, for a save: not a reading by the handler.
+    pub(crate) fn lock_for_save<R>(&self, f: impl FnOnce(&mut Changes, Option<&Record>) -> R) -> R {
+        let mut changes = self
+            .inner
+            .changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        f(&mut changes, self.record())
+    }
+
+    fn record(&self) -> Option<&Record> {
+        self.inner.loaded.as_ref().map(|loaded| &loaded.record)
+    }
+
+    pub(crate) fn is_under_old_key(&self) -> bool {
+        self.inner
+            .loaded
+            .as_ref()
+            .is_some_and(|loaded| loaded.under_old_key)
+    }
+
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        self.inner.origin == Origin::Ambiguous
+    }
+
+    pub(crate) fn read_at(&self) -> Option<Millis> {
+        self.inner.read_at
+    }
+
+    /// Whether it was loaded by another store than the one with these bounds.
+    pub(crate) fn is_of_another_store(&self, bounds: &Arc<Bounds>) -> bool {
+        self.inner
+            .bounds
+            .as_ref()
+            .is_some_and(|own| !Arc::ptr_eq(own, bounds))
+    }
+
+    fn find(&self, key: &str) -> Option<Found<'_>> {
+        self.lock(|changes, record| match changes.values.changed(key) {
+            Some(value) => Some(Found::Changed(value.clone())),
+            None => changes.kept_value(record, key).map(Found::Loaded),
+        })
+    }
+
+    fn set(
+        &self,
+        changes: &mut Changes,
+        record: Option<&Record>,
+        key: &str,
+        value: Stored,
+    ) -> Result<(), SessionError> {
+        let before = changes.values.set(changes.base_values(record), key, value);
+        let undo = |changes: &mut Changes| changes.values.undo(key, before);
+        self.keep_if_it_fits(changes, record, format_args!("{key:?}"), undo)
+    }
+
+    /// Undoes a change after which the session is too large for its cookie, unless the session
+    /// has become smaller by it.
+    fn keep_if_it_fits(
+        &self,
+        changes: &mut Changes,
+        record: Option<&Record>,
+        what: fmt::Arguments<'_>,
+        undo: impl FnOnce(&mut Changes),
+    ) -> Result<(), SessionError> {
+        let cookie_name = self
+            .inner
+            .bounds
+            .as_ref()
+            .map_or(DEFAULT_NAME.len(), |b| b.cookie_name);
+        let size = View::new(record, changes).plaintext_len();
+        let Err(too_large) = check_size(cookie_name, size) else {
+            return Ok(());
+        };
+        let attempt = changes.clone();
+        undo(changes);
+        if size <= View::new(record, changes).plaintext_len() {
+            *changes = attempt;
+            return Ok(());
+        }
+        let message = format!("{what}: {too_large}");
+        Err(SessionError::sized(
+            message,
+            too_large.size,
+            too_large.limit,
+        ))
+    }
+}
+
+/// Whether `plaintext` bytes fit the cookie once they are sealed.
+pub(crate) fn check_size(cookie_name: usize, plaintext: usize) -> Result<(), TooLarge> {
+    let size = encoded_len(plaintext).saturating_add(cookie_name);
+    let limit = MAX_NAME_AND_VALUE;
+    if size <= limit {
+        Ok(())
+    } else {
+        Err(TooLarge { size, limit })
+    }
+}
+
+/// A value's bytes, outside of the lock.
+enum Found<'a> {
+    Loaded(&'a [u8]),
+    Changed(Stored),
+}
+
+impl Deref for Found<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Loaded(bytes) => bytes,
+            Self::Changed(bytes) => bytes,
+        }
+    }
+}
+
+/// Whether the entry is what it was when it was looked at.
+fn is_still(changes: &Changes, record: Option<&Record>, key: &str, before: Option<&[u8]>) -> bool {
+    let changed = changes.values.changed(key).map(|value| value.as_slice());
+    changed.or_else(|| changes.kept_value(record, key)) == before
+}
+
+fn copy<'a>(entries: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<(String, Stored)> {
+    entries
+        .map(|(key, value)| (key.to_owned(), Zeroizing::new(value.to_vec())))
+        .collect()
+}
+
+fn encode<T: Serialize>(key: &str, value: &T) -> Result<Stored, SessionError> {
+    value::encode(value)
+        .map_err(|error| SessionError::new(ErrorKind::NotStorable, format!("{key:?}: {error}")))
+}
+
+fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, SessionError> {
+    value::decode(bytes)
+        .map_err(|error| SessionError::new(ErrorKind::WrongType, format!("{key:?}: {error}")))
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (status, len) = self.lock_for_save(|changes, record| {
+            let view = View::new(record, changes);
+            (view.status(), view.values().count())
+        });
+        f.debug_struct("Session")
+            .field("origin", &self.inner.origin)
+            .field("status", &status)
+            .field("len", &len)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

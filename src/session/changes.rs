@@ -1,0 +1,357 @@
+//! What has changed in a session since its record was opened, and how the two look together.
+//!
+//! A session is a record, never altered, and [`Changes`]. Everything else about it, its status,
+//! its size, what is to be saved, is a function of the two: a [`View`].
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
+
+use zeroize::Zeroizing;
+
+use super::Status;
+use crate::record::{Draft, Entries, Header, Record, SessionId};
+use crate::time::Millis;
+
+/// A value's bytes.
+pub(super) type Stored = Zeroizing<Vec<u8>>;
+
+/// A key and its value's bytes.
+type Entry<'a> = (&'a str, &'a [u8]);
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Changes {
+    /// The record is to be forgotten; what follows makes a new session.
+    pub(super) destroyed: bool,
+    /// The record's values, flashes and subject are gone; its id and times stay.
+    pub(super) cleared: bool,
+    pub(super) renewed: bool,
+    pub(super) values: Layer,
+    pub(super) flashes: Layer,
+    pub(super) subject: Option<String>,
+    pub(super) expires_at: Option<Millis>,
+    pub(super) transient: Option<bool>,
+    /// The id and issue time of a new or renewed session, from its first save on.
+    pub(crate) birth: Option<Birth>,
+    /// Somebody looked: the response depends on the cookie.
+    pub(super) read: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Birth {
+    pub(crate) id: SessionId,
+    pub(crate) issued_at: Millis,
+}
+
+/// Entries to set and entries to leave out, over those of a record.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layer {
+    set: BTreeMap<String, Stored>,
+    removed: BTreeSet<String>,
+}
+
+impl Changes {
+    /// The record that goes on, unless it was destroyed.
+    fn base<'r>(&self, loaded: Option<&'r Record>) -> Option<&'r Record> {
+        loaded.filter(|_| !self.destroyed)
+    }
+
+    /// The record whose content goes on.
+    fn content<'r>(&self, loaded: Option<&'r Record>) -> Option<&'r Record> {
+        self.base(loaded).filter(|_| !self.cleared)
+    }
+
+    pub(super) fn base_values<'r>(&self, loaded: Option<&'r Record>) -> Entries<'r> {
+        self.content(loaded)
+            .map_or_else(Entries::empty, Record::values)
+    }
+
+    pub(super) fn base_flashes<'r>(&self, loaded: Option<&'r Record>) -> Entries<'r> {
+        self.content(loaded)
+            .map_or_else(Entries::empty, Record::flashes)
+    }
+
+    /// The record's value under `key`, if it goes on. The result does not borrow the changes, so
+    /// that it can be decoded after the lock is gone.
+    pub(super) fn kept_value<'r>(&self, loaded: Option<&'r Record>, key: &str) -> Option<&'r [u8]> {
+        self.values.keep(self.base_values(loaded), key)
+    }
+
+    /// The record's flash under `key`, if it was not taken.
+    pub(super) fn kept_flash<'r>(&self, loaded: Option<&'r Record>, key: &str) -> Option<&'r [u8]> {
+        self.flashes.keep(self.base_flashes(loaded), key)
+    }
+
+    /// Forgets the record and everything that was changed.
+    pub(super) fn destroy(&mut self) {
+        *self = Self {
+            destroyed: true,
+            read: self.read,
+            ..Self::default()
+        };
+    }
+
+    /// Leaves no content, and the session's id and times as they are.
+    pub(super) fn clear(&mut self, loaded: Option<&Record>) {
+        let view = View::new(loaded, self);
+        if view.is_empty() {
+            return;
+        }
+        let had_content = view.content().is_some();
+        self.cleared |= had_content;
+        self.values = Layer::default();
+        self.flashes = Layer::default();
+        self.subject = None;
+    }
+
+    /// A new id at the next save, and from then a new lifetime.
+    pub(super) fn renew(&mut self, loaded: Option<&Record>) {
+        self.renewed = self.base(loaded).is_some();
+        self.birth = None;
+    }
+}
+
+/// What an entry was in a [`Layer`], to put it back.
+pub(super) struct Before {
+    set: Option<Stored>,
+    removed: bool,
+}
+
+impl Layer {
+    /// Sets an entry; what the record has already is no change.
+    pub(super) fn set(&mut self, base: Entries<'_>, key: &str, value: Stored) -> Before {
+        let removed = self.removed.remove(key);
+        let set = if base.find(key) == Some(value.as_slice()) {
+            self.set.remove(key)
+        } else {
+            self.set.insert(key.to_owned(), value)
+        };
+        Before { set, removed }
+    }
+
+    /// Sets an entry and leaves what the record has under this key readable.
+    pub(super) fn set_beside(&mut self, key: &str, value: Stored) -> Before {
+        let removed = self.removed.contains(key);
+        Before {
+            set: self.set.insert(key.to_owned(), value),
+            removed,
+        }
+    }
+
+    /// Removes an entry; one that is not there is no change.
+    pub(super) fn remove(&mut self, base: Entries<'_>, key: &str) {
+        self.set.remove(key);
+        self.leave_out(base, key);
+    }
+
+    /// Leaves the record's entry out and one that was set in.
+    pub(super) fn leave_out(&mut self, base: Entries<'_>, key: &str) {
+        if base.find(key).is_some() {
+            self.removed.insert(key.to_owned());
+        }
+    }
+
+    pub(super) fn undo(&mut self, key: &str, before: Before) {
+        match before.set {
+            Some(value) => self.set.insert(key.to_owned(), value),
+            None => self.set.remove(key),
+        };
+        if before.removed {
+            self.removed.insert(key.to_owned());
+        }
+    }
+
+    pub(super) fn changed(&self, key: &str) -> Option<&Stored> {
+        self.set.get(key)
+    }
+
+    fn keep<'r>(&self, base: Entries<'r>, key: &str) -> Option<&'r [u8]> {
+        if self.removed.contains(key) {
+            None
+        } else {
+            base.find(key)
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.removed.is_empty()
+    }
+
+    /// The entries of `base` with this layer over them, in the order of their keys.
+    fn over<'a>(&'a self, base: Entries<'a>) -> impl Iterator<Item = Entry<'a>> + Clone {
+        let kept = base.filter(|(key, _)| !self.removed.contains(*key));
+        let set = self
+            .set
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_slice()));
+        Overlaid {
+            under: kept.peekable(),
+            over: set.peekable(),
+        }
+    }
+}
+
+/// Two ordered lists of entries as one; `over` wins where both have a key.
+#[derive(Clone)]
+struct Overlaid<'a, U: Iterator<Item = Entry<'a>>, O: Iterator<Item = Entry<'a>>> {
+    under: Peekable<U>,
+    over: Peekable<O>,
+}
+
+impl<'a, U, O> Iterator for Overlaid<'a, U, O>
+where
+    U: Iterator<Item = Entry<'a>>,
+    O: Iterator<Item = Entry<'a>>,
+{
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        let order = match (self.under.peek(), self.over.peek()) {
+            (Some((under, _)), Some((over, _))) => under.cmp(over),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
+        };
+        match order {
+            Ordering::Less => self.under.next(),
+            Ordering::Equal => {
+                self.under.next();
+                self.over.next()
+            }
+            Ordering::Greater => self.over.next(),
+        }
+    }
+}
+
+/// A record and the changes since, as they look together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    loaded: Option<&'a Record>,
+    changes: &'a Changes,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(loaded: Option<&'a Record>, changes: &'a Changes) -> Self {
+        Self { loaded, changes }
+    }
+
+    pub(crate) fn base(self) -> Option<&'a Record> {
+        self.changes.base(self.loaded)
+    }
+
+    fn content(self) -> Option<&'a Record> {
+        self.changes.content(self.loaded)
+    }
+
+    pub(crate) fn values(self) -> impl Iterator<Item = Entry<'a>> + Clone {
+        self.changes
+            .values
+            .over(self.changes.base_values(self.loaded))
+    }
+
+    pub(crate) fn flashes(self) -> impl Iterator<Item = Entry<'a>> + Clone {
+        self.changes
+            .flashes
+            .over(self.changes.base_flashes(self.loaded))
+    }
+
+    pub(crate) fn subject(self) -> &'a str {
+        match &self.changes.subject {
+            Some(subject) => subject,
+            None => self.content().map_or("", Record::subject),
+        }
+    }
+
+    /// Neither values nor flashes nor a subject.
+    pub(crate) fn is_empty(self) -> bool {
+        self.values().next().is_none()
+            && self.flashes().next().is_none()
+            && self.subject().is_empty()
+    }
+
+    pub(crate) fn is_destroyed(self) -> bool {
+        self.changes.destroyed
+    }
+
+    pub(crate) fn was_read(self) -> bool {
+        self.changes.read
+    }
+
+    /// The record whose id and times go on: neither destroyed nor renewed.
+    pub(crate) fn continued(self) -> Option<&'a Record> {
+        self.base().filter(|_| !self.changes.renewed)
+    }
+
+    /// The id and issue time that a save uses, unless they are still to be made.
+    pub(crate) fn birth(self) -> Option<Birth> {
+        let continued = self.continued().map(|record| {
+            let Header { id, issued_at, .. } = *record.header();
+            Birth { id, issued_at }
+        });
+        continued.or(self.changes.birth)
+    }
+
+    pub(crate) fn chosen_expiry(self) -> Option<Millis> {
+        self.changes.expires_at
+    }
+
+    pub(crate) fn transient(self) -> Option<bool> {
+        self.changes
+            .transient
+            .or_else(|| Some(self.base()?.header().transient))
+    }
+
+    /// Whether there is something that a save must write.
+    pub(crate) fn is_changed(self) -> bool {
+        if self.base().is_none() {
+            // An empty new session is not worth a cookie, unless it was sent before.
+            return !self.is_empty() || self.changes.birth.is_some();
+        }
+        let Changes {
+            cleared,
+            renewed,
+            values,
+            flashes,
+            subject,
+            expires_at,
+            transient,
+            ..
+        } = self.changes;
+        *cleared
+            || *renewed
+            || !values.is_empty()
+            || !flashes.is_empty()
+            || subject.is_some()
+            || expires_at.is_some()
+            || transient.is_some()
+    }
+
+    pub(crate) fn status(self) -> Status {
+        if self.is_changed() {
+            Status::Modified
+        } else if self.changes.destroyed {
+            Status::Destroyed
+        } else {
+            Status::Unmodified
+        }
+    }
+
+    /// How many bytes the record has that a save writes: the header is as long in all.
+    pub(crate) fn plaintext_len(self) -> usize {
+        self.draft(Header::NONE).len()
+    }
+
+    /// The record that a save writes, under this header.
+    pub(crate) fn draft(
+        self,
+        header: Header,
+    ) -> Draft<'a, impl Iterator<Item = Entry<'a>> + Clone, impl Iterator<Item = Entry<'a>> + Clone>
+    {
+        let (values, flashes) = (self.values(), self.flashes());
+        Draft {
+            header,
+            subject: self.subject(),
+            values,
+            flashes,
+        }
+    }
+}

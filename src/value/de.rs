@@ -1,0 +1,443 @@
+//! The bytes of a [`Value`](super::Value) into any serde type, without a value in between.
+
+use std::fmt::Display;
+
+use serde::de::value::BorrowedStrDeserializer;
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, Expected, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+use super::{MAX_DEPTH, ValueError};
+use crate::reader::{Malformed, Reader};
+
+mod tag {
+    pub(super) const NULL: u8 = 0;
+    pub(super) const BOOL: u8 = 1;
+    pub(super) const UNSIGNED: u8 = 2;
+    pub(super) const NEGATIVE: u8 = 3;
+    pub(super) const FLOAT: u8 = 4;
+    pub(super) const STRING: u8 = 5;
+    pub(super) const BYTES: u8 = 6;
+    pub(super) const LIST: u8 = 7;
+    pub(super) const MAP: u8 = 8;
+}
+
+/// Reads `bytes` as a `T`.
+///
+/// They are checked as a whole first, so that a malformed value is refused whatever `T` looks
+/// at, and an error after that is a disagreement about types.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ValueError> {
+    let mut reader = Reader::new(bytes);
+    check(&mut reader, 0)?;
+    reader.finish()?;
+    let mut reader = Reader::new(bytes);
+    T::deserialize(Decoder(&mut reader))
+}
+
+/// Passes over one canonical value. Recursion ends at [`MAX_DEPTH`].
+fn check(reader: &mut Reader<'_>, depth: usize) -> Result<(), Malformed> {
+    match reader.byte()? {
+        tag::NULL => {}
+        tag::BOOL => {
+            if reader.byte()? > 1 {
+                return Err(Malformed);
+            }
+        }
+        tag::UNSIGNED => {
+            reader.varint()?;
+        }
+        tag::NEGATIVE => {
+            if reader.signed()? >= 0 {
+                return Err(Malformed);
+            }
+        }
+        tag::FLOAT => {
+            reader.array::<8>()?;
+        }
+        tag::STRING => {
+            reader.str()?;
+        }
+        tag::BYTES => {
+            reader.bytes()?;
+        }
+        tag::LIST if depth < MAX_DEPTH => {
+            for _ in 0..reader.count()? {
+                check(reader, depth + 1)?;
+            }
+        }
+        tag::MAP if depth < MAX_DEPTH => {
+            let mut last = None;
+            for _ in 0..reader.count()? {
+                let key = reader.str()?;
+                if last.is_some_and(|last| last >= key) {
+                    return Err(Malformed);
+                }
+                last = Some(key);
+                check(reader, depth + 1)?;
+            }
+        }
+        _ => return Err(Malformed),
+    }
+    Ok(())
+}
+
+/// serde's own texts quote what was found; ours name its kind.
+fn kind(found: &Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "a boolean",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "an integer",
+        Unexpected::Float(_) => "a float",
+        Unexpected::Char(_) | Unexpected::Str(_) => "a string",
+        Unexpected::Bytes(_) => "bytes",
+        Unexpected::Unit | Unexpected::Option => "null",
+        Unexpected::Seq => "a list",
+        Unexpected::Map => "a map",
+        _ => "another kind",
+    }
+}
+
+impl Error for ValueError {
+    fn custom<T: Display>(_: T) -> Self {
+        Self::Mismatch("its type refuses what is stored".to_owned())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::Mismatch(format!("it is {}, not {expected}", kind(&found)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::Mismatch(format!(
+            "it is {} out of range for {expected}",
+            kind(&found)
+        ))
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        Self::Mismatch(format!("it has {length} items, not {expected}"))
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::Mismatch(format!(
+            "it is none of the variants {}",
+            expected.join(", ")
+        ))
+    }
+
+    fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::Mismatch(format!("it has a field besides {}", expected.join(", ")))
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::Mismatch(format!("it has no field {field}"))
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::Mismatch(format!("it has the field {field} twice"))
+    }
+}
+
+struct Decoder<'r, 'de>(&'r mut Reader<'de>);
+
+impl<'de> Decoder<'_, 'de> {
+    /// An integer that a float holds exactly, as that float: serde's own conversion rounds.
+    fn exact_float(self, expected: &dyn Expected) -> Result<f64, ValueError> {
+        const EXACT: i128 = 1 << 53;
+        let integer = match self.0.byte()? {
+            tag::UNSIGNED => i128::from(self.0.varint()?),
+            _ => i128::from(self.0.signed()?),
+        };
+        if integer.abs() <= EXACT {
+            Ok(integer as f64)
+        } else {
+            Err(Error::invalid_value(Unexpected::Signed(0), expected))
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
+    type Error = ValueError;
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        let reader = self.0;
+        match reader.byte()? {
+            tag::NULL => visitor.visit_unit(),
+            tag::BOOL => visitor.visit_bool(reader.byte()? == 1),
+            tag::UNSIGNED => visitor.visit_u64(reader.varint()?),
+            tag::NEGATIVE => visitor.visit_i64(reader.signed()?),
+            tag::FLOAT => visitor.visit_f64(f64::from_le_bytes(reader.array()?)),
+            tag::STRING => visitor.visit_borrowed_str(reader.str()?),
+            tag::BYTES => visitor.visit_borrowed_bytes(reader.bytes()?),
+            tag::LIST => {
+                let length = reader.count()?;
+                let mut items = Items {
+                    remaining: length,
+                    reader,
+                };
+                let value = visitor.visit_seq(&mut items)?;
+                items.finish(length, value)
+            }
+            tag::MAP => {
+                let length = reader.count()?;
+                let mut items = Items {
+                    remaining: length,
+                    reader,
+                };
+                let value = visitor.visit_map(&mut items)?;
+                items.finish(length, value)
+            }
+            _ => Err(ValueError::Malformed),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        if self.0.peek()? == tag::NULL {
+            self.0.byte()?;
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        match self.0.peek()? {
+            tag::STRING => {
+                self.0.byte()?;
+                visitor.visit_enum(BorrowedStrDeserializer::new(self.0.str()?))
+            }
+            tag::MAP => {
+                self.0.byte()?;
+                match self.0.count()? {
+                    1 => visitor.visit_enum(Variant(self.0)),
+                    length => Err(Error::invalid_length(length, &"a variant with its content")),
+                }
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        match self.0.peek()? {
+            tag::UNSIGNED | tag::NEGATIVE => {
+                let value = self.exact_float(&visitor)?;
+                visitor.visit_f64(value)
+            }
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        let value = match self.0.peek()? {
+            tag::UNSIGNED | tag::NEGATIVE => self.exact_float(&visitor)?,
+            tag::FLOAT => {
+                self.0.byte()?;
+                f64::from_le_bytes(self.0.array()?)
+            }
+            _ => return self.deserialize_any(visitor),
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the next line asks whether it was"
+        )]
+        let narrow = value as f32;
+        if f64::from(narrow).to_bits() == value.to_bits() || value.is_nan() {
+            visitor.visit_f32(narrow)
+        } else {
+            Err(Error::invalid_value(Unexpected::Float(value), &visitor))
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string bytes byte_buf
+        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// The items of a list or the entries of a map that are still to be read.
+struct Items<'r, 'de> {
+    reader: &'r mut Reader<'de>,
+    remaining: usize,
+}
+
+impl Items<'_, '_> {
+    fn next(&mut self) -> bool {
+        match self.remaining.checked_sub(1) {
+            Some(remaining) => {
+                self.remaining = remaining;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A visitor that stops early would leave data unread without anybody noticing.
+    fn finish<T>(self, length: usize, value: T) -> Result<T, ValueError> {
+        if self.remaining == 0 {
+            Ok(value)
+        } else {
+            Err(Error::invalid_length(length, &"as many as its type has"))
+        }
+    }
+}
+
+impl<'de> SeqAccess<'de> for &mut Items<'_, 'de> {
+    type Error = ValueError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ValueError> {
+        if self.next() {
+            seed.deserialize(Decoder(self.reader)).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.remaining)
+    }
+}
+
+impl<'de> MapAccess<'de> for &mut Items<'_, 'de> {
+    type Error = ValueError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ValueError> {
+        if self.next() {
+            seed.deserialize(Key(self.reader.str()?)).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<T::Value, ValueError> {
+        seed.deserialize(Decoder(self.reader))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.remaining)
+    }
+}
+
+/// A variant with content: the name, then a value.
+struct Variant<'r, 'de>(&'r mut Reader<'de>);
+
+impl<'r, 'de> EnumAccess<'de> for Variant<'r, 'de> {
+    type Error = ValueError;
+    type Variant = Decoder<'r, 'de>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Self::Variant), ValueError> {
+        let name = seed.deserialize(Key(self.0.str()?))?;
+        Ok((name, Decoder(self.0)))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Decoder<'_, 'de> {
+    type Error = ValueError;
+
+    fn unit_variant(self) -> Result<(), ValueError> {
+        serde::Deserialize::deserialize(self)
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, ValueError> {
+        seed.deserialize(self)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ValueError> {
+        self.deserialize_any(visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        self.deserialize_any(visitor)
+    }
+}
+
+/// A map's key: text, from which integers, truth values and unit variants are read again.
+struct Key<'de>(&'de str);
+
+macro_rules! key_from_text {
+    ($($method:ident $visit:ident $type:ty),*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+            match self.0.parse::<$type>() {
+                Ok(value) => visitor.$visit(value),
+                Err(_) => self.deserialize_any(visitor),
+            }
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Key<'de> {
+    type Error = ValueError;
+
+    fn is_human_readable(&self) -> bool {
+        true
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        visitor.visit_borrowed_str(self.0)
+    }
+
+    key_from_text! {
+        deserialize_bool visit_bool bool,
+        deserialize_i8 visit_i8 i8, deserialize_i16 visit_i16 i16, deserialize_i32 visit_i32 i32,
+        deserialize_i64 visit_i64 i64, deserialize_i128 visit_i128 i128,
+        deserialize_u8 visit_u8 u8, deserialize_u16 visit_u16 u16, deserialize_u32 visit_u32 u32,
+        deserialize_u64 visit_u64 u64, deserialize_u128 visit_u128 u128
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        visitor.visit_enum(BorrowedStrDeserializer::new(self.0))
+    }
+
+    forward_to_deserialize_any! {
+        f32 f64 char str string bytes byte_buf option unit unit_struct seq tuple tuple_struct
+        map struct identifier ignored_any
+    }
+}

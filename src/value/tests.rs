@@ -1,0 +1,302 @@
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+
+use proptest::prelude::*;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::*;
+
+fn round_trip<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+    let bytes = encode(value).unwrap();
+    assert_eq!(&decode::<T>(&bytes).unwrap(), value);
+    let seen: Value = decode(&bytes).unwrap();
+    assert_eq!(
+        encode(&seen).unwrap(),
+        bytes,
+        "a value without types is the same bytes"
+    );
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct Unit;
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct Newtype(u8);
+
+#[derive(Serialize, Deserialize, PartialEq, Debug, Eq, Hash, PartialOrd, Ord)]
+enum Shape {
+    Point,
+    Circle(u32),
+    Line(i8, i8),
+    Box { wide: u64, high: Option<u64> },
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+#[serde(tag = "type")]
+enum Tagged {
+    Apple { weight: u32 },
+    Pear,
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct Nested {
+    zulu: Vec<Shape>,
+    alpha: HashMap<u64, (bool, char)>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
+}
+
+#[test]
+fn integers_of_64_bits_are_exact_in_both_signs() {
+    for value in [0, 1, 127, 128, u64::MAX] {
+        round_trip(&value);
+    }
+    for value in [i64::MIN, -1, 0, 1, i64::MAX] {
+        round_trip(&value);
+        round_trip(&i128::from(value));
+    }
+    round_trip(&u128::from(u64::MAX));
+    assert_eq!(
+        encode(&1_i8).unwrap(),
+        encode(&1_u64).unwrap(),
+        "one spelling of one number"
+    );
+}
+
+#[test]
+fn an_integer_beyond_64_bits_is_an_error() {
+    for error in [
+        encode(&(u128::from(u64::MAX) + 1)).unwrap_err(),
+        encode(&(i128::from(i64::MIN) - 1)).unwrap_err(),
+    ] {
+        assert_eq!(error.to_string(), "it holds an integer beyond 64 bits");
+    }
+}
+
+#[test]
+fn any_serde_type_comes_back_as_it_went_in() {
+    round_trip(&());
+    round_trip(&true);
+    round_trip(&'é');
+    round_trip(&"text".to_owned());
+    round_trip(&1.5_f32);
+    round_trip(&-0.1_f64);
+    round_trip(&Some(3_u8));
+    round_trip(&None::<u8>);
+    round_trip(&Unit);
+    round_trip(&Newtype(7));
+    round_trip(&[Shape::Point, Shape::Circle(3), Shape::Line(-1, 1)]);
+    round_trip(&Shape::Box {
+        wide: u64::MAX,
+        high: None,
+    });
+    round_trip(&vec![Tagged::Pear, Tagged::Apple { weight: 9 }]);
+    round_trip(&BTreeMap::from([(true, 1), (false, 2)]));
+    round_trip(&BTreeMap::from([(-5_i8, "minus five".to_owned())]));
+    round_trip(&HashMap::from([(Shape::Point, 1)]));
+    round_trip(&"127.0.0.1".parse::<std::net::IpAddr>().unwrap());
+    round_trip(&std::time::Duration::from_millis(1500));
+    round_trip(&Nested {
+        zulu: vec![Shape::Point],
+        alpha: HashMap::from([(u64::MAX, (true, 'x'))]),
+        rest: BTreeMap::from([("more".to_owned(), Value::Null)]),
+    });
+}
+
+#[test]
+fn floats_keep_their_bits() {
+    for bits in [
+        0,
+        1,
+        (-0.0_f64).to_bits(),
+        f64::INFINITY.to_bits(),
+        0x7ff8_0000_0000_1234,
+    ] {
+        let bytes = encode(&f64::from_bits(bits)).unwrap();
+        assert_eq!(decode::<f64>(&bytes).unwrap().to_bits(), bits);
+    }
+}
+
+#[test]
+fn a_number_is_never_rounded_into_another_type() {
+    let tenth = encode(&0.1_f64).unwrap();
+    assert!(decode::<f32>(&tenth).is_err());
+    assert_eq!(decode::<f64>(&encode(&3).unwrap()), Ok(3.0));
+    assert_eq!(decode::<f64>(&encode(&-3).unwrap()), Ok(-3.0));
+    assert_eq!(
+        decode::<f64>(&encode(&(1_u64 << 53)).unwrap()),
+        Ok(9_007_199_254_740_992.0)
+    );
+    assert!(decode::<f64>(&encode(&((1_u64 << 53) + 1)).unwrap()).is_err());
+    assert!(decode::<f32>(&encode(&((1_u64 << 24) + 1)).unwrap()).is_err());
+    assert!(decode::<u8>(&encode(&256).unwrap()).is_err());
+    assert!(decode::<u64>(&encode(&-1).unwrap()).is_err());
+    assert!(decode::<u64>(&encode(&1.0).unwrap()).is_err());
+}
+
+#[test]
+fn a_wrong_type_is_told_by_kinds_and_never_by_content() {
+    let secret = encode("correct horse battery staple").unwrap();
+    let number = encode(&987_654_321).unwrap();
+    let map = encode(&BTreeMap::from([("hunter2", 1)])).unwrap();
+    for (error, text) in [
+        (
+            decode::<u64>(&secret).unwrap_err(),
+            "it is a string, not u64",
+        ),
+        (
+            decode::<u8>(&number).unwrap_err(),
+            "it is an integer out of range for u8",
+        ),
+        (
+            decode::<bool>(&number).unwrap_err(),
+            "it is an integer, not a boolean",
+        ),
+        (
+            decode::<Shape>(&secret).unwrap_err(),
+            "it is none of the variants Point, Circle, Line, Box",
+        ),
+        (
+            decode::<(u8,)>(&map).unwrap_err(),
+            "it is a map, not a tuple of size 1",
+        ),
+        (
+            decode::<std::net::IpAddr>(&map).unwrap_err(),
+            "it is none of the variants V4, V6",
+        ),
+        (decode::<Nested>(&map).unwrap_err(), "it has no field zulu"),
+    ] {
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
+fn a_list_longer_than_its_type_is_an_error() {
+    assert!(decode::<(u8, u8)>(&encode(&[1, 2, 3]).unwrap()).is_err());
+    assert!(decode::<Shape>(&encode(&BTreeMap::from([("Line", [1, 2, 3])])).unwrap()).is_err());
+}
+
+#[test]
+fn thirty_two_levels_pass_and_thirty_three_do_not() {
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(Value::Null, |inner, _| Value::List(vec![inner]))
+    }
+    let bytes = encode(&nested(32)).unwrap();
+    assert_eq!(decode::<Value>(&bytes).unwrap(), nested(32));
+    let error = encode(&nested(33)).unwrap_err();
+    assert_eq!(error.to_string(), "it is nested deeper than 32 levels");
+    let mut deeper = vec![tag_of(&[0_u8; 0]), 1];
+    deeper.extend_from_slice(&bytes);
+    assert_eq!(decode::<Value>(&deeper), Err(ValueError::Malformed));
+}
+
+fn tag_of<T: Serialize>(value: &T) -> u8 {
+    encode(value).unwrap()[0]
+}
+
+#[test]
+fn ten_thousand_levels_on_a_small_stack_are_an_error_and_drop_safely() {
+    std::thread::Builder::new()
+        .stack_size(256 * 1024)
+        .spawn(|| {
+            let bytes = [7, 1].repeat(10_000);
+            assert_eq!(decode::<Value>(&bytes), Err(ValueError::Malformed));
+            let value = (0..10_000).fold(Value::Null, |inner, n| {
+                if n % 2 == 0 {
+                    Value::List(vec![inner])
+                } else {
+                    Value::Map(BTreeMap::from([("k".to_owned(), inner)]))
+                }
+            });
+            assert!(encode(&value).is_err());
+            drop(value);
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+}
+
+#[test]
+fn a_promise_of_more_than_is_there_is_refused() {
+    for tag in [5, 6, 7, 8] {
+        let bytes = [tag, 0x80, 0x80, 0x80, 0x80, 0x04];
+        assert_eq!(decode::<Value>(&bytes), Err(ValueError::Malformed));
+    }
+}
+
+#[test]
+fn only_the_canonical_spelling_is_a_value() {
+    for bytes in [
+        &[][..],
+        &[9],
+        &[0, 0],
+        &[1, 2],
+        &[2, 0x80, 0x00],
+        &[3, 0x02],
+        &[5, 1, 0xff],
+        &[8, 2, 1, b'b', 0, 1, b'a', 0],
+        &[8, 2, 1, b'a', 0, 1, b'a', 0],
+        &[4, 0, 0, 0],
+    ] {
+        assert_eq!(
+            decode::<Value>(bytes),
+            Err(ValueError::Malformed),
+            "{bytes:02x?}"
+        );
+    }
+}
+
+#[test]
+fn a_map_that_has_a_key_twice_or_no_text_for_keys_is_refused() {
+    struct Twice;
+    impl Serialize for Twice {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map([("a", 1), ("a", 2)])
+        }
+    }
+    assert!(encode(&Twice).is_err());
+    assert!(encode(&BTreeMap::from([((1, 2), 3)])).is_err());
+}
+
+#[test]
+fn debug_shows_no_content() {
+    let value = Value::from(vec![Value::from("hunter2"), Value::from(4711_u64)]);
+    assert_eq!(format!("{value:?}"), "Value(list, 2)");
+    assert_eq!(format!("{:?}", Value::from("hunter2")), "Value(string, 7)");
+    assert_eq!(format!("{:?}", Value::from(4711_u64)), "Value(integer)");
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<u64>().prop_map(Value::Unsigned),
+        (i64::MIN..0).prop_map(Value::Negative),
+        any::<f64>().prop_map(Value::Float),
+        ".*".prop_map(Value::String),
+        any::<Vec<u8>>().prop_map(Value::Bytes),
+    ];
+    leaf.prop_recursive(6, 64, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::List),
+            prop::collection::btree_map(".*", inner, 0..8).prop_map(Value::Map),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded(value in any_value()) {
+        let bytes = encode(&value).unwrap();
+        let back: Value = decode(&bytes).unwrap();
+        prop_assert_eq!(encode(&back).unwrap(), bytes);
+    }
+
+    #[test]
+    fn whatever_decodes_encodes_back_to_the_same_bytes(bytes in any::<Vec<u8>>()) {
+        if let Ok(value) = decode::<Value>(&bytes) {
+            prop_assert_eq!(&encode(&value).unwrap()[..], &bytes[..]);
+        }
+    }
+}
