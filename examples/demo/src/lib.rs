@@ -1,0 +1,160 @@
+//! One page that shows what a sealed session is.
+
+mod page;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{Form, State};
+use axum::http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use sealed_session::axum::SessionLayer;
+use sealed_session::{AppKey, CookieStore, Field, KeyRing, RandomError, Session, SessionError};
+use serde::Deserialize;
+
+use page::Page;
+
+const COOKIE_NAME: &str = "__Host-session";
+
+const USER: Field<String> = Field::new("user");
+const CART: Field<Vec<String>> = Field::new("cart");
+const VISITS: Field<u32> = Field::new("visits");
+const NOTICE: Field<String> = Field::new("notice");
+
+/// The store, and the keys that it has: the first seals.
+#[derive(Clone)]
+struct Demo {
+    store: CookieStore,
+    keys: Arc<Mutex<Vec<AppKey>>>,
+}
+
+impl Demo {
+    fn new() -> Result<Self, RandomError> {
+        let key = AppKey::generate()?;
+        let store = CookieStore::new(key.clone());
+        Ok(Self { store, keys: Arc::new(Mutex::new(vec![key])) })
+    }
+
+    fn keys(&self) -> Vec<AppKey> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a fresh key in front. The last two still open.
+    fn rotate(&self) -> Result<(), Box<dyn std::error::Error>> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rotated = vec![AppKey::generate()?];
+        rotated.extend(keys.iter().take(2).cloned());
+        let mut ring = KeyRing::new(rotated[0].clone());
+        for key in &rotated[1..] {
+            ring = ring.accept(key.clone())?;
+        }
+        self.store.replace_keys(ring);
+        *keys = rotated;
+        Ok(())
+    }
+}
+
+/// The whole application, with an app key of its own.
+pub fn app() -> Result<Router, RandomError> {
+    let demo = Demo::new()?;
+    let layer = SessionLayer::new(demo.store.clone());
+    Ok(Router::new()
+        .route("/", get(show))
+        .route("/login", post(log_in))
+        .route("/cart", post(add_to_cart))
+        .route("/tamper", post(tamper))
+        .route("/rotate", post(rotate))
+        .route("/logout", post(log_out))
+        .with_state(demo)
+        .layer(layer)
+        .layer(middleware::map_response(keep_nothing)))
+}
+
+/// Pages of somebody who is logged in are not for the browser's cache: after a logout the back
+/// button shows none of them.
+async fn keep_nothing(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn show(
+    State(demo): State<Demo>,
+    session: Session,
+    headers: HeaderMap,
+) -> Result<Response, SessionError> {
+    if session.contains(USER) {
+        session.update(VISITS, |visits| visits.unwrap_or(0).saturating_add(1))?;
+    }
+    let notice = session.take_flash(NOTICE)?;
+    Ok(Page::of(&session, token(&headers), &demo.keys())?.render(notice.as_deref(), None).into_response())
+}
+
+#[derive(Deserialize)]
+struct LogIn {
+    name: String,
+}
+
+async fn log_in(session: Session, Form(form): Form<LogIn>) -> Result<Redirect, SessionError> {
+    let name = form.name.trim();
+    let name: String = if name.is_empty() { "Ada" } else { name }.chars().take(40).collect();
+    // A new id for somebody with new rights: one that was planted before the login is worthless.
+    session.renew();
+    session.insert(USER, name.clone())?;
+    session.flash(NOTICE, format!("Welcome, {name}. This message is a flash: reload and it is gone."))?;
+    Ok(Redirect::to("/"))
+}
+
+#[derive(Deserialize)]
+struct AddToCart {
+    items: usize,
+}
+
+async fn add_to_cart(
+    State(demo): State<Demo>,
+    session: Session,
+    headers: HeaderMap,
+    Form(form): Form<AddToCart>,
+) -> Result<Response, SessionError> {
+    let more = form.items.min(50);
+    let added = session.update(CART, |cart| {
+        let mut cart = cart.unwrap_or_default();
+        let first = cart.len() + 1;
+        cart.extend((first..first + more).map(|n| format!("pot of orange marmalade no. {n}")));
+        cart
+    });
+    let Err(error) = added else { return Ok(Redirect::to("/").into_response()) };
+    let page = Page::of(&session, token(&headers), &demo.keys())?;
+    let body = page.render(None, Some(&error.to_string()));
+    Ok((StatusCode::CONFLICT, body).into_response())
+}
+
+/// Answers with the visitor's own cookie, one bit of it flipped.
+async fn tamper(headers: HeaderMap) -> Response {
+    let Some(token) = token(&headers) else { return Redirect::to("/").into_response() };
+    let middle = token.len() / 2;
+    let flipped = if token.as_bytes()[middle] == b'A' { "B" } else { "A" };
+    let token = format!("{}{flipped}{}", &token[..middle], &token[middle + 1..]);
+    let cookie = format!("{COOKIE_NAME}={token}; Path=/; Secure; HttpOnly; SameSite=Lax");
+    (AppendHeaders([(SET_COOKIE, cookie)]), Redirect::to("/")).into_response()
+}
+
+async fn rotate(State(demo): State<Demo>) -> Response {
+    match demo.rotate() {
+        Ok(()) => Redirect::to("/").into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn log_out(session: Session) -> Redirect {
+    session.destroy();
+    Redirect::to("/")
+}
+
+/// The cookie as the browser sent it; to look at, not to trust.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let pairs = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+    let mut pairs = pairs.flat_map(|field| field.split("; ")).filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, token)| *name == COOKIE_NAME && token.is_ascii()).map(|(_, token)| token)
+}
