@@ -273,24 +273,24 @@ fn check_domain(domain: &str) -> Result<(), ConfigError> {
 fn check_prefix(config: &CookieConfig) -> Result<(), ConfigError> {
     let name = config.name.to_ascii_lowercase();
     let has = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    let refuse = |attribute: &str, problem: &str| {
-        let advice = "choose another name or keep the default";
+    let refuse = |attribute: &str, rule: &str| {
+        let advice = "choose another `name` or keep the default";
         Err(ConfigError::new(
             format!("cookie {attribute}"),
-            format!("{problem}; {advice}"),
+            format!("the prefix of the name `{}` {rule}; {advice}", config.name),
         ))
     };
     if has(&["__host-", "__secure-", "__http-"]) && !config.secure {
-        return refuse("secure", "the name's prefix requires Secure");
+        return refuse("secure", "requires Secure");
     }
     if has(&["__http-", "__host-http-"]) && !config.http_only {
-        return refuse("http_only", "the name's prefix requires HttpOnly");
+        return refuse("http_only", "requires HttpOnly");
     }
     if has(&["__host-"]) && config.domain.is_some() {
-        return refuse("domain", "the name's prefix `__Host-` allows no Domain");
+        return refuse("domain", "allows no Domain");
     }
     if has(&["__host-"]) && config.path != "/" {
-        return refuse("path", "the name's prefix `__Host-` requires Path=/");
+        return refuse("path", "requires Path=/");
     }
     Ok(())
 }

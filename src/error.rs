@@ -131,9 +131,15 @@ impl ConfigError {
         }
     }
 
-    /// The setting's name: a builder's method or an environment variable.
+    /// The setting's name: a builder's method, a field of a configuration file or an environment
+    /// variable.
     pub fn setting(&self) -> &str {
         &self.setting
+    }
+
+    #[cfg(feature = "settings")]
+    pub(crate) fn problem(&self) -> &str {
+        &self.problem
     }
 }
 

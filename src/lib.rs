@@ -37,6 +37,8 @@ mod policy;
 mod reader;
 mod record;
 mod session;
+#[cfg(feature = "settings")]
+mod settings;
 mod store;
 mod time;
 mod value;
@@ -49,5 +51,7 @@ pub use error::{
 pub use flow::{HeaderChange, Outgoing};
 pub use record::SessionId;
 pub use session::{Field, Key, KeyOf, Origin, Session, Status};
+#[cfg(feature = "settings")]
+pub use settings::Settings;
 pub use store::{CookieStore, CookieStoreBuilder};
 pub use value::Value;

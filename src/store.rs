@@ -231,6 +231,12 @@ impl CookieStoreBuilder {
     ///
     /// If a setting cannot be, or two contradict each other; the error names it.
     pub fn build(self) -> Result<CookieStore, ConfigError> {
+        let policy = self.policy()?;
+        Ok(self.assemble(policy))
+    }
+
+    /// Every check of [`build`](Self::build), and the lifetimes that come of them.
+    pub(crate) fn policy(&self) -> Result<Policy, ConfigError> {
         check_context(&self.context)?;
         if self
             .former
@@ -255,8 +261,12 @@ impl CookieStoreBuilder {
         }
         let (lifetime, max_lifetime) = self.lifetimes()?;
         let not_before = self.not_before.into();
-        let policy = Policy::new(lifetime, max_lifetime, self.idle()?, not_before);
-        Ok(self.assemble(policy))
+        Ok(Policy::new(
+            lifetime,
+            max_lifetime,
+            self.idle()?,
+            not_before,
+        ))
     }
 
     fn lifetimes(&self) -> Result<(Duration, Duration), ConfigError> {

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::{derive, os_random};
-use crate::error::RandomError;
+use crate::error::{ConfigError, RandomError};
 
 const MIN_BYTES: usize = 32;
 const MIN_DISTINCT: usize = 16;
@@ -311,6 +311,15 @@ impl KeyError {
         self.item = item;
         self
     }
+
+    /// The variable, and the item of its list.
+    fn place(&self) -> String {
+        match (&self.source, self.item) {
+            (Some(source), Some(item)) => format!("{source}, item {item}"),
+            (Some(source), None) => source.clone(),
+            _ => "app key".to_owned(),
+        }
+    }
 }
 
 impl From<Problem> for KeyError {
@@ -325,38 +334,39 @@ impl From<Problem> for KeyError {
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.source, self.item) {
-            (Some(source), Some(item)) => write!(f, "{source}, item {item}: ")?,
-            (Some(source), None) => write!(f, "{source}: ")?,
-            _ => f.write_str("app key: ")?,
-        }
-        match &self.problem {
-            Problem::NotSet => f.write_str("it is not set")?,
-            Problem::NotText => f.write_str("it is not UTF-8 text")?,
-            Problem::EmptyItem => {
+        write!(f, "{}: {}", self.place(), self.problem)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSet => f.write_str("it is not set")?,
+            Self::NotText => f.write_str("it is not UTF-8 text")?,
+            Self::EmptyItem => {
                 return f.write_str("it is empty; remove the stray comma, or put the key there");
             }
-            Problem::NoPrefix => f.write_str("it starts with neither `base64:` nor `hex:`")?,
-            Problem::NotBase64 => f.write_str("what follows `base64:` is not base64")?,
-            Problem::NotHex => f.write_str("what follows `hex:` is not pairs of hex digits")?,
-            Problem::TooShort(length) => write!(f, "it has {length} bytes, 32 are needed")?,
-            Problem::AllEqual => f.write_str("all its bytes are equal")?,
-            Problem::Passphrase => {
+            Self::NoPrefix => f.write_str("it starts with neither `base64:` nor `hex:`")?,
+            Self::NotBase64 => f.write_str("what follows `base64:` is not base64")?,
+            Self::NotHex => f.write_str("what follows `hex:` is not pairs of hex digits")?,
+            Self::TooShort(length) => write!(f, "it has {length} bytes, 32 are needed")?,
+            Self::AllEqual => f.write_str("all its bytes are equal")?,
+            Self::Passphrase => {
                 f.write_str(
                     "it decodes to printable text, so it is a passphrase and can be guessed",
                 )?;
             }
-            Problem::Sequence => {
+            Self::Sequence => {
                 f.write_str("its bytes count up or down, as keys in examples do")?;
             }
-            Problem::FewDistinct(distinct) => {
+            Self::FewDistinct(distinct) => {
                 write!(
                     f,
                     "it has only {distinct} distinct bytes, a random key has more"
                 )?;
             }
-            Problem::Placeholder => f.write_str("it is a placeholder from an example")?,
-            Problem::SameId(id) => {
+            Self::Placeholder => f.write_str("it is a placeholder from an example")?,
+            Self::SameId(id) => {
                 return write!(
                     f,
                     "another key of the ring has the same key id {id}; \
@@ -369,6 +379,13 @@ impl fmt::Display for KeyError {
 }
 
 impl Error for KeyError {}
+
+/// A key is a setting too, so that one error type does for whatever a service reads at its start.
+impl From<KeyError> for ConfigError {
+    fn from(error: KeyError) -> Self {
+        Self::new(error.place(), error.problem.to_string())
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -453,6 +470,9 @@ mod tests {
             "APP_PREVIOUS_KEYS, item 2: it has 16 bytes, 32 are needed; make one with \
              `sealed-session keygen`, or put `base64:` before what `openssl rand -base64 32` prints"
         );
+        let as_setting = ConfigError::from(error.clone());
+        assert_eq!(as_setting.setting(), "APP_PREVIOUS_KEYS, item 2");
+        assert_eq!(as_setting.to_string(), error.to_string());
     }
 
     #[test]

@@ -1,0 +1,258 @@
+//! Settings from the environment and from configuration files: text in, a builder out.
+
+mod given;
+
+use std::ffi::OsString;
+use std::time::{Duration, SystemTime};
+
+use crate::cookie::{CookieConfig, SameSite};
+use crate::envelope::KeyRing;
+use crate::error::ConfigError;
+use crate::store::{CookieStore, CookieStoreBuilder};
+use given::{FIELDS, Fields, Given, Source};
+
+/// The settings of a store, from `SESSION_*` variables or from any serde format.
+///
+/// A variable is the field's name in upper case behind `SESSION_`: `cookie_name` is
+/// `SESSION_COOKIE_NAME`. All are optional. An unset or empty one means the default, and white
+/// space around one is ignored. Keys are not among them: see [`KeyRing::from_env`].
+///
+/// - Lengths of time are text such as `24h`, `30m` or `1h 30m`, or whole seconds.
+/// - Truth values are `true`, `yes`, `on` or `1`, and `false`, `no`, `off` or `0`.
+/// - Moments are text of RFC 3339 such as `2026-01-31T12:00:00Z`.
+///
+/// Beside the fields below there is `driver`, `SESSION_DRIVER`: where sessions are kept. Only
+/// `cookie`, the default, is possible.
+///
+/// Every wrong setting is an error that names the variable or field, never shows its content,
+/// and says what is possible. In a file so is a field that does not exist.
+///
+/// ```
+/// use sealed_session::{AppKey, Settings};
+///
+/// // In a service: `Settings::from_env()?` and `KeyRing::from_env()?`.
+/// let settings: Settings = serde_json::from_str(r#"{ "max_age": "8h", "idle_timeout": 1800 }"#)?;
+/// let store = settings.builder(AppKey::generate()?)?.build()?;
+///
+/// let error = serde_json::from_str::<Settings>(r#"{ "max_age": "8 apples" }"#).unwrap_err();
+/// assert!(error.to_string().starts_with("max_age: "));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The cookie's name. Default `__Host-session`, which browsers take only from this host, over
+    /// https and with `Path=/`.
+    ///
+    /// The name goes into the keys: changing it ends all sessions. Choose one without a prefix,
+    /// such as `session`, where `secure`, `domain` or `path` must differ from their defaults.
+    pub cookie_name: Option<String>,
+
+    /// How long a new session lives, however much it is used. Default 24 hours.
+    ///
+    /// It is sealed into the session and is the cookie's Max-Age, so a change acts on new
+    /// sessions. Lower it where a stolen cookie would do much harm: `8h` for a working day.
+    pub max_age: Option<Duration>,
+
+    /// How long any session lives at most. Default: `max_age`.
+    ///
+    /// It acts at once on sessions that are out already. Set it above `max_age` where handlers
+    /// give some sessions a longer life: `30d` for "remember me".
+    pub max_lifetime: Option<Duration>,
+
+    /// Ends a session that no request has used for this long. Default none.
+    ///
+    /// Requests that only read then send a cookie now and then, to keep the time of use. Set it
+    /// where people leave browsers open: `30m`.
+    pub idle_timeout: Option<Duration>,
+
+    /// How old the time of use gets before a request that only reads writes it anew. Default a
+    /// tenth of `idle_timeout`, without which it cannot be set.
+    ///
+    /// A session may end this much before its idle timeout. Lower it where that is too early;
+    /// more responses carry a cookie then.
+    pub refresh_after: Option<Duration>,
+
+    /// Whether the cookie travels over https only. Default true.
+    ///
+    /// If false, whoever listens to the network can take the session over. For a test machine
+    /// without https, together with a `cookie_name` that has no prefix.
+    pub secure: Option<bool>,
+
+    /// Whether the cookie is hidden from scripts. Default true.
+    ///
+    /// If false, one injected script can take the session away. Leave it.
+    pub http_only: Option<bool>,
+
+    /// When requests from other sites carry the cookie: `lax`, `strict` or `none`, in any case of
+    /// letters. Default `lax`: only when a link to this site is followed.
+    ///
+    /// With `none` every site can send requests in the visitor's name; it needs `secure`, and
+    /// protection against request forgery. For sites that are embedded in others.
+    pub same_site: Option<SameSite>,
+
+    /// The domain all of whose hosts get the cookie. Default none: only the host that set it.
+    ///
+    /// Any of those hosts can then read and replace the cookie. It needs a `cookie_name` without
+    /// `__Host-`: `__Secure-session` for a login shared by `a.example.com` and `b.example.com`.
+    pub domain: Option<String>,
+
+    /// The path below which the cookie is sent. Default `/`.
+    ///
+    /// It is no protection from other paths of the same host. It needs a `cookie_name` without
+    /// `__Host-`: `/shop` for one of several applications on a host.
+    pub path: Option<String>,
+
+    /// Whether an embedded site gets a cookie for each site that embeds it (CHIPS). Default
+    /// false.
+    ///
+    /// A visitor is then a different one below each embedding site. Together with `secure` and a
+    /// `same_site` of `none`, for a widget on other people's pages.
+    pub partitioned: Option<bool>,
+
+    /// Whether browsers keep the cookie when they are closed. Default true.
+    ///
+    /// If false, the cookie has no Max-Age; the deadline is the same. For shared computers;
+    /// [`Session::remember`](crate::Session::remember) then keeps those that ask for it.
+    pub persistent: Option<bool>,
+
+    /// Keeps applications or stages apart that share an app key: at most 255 bytes. Default
+    /// empty.
+    ///
+    /// It goes into the keys: changing it ends all sessions. `staging` where staging has the keys
+    /// of production.
+    pub context: Option<String>,
+
+    /// Refuses sessions that were issued before this moment. Default none.
+    ///
+    /// Everybody whose session is older logs in again. For after an incident.
+    pub not_before: Option<SystemTime>,
+
+    source: Source,
+}
+
+impl Settings {
+    /// The settings in the environment.
+    ///
+    /// # Errors
+    ///
+    /// If a variable cannot be read; the error names it. What contradicts another variable is
+    /// found by [`builder`](Self::builder).
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_variables(&|variable| std::env::var_os(variable))
+    }
+
+    fn from_variables(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let mut fields = Fields::of(Source::Environment);
+        for field in FIELDS {
+            if let Some(content) = lookup(&Source::Environment.name_of(field)) {
+                let given = content.to_str().map_or(Given::Other, Given::from_text);
+                fields.insert(field, given);
+            }
+        }
+        Self::read(&fields)
+    }
+
+    /// The one place where both sources are understood.
+    fn read(fields: &Fields) -> Result<Self, ConfigError> {
+        fields.get("driver", Given::driver)?;
+        Ok(Self {
+            cookie_name: fields.get("cookie_name", Given::text)?,
+            max_age: fields.get("max_age", Given::duration)?,
+            max_lifetime: fields.get("max_lifetime", Given::duration)?,
+            idle_timeout: fields.get("idle_timeout", Given::duration)?,
+            refresh_after: fields.get("refresh_after", Given::duration)?,
+            secure: fields.get("secure", Given::truth)?,
+            http_only: fields.get("http_only", Given::truth)?,
+            same_site: fields.get("same_site", Given::same_site)?,
+            domain: fields.get("domain", Given::text)?,
+            path: fields.get("path", Given::text)?,
+            partitioned: fields.get("partitioned", Given::truth)?,
+            persistent: fields.get("persistent", Given::truth)?,
+            context: fields.get("context", Given::text)?,
+            not_before: fields.get("not_before", Given::moment)?,
+            source: fields.source,
+        })
+    }
+
+    /// The cookie that these settings describe.
+    ///
+    /// # Errors
+    ///
+    /// If a browser would refuse it; the error names the variable or field.
+    pub fn cookie(&self) -> Result<CookieConfig, ConfigError> {
+        let mut cookie = CookieConfig::builder()
+            .same_site(self.same_site.unwrap_or_default())
+            .partitioned(self.partitioned.unwrap_or(false))
+            .persistent(self.persistent.unwrap_or(true));
+        if let Some(name) = &self.cookie_name {
+            cookie = cookie.name(name);
+        }
+        if let Some(domain) = &self.domain {
+            cookie = cookie.domain(domain);
+        }
+        if let Some(path) = &self.path {
+            cookie = cookie.path(path);
+        }
+        if self.secure == Some(false) {
+            cookie = cookie.insecure_over_http();
+        }
+        if self.http_only == Some(false) {
+            cookie = cookie.insecure_for_scripts();
+        }
+        cookie.build().map_err(|error| self.source.respell(&error))
+    }
+
+    /// A builder that has these settings, for those that only code can make: a clock, former
+    /// cookies.
+    ///
+    /// # Errors
+    ///
+    /// Whatever [`CookieStoreBuilder::build`] would refuse in these settings; the error names the
+    /// variable or field.
+    pub fn builder(&self, ring: impl Into<KeyRing>) -> Result<CookieStoreBuilder, ConfigError> {
+        let mut builder = CookieStore::builder(ring).cookie(self.cookie()?);
+        if let Some(lifetime) = self.max_age {
+            builder = builder.lifetime(lifetime);
+        }
+        if let Some(max_lifetime) = self.max_lifetime {
+            builder = builder.max_lifetime(max_lifetime);
+        }
+        if let Some(idle_timeout) = self.idle_timeout {
+            builder = builder.idle_timeout(idle_timeout);
+        }
+        if let Some(refresh_after) = self.refresh_after {
+            builder = builder.refresh_after(refresh_after);
+        }
+        if let Some(context) = &self.context {
+            builder = builder.context(context);
+        }
+        if let Some(not_before) = self.not_before {
+            builder = builder.not_before(not_before);
+        }
+        builder
+            .policy()
+            .map_err(|error| self.source.respell(&error))?;
+        Ok(builder)
+    }
+}
+
+impl CookieStore {
+    /// The store that the environment describes: its keys in `APP_KEY` and `APP_PREVIOUS_KEYS`
+    /// (see [`KeyRing::from_env`]), its settings in `SESSION_*` (see [`Settings`]).
+    ///
+    /// ```no_run
+    /// # use sealed_session::CookieStore;
+    /// let store = CookieStore::from_env()?;
+    /// # Ok::<(), sealed_session::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If a key or a setting is refused; the error names the variable.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Settings::from_env()?.builder(KeyRing::from_env()?)?.build()
+    }
+}
+
+#[cfg(test)]
+mod tests;
