@@ -1,0 +1,267 @@
+//! `sealed-session`: makes keys, and shows what is in a cookie to those who hold them.
+
+mod input;
+mod output;
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use sealed_session::{
+    AppKey, CookieConfig, CookieStoreBuilder, KeyRing, Origin, Refusal, Settings, Token,
+};
+
+use output::{print, print_json, print_session};
+
+const NOTES: &str = "\
+Keys: APP_KEY seals and opens; APP_PREVIOUS_KEYS, a list with commas, only opens.
+Settings: SESSION_COOKIE_NAME, SESSION_CONTEXT, SESSION_MAX_AGE and the other SESSION_*
+variables of the library; an option overrides its variable. Run it in a service's environment,
+and it seals and opens that service's cookies.
+
+Exit status: 0; 1 for a token that does not open, with the reason on standard error; 2 for
+usage, input or configuration. No error shows a key, a token or a value.
+
+Example:
+  $ export APP_KEY=\"$(sealed-session keygen)\"
+  $ echo '{\"user_id\": 42}' | sealed-session seal --lifetime 8h > cookie
+  $ sealed-session inspect < cookie
+  $ sealed-session open < cookie
+  $ export APP_PREVIOUS_KEYS=\"$APP_KEY\" APP_KEY=\"$(sealed-session keygen)\"
+  $ sealed-session keys
+  $ sealed-session open < cookie";
+
+/// Makes app keys, and seals, opens and inspects session cookies.
+#[derive(Parser)]
+#[command(name = "sealed-session", version, after_help = NOTES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints a new app key, `base64:…`: for APP_KEY, and for nobody's eyes.
+    Keygen,
+    /// Turns a JSON object on standard input into a cookie's value.
+    ///
+    /// Each member becomes an entry of the session. Integers of 64 bits are kept exactly, larger
+    /// ones are refused.
+    Seal {
+        #[command(flatten)]
+        used_for: UsedFor,
+        /// How long the session lives, such as `24h` or `1h 30m`; default SESSION_MAX_AGE, or 24h.
+        #[arg(long, value_name = "DURATION")]
+        lifetime: Option<String>,
+    },
+    /// Turns a cookie's value on standard input into JSON.
+    ///
+    /// The input may also be a whole `Cookie:` or `Set-Cookie:` line, or `NAME=value`. The output
+    /// has `id`, `subject` if there is one, `issued_at`, `expires_at`, `key_id` and `values`;
+    /// flashes are not shown. A value of bytes is `{"$bytes": "<base64>"}`, a float that JSON has
+    /// no number for is `{"$float": "NaN"}`, `"inf"` or `"-inf"`; a moment beyond the year 9999 is
+    /// that year's last.
+    ///
+    /// The session is judged by the deadline sealed in it, and by SESSION_MAX_LIFETIME (or
+    /// SESSION_MAX_AGE), SESSION_IDLE_TIMEOUT and SESSION_NOT_BEFORE where they are set.
+    Open {
+        #[command(flatten)]
+        used_for: UsedFor,
+    },
+    /// Shows version, key id and sizes of a token on standard input, without any key.
+    ///
+    /// Nothing of this is verified. The input is as for `open`; of a whole line, `--cookie` says
+    /// which cookie.
+    Inspect {
+        /// The cookie's name; default SESSION_COOKIE_NAME, or __Host-session.
+        #[arg(long, value_name = "NAME")]
+        cookie: Option<String>,
+    },
+    /// Lists the key ids of the ring, the one that seals first.
+    Keys,
+}
+
+#[derive(Args)]
+struct UsedFor {
+    /// The cookie's name; default SESSION_COOKIE_NAME, or __Host-session.
+    #[arg(long, value_name = "NAME")]
+    cookie: Option<String>,
+    /// The store's context; default SESSION_CONTEXT, or none.
+    #[arg(long)]
+    context: Option<String>,
+}
+
+enum Failure {
+    /// A token did not open: why.
+    Refused(String),
+    /// Usage, input or configuration: what is wrong.
+    Usage(String),
+    /// Whoever reads the output has gone away.
+    NobodyListens,
+}
+
+impl Failure {
+    fn usage(problem: impl Into<String>) -> Self {
+        Self::Usage(problem.into())
+    }
+
+    fn refused(what: &str, reason: Refusal) -> Self {
+        Self::Refused(format!("{what}: {reason} ({})", reason.as_str()))
+    }
+}
+
+impl<E: Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            // Writing to a `String` does not fail.
+            let _ = write!(text, ": {error}");
+            source = error.source();
+        }
+        Self::Usage(text)
+    }
+}
+
+fn main() -> ExitCode {
+    let (status, text) = match run() {
+        Ok(()) | Err(Failure::NobodyListens) => return ExitCode::SUCCESS,
+        Err(Failure::Refused(text)) => (1, text),
+        Err(Failure::Usage(text)) => (2, text),
+    };
+    // There is nobody left to tell if this fails.
+    let _ = writeln!(io::stderr(), "sealed-session: {text}");
+    ExitCode::from(status)
+}
+
+fn run() -> Result<(), Failure> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => return Err(misused(&error)),
+        Err(help) => return print(help.render().to_string().trim_end()),
+    };
+    match cli.command {
+        Command::Keygen => print(AppKey::generate()?.to_base64().as_str()),
+        Command::Seal { used_for, lifetime } => seal(&used_for, lifetime.as_deref()),
+        Command::Open { used_for } => open(&used_for),
+        Command::Inspect { cookie } => inspect(cookie.as_deref()),
+        Command::Keys => keys(),
+    }
+}
+
+/// Clap's own text repeats what was typed, which may be a token or a key.
+fn misused(error: &clap::Error) -> Failure {
+    let problem = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "say what to do: keygen, seal, open, inspect or keys".to_owned()
+        }
+        kind => kind.to_string(),
+    };
+    Failure::usage(format!("{problem}; see `sealed-session --help`"))
+}
+
+fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
+    let (mut builder, cookie) = configure(used_for, &Settings::from_env()?)?;
+    if let Some(lifetime) = lifetime {
+        let problem = "--lifetime: it must be a length of time such as `24h`, `30m` or `1h 30m`";
+        let lifetime = humantime::parse_duration(lifetime);
+        builder = builder.lifetime(lifetime.map_err(|_| Failure::usage(problem))?);
+    }
+    let store = builder.build()?;
+    let object = input::read_json()?;
+    let entries = object.as_map().ok_or_else(|| {
+        let kind = object.kind();
+        Failure::usage(format!(
+            "standard input has a {kind}; a JSON object is needed"
+        ))
+    })?;
+    let session = store.load_from::<str>([]);
+    for (name, value) in entries {
+        session.insert(name, value)?;
+    }
+    if entries.is_empty() {
+        // A session that never held anything gets no cookie, one that was emptied gets it.
+        session.set_subject("-")?;
+        let _ = store.respond(&session)?;
+        session.set_subject("")?;
+    }
+    let outgoing = store.respond(&session)?;
+    let value = outgoing.set_cookies().find_map(|header| {
+        let pair = header.split(';').next()?;
+        pair.strip_prefix(cookie.name())?.strip_prefix('=')
+    });
+    let problem = "the session ended while it was sealed; give it a longer lifetime";
+    print(
+        value
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| Failure::usage(problem))?,
+    )
+}
+
+fn open(used_for: &UsedFor) -> Result<(), Failure> {
+    let settings = Settings::from_env()?;
+    let (mut builder, cookie) = configure(used_for, &settings)?;
+    if settings.max_age.is_none() && settings.max_lifetime.is_none() {
+        // The service's settings may stand in its code, so only the sealed deadline is known.
+        builder = builder.max_lifetime(Duration::MAX);
+    }
+    let store = builder.build()?;
+    let input = input::read()?;
+    let token = input::token_in(&input, cookie.name())?;
+    let session = store.load_from([format!("{}={token}", cookie.name()).as_str()]);
+    match session.origin() {
+        Origin::Opened => print_session(&session, Token::parse(token)?.key_id()),
+        Origin::Refused(reason) => Err(Failure::refused("the token does not open", reason)),
+        _ => Err(Failure::usage("standard input has no cookie's value")),
+    }
+}
+
+fn inspect(cookie: Option<&str>) -> Result<(), Failure> {
+    let cookie = cookie_config(cookie, &Settings::from_env()?)?;
+    let input = input::read()?;
+    let text = input::token_in(&input, cookie.name())?;
+    let token = Token::parse(text).map_err(|error| Failure::refused("no token", error.reason()))?;
+    print_json(&serde_json::json!({
+        "version": token.version(),
+        "key_id": token.key_id().to_string(),
+        "characters": text.len(),
+        "bytes": token.len(),
+        "plaintext_bytes": token.plaintext_len(),
+    }))
+}
+
+fn keys() -> Result<(), Failure> {
+    let ring = KeyRing::from_env()?;
+    let roles = std::iter::once("seals and opens").chain(std::iter::repeat("opens"));
+    let lines = ring
+        .ids()
+        .zip(roles)
+        .map(|(id, role)| format!("{id} {role}"));
+    print(&lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn configure(
+    used_for: &UsedFor,
+    settings: &Settings,
+) -> Result<(CookieStoreBuilder, CookieConfig), Failure> {
+    let cookie = cookie_config(used_for.cookie.as_deref(), settings)?;
+    let mut builder = settings
+        .builder(KeyRing::from_env()?)?
+        .cookie(cookie.clone());
+    if let Some(context) = &used_for.context {
+        builder = builder.context(context);
+    }
+    Ok((builder, cookie))
+}
+
+/// With a name from the command line the attributes do not matter: they are not in the token.
+fn cookie_config(name: Option<&str>, settings: &Settings) -> Result<CookieConfig, Failure> {
+    Ok(match name {
+        Some(name) => CookieConfig::builder().name(name).build()?,
+        None => settings.cookie()?,
+    })
+}

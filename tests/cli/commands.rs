@@ -1,0 +1,326 @@
+//! What each command does when all is well.
+
+use std::io::Write;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use sealed_session::{AppKey, CookieStore, Value};
+use serde_json::json;
+
+use crate::{fails, keygen, moment, ok, parsed, sealed_ago, spawn, value_of};
+
+#[test]
+fn every_key_of_keygen_is_a_new_one_and_is_accepted() {
+    let (one, other) = (keygen(), keygen());
+    assert!(one.starts_with("base64:"));
+    assert_ne!(one, other);
+    let id = one.parse::<AppKey>().unwrap().id();
+    assert_eq!(
+        ok(&["keys"], &[("APP_KEY", &one)], ""),
+        format!("{id} seals and opens")
+    );
+}
+
+#[test]
+fn what_is_sealed_opens_again_with_its_values_times_and_key() {
+    let key = keygen();
+    let ring = [("APP_KEY", key.as_str())];
+    let values = json!({
+        "user_id": 42, "": null, "näme \"q\" \\": "Zoë ☃ 99999999999999999999",
+        "cart": [{ "sku": "a-1", "n": 2 }, []], "on": true,
+    });
+    let before = SystemTime::now() - Duration::from_millis(1);
+    let token = ok(&["seal"], &ring, values.to_string());
+    let opened = parsed(&ok(&["open"], &ring, &token));
+    let mut fields: Vec<_> = opened.as_object().unwrap().keys().collect();
+    fields.sort();
+    assert_eq!(
+        fields,
+        ["expires_at", "id", "issued_at", "key_id", "values"]
+    );
+    assert_eq!(opened["values"], values);
+    assert_eq!(
+        opened["key_id"],
+        key.parse::<AppKey>().unwrap().id().to_string()
+    );
+    let id = opened["id"].as_str().unwrap();
+    assert!(id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    let issued_at = moment(&opened, "issued_at");
+    assert!(before <= issued_at && issued_at <= SystemTime::now());
+    assert_eq!(
+        moment(&opened, "expires_at"),
+        issued_at + Duration::from_secs(86_400)
+    );
+}
+
+#[test]
+fn the_library_opens_what_the_command_seals() {
+    let key = keygen();
+    let token = ok(&["seal"], &[("APP_KEY", &key)], r#"{"user_id": 42}"#);
+    let store = CookieStore::new(key.parse::<AppKey>().unwrap());
+    let session = store.load_from([format!("__Host-session={token}").as_str()]);
+    assert_eq!(session.get::<u64>("user_id").unwrap(), Some(42));
+}
+
+#[test]
+fn numbers_are_exact_to_the_last_digit() {
+    let key = keygen();
+    let ring = [("APP_KEY", key.as_str())];
+    for number in [
+        "0",
+        "9007199254740993",
+        "9223372036854775808",
+        "18446744073709551615",
+        "-1",
+        "-9223372036854775808",
+        "0.1",
+        "-0.0",
+        "1.7976931348623157e308",
+        "5e-324",
+        "122.416294033786585",
+    ] {
+        let token = ok(&["seal"], &ring, format!(r#"{{"n": [{number}]}}"#));
+        let opened = ok(&["open"], &ring, token);
+        let shown = parsed(&opened)["values"]["n"][0].clone();
+        let wanted = parsed(number);
+        assert!(opened.contains(&wanted.to_string()), "{opened}");
+        assert_eq!(shown, wanted);
+    }
+    for number in [
+        "18446744073709551616",
+        "-9223372036854775809",
+        "100000000000000000000000",
+    ] {
+        for json in [
+            format!(r#"{{"n":{number}}}"#),
+            format!(r#"{{"a":"\"","n":[1,{{"b":{number} }}]}}"#),
+        ] {
+            let error = fails(2, &["seal"], &ring, json);
+            assert_eq!(
+                error,
+                "standard input has an integer beyond 64 bits; write it as text"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_json_lacks_is_shown_as_the_help_says() {
+    let key = keygen();
+    let pair = sealed_ago(&key, Duration::ZERO, |session| {
+        session.set_subject("user 42").unwrap();
+        session
+            .insert("bytes", Value::Bytes(vec![0, 0xff, 0x10]))
+            .unwrap();
+        session
+            .insert("floats", vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY])
+            .unwrap();
+        session.flash("notice", "not shown").unwrap();
+    });
+    let opened = ok(&["open"], &[("APP_KEY", &key)], value_of(&pair));
+    let opened = parsed(&opened);
+    assert_eq!(opened["subject"], "user 42");
+    assert_eq!(
+        opened["values"],
+        json!({
+            "user_id": 42,
+            "bytes": { "$bytes": "AP8Q" },
+            "floats": [{ "$float": "NaN" }, { "$float": "inf" }, { "$float": "-inf" }],
+        })
+    );
+}
+
+#[test]
+fn an_empty_object_is_a_session_too() {
+    let key = keygen();
+    let ring = [("APP_KEY", key.as_str())];
+    let token = ok(&["seal"], &ring, "{}");
+    let opened = parsed(&ok(&["open"], &ring, token));
+    assert_eq!(opened["values"], json!({}));
+    assert_eq!(opened.get("subject"), None);
+}
+
+#[test]
+fn the_lifetime_is_the_option_or_the_variable() {
+    let key = keygen();
+    for (arguments, variable, seconds) in [
+        (&["seal", "--lifetime", "1h 30m"][..], "", 5400),
+        (&["seal", "--lifetime", "30d"], "", 2_592_000),
+        (&["seal"], "7200", 7200),
+        (&["seal", "--lifetime", "1h"], "2h", 3600),
+    ] {
+        let ring = [("APP_KEY", key.as_str()), ("SESSION_MAX_AGE", variable)];
+        let token = ok(arguments, &ring, "{}");
+        let opened = parsed(&ok(&["open"], &ring[..1], token));
+        let lifetime = moment(&opened, "expires_at").duration_since(moment(&opened, "issued_at"));
+        assert_eq!(lifetime.unwrap(), Duration::from_secs(seconds));
+    }
+    let ring = [("APP_KEY", key.as_str())];
+    let token = ok(&["seal", "--lifetime", "8900y"], &ring, "{}");
+    let opened = parsed(&ok(&["open"], &ring, token));
+    assert_eq!(opened["expires_at"], "9999-12-31T23:59:59.999Z");
+}
+
+#[test]
+fn a_cookie_opens_only_under_its_name_and_context() {
+    let key = keygen();
+    let ring = [("APP_KEY", key.as_str())];
+    let used_for = ["--cookie", "id", "--context", "staging"];
+    let seal = [&["seal"], &used_for[..]].concat();
+    let open = [&["open"], &used_for[..]].concat();
+    let token = ok(&seal, &ring, r#"{"a": 1}"#);
+    ok(&open, &ring, &token);
+    for open in [
+        &["open"][..],
+        &["open", "--cookie", "id"],
+        &["open", "--context", "staging"],
+        &["open", "--cookie", "id", "--context", "production"],
+    ] {
+        let error = fails(1, open, &ring, &token);
+        assert!(error.ends_with("(forged)"), "{error}");
+    }
+    let service = [
+        ("APP_KEY", key.as_str()),
+        ("SESSION_COOKIE_NAME", "id"),
+        ("SESSION_CONTEXT", "staging"),
+        ("SESSION_SECURE", "false"),
+    ];
+    ok(&["open"], &service, &token);
+    let sealed_by_service = ok(&["seal"], &service, "{}");
+    ok(&open, &ring, sealed_by_service);
+}
+
+#[test]
+fn a_rotated_key_still_opens_what_it_sealed() {
+    let (old, new) = (keygen(), keygen());
+    let id = |key: &str| key.parse::<AppKey>().unwrap().id().to_string();
+    let token = ok(&["seal"], &[("APP_KEY", &old)], r#"{"user_id": 42}"#);
+    let rotated = [("APP_KEY", new.as_str()), ("APP_PREVIOUS_KEYS", &old)];
+    let opened = parsed(&ok(&["open"], &rotated, &token));
+    assert_eq!(opened["values"]["user_id"], 42);
+    assert_eq!(opened["key_id"], id(&old));
+    let sealed_now = ok(&["seal"], &rotated, "{}");
+    let opened = parsed(&ok(&["open"], &rotated, sealed_now));
+    assert_eq!(opened["key_id"], id(&new));
+    assert_eq!(
+        ok(&["keys"], &rotated, ""),
+        format!("{} seals and opens\n{} opens", id(&new), id(&old))
+    );
+    let error = fails(1, &["open"], &[("APP_KEY", &new)], token);
+    assert!(error.ends_with("(unknown_key)"), "{error}");
+}
+
+#[test]
+fn inspect_needs_no_key_and_tells_the_sizes_on_the_wire() {
+    let key = keygen();
+    let token = ok(&["seal"], &[("APP_KEY", &key)], r#"{"user_id": 42}"#);
+    let shown = parsed(&ok(&["inspect"], &[], &token));
+    let bytes = token.len() * 3 / 4;
+    assert_eq!(
+        shown,
+        json!({
+            "version": 1,
+            "key_id": key.parse::<AppKey>().unwrap().id().to_string(),
+            "characters": token.len(),
+            "bytes": bytes,
+            "plaintext_bytes": bytes - 77,
+        })
+    );
+    for (input, reason) in [
+        ("hunter2", "(malformed)"),
+        (&"A".repeat(200), "(unknown_version)"),
+        (&"A".repeat(100_000), "(too_long)"),
+    ] {
+        let error = fails(1, &["inspect"], &[], input);
+        assert!(error.ends_with(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_pasted_line_is_taken_as_well_as_a_value() {
+    let key = keygen();
+    let ring = [("APP_KEY", key.as_str())];
+    let pair = sealed_ago(&key, Duration::ZERO, |_| {});
+    let token = value_of(&pair);
+    for line in [
+        format!("{token}\r\n"),
+        format!("{token}; Path=/; Secure"),
+        pair.clone(),
+        format!("{pair}; HttpOnly; Path=/\n"),
+        format!("Cookie: a=b; {pair}; c=\"d\"\n"),
+        format!("cookie:{pair};{pair}"),
+        format!("Set-Cookie: {pair}; HttpOnly; SameSite=Lax; Path=/; Max-Age=86400\n"),
+    ] {
+        ok(&["open"], &ring, &line);
+        let shown = parsed(&ok(&["inspect"], &[], &line));
+        assert_eq!(shown["characters"], token.len());
+    }
+    for (line, problem) in [
+        (
+            format!("Cookie: a={token}"),
+            "standard input has no cookie named `__Host-session`",
+        ),
+        (
+            format!("Cookie: {pair}; {pair}x"),
+            "standard input has several cookies named",
+        ),
+        (" \r\n".to_owned(), "standard input is empty"),
+    ] {
+        for command in ["open", "inspect"] {
+            let error = fails(2, &[command], &ring, &line);
+            assert!(error.starts_with(problem), "{error}");
+        }
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let help = ok(&["--help"], &[], "");
+    for command in ["keygen", "seal", "open", "inspect", "keys"] {
+        assert!(help.contains(&format!("\n  {command}  ")), "{command}");
+        ok(&[command, "--help"], &[], "");
+    }
+    assert_eq!(
+        ok(&["--version"], &[], ""),
+        format!("sealed-session {}", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn the_example_of_the_help_runs_as_it_stands() {
+    let help = ok(&["--help"], &[], "");
+    let example = help.split_once("Example:\n").unwrap().1;
+    let script: String = example
+        .lines()
+        .map(|line| line.strip_prefix("  $ ").unwrap().to_owned() + "\n")
+        .collect();
+    let command = std::path::Path::new(env!("CARGO_BIN_EXE_sealed-session"));
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("help");
+    std::fs::create_dir_all(&folder).unwrap();
+    let output = Command::new("/bin/sh")
+        .args(["-e", "-c", &script])
+        .current_dir(&folder)
+        .env_clear()
+        .env("PATH", command.parent().unwrap())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    assert_eq!(shown.matches("\"user_id\": 42").count(), 2, "{shown}");
+    let keys = shown.lines().filter(|line| line.ends_with(" opens"));
+    assert_eq!(keys.count(), 2, "{shown}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let key = keygen();
+    let mut child = spawn(&["seal"], &[("APP_KEY", &key)]);
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(b"{}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), &output.stderr[..]),
+        (Some(0), &b""[..])
+    );
+}
