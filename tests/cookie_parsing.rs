@@ -1,6 +1,14 @@
 //! Cookie headers as browsers write them, as other servers' tests have them and as attackers
 //! shape them: each row of the tables in `docs/cookies.md` is what the crate does.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
