@@ -42,6 +42,8 @@ mod settings;
 mod store;
 mod time;
 mod value;
+#[cfg(test)]
+mod vectors;
 
 pub use cookie::{CookieConfig, CookieConfigBuilder, SameSite};
 pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Plaintext, Sealer, Token};

@@ -37,6 +37,10 @@ pub(crate) const MAX_LABEL: usize = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Cookie,
+    #[cfg_attr(not(test), expect(dead_code, reason = "part of the format, unused"))]
+    Header,
+    #[cfg_attr(not(test), expect(dead_code, reason = "part of the format, unused"))]
+    Store,
     Token,
     Timed,
 }
@@ -45,6 +49,8 @@ impl Kind {
     fn label(self) -> &'static str {
         match self {
             Self::Cookie => "cookie",
+            Self::Header => "header",
+            Self::Store => "store",
             Self::Token => "token",
             Self::Timed => "timed",
         }
@@ -183,7 +189,7 @@ impl UseKeys {
     }
 }
 
-fn subkey(key: &AppKey, label: &str, used_for: &Use) -> Zeroizing<[u8; 32]> {
+pub(super) fn subkey(key: &AppKey, label: &str, used_for: &Use) -> Zeroizing<[u8; 32]> {
     let mut subkey = Zeroizing::new([0; 32]);
     let parts = [
         label,

@@ -44,7 +44,7 @@ impl Sealer {
     pub const MAX_PLAINTEXT: usize = 65_536;
 
     /// The most characters that a token has.
-    pub(super) const MAX_TOKEN: usize = encoded_len(Self::MAX_PLAINTEXT + EXPIRY);
+    pub(crate) const MAX_TOKEN: usize = encoded_len(Self::MAX_PLAINTEXT + EXPIRY);
 
     /// A sealer for `purpose`, 1 to 255 bytes.
     ///
@@ -117,7 +117,7 @@ impl Sealer {
     /// If there are more than [`MAX_PLAINTEXT`](Self::MAX_PLAINTEXT) bytes or the random source
     /// fails.
     pub fn seal(&self, bytes: &[u8]) -> Result<String, SealError> {
-        seal(&self.inner.plain, &[bytes], &mut os_random)
+        self.seal_with(bytes, &mut os_random)
     }
 
     /// Seals `bytes` into a token that opens only for `lifetime` from now; the expiry is inside
@@ -127,12 +127,7 @@ impl Sealer {
     ///
     /// As [`seal`](Self::seal).
     pub fn seal_for(&self, bytes: &[u8], lifetime: Duration) -> Result<String, SealError> {
-        let expires_at = self.now().plus(lifetime);
-        seal(
-            &self.inner.timed,
-            &[&expires_at.to_be_bytes(), bytes],
-            &mut os_random,
-        )
+        self.seal_for_with(bytes, lifetime, &mut os_random)
     }
 
     /// Opens what [`seal`](Self::seal) or [`seal_for`](Self::seal_for) made, under any key of
@@ -147,6 +142,20 @@ impl Sealer {
             Err(Refusal::Forged) => Ok(self.open_timed(token)?),
             Err(refusal) => Err(refusal.into()),
         }
+    }
+
+    fn seal_with(&self, bytes: &[u8], random: Random<'_>) -> Result<String, SealError> {
+        seal(&self.inner.plain, &[bytes], random)
+    }
+
+    fn seal_for_with(
+        &self,
+        bytes: &[u8],
+        lifetime: Duration,
+        random: Random<'_>,
+    ) -> Result<String, SealError> {
+        let expires_at = self.now().plus(lifetime).to_be_bytes();
+        seal(&self.inner.timed, &[&expires_at, bytes], random)
     }
 
     fn open_timed(&self, token: &str) -> Result<Plaintext, Refusal> {
@@ -204,3 +213,6 @@ impl fmt::Debug for Sealer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,63 @@
+use xaes_256_gcm::aead::{AeadInOut, KeyInit};
 
+use super::*;
+use crate::vectors::given;
+
+mod attacks;
+mod repeated_nonce;
+mod vectors;
+
+/// A ciphertext and its tag, of GCM or XAES.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sealed {
+    ciphertext: Vec<u8>,
+    tag: [u8; 16],
+}
+
+impl Sealed {
+    fn seal<C: AeadInOut + KeyInit>(
+        key: &[u8],
+        nonce: &[u8],
+        aad: &[u8],
+        plaintext: &[u8],
+    ) -> Self {
+        let mut ciphertext = plaintext.to_vec();
+        let tag = C::new_from_slice(key)
+            .unwrap()
+            .encrypt_inout_detached(
+                &nonce.try_into().unwrap(),
+                aad,
+                ciphertext.as_mut_slice().into(),
+            )
+            .unwrap();
+        let tag = tag[..].try_into().unwrap();
+        Self { ciphertext, tag }
+    }
+
+    /// The plaintext, if the tag is right.
+    fn open<C: AeadInOut + KeyInit>(
+        &self,
+        key: &[u8],
+        nonce: &[u8],
+        aad: &[u8],
+    ) -> Option<Vec<u8>> {
+        let mut plaintext = self.ciphertext.clone();
+        let opened = C::new_from_slice(key).unwrap().decrypt_inout_detached(
+            &nonce.try_into().unwrap(),
+            aad,
+            plaintext.as_mut_slice().into(),
+            &self.tag[..].try_into().unwrap(),
+        );
+        opened.is_ok().then_some(plaintext)
+    }
+}
+
+/// `plaintext` in a token under the ring's sealing key and this nonce.
+fn seal(envelope: &Envelope, plaintext: &[u8], nonce: &[u8]) -> String {
+    let mut token = String::new();
+    let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(plaintext);
+    envelope
+        .seal_into(&mut token, plaintext.len(), write, &mut given([nonce]))
+        .unwrap();
+    token
+}

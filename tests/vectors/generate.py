@@ -16,7 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 sys.dont_write_bytecode = True
-from reader import DAY_MS, ELSEWHERE, SKEW_MS, TRANSIENT, Keys, aes256, hmac_sha256, outcome, xaes_key
+from reader import COOKIE_LIMIT, DAY_MS, ELSEWHERE, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256, hmac_sha256, outcome, xaes_key
 
 HOUR_MS = 60 * 60 * 1000
 ISSUED = 1_800_000_000_000
@@ -187,13 +187,13 @@ def session(name, why, *, values=(), flashes=(), subject="", key=KEY_A, ring=Non
 
 def largest_session():
     name = "the largest session"
-    room = 4096 - len(COOKIE)
+    room = COOKIE_LIMIT - len(COOKIE)
     plaintext_size = room * 3 // 4 - 77
     filler = plaintext_size - len(record(name, {"a": text(""), "b": TRUE}))
     # The two lengths around the filler take two bytes each once it is longer than 127.
     values = {"a": text("x" * (filler - 2)), "b": TRUE}
     vector = session(name, "name and value are 4096 bytes together: the most that a browser keeps", values=values)
-    assert len(COOKIE) + len(vector["token"]) == 4096
+    assert len(COOKIE) + len(vector["token"]) == COOKIE_LIMIT
     return vector
 
 
@@ -576,19 +576,20 @@ def bad_values():
 # sealer.json
 
 
-def sealed(name, why, data, *, expires_at=None, key=KEY_A, ring=None, purpose="email confirmation", now_ms=NOW):
+def sealed(name, why, data, *, expires_at=None, key=KEY_A, ring=None, purpose="email confirmation", context="", now_ms=NOW):
     kind = "token" if expires_at is None else "timed"
     plaintext = data if expires_at is None else expires_at.to_bytes(6, "big") + data
     ring = [key] if ring is None else ring
     timed = {} if expires_at is None else {"now_ms": now_ms, "expires_at": expires_at}
     return {
-        "name": name, "why": why, **derived(key, kind, purpose, ""), "kind": kind, "purpose": purpose, "context": "",
-        **seal(name, plaintext, key, kind, purpose), "ring": [app_key.hex() for app_key in ring],
+        "name": name, "why": why, **derived(key, kind, purpose, context), "kind": kind, "purpose": purpose, "context": context,
+        **seal(name, plaintext, key, kind, purpose, context), "ring": [app_key.hex() for app_key in ring],
         "opened_under": "sealing" if ring[0] == key else "accepted", **timed, "data": data.hex(),
     }
 
 
 def sealer_vectors():
+    assert len(base64url(bytes(77 + 6 + 65_536))) == SEALER_LIMIT
     return [
         sealed("empty token", "the shortest of all tokens: 77 bytes, 103 characters", b""),
         sealed("token", "the bytes and nothing else", b"ada@example.org"),
@@ -596,9 +597,11 @@ def sealer_vectors():
         sealed("token of 1000 bytes", "longer than one block of anything", hashlib.shake_128(b"1000").digest(1000)),
         sealed("token under an accepted key", "opens like any other", b"ada@example.org", ring=[KEY_B, KEY_A]),
         sealed("token under a key of 64 bytes", "any length from 32 on", b"ada@example.org", key=KEY_64),
-        sealed("longest purpose", "255 bytes", b"x", purpose="p" * 255),
         sealed("shortest purpose", "one byte", b"x", purpose="p"),
         sealed("purpose beyond ASCII", "its UTF-8 bytes are what counts", b"x", purpose="\u00fcberweisung"),
+        sealed("token with a context", "part of the derivation, as for a cookie", b"x", context="shop"),
+        sealed("longest purpose and context", "255 bytes each", b"x", purpose="p" * 255, context="c" * 255),
+        sealed("timed with a context", "part of the derivation", b"x", context="shop", expires_at=NOW + HOUR_MS),
         sealed("timed", "the deadline is the first six bytes", b"ada@example.org", expires_at=NOW + HOUR_MS),
         sealed("timed and empty", "a deadline and nothing else", b"", expires_at=NOW + HOUR_MS),
         sealed("timed, the last millisecond", "one more is refused", b"x", expires_at=NOW + 1),
@@ -611,10 +614,10 @@ def sealer_refused():
     purpose = "email confirmation"
     good, deadline = b"ada@example.org", (NOW + HOUR_MS).to_bytes(6, "big")
 
-    def bad(reason, name, why, kind, token, *, ring=(KEY_A,), purpose=purpose, now_ms=NOW):
+    def bad(reason, name, why, kind, token, *, ring=(KEY_A,), purpose=purpose, context="", now_ms=NOW):
         timed = {"now_ms": now_ms} if kind == "timed" else {}
         return {"name": name, "why": why, "ring": [key.hex() for key in ring], "kind": kind, "purpose": purpose,
-                "context": "", **timed, "token": token, "reason": reason}
+                "context": context, **timed, "token": token, "reason": reason}
 
     def make(name, plaintext, kind, use=purpose, **more):
         return seal(name, plaintext, KEY_A, kind, use, **more)["token"]
@@ -632,7 +635,9 @@ def sealer_refused():
         bad("forged", "a longer purpose", "the purpose is in the derivation", "token", token, purpose=purpose + "s"),
         bad("forged", "a timed token as a plain one", "its deadline would be read as data", "token", timed),
         bad("forged", "a plain token as a timed one", "its data would be read as a deadline", "timed", token),
-        bad("forged", "with a context", "a Sealer has none", "token", make("sealer context", good, "token", context="shop")),
+        bad("forged", "with a context", "the context is in the derivation", "token", make("sealer context", good, "token", context="shop")),
+        bad("forged", "without the reader's context", "the context is in the derivation", "token", token, context="shop"),
+        bad("forged", "timed, of another context", "the context is in the derivation", "timed", timed, context="shop"),
         bad("forged", "last byte of the mac", "all 32 bytes are compared", "token", flipped(token, -1)),
         bad("corrupt", "first byte of the ciphertext", "which only GCM covers", "token", flipped(token, 29)),
         bad("corrupt", "first byte of the deadline", "which only GCM covers", "timed", flipped(timed, 29)),

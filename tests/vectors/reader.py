@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 DAY_MS, SKEW_MS = 24 * 60 * 60 * 1000, 60_000
 ELSEWHERE, TRANSIENT = 0x01, 0x02
+COOKIE_LIMIT, SEALER_LIMIT = 4096, 87_492
 
 
 class Refused(Exception):
@@ -83,8 +84,9 @@ class Token:
 
 def open_token(text, ring, kind, name):
     """The plaintext, and the place in the ring of the key that opened it."""
-    size, room = len(text.encode()), 4096 - len(name.encode())
-    refuse_if(size > {"cookie": room, "header": room, "token": 87_484, "timed": 87_484}.get(kind, size), "too_long")
+    size, room = len(text.encode()), COOKIE_LIMIT - len(name.encode())
+    limits = {"cookie": room, "header": room, "token": SEALER_LIMIT, "timed": SEALER_LIMIT}
+    refuse_if(size > limits.get(kind, size), "too_long")
     token = Token(text)
     refuse_if(token.version != b"\x01", "unknown_version")
     place = next((i for i, keys in enumerate(ring) if keys.key_id == token.key_id), None)

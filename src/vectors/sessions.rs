@@ -1,0 +1,181 @@
+//! sessions.json: tokens that open to the session that is stated, and come from it again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use zeroize::Zeroizing;
+
+use super::{Contents, File, Typed, Vector, given, vectors};
+use crate::envelope::Kind;
+use crate::policy::Policy;
+use crate::record::{Draft, Header, Record, SessionId};
+use crate::session::{Origin, Status};
+use crate::time::Millis;
+use crate::value::{self, Value};
+
+fn sessions() -> Vec<Vector> {
+    let file: File = vectors!("sessions.json");
+    assert_eq!(file.vectors.len(), 43);
+    file.vectors
+}
+
+fn time(millis: u64) -> SystemTime {
+    Millis::from_raw(millis).into()
+}
+
+impl Contents {
+    fn id(&self) -> SessionId {
+        SessionId::random(&mut given([&*self.id])).unwrap()
+    }
+
+    fn header(&self) -> Header {
+        Header {
+            id: self.id(),
+            issued_at: Millis::from_raw(self.issued_at),
+            seen_at: Millis::from_raw(self.seen_at),
+            expires_at: Millis::from_raw(self.expires_at),
+            transient: self.flags == 2,
+        }
+    }
+}
+
+fn encode(entries: &BTreeMap<String, Typed>) -> Vec<(&str, Zeroizing<Vec<u8>>)> {
+    let bytes = |typed| value::encode(&Value::from(typed)).unwrap();
+    entries
+        .iter()
+        .map(|(key, typed)| (key.as_str(), bytes(typed)))
+        .collect()
+}
+
+#[test]
+fn every_token_opens_to_the_record_that_is_stated() {
+    for vector in sessions() {
+        let stated = vector.session.as_ref().unwrap();
+        let record = Record::decode(vector.open().unwrap().plaintext).unwrap();
+
+        assert_eq!(*record.header(), stated.header(), "{vector}");
+        assert_eq!(record.subject(), stated.subject, "{vector}");
+        for (entries, stated) in [
+            (record.values(), &stated.values),
+            (record.flashes(), &stated.flashes),
+        ] {
+            assert_eq!(entries.clone().count(), stated.len(), "{vector}");
+            for (key, bytes) in entries {
+                let value: Value = value::decode(bytes).unwrap();
+                assert_eq!(Typed::from(&value), stated[key], "{vector}, {key}");
+            }
+        }
+        assert_eq!(
+            vector.policy().admit(record.header(), vector.now()),
+            Ok(()),
+            "{vector}"
+        );
+    }
+}
+
+#[test]
+fn every_cookie_gives_a_handler_the_session_that_is_stated() {
+    let mut cookies = 0;
+    for vector in sessions() {
+        if vector.kind != Kind::Cookie {
+            continue;
+        }
+        cookies += 1;
+        let stated = vector.session.as_ref().unwrap();
+        let flow = vector.flow(&vector.ring(), vector.policy());
+        let session = flow.open([vector.cookie_field().as_bytes()], vector.now());
+
+        assert_eq!(session.origin(), Origin::Opened, "{vector}");
+        assert_eq!(session.status(), Status::Unmodified, "{vector}");
+        assert_eq!(session.id(), Some(stated.id()), "{vector}");
+        assert_eq!(
+            session.issued_at(),
+            Some(time(stated.issued_at)),
+            "{vector}"
+        );
+        let lifetime = vector.max_lifetime_ms.unwrap_or(24 * 60 * 60 * 1000);
+        let deadline = stated.expires_at.min(stated.issued_at + lifetime);
+        assert_eq!(session.expires_at(), Some(time(deadline)), "{vector}");
+        assert_eq!(session.subject().unwrap_or_default(), stated.subject);
+        let values = session.to_map().unwrap();
+        let values = values
+            .iter()
+            .map(|(key, value)| (key.clone(), value.into()))
+            .collect();
+        assert_eq!(stated.values, values, "{vector}");
+        for (key, typed) in &stated.flashes {
+            let flash: Value = session.take_flash(key).unwrap().unwrap();
+            assert_eq!(Typed::from(&flash), *typed, "{vector}, {key}");
+        }
+        assert_eq!(
+            session.is_under_old_key(),
+            vector.opened_under == "accepted",
+            "{vector}"
+        );
+    }
+    assert_eq!(cookies, 40);
+}
+
+#[test]
+fn the_parts_of_every_session_make_its_plaintext_to_the_byte() {
+    for vector in sessions() {
+        let stated = vector.session.as_ref().unwrap();
+        let (values, flashes) = (encode(&stated.values), encode(&stated.flashes));
+        let draft = Draft {
+            header: stated.header(),
+            subject: &stated.subject,
+            values: values.iter().map(|(key, bytes)| (*key, &bytes[..])),
+            flashes: flashes.iter().map(|(key, bytes)| (*key, &bytes[..])),
+        };
+        let mut plaintext = Vec::new();
+        draft.append_to(&mut plaintext);
+        assert_eq!(plaintext, vector.plaintext.0, "{vector}");
+        assert_eq!(draft.len(), plaintext.len(), "{vector}");
+    }
+}
+
+/// Through the public methods of a session and a save, with the vector's id and nonce for
+/// randomness: what can be made in one request.
+#[test]
+fn a_handler_that_fills_a_new_session_sends_the_very_token() {
+    let mut sealed = 0;
+    for vector in sessions() {
+        let stated = vector.session.as_ref().unwrap();
+        let in_one_request = stated.seen_at == stated.issued_at
+            && stated.expires_at > stated.issued_at
+            && vector.kind == Kind::Cookie;
+        // An empty new session is not worth a cookie.
+        let is_empty =
+            stated.values.is_empty() && stated.flashes.is_empty() && stated.subject.is_empty();
+        if is_empty || !in_one_request {
+            continue;
+        }
+        sealed += 1;
+        let long = Duration::from_secs(365 * 24 * 60 * 60);
+        let policy = Policy::new(long, long, None, Millis::default());
+        let flow = vector.flow(&vector.app_key().into(), policy);
+        let now = Millis::from_raw(stated.issued_at);
+        let session = flow.open([], now);
+        for (key, typed) in &stated.values {
+            session.insert(key, Value::from(typed)).unwrap();
+        }
+        for (key, typed) in &stated.flashes {
+            session.flash(key, Value::from(typed)).unwrap();
+        }
+        session.set_subject(&*stated.subject).unwrap();
+        session.set_expiry(time(stated.expires_at)).unwrap();
+        session.remember(stated.flags == 0);
+
+        let saved = flow.plan(&session, now, &mut given([&*stated.id, &vector.nonce]));
+        let saved = saved.unwrap();
+        let set_cookie = saved.set_cookies().next().unwrap();
+        let (pair, attributes) = set_cookie.split_once(';').unwrap();
+        assert_eq!(pair, vector.cookie_field(), "{vector}");
+        assert_eq!(
+            attributes.contains("Max-Age"),
+            stated.flags == 0,
+            "{vector}"
+        );
+    }
+    assert_eq!(sealed, 22);
+}
