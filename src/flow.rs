@@ -177,15 +177,14 @@ impl Flow {
         now: Millis,
         random: Random<'_>,
     ) -> Result<String, SaveError> {
-        let birth = match View::new(record, changes).birth() {
+        let view = View::new(record, changes);
+        let birth = match view.birth() {
             Some(birth) => birth,
             None => Birth {
                 id: SessionId::random(random)?,
                 issued_at: now,
             },
         };
-        changes.birth = Some(birth);
-        let view = View::new(record, changes);
         let seen_at = view.continued().map_or(now, |record| {
             record
                 .header()
@@ -214,9 +213,10 @@ impl Flow {
         self.envelope.seal_into(
             &mut header,
             length,
-            |buffer| draft.append_to(buffer),
+            move |buffer| draft.append_to(buffer),
             random,
         )?;
+        changes.birth = Some(birth);
         header.push_str(after);
         if !transient {
             let rest = self.policy.deadline(issued_at, expires_at).since(now);

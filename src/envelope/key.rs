@@ -117,13 +117,6 @@ impl AppKey {
         self.bytes == other.bytes
     }
 
-    /// A key whose id is another's.
-    #[cfg(test)]
-    pub(super) fn with_id(mut self, id: KeyId) -> Self {
-        self.id = id;
-        self
-    }
-
     fn of(bytes: Zeroizing<Vec<u8>>) -> Self {
         let prk = derive::extract(&bytes);
         let id = derive::key_id(&prk);

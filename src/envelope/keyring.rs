@@ -115,31 +115,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_listed_twice_counts_once_in_its_sealing_role() {
-        let (a, b) = (AppKey::generate().unwrap(), AppKey::generate().unwrap());
-        let ring = KeyRing::new(a.clone());
-        let ring = ring
-            .accept(a.clone())
-            .unwrap()
-            .accept(b.clone())
-            .unwrap()
-            .accept(b.clone())
-            .unwrap();
-        assert_eq!(ring.ids().collect::<Vec<_>>(), [a.id(), b.id()]);
-    }
-
-    #[test]
-    fn two_different_keys_with_one_id_are_refused() {
-        let (a, b) = (AppKey::generate().unwrap(), AppKey::generate().unwrap());
-        let id = a.id();
-        let error = KeyRing::new(a).accept(b.with_id(id)).unwrap_err();
-        assert!(
-            error.to_string().contains(&format!("the same key id {id}")),
-            "{error}"
-        );
-    }
-
-    #[test]
     fn a_list_is_split_at_commas_and_an_empty_item_is_refused() {
         let key = AppKey::generate().unwrap().to_base64();
         let count = |list: &str| {

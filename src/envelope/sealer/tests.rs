@@ -2,6 +2,7 @@
 
 use super::super::AppKey;
 use super::*;
+use crate::error::RandomError;
 use crate::vectors::{File, Vector, given, vectors};
 
 /// The Sealer of the one who opens it, at the vector's time.
@@ -90,4 +91,14 @@ fn the_most_bytes_that_a_sealer_takes_it_also_opens_and_not_one_more() {
     });
     assert_eq!(sealer.seal(&more), too_large);
     assert_eq!(sealer.seal_for(&more, lifetime), too_large);
+}
+
+#[test]
+fn a_failing_random_source_is_a_typed_error_and_no_token() {
+    let sealer = Sealer::new(AppKey::generate().unwrap(), "invitation").unwrap();
+    let failing: Random<'_> = &mut |_| Err(RandomError(()));
+    let error = Err(SealError::Random(RandomError(())));
+    assert_eq!(sealer.seal_with(b"42", failing), error);
+    let lifetime = Duration::from_secs(60);
+    assert_eq!(sealer.seal_for_with(b"42", lifetime, failing), error);
 }
