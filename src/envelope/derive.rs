@@ -37,9 +37,15 @@ pub(crate) const MAX_LABEL: usize = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Cookie,
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the format, unused"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "of the format, and for stores to come")
+    )]
     Header,
-    #[cfg_attr(not(test), expect(dead_code, reason = "part of the format, unused"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "of the format, and for stores to come")
+    )]
     Store,
     Token,
     Timed,

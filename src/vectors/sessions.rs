@@ -179,3 +179,28 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
     }
     assert_eq!(sealed, 22);
 }
+
+/// Docs that are copied from by hand go stale without anybody noticing.
+#[test]
+fn the_worked_example_of_the_format_page_is_the_first_vector() {
+    let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/format.md"));
+    let (_, example) = page.split_once("## Worked example").unwrap();
+    let (example, _) = example.split_once("## Vectors").unwrap();
+    let dense: String = example.split_whitespace().collect();
+    let first = &sessions()[0];
+    for bytes in [
+        &first.app_key,
+        &first.prk,
+        &first.key_id,
+        &first.subkeys["enc"],
+        &first.subkeys["mac"],
+        &first.subkeys["tag"],
+        &first.nonce,
+        &first.xaes_key,
+        &first.gcm_tag,
+        &first.session.as_ref().unwrap().id,
+    ] {
+        assert!(dense.contains(&format!("{bytes:?}")), "{bytes:?}");
+    }
+    assert!(dense.contains(&first.token));
+}
