@@ -163,11 +163,14 @@ pub enum ErrorKind {
     TooLarge,
     /// The deadline is beyond what the store's settings allow.
     TooLongLived,
+    /// The response has its session already; the change came too late.
+    Closed,
 }
 
 /// A call on a [`Session`](crate::Session) that did not happen. The session is as it was.
 ///
-/// The message names the entry and the types or sizes, never a value.
+/// The message names the entry and the types or sizes, never a value. As an answer of a handler
+/// (features `axum` and `actix-web`) it is a 500 without any detail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionError {
     kind: ErrorKind,
@@ -191,6 +194,12 @@ impl SessionError {
             message,
             sizes: Some((size, limit)),
         }
+    }
+
+    pub(crate) fn closed() -> Self {
+        let message = "the session was saved and its response is on the way; change it before \
+                       the handler returns";
+        Self::new(ErrorKind::Closed, message.to_owned())
     }
 
     /// What kind of thing went wrong.
@@ -224,7 +233,7 @@ impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the cookie's name and value would be {} bytes, the limit is {}; \
+            "the cookie's or header's name and value would be {} bytes, the limit is {}; \
              keep large or growing data elsewhere and its key in the session",
             self.size, self.limit
         )
@@ -271,6 +280,39 @@ impl From<RandomError> for SaveError {
         Self(SaveErrorKind::Random(error))
     }
 }
+
+/// A request has no session to work with, through no fault of the client's. As an answer of a
+/// handler (features `axum` and `actix-web`) it is a 500 without any detail.
+#[cfg(feature = "tower")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadError(pub(crate) LoadErrorKind);
+
+#[cfg(feature = "tower")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LoadErrorKind {
+    MissingLayer,
+    SecondLayer,
+}
+
+#[cfg(feature = "tower")]
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            LoadErrorKind::MissingLayer => {
+                "no session layer has seen the request; add `SessionLayer::new(store)` around the \
+                 handler, outside of everything that asks for the session, with the same name if \
+                 the session has one"
+            }
+            LoadErrorKind::SecondLayer => {
+                "two session layers of the same name are around the handler; leave one out, or \
+                 give one a name with `named` and a store with another cookie"
+            }
+        })
+    }
+}
+
+#[cfg(feature = "tower")]
+impl Error for LoadError {}
 
 /// The operating system's random source failed. There is no fallback: a predictable key, id or
 /// nonce is worse than an error.

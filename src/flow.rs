@@ -10,25 +10,26 @@ use std::sync::Arc;
 pub use outgoing::{HeaderChange, Outgoing};
 
 use crate::cookie::CookieConfig;
-use crate::cookie::header::Candidates;
 use crate::envelope::{Envelope, Random, encoded_len};
 use crate::error::{Refusal, SaveError, SaveErrorKind};
+use crate::event::Events;
 use crate::policy::Policy;
 use crate::record::{Header, Record, SessionId};
 use crate::session::changes::{Birth, Changes, View};
 use crate::session::{Bounds, Loaded, Origin, Session, check_size};
 use crate::time::Millis;
+use crate::transport::Transport;
 
 #[derive(Debug)]
 pub(crate) struct Flow {
     pub(crate) envelope: Envelope,
     pub(crate) policy: Policy,
-    cookie: CookieConfig,
+    pub(crate) transport: Transport,
     /// What a Set-Cookie header has before the value, and after it.
-    around_value: (String, String),
+    around_token: (String, String),
     removal: String,
     former_removals: Arc<[String]>,
-    bounds: Arc<Bounds>,
+    pub(crate) bounds: Arc<Bounds>,
     max_token: usize,
 }
 
@@ -43,32 +44,35 @@ impl Flow {
     pub(crate) fn new(
         envelope: Envelope,
         policy: Policy,
-        cookie: CookieConfig,
+        transport: Transport,
         former: &[CookieConfig],
+        events: Events,
     ) -> Self {
-        let cookie_name = cookie.name().len();
+        let name = transport.name().len();
         Self {
             envelope,
-            around_value: cookie.around_value(),
-            removal: cookie.removal(),
+            around_token: transport.around_token(),
+            removal: transport.removal(),
             former_removals: former.iter().map(CookieConfig::removal).collect(),
             bounds: Arc::new(Bounds {
-                cookie_name,
+                name,
                 max_lifetime: policy.max_lifetime,
+                events,
             }),
-            max_token: crate::cookie::MAX_NAME_AND_VALUE.saturating_sub(cookie_name),
+            max_token: crate::cookie::MAX_NAME_AND_VALUE.saturating_sub(name),
             policy,
-            cookie,
+            transport,
         }
     }
 
-    /// The session in a request's Cookie fields; a fresh one if there is none to be believed.
+    /// The session in those fields of a request that the transport reads; a fresh one if there
+    /// is none to be believed.
     pub(crate) fn open<'a>(
         &self,
         fields: impl IntoIterator<Item = &'a [u8]>,
         now: Millis,
     ) -> Session {
-        let candidates = Candidates::find(self.cookie.name(), fields);
+        let candidates = self.transport.candidates(fields);
         let fresh = |origin| Session::fresh(origin, Some(now), Some(Arc::clone(&self.bounds)));
         let mut best: Option<Loaded> = None;
         let mut first_refusal = None;
@@ -124,15 +128,16 @@ impl Flow {
             } else {
                 Arc::default()
             };
-            let set_cookie = match self.due(view, session, now) {
+            let text = match self.due(view, session, now) {
                 Due::Nothing => None,
                 Due::Removal => Some(self.removal.clone()),
-                Due::Record => Some(self.set_cookie(changes, record, session, now, random)?),
+                Due::Record => Some(self.seal(changes, record, session, now, random)?),
             };
             Ok(Outgoing {
-                set_cookie,
+                carried: text.map(|text| self.transport.carry(text)),
                 former,
                 read,
+                vary: self.transport.vary(),
             })
         })
     }
@@ -168,8 +173,8 @@ impl Flow {
             .max(issued_at)
     }
 
-    /// Seals the session into the value of a Set-Cookie header.
-    fn set_cookie(
+    /// Seals the session into the value of a Set-Cookie header, or of the token's own.
+    fn seal(
         &self,
         changes: &mut Changes,
         record: Option<&Record>,
@@ -193,7 +198,9 @@ impl Flow {
         });
         let Birth { id, issued_at } = birth;
         let expires_at = self.expires_at(view, issued_at);
-        let transient = view.transient().unwrap_or(!self.cookie.is_persistent());
+        let cookie = self.transport.cookie();
+        let by_default = || cookie.is_some_and(|cookie| !cookie.is_persistent());
+        let transient = view.transient().unwrap_or_else(by_default);
         let draft = view.draft(Header {
             id,
             issued_at,
@@ -202,10 +209,10 @@ impl Flow {
             transient,
         });
         let length = draft.len();
-        check_size(self.cookie.name().len(), length)
+        check_size(self.bounds.name, length)
             .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
 
-        let (before, after) = &self.around_value;
+        let (before, after) = &self.around_token;
         let mut header = String::with_capacity(
             before.len() + encoded_len(length) + after.len() + "; Max-Age=1234567890".len(),
         );
@@ -218,7 +225,7 @@ impl Flow {
         )?;
         changes.birth = Some(birth);
         header.push_str(after);
-        if !transient {
+        if cookie.is_some() && !transient {
             let rest = self.policy.deadline(issued_at, expires_at).since(now);
             // The browser forgets the cookie no earlier than the server refuses it.
             let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);

@@ -32,6 +32,7 @@
 mod cookie;
 mod envelope;
 mod error;
+mod event;
 mod flow;
 mod policy;
 mod reader;
@@ -41,6 +42,7 @@ mod session;
 mod settings;
 mod store;
 mod time;
+mod transport;
 mod value;
 #[cfg(test)]
 mod vectors;
@@ -50,10 +52,12 @@ pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Plaintext, Sealer, Token};
 pub use error::{
     ConfigError, ErrorKind, OpenError, RandomError, Refusal, SaveError, SealError, SessionError,
 };
+pub use event::Event;
 pub use flow::{HeaderChange, Outgoing};
 pub use record::SessionId;
-pub use session::{Field, Key, KeyOf, Origin, Session, Status};
+pub use session::{Field, Key, KeyOf, Origin, Session, Status, TypedSession};
 #[cfg(feature = "settings")]
 pub use settings::Settings;
 pub use store::{CookieStore, CookieStoreBuilder};
+pub use transport::Transport;
 pub use value::Value;

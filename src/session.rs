@@ -2,6 +2,7 @@
 
 pub(crate) mod changes;
 mod field;
+mod typed;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,10 +15,12 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 pub use field::{Field, Key, KeyOf};
+pub use typed::TypedSession;
 
 use crate::cookie::{DEFAULT_NAME, MAX_NAME_AND_VALUE};
 use crate::envelope::encoded_len;
 use crate::error::{ErrorKind, Refusal, SessionError, TooLarge};
+use crate::event::{Event, Events};
 use crate::record::{MAX_SUBJECT, Record, SessionId};
 use crate::time::Millis;
 use crate::value::{self, Value};
@@ -54,6 +57,10 @@ pub enum Origin {
 /// All methods take `&self` and none waits. Clones are the same session, for use from several
 /// tasks; no code of a caller's (serde, the closure of [`update`](Self::update)) runs while it
 /// is locked. What a call refuses leaves the session as it was.
+///
+/// A layer (feature `tower`) closes the session when it saves it. From then on reading still
+/// works, and a change is lost: methods that can fail return [`ErrorKind::Closed`], the others
+/// report [`Event::ChangedTooLate`].
 ///
 /// Values are anything that serde serializes. An entry is decoded only when it is asked for, and
 /// asking for the wrong type is an error that names the entry, never a wrong value.
@@ -93,8 +100,10 @@ pub(crate) struct Loaded {
 /// What a store's settings allow its sessions. Its address is the store's identity.
 #[derive(Debug)]
 pub(crate) struct Bounds {
-    pub(crate) cookie_name: usize,
+    /// Bytes of the cookie's or header's name.
+    pub(crate) name: usize,
     pub(crate) max_lifetime: Duration,
+    pub(crate) events: Events,
 }
 
 impl Default for Session {
@@ -160,13 +169,13 @@ impl Session {
     #[doc(alias = "set")]
     pub fn insert<T: Serialize>(&self, key: impl KeyOf<T>, value: T) -> Result<(), SessionError> {
         let bytes = encode(key.name(), &value)?;
-        self.lock(|changes, record| self.set(changes, record, key.name(), bytes))
+        self.change(|changes, record| self.set(changes, record, key.name(), bytes))
     }
 
     /// Removes the value under `key`. Removing what is not there is no change.
     #[doc(alias = "delete")]
     pub fn remove(&self, key: impl Key) {
-        self.lock(|changes, record| {
+        self.change_or_report(|changes, record| {
             let base = changes.base_values(record);
             changes.values.remove(base, key.name());
         });
@@ -184,14 +193,14 @@ impl Session {
                 return Ok(None);
             };
             let value = decode(key.name(), &before)?;
-            let taken = self.lock(|changes, record| {
+            let taken = self.change(|changes, record| {
                 if !is_still(changes, record, key.name(), Some(&before)) {
-                    return false;
+                    return Ok(false);
                 }
                 let base = changes.base_values(record);
                 changes.values.remove(base, key.name());
-                true
-            });
+                Ok(true)
+            })?;
             if taken {
                 return Ok(Some(value));
             }
@@ -225,12 +234,15 @@ impl Session {
                 .map(|bytes| decode(key.name(), bytes))
                 .transpose()?;
             let new = encode(key.name(), &change(old))?;
-            let outcome = self.lock(|changes, record| {
-                is_still(changes, record, key.name(), before.as_deref())
-                    .then(|| self.set(changes, record, key.name(), new))
-            });
-            if let Some(outcome) = outcome {
-                return outcome;
+            let replaced = self.change(|changes, record| {
+                if !is_still(changes, record, key.name(), before.as_deref()) {
+                    return Ok(false);
+                }
+                self.set(changes, record, key.name(), new)?;
+                Ok(true)
+            })?;
+            if replaced {
+                return Ok(());
             }
         }
     }
@@ -275,7 +287,7 @@ impl Session {
     /// Removes all values, all flashes and the subject. The id and the deadline stay.
     #[doc(alias = "flush")]
     pub fn clear(&self) {
-        self.lock(Changes::clear);
+        self.change_or_report(Changes::clear);
     }
 
     /// Sets a message for a later request: it is readable there until it is taken, and not in
@@ -287,7 +299,7 @@ impl Session {
     pub fn flash<T: Serialize>(&self, key: impl KeyOf<T>, value: T) -> Result<(), SessionError> {
         let name = key.name();
         let bytes = encode(name, &value)?;
-        self.lock(|changes, record| {
+        self.change(|changes, record| {
             let before = changes.flashes.set_beside(name, bytes);
             let undo = |changes: &mut Changes| changes.flashes.undo(name, before);
             self.keep_if_it_fits(changes, record, format_args!("flash {name:?}"), undo)
@@ -309,14 +321,13 @@ impl Session {
             return Ok(None);
         };
         let value = decode(name, bytes)?;
-        let taken = self.lock(|changes, record| {
+        self.change(|changes, record| {
             let is_there = changes.kept_flash(record, name).is_some();
             changes
                 .flashes
                 .leave_out(changes.base_flashes(record), name);
-            is_there
-        });
-        Ok(taken.then_some(value))
+            Ok(is_there.then_some(value))
+        })
     }
 
     /// The session's id; `None` before the first save.
@@ -341,6 +352,11 @@ impl Session {
             let latest = latest.map(|(birth, bounds)| birth.issued_at.plus(bounds.max_lifetime));
             Some(latest.map_or(end, |latest| end.min(latest)).into())
         })
+    }
+
+    /// Whether a layer has saved it, so that changes come too late.
+    pub fn is_closed(&self) -> bool {
+        self.lock_for_save(|changes, _| changes.closed)
     }
 
     /// Whether no cookie was opened for it, so that it is a visitor's first request or one after
@@ -383,7 +399,7 @@ impl Session {
                 format!("the subject has {size} bytes, at most {MAX_SUBJECT} are possible");
             return Err(SessionError::sized(message, size, MAX_SUBJECT));
         }
-        self.lock(|changes, record| {
+        self.change(|changes, record| {
             let before = changes.subject.take();
             if View::new(record, changes).subject() != subject {
                 changes.subject = Some(subject);
@@ -399,7 +415,7 @@ impl Session {
     #[doc(alias = "cycle_id")]
     #[doc(alias = "renew_token")]
     pub fn renew(&self) {
-        self.lock(Changes::renew);
+        self.change_or_report(Changes::renew);
     }
 
     /// Ends the session: its data is gone and the cookie is removed. What is written afterwards
@@ -407,13 +423,13 @@ impl Session {
     #[doc(alias = "purge")]
     #[doc(alias = "invalidate")]
     pub fn destroy(&self) {
-        self.lock(|changes, _| changes.destroy());
+        self.change_or_report(|changes, _| changes.destroy());
     }
 
     /// Whether the browser keeps the cookie when it is closed. The deadline is the same.
     #[doc(alias = "remember_me")]
     pub fn remember(&self, remember: bool) {
-        self.lock(|changes, record| {
+        self.change_or_report(|changes, record| {
             changes.transient = None;
             if View::new(record, changes).transient() != Some(!remember) {
                 changes.transient = Some(!remember);
@@ -429,7 +445,7 @@ impl Session {
     #[doc(alias = "set_deadline")]
     pub fn set_expiry(&self, expires_at: SystemTime) -> Result<(), SessionError> {
         let expires_at = Millis::from(expires_at);
-        self.lock(|changes, record| {
+        self.change(|changes, record| {
             let view = View::new(record, changes);
             let start = view
                 .birth()
@@ -463,7 +479,7 @@ impl Session {
         if Arc::ptr_eq(&self.inner, &other.inner) {
             return Ok(());
         }
-        self.lock(|changes, record| {
+        self.change(|changes, record| {
             let before = (changes.values.clone(), changes.flashes.clone());
             for (key, value) in values {
                 changes.values.set(changes.base_values(record), &key, value);
@@ -485,6 +501,44 @@ impl Session {
             .unwrap_or_else(PoisonError::into_inner);
         changes.read = true;
         f(&mut changes, self.record())
+    }
+
+    /// A change that can be refused.
+    fn change<'s, R>(
+        &'s self,
+        f: impl FnOnce(&mut Changes, Option<&'s Record>) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
+        let outcome = self.lock(|changes, record| {
+            if changes.closed {
+                return Err(SessionError::closed());
+            }
+            f(changes, record)
+        });
+        if let Err(error) = &outcome {
+            match error.kind() {
+                ErrorKind::TooLarge => self.report(Event::TooLarge, error),
+                ErrorKind::Closed => self.report(Event::ChangedTooLate, error),
+                _ => {}
+            }
+        }
+        outcome
+    }
+
+    /// A change that nobody expects to be refused.
+    fn change_or_report<'s>(&'s self, f: impl FnOnce(&mut Changes, Option<&'s Record>)) {
+        // What can be said about it is reported already.
+        let _ = self.change(|changes, record| {
+            f(changes, record);
+            Ok(())
+        });
+    }
+
+    fn report(&self, event: Event, error: &SessionError) {
+        let nowhere = Events::default();
+        let bounds = self.inner.bounds.as_ref();
+        bounds
+            .map_or(&nowhere, |bounds| &bounds.events)
+            .report(event, Some(error));
     }
 
     fn view<R>(&self, f: impl FnOnce(View<'_>) -> R) -> R {
@@ -510,6 +564,26 @@ impl Session {
             .loaded
             .as_ref()
             .is_some_and(|loaded| loaded.under_old_key)
+    }
+
+    /// Whether a save moves it to the sealing key.
+    pub(crate) fn is_resealed(&self) -> bool {
+        self.is_under_old_key()
+            && self.lock_for_save(|changes, record| View::new(record, changes).base().is_some())
+    }
+
+    /// As [`origin`](Self::origin), but not a reading by the handler.
+    pub(crate) fn origin_unread(&self) -> Origin {
+        self.inner.origin
+    }
+
+    /// Refuses all changes from now on; tells what was to be saved.
+    #[cfg(feature = "tower")]
+    pub(crate) fn close(&self) -> Status {
+        self.lock_for_save(|changes, record| {
+            changes.closed = true;
+            View::new(record, changes).status()
+        })
     }
 
     pub(crate) fn is_ambiguous(&self) -> bool {
@@ -556,13 +630,10 @@ impl Session {
         what: fmt::Arguments<'_>,
         undo: impl FnOnce(&mut Changes),
     ) -> Result<(), SessionError> {
-        let cookie_name = self
-            .inner
-            .bounds
-            .as_ref()
-            .map_or(DEFAULT_NAME.len(), |b| b.cookie_name);
+        let bounds = self.inner.bounds.as_ref();
+        let name = bounds.map_or(DEFAULT_NAME.len(), |bounds| bounds.name);
         let size = View::new(record, changes).plaintext_len();
-        let Err(too_large) = check_size(cookie_name, size) else {
+        let Err(too_large) = check_size(name, size) else {
             return Ok(());
         };
         let attempt = changes.clone();
@@ -580,9 +651,9 @@ impl Session {
     }
 }
 
-/// Whether `plaintext` bytes fit the cookie once they are sealed.
-pub(crate) fn check_size(cookie_name: usize, plaintext: usize) -> Result<(), TooLarge> {
-    let size = encoded_len(plaintext).saturating_add(cookie_name);
+/// Whether `plaintext` bytes fit the cookie once they are sealed, with its name's bytes.
+pub(crate) fn check_size(name: usize, plaintext: usize) -> Result<(), TooLarge> {
+    let size = encoded_len(plaintext).saturating_add(name);
     let limit = MAX_NAME_AND_VALUE;
     if size <= limit {
         Ok(())

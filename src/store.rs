@@ -4,16 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
-use http::header::COOKIE;
+use http::{HeaderMap, HeaderName};
 
 use crate::cookie::CookieConfig;
-use crate::envelope::{Envelope, KeyRing, Kind, Use, check_context, os_random};
+use crate::envelope::{Envelope, KeyRing, Use, check_context, os_random};
 use crate::error::{ConfigError, SaveError};
+use crate::event::{Event, Events};
 use crate::flow::{Flow, Outgoing};
 use crate::policy::{Idle, Policy};
 use crate::session::Session;
 use crate::time::Millis;
+use crate::transport::Transport;
 
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -60,7 +61,7 @@ impl CookieStore {
     pub fn builder(ring: impl Into<KeyRing>) -> CookieStoreBuilder {
         CookieStoreBuilder {
             ring: ring.into(),
-            cookie: CookieConfig::default(),
+            transport: CookieConfig::default().into(),
             former: Vec::new(),
             context: String::new(),
             lifetime: None,
@@ -69,23 +70,34 @@ impl CookieStore {
             refresh_after: None,
             not_before: SystemTime::UNIX_EPOCH,
             clock: Box::new(SystemTime::now),
+            events: Events::default(),
         }
     }
 
     /// The session of a request. A cookie that is absent, junk, expired or of another key gives
     /// a fresh, empty session; [`Session::origin`] tells which.
     pub fn load(&self, headers: &HeaderMap) -> Session {
-        self.load_from(headers.get_all(COOKIE))
+        self.load_from(headers.get_all(self.inner.flow.transport.request_header()))
     }
 
-    /// The session of a request, from the values of its Cookie fields as text or bytes.
+    /// The session of a request, from the values of its Cookie fields as text or bytes; with a
+    /// [`Transport`] other than a cookie, of its [`request_header`](Self::request_header).
     pub fn load_from<'a, C: AsRef<[u8]> + ?Sized + 'a>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'a C>,
     ) -> Session {
-        self.inner
-            .flow
-            .open(cookie_fields.into_iter().map(AsRef::as_ref), self.now())
+        let fields = cookie_fields.into_iter().map(AsRef::as_ref);
+        let session = self.inner.flow.open(fields, self.now());
+        if let Some(event) = Event::of_origin(session.origin_unread()) {
+            self.events().report(event, None);
+        }
+        session
+    }
+
+    /// The request's header that a session is read from: `cookie`, unless the store has another
+    /// [`Transport`].
+    pub fn request_header(&self) -> HeaderName {
+        self.inner.flow.transport.request_header()
     }
 
     /// Writes into the response's headers what the session needs: a Set-Cookie if one is due,
@@ -109,7 +121,11 @@ impl CookieStore {
     ///
     /// As [`save`](Self::save).
     pub fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
-        self.inner.flow.plan(session, self.now(), &mut os_random)
+        let outgoing = self.inner.flow.plan(session, self.now(), &mut os_random)?;
+        if session.is_resealed() {
+            self.events().report(Event::Resealed, None);
+        }
+        Ok(outgoing)
     }
 
     /// Exchanges the keys, for this store and all its clones, while requests run.
@@ -121,6 +137,10 @@ impl CookieStore {
     /// again.
     pub fn set_not_before(&self, not_before: SystemTime) {
         self.inner.flow.policy.set_not_before(not_before.into());
+    }
+
+    pub(crate) fn events(&self) -> &Events {
+        &self.inner.flow.bounds.events
     }
 
     fn now(&self) -> Millis {
@@ -152,7 +172,7 @@ impl fmt::Debug for CookieStore {
 #[must_use]
 pub struct CookieStoreBuilder {
     ring: KeyRing,
-    cookie: CookieConfig,
+    transport: Transport,
     former: Vec<CookieConfig>,
     context: String,
     lifetime: Option<Duration>,
@@ -161,13 +181,21 @@ pub struct CookieStoreBuilder {
     refresh_after: Option<Duration>,
     not_before: SystemTime,
     clock: Box<Clock>,
+    events: Events,
 }
 
 impl CookieStoreBuilder {
     /// The cookie's name and attributes. The name goes into the keys: a cookie of one name never
     /// opens under another.
-    pub fn cookie(mut self, cookie: CookieConfig) -> Self {
-        self.cookie = cookie;
+    pub fn cookie(self, cookie: CookieConfig) -> Self {
+        self.transport(cookie.into())
+    }
+
+    /// What carries the token: default a cookie, whose attributes are those of
+    /// [`cookie`](Self::cookie); a [`Transport`] in a header is for clients that keep no cookies.
+    /// The last of the two calls counts. A token of one does not open in the other.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
         self
     }
 
@@ -225,6 +253,13 @@ impl CookieStoreBuilder {
         self
     }
 
+    /// Gets each [`Event`], for counters: it should be quick. It is called from whatever thread
+    /// the event happens on, never while a session is locked. Default nothing.
+    pub fn on_event(mut self, hook: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        self.events = Events::to(hook);
+        self
+    }
+
     /// The finished store.
     ///
     /// # Errors
@@ -238,11 +273,9 @@ impl CookieStoreBuilder {
     /// Every check of [`build`](Self::build), and the lifetimes that come of them.
     pub(crate) fn policy(&self) -> Result<Policy, ConfigError> {
         check_context(&self.context)?;
-        if self
-            .former
-            .iter()
-            .any(|former| former.is_same_cookie(&self.cookie))
-        {
+        let present = self.transport.cookie();
+        let is_present = |former| present.is_some_and(|cookie| cookie.is_same_cookie(former));
+        if self.former.iter().any(is_present) {
             let problem = "it is the present cookie, which it would remove; leave it out";
             return Err(ConfigError::new("former", problem));
         }
@@ -301,14 +334,13 @@ impl CookieStoreBuilder {
     }
 
     fn assemble(self, policy: Policy) -> CookieStore {
-        let name = self.cookie.name().to_owned();
         let used_for = Use {
-            kind: Kind::Cookie,
-            name,
+            kind: self.transport.kind(),
+            name: self.transport.name().to_owned(),
             context: self.context,
         };
         let envelope = Envelope::new(&self.ring, used_for);
-        let flow = Flow::new(envelope, policy, self.cookie, &self.former);
+        let flow = Flow::new(envelope, policy, self.transport, &self.former, self.events);
         CookieStore {
             inner: Arc::new(Inner {
                 flow,
@@ -322,7 +354,7 @@ impl fmt::Debug for CookieStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CookieStoreBuilder")
             .field("ring", &self.ring)
-            .field("cookie", &self.cookie)
+            .field("transport", &self.transport)
             .field("context", &self.context)
             .finish_non_exhaustive()
     }

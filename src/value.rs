@@ -4,6 +4,7 @@
 //! from any serde type, [`decode`] reads them as any serde type, straight from the bytes.
 
 mod de;
+mod entries;
 mod ser;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 pub(crate) use de::decode;
+pub(crate) use entries::{decode_entries, encode_entries};
 pub(crate) use ser::encode;
 
 /// How deep lists and maps may stand in one another: 32 pass, 33 do not.

@@ -1,20 +1,20 @@
-//! The Cookie header: bytes in, candidate tokens out.
+//! The Cookie header, or a header of the token's own: bytes in, candidate tokens out.
 //!
 //! Every rule here is a way in which other readers have been fooled. Names are compared byte for
 //! byte, without decoding; only space and tab are trimmed; a pair without a name is nobody's; a
 //! byte that is no ASCII does no harm to its neighbours. RFC 6265bis, section 4.2, and RFC 9113,
 //! section 8.2.3 (a request may have several Cookie fields).
 
-/// How many different values of our name are looked at: the first four.
+/// How many different values of ours are looked at: the first four.
 pub(crate) const MAX_CANDIDATES: usize = 4;
 
-/// How many bytes of all Cookie fields together are looked at.
+/// How many bytes of all fields together are looked at.
 const MAX_BYTES: usize = 65_536;
 
-/// How many pairs of all Cookie fields together are looked at.
-const MAX_PAIRS: usize = 4_096;
+/// How many parts of all fields together are looked at.
+const MAX_PARTS: usize = 4_096;
 
-/// The different values of the cookie `name`, in the order in which they came.
+/// The different values of the cookie or header, in the order in which they came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidates<'a> {
     values: [&'a [u8]; MAX_CANDIDATES],
@@ -22,23 +22,49 @@ pub(crate) struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    /// Reads `fields`, the values of a request's Cookie fields.
+    /// Reads `fields`, the values of a request's Cookie fields, for the cookie `name`.
     pub(crate) fn find(name: &str, fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self::collect(b';', fields, |pair| value_of(name.as_bytes(), pair))
+    }
+
+    /// Reads `fields`, the values of a request's header that holds nothing but tokens. Several
+    /// fields of one name are the same as one with commas (RFC 9110, section 5.3).
+    pub(crate) fn listed(fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self::collect(b',', fields, |item| {
+            Some(trim(item)).filter(|token| !token.is_empty())
+        })
+    }
+
+    /// Reads `fields`, the values of a request's Authorization fields (RFC 6750, section 2.1).
+    pub(crate) fn bearer(fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self::collect(b',', fields, |item| {
+            let (scheme, rest) = trim(item).split_at_checked(b"Bearer".len())?;
+            let token = trim_start(rest);
+            let is_ours = scheme.eq_ignore_ascii_case(b"Bearer") && token.len() < rest.len();
+            Some(token).filter(|token| is_ours && !token.is_empty())
+        })
+    }
+
+    fn collect(
+        separator: u8,
+        fields: impl IntoIterator<Item = &'a [u8]>,
+        value: impl Fn(&'a [u8]) -> Option<&'a [u8]>,
+    ) -> Self {
         let mut found = Self {
             values: [&[]; MAX_CANDIDATES],
             count: 0,
         };
         let mut bytes = MAX_BYTES;
-        let mut pairs = MAX_PAIRS;
+        let mut parts = MAX_PARTS;
         for field in fields {
             let field = field.get(..bytes).unwrap_or(field);
             bytes -= field.len();
-            for pair in field.split(|&byte| byte == b';') {
-                if pairs == 0 || found.count == MAX_CANDIDATES {
+            for part in field.split(|&byte| byte == separator) {
+                if parts == 0 || found.count == MAX_CANDIDATES {
                     return found;
                 }
-                pairs -= 1;
-                if let Some(value) = value_of(name.as_bytes(), pair) {
+                parts -= 1;
+                if let Some(value) = value(part) {
                     found.add(value);
                 }
             }
@@ -196,9 +222,38 @@ mod tests {
             [b""],
             "cut off before its value"
         );
-        let pairs = ";".repeat(MAX_PAIRS - 1) + "__Host-session=x";
+        let pairs = ";".repeat(MAX_PARTS - 1) + "__Host-session=x";
         assert_eq!(find(&[pairs.as_bytes()]), [b"x"]);
         assert!(find(&[format!(";{pairs}").as_bytes()]).is_empty());
+    }
+
+    #[test]
+    fn a_header_of_its_own_holds_tokens_between_commas() {
+        let listed = |fields: &[&'static [u8]]| -> Vec<&[u8]> {
+            Candidates::listed(fields.iter().copied()).iter().collect()
+        };
+        assert_eq!(listed(&[b" x\t"]), [b"x"]);
+        assert_eq!(listed(&[b"x, y", b"x", b"z"]), [b"x", b"y", b"z"]);
+        assert!(listed(&[b"", b" ,\t,"]).is_empty(), "an empty one is none");
+    }
+
+    #[test]
+    fn only_the_bearer_scheme_is_read_from_authorization() {
+        for (field, found) in [
+            ("Bearer x", Some("x")),
+            ("bearer \t x ", Some("x")),
+            ("Basic eDp5, BEARER x", Some("x")),
+            ("Bearerx", None),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("xBearer x", None),
+            ("Basic Bearer", None),
+            ("\u{e9} x", None),
+        ] {
+            let candidates = Candidates::bearer([field.as_bytes()]);
+            let first = candidates.iter().next();
+            assert_eq!(first, found.map(str::as_bytes), "{field:?}");
+        }
     }
 
     /// The rules, said once more in the slowest way.

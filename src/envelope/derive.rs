@@ -37,10 +37,6 @@ pub(crate) const MAX_LABEL: usize = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Cookie,
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "of the format, and for stores to come")
-    )]
     Header,
     #[cfg_attr(
         not(test),
@@ -63,7 +59,7 @@ impl Kind {
     }
 }
 
-/// A kind, the cookie's name or the sealer's purpose, and the application's context.
+/// A kind, the cookie's or header's name or the sealer's purpose, and the application's context.
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
     pub(crate) kind: Kind,

@@ -1,9 +1,12 @@
-//! What a response needs for its session: Set-Cookie, Cache-Control, Vary.
+//! What a response needs for its session: Set-Cookie or the token's own header, Cache-Control,
+//! Vary.
 
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE, VARY};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, VARY};
+
+use crate::transport::Carried;
 
 /// The header changes that a session asks of its response.
 ///
@@ -32,25 +35,31 @@ use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE, VARY};
 #[derive(Clone)]
 #[must_use = "a session is saved only when the response gets these headers"]
 pub struct Outgoing {
-    /// Starts with the cookie's name and `=`.
-    pub(super) set_cookie: Option<String>,
+    pub(super) carried: Option<Carried>,
     /// Removals of cookies that were set with former attributes.
     pub(super) former: Arc<[String]>,
-    /// The response depends on the cookie.
+    /// The response depends on the session.
     pub(super) read: bool,
+    /// The request's header that holds the session.
+    pub(super) vary: HeaderValue,
 }
 
 /// A header field that changes: its name and all the values that it has from then on.
 #[derive(Clone)]
 pub struct HeaderChange {
-    name: &'static str,
+    name: HeaderName,
     values: Vec<Vec<u8>>,
 }
 
 impl HeaderChange {
     /// The field's name, in lower case.
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// Whether a value holds a token, so that no log and no HTTP/2 table should keep it.
+    pub fn is_sensitive(&self) -> bool {
+        self.name != CACHE_CONTROL && self.name != VARY
     }
 
     /// All its values, each a field line of its own. They replace those that are there.
@@ -62,27 +71,46 @@ impl HeaderChange {
 impl Outgoing {
     /// Whether the response stays as it is.
     pub fn is_empty(&self) -> bool {
-        !self.read && self.set_cookies().next().is_none()
+        !self.read && !self.writes()
+    }
+
+    fn writes(&self) -> bool {
+        self.carried.is_some() || !self.former.is_empty()
     }
 
     /// The values of the Set-Cookie fields that are added, in their order.
     pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
-        self.former
-            .iter()
-            .chain(&self.set_cookie)
-            .map(String::as_str)
+        let ours = match &self.carried {
+            Some(Carried::SetCookie(set_cookie)) => Some(set_cookie),
+            _ => None,
+        };
+        self.former.iter().chain(ours).map(String::as_str)
+    }
+
+    /// The header that carries the token, and its value: empty to make the client forget it.
+    /// `None` with a cookie, or if nothing is due.
+    pub fn token_header(&self) -> Option<(&HeaderName, &str)> {
+        match &self.carried {
+            Some(Carried::Header(name, value)) => Some((name, value)),
+            _ => None,
+        }
     }
 
     /// Makes the changes.
     ///
-    /// A Set-Cookie that an earlier save has put there is replaced, all others are kept. With a
-    /// Set-Cookie the response is kept out of shared caches. Whenever the session was read,
-    /// `Vary` names the cookie.
+    /// A Set-Cookie or token that an earlier save has put there is replaced, all others are kept.
+    /// With either the response is kept out of shared caches. Whenever the session was read,
+    /// `Vary` names the request's header that holds it.
     pub fn apply(&self, headers: &mut HeaderMap) {
-        if self.set_cookies().next().is_some() {
+        if self.writes() {
             self.replace_earlier(headers);
-            for value in self.set_cookies() {
-                append_sensitive(headers, value);
+            for value in self.set_cookies().filter_map(sensitive) {
+                headers.append(SET_COOKIE, value);
+            }
+            if let Some((name, value)) = self.token_header() {
+                if let Some(value) = sensitive(value) {
+                    headers.insert(name, value);
+                }
             }
             let present = headers
                 .get_all(CACHE_CONTROL)
@@ -94,8 +122,8 @@ impl Outgoing {
         } else if !self.read {
             return;
         }
-        if !names_cookie(headers.get_all(VARY).iter().map(HeaderValue::as_bytes)) {
-            headers.append(VARY, HeaderValue::from_static("Cookie"));
+        if !self.varies(headers.get_all(VARY).iter().map(HeaderValue::as_bytes)) {
+            headers.append(VARY, self.vary.clone());
         }
     }
 
@@ -120,24 +148,37 @@ impl Outgoing {
         if !added.is_empty() {
             set_cookies.retain(|value| !self.replaces(value));
             set_cookies.extend(added.iter().map(|value| value.as_bytes()));
-            changes.push(change("set-cookie", &set_cookies));
+            changes.push(change(SET_COOKIE, &set_cookies));
+        }
+        if let Some((name, value)) = self.token_header() {
+            changes.push(change(name.clone(), &[value.as_bytes()]));
+        }
+        if self.writes() {
             if let Some(value) = private(cache_control.into_iter()) {
-                changes.push(change("cache-control", &[value.as_bytes()]));
+                changes.push(change(CACHE_CONTROL, &[value.as_bytes()]));
             }
         }
-        if !self.is_empty() && !names_cookie(vary.iter().copied()) {
-            vary.push(b"Cookie");
-            changes.push(change("vary", &vary));
+        if !self.is_empty() && !self.varies(vary.iter().copied()) {
+            vary.push(self.vary.as_bytes());
+            changes.push(change(VARY, &vary));
         }
         changes
     }
 
+    /// Whether these Vary fields name the request's header already.
+    fn varies<'h>(&self, mut present: impl Iterator<Item = &'h [u8]>) -> bool {
+        present.any(|value| {
+            let mut names = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+            names.any(|name| name == b"*" || name.eq_ignore_ascii_case(self.vary.as_bytes()))
+        })
+    }
+
     /// Whether `set_cookie`, from an earlier save, is the cookie that is set now.
     fn replaces(&self, set_cookie: &[u8]) -> bool {
-        let ours = self
-            .set_cookie
-            .as_ref()
-            .and_then(|ours| ours.split_once('='));
+        let ours = match &self.carried {
+            Some(Carried::SetCookie(ours)) => ours.split_once('='),
+            _ => None,
+        };
         let name = set_cookie
             .split(|&byte| byte == b'=')
             .next()
@@ -163,19 +204,19 @@ impl Outgoing {
     }
 }
 
-fn change(name: &'static str, values: &[&[u8]]) -> HeaderChange {
+fn change(name: HeaderName, values: &[&[u8]]) -> HeaderChange {
     HeaderChange {
         name,
         values: values.iter().map(|value| value.to_vec()).collect(),
     }
 }
 
-fn append_sensitive(headers: &mut HeaderMap, value: &str) {
-    // A name, a path and a domain are checked when they are configured, and base64url is ASCII.
-    if let Ok(mut value) = HeaderValue::from_str(value) {
-        value.set_sensitive(true);
-        headers.append(SET_COOKIE, value);
-    }
+/// A name, a path and a domain are checked when they are configured, and base64url is ASCII, so
+/// that it is never `None`.
+fn sensitive(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// The Cache-Control that keeps a response out of shared caches; `None` if the present one does.
@@ -219,13 +260,6 @@ fn directives(value: &[u8]) -> impl Iterator<Item = &str> {
     parts.map(str::trim).filter(|part| !part.is_empty())
 }
 
-fn names_cookie<'h>(mut vary: impl Iterator<Item = &'h [u8]>) -> bool {
-    vary.any(|value| {
-        let mut names = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"cookie"))
-    })
-}
-
 /// A Set-Cookie with nothing in place of its value.
 struct WithoutValue<'a>(&'a str);
 
@@ -244,7 +278,8 @@ impl fmt::Debug for Outgoing {
                 "set_cookies",
                 &self.set_cookies().map(WithoutValue).collect::<Vec<_>>(),
             )
-            .field("vary", &!self.is_empty())
+            .field("token_header", &self.token_header().map(|(name, _)| name))
+            .field("vary", &Some(&self.vary).filter(|_| !self.is_empty()))
             .finish()
     }
 }
@@ -263,9 +298,10 @@ mod tests {
 
     fn outgoing(set_cookie: Option<&str>, read: bool) -> Outgoing {
         Outgoing {
-            set_cookie: set_cookie.map(Into::into),
+            carried: set_cookie.map(|text| Carried::SetCookie(text.into())),
             former: Arc::default(),
             read,
+            vary: HeaderValue::from_static("Cookie"),
         }
     }
 
@@ -384,14 +420,54 @@ mod tests {
         );
     }
 
+    fn in_header(token: &str) -> Outgoing {
+        let name = HeaderName::from_static("x-session-token");
+        Outgoing {
+            carried: Some(Carried::Header(name, token.to_owned())),
+            vary: HeaderValue::from_static("Authorization"),
+            ..outgoing(None, false)
+        }
+    }
+
     #[test]
-    fn the_cookie_is_sensitive_and_in_no_debug_output() {
-        let set = outgoing(Some("id=hunter2; Path=/"), true);
-        let mut map = HeaderMap::new();
-        set.apply(&mut map);
-        assert!(map[SET_COOKIE].is_sensitive());
-        let debug = format!("{set:?} {map:?} {:?}", set.changes([]));
-        assert!(!debug.contains("hunter2"), "{debug}");
-        assert!(debug.contains("id=..; Path=/"), "{debug}");
+    fn a_token_in_a_header_follows_the_cookies_rules() {
+        let present = [
+            ("Set-Cookie", "x-session-token=kept"),
+            ("X-Session-Token", "old"),
+            ("x-session-token", "older"),
+            ("Cache-Control", "public"),
+            ("Vary", "Accept"),
+        ];
+        for (token, field) in [("new", "x-session-token: new"), ("", "x-session-token: ")] {
+            assert_eq!(
+                applied(&in_header(token), &present),
+                [
+                    "cache-control: private",
+                    "set-cookie: x-session-token=kept",
+                    "vary: Accept",
+                    "vary: Authorization",
+                    field,
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn the_token_is_sensitive_and_in_no_debug_output() {
+        for (set, header, seen) in [
+            (
+                outgoing(Some("id=hunter2; Path=/"), true),
+                "set-cookie",
+                "id=..; Path=/",
+            ),
+            (in_header("hunter2"), "x-session-token", "x-session-token"),
+        ] {
+            let mut map = HeaderMap::new();
+            set.apply(&mut map);
+            assert!(map[header].is_sensitive());
+            let debug = format!("{set:?} {map:?} {:?}", set.changes([]));
+            assert!(!debug.contains("hunter2"), "{debug}");
+            assert!(debug.contains(seen), "{debug}");
+        }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Changes {
     pub(crate) birth: Option<Birth>,
     /// Somebody looked: the response depends on the cookie.
     pub(super) read: bool,
+    /// The response has the session already: what is changed now is lost.
+    pub(super) closed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -29,11 +29,15 @@ mod tag {
 /// They are checked as a whole first, so that a malformed value is refused whatever `T` looks
 /// at, and an error after that is a disagreement about types.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ValueError> {
+    T::deserialize(Decoder(&mut checked(bytes)?))
+}
+
+/// A reader of `bytes`, which are one canonical value.
+pub(super) fn checked(bytes: &[u8]) -> Result<Reader<'_>, Malformed> {
     let mut reader = Reader::new(bytes);
     check(&mut reader, 0)?;
     reader.finish()?;
-    let mut reader = Reader::new(bytes);
-    T::deserialize(Decoder(&mut reader))
+    Ok(Reader::new(bytes))
 }
 
 /// Passes over one canonical value. Recursion ends at [`MAX_DEPTH`].
@@ -138,7 +142,7 @@ impl Error for ValueError {
     }
 }
 
-struct Decoder<'r, 'de>(&'r mut Reader<'de>);
+pub(super) struct Decoder<'r, 'de>(pub(super) &'r mut Reader<'de>);
 
 impl<'de> Decoder<'_, 'de> {
     /// An integer that a float holds exactly, as that float: serde's own conversion rounds.
@@ -387,7 +391,7 @@ impl<'de> VariantAccess<'de> for Decoder<'_, 'de> {
 }
 
 /// A map's key: text, from which integers, truth values and unit variants are read again.
-struct Key<'de>(&'de str);
+pub(super) struct Key<'de>(pub(super) &'de str);
 
 macro_rules! key_from_text {
     ($($method:ident $visit:ident $type:ty),*) => {$(

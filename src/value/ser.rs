@@ -14,10 +14,14 @@ use super::{MAX_DEPTH, Value, ValueError, too_deep};
 
 /// The canonical bytes of `value`.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u8>>, ValueError> {
-    let value = value.serialize(ToValue { depth: 0 })?;
+    let value = to_value(value)?;
     postcard::to_allocvec(&Wire(&value))
         .map(Zeroizing::new)
         .map_err(|_| ValueError::Mismatch("it could not be written".to_owned()))
+}
+
+pub(super) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, ValueError> {
+    value.serialize(ToValue { depth: 0 })
 }
 
 /// A value as the wire's enum: variant by number, then content.

@@ -1,0 +1,169 @@
+//! What is worth noticing, told in one place: to `tracing` and to the store's hook.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Refusal;
+use crate::session::Origin;
+
+/// Something that an operator may want to see or count. None holds a key, a token or a value.
+///
+/// With the feature `tracing` each is one event of that crate, under the target
+/// `sealed_session`, with the fields `event` and `reason`, and `error` where there is one.
+/// [`on_event`](crate::CookieStoreBuilder::on_event) gets the same, for counters:
+///
+/// ```
+/// # use std::collections::BTreeMap;
+/// # use std::sync::{Arc, Mutex};
+/// # use sealed_session::{AppKey, CookieStore};
+/// let counts: Arc<Mutex<BTreeMap<_, u64>>> = Arc::default();
+///
+/// let counter = Arc::clone(&counts); // with the crate `metrics`: counter!("sessions", ..)
+/// let store = CookieStore::builder(AppKey::generate()?)
+///     .on_event(move |event| {
+///         let labels = (event.as_str(), event.reason());
+///         *counter.lock().unwrap().entry(labels).or_default() += 1;
+///     })
+///     .build()?;
+///
+/// store.load_from(["__Host-session=junk"]);
+/// assert_eq!(counts.lock().unwrap()[&("refused", Some("malformed"))], 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Event {
+    /// A request's token was refused: junk, altered, or of an unknown key.
+    Refused(Refusal),
+    /// A request's token was genuine, and its session is over: [`Refusal::Expired`],
+    /// [`Refusal::Idle`] or [`Refusal::Cutoff`].
+    Expired(Refusal),
+    /// A request brought several different sessions, and none was believed.
+    Ambiguous,
+    /// A session came under an accepted key and left under the sealing key.
+    Resealed,
+    /// A change was refused because the session would no longer have fitted its cookie.
+    TooLarge,
+    /// A session was changed after the layer had saved it; the change is lost.
+    ChangedTooLate,
+    /// A changed session was given up, because the service failed or panicked or the client
+    /// went away before there was a response.
+    Unsaved,
+    /// A request has no session to work with, through no fault of the client's.
+    LoadFailed,
+    /// A handler answered with an error of its session.
+    CallFailed,
+    /// A session could not be saved, and the response was replaced.
+    SaveFailed,
+}
+
+impl Event {
+    /// A short constant name in snake case, fit for a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Expired(_) => "expired",
+            Self::Ambiguous => "ambiguous",
+            Self::Resealed => "resealed",
+            Self::TooLarge => "too_large",
+            Self::ChangedTooLate => "changed_too_late",
+            Self::Unsaved => "unsaved",
+            Self::LoadFailed => "load_failed",
+            Self::CallFailed => "call_failed",
+            Self::SaveFailed => "save_failed",
+        }
+    }
+
+    /// Why a token was refused, as a label: [`Refusal::as_str`].
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Refused(refusal) | Self::Expired(refusal) => Some(refusal.as_str()),
+            _ => None,
+        }
+    }
+
+    /// What there is to notice about a session that was loaded.
+    pub(crate) fn of_origin(origin: Origin) -> Option<Self> {
+        match origin {
+            Origin::Refused(refusal @ (Refusal::Expired | Refusal::Idle | Refusal::Cutoff)) => {
+                Some(Self::Expired(refusal))
+            }
+            Origin::Refused(refusal) => Some(Self::Refused(refusal)),
+            Origin::Ambiguous => Some(Self::Ambiguous),
+            Origin::Absent | Origin::Opened => None,
+        }
+    }
+
+    /// Tells `tracing`. Whatever a client can cause at will is below the level of a warning.
+    #[cfg(feature = "tracing")]
+    fn trace(self, error: Option<&dyn fmt::Display>) {
+        macro_rules! at {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "sealed_session",
+                    event = self.as_str(),
+                    reason = self.reason(),
+                    error = error.map(tracing::field::display),
+                    "{self}"
+                )
+            };
+        }
+        match self {
+            Self::Expired(_) | Self::Resealed | Self::Unsaved => at!(debug),
+            Self::Refused(_) | Self::Ambiguous => at!(info),
+            Self::TooLarge | Self::ChangedTooLate => at!(warn),
+            Self::LoadFailed | Self::CallFailed | Self::SaveFailed => at!(error),
+        }
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn trace(self, _: Option<&dyn fmt::Display>) {}
+}
+
+/// A sentence for the operator.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused(_) => "a request's token was refused",
+            Self::Expired(_) => "a request's session is over",
+            Self::Ambiguous => "a request brought several different sessions",
+            Self::Resealed => "a session was sealed again under the sealing key",
+            Self::TooLarge => "a change was refused because the session is full",
+            Self::ChangedTooLate => "a session was changed after it was saved; the change is lost",
+            Self::Unsaved => "a changed session was given up without a response",
+            Self::LoadFailed => "a request has no session to work with",
+            Self::CallFailed => "a handler answered with an error of its session",
+            Self::SaveFailed => "a session could not be saved",
+        })
+    }
+}
+
+type Hook = dyn Fn(Event) + Send + Sync;
+
+/// Where events go.
+#[derive(Clone, Default)]
+pub(crate) struct Events {
+    hook: Option<Arc<Hook>>,
+}
+
+impl Events {
+    pub(crate) fn to(hook: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        Self {
+            hook: Some(Arc::new(hook)),
+        }
+    }
+
+    /// Never called while a session is locked: the hook is a caller's.
+    pub(crate) fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {
+        event.trace(error);
+        if let Some(hook) = &self.hook {
+            hook(event);
+        }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
