@@ -29,6 +29,10 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "actix-web")]
+pub mod actix;
+#[cfg(feature = "axum")]
+pub mod axum;
 mod cookie;
 mod envelope;
 mod error;
@@ -42,6 +46,8 @@ mod session;
 mod settings;
 mod store;
 mod time;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod transport;
 mod value;
 #[cfg(test)]
@@ -49,6 +55,8 @@ mod vectors;
 
 pub use cookie::{CookieConfig, CookieConfigBuilder, SameSite};
 pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Plaintext, Sealer, Token};
+#[cfg(feature = "tower")]
+pub use error::LoadError;
 pub use error::{
     ConfigError, ErrorKind, OpenError, RandomError, Refusal, SaveError, SealError, SessionError,
 };
@@ -59,5 +67,7 @@ pub use session::{Field, Key, KeyOf, Origin, Session, Status, TypedSession};
 #[cfg(feature = "settings")]
 pub use settings::Settings;
 pub use store::{CookieStore, CookieStoreBuilder};
+#[cfg(feature = "tower")]
+pub use tower::{PendingSession, SessionLayer, SessionOf};
 pub use transport::Transport;
 pub use value::Value;

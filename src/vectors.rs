@@ -15,6 +15,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, IgnoredAny};
 use crate::cookie::{CookieConfig, MAX_NAME_AND_VALUE};
 use crate::envelope::{AppKey, Envelope, KeyRing, Kind, Opened, Sealer, Use};
 use crate::error::{RandomError, Refusal};
+use crate::event::Events;
 use crate::flow::Flow;
 use crate::policy::{Idle, Policy};
 use crate::time::Millis;
@@ -265,7 +266,8 @@ impl Vector {
     /// The whole way of the vector's cookie.
     fn flow(&self, ring: &KeyRing, policy: Policy) -> Flow {
         let cookie = CookieConfig::builder().name(&self.cookie).build().unwrap();
-        Flow::new(Envelope::new(ring, self.used_for()), policy, cookie, &[])
+        let envelope = Envelope::new(ring, self.used_for());
+        Flow::new(envelope, policy, cookie.into(), &[], Events::default())
     }
 
     /// What the browser sends.

@@ -1,5 +1,10 @@
 //! A token in a header instead of a cookie: the same rules, and neither opens as the other.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, IntoHeaderName, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderValue};
 use sealed_session::{

@@ -10,6 +10,7 @@ use super::derive::{info, subkey};
 use super::token::Parts;
 use super::*;
 use crate::cookie::CookieConfig;
+use crate::event::Events;
 use crate::flow::Flow;
 use crate::policy::Policy;
 use crate::session::{Session, Status};
@@ -154,7 +155,13 @@ fn a_failing_random_source_gives_a_typed_error_no_token_and_a_session_as_it_was(
 
     let day = std::time::Duration::from_secs(24 * 60 * 60);
     let policy = Policy::new(day, day, None, Millis::default());
-    let flow = Flow::new(envelope, policy, CookieConfig::default(), &[]);
+    let flow = Flow::new(
+        envelope,
+        policy,
+        CookieConfig::default().into(),
+        &[],
+        Events::default(),
+    );
     let now = Millis::from_raw(1_000_000);
     let save = |session: &Session, failing| flow.plan(session, now, &mut failing_at(failing));
     let fails = |session: &Session, failing| {

@@ -1,0 +1,260 @@
+// The example needs actix-web's macros, which are no dependency: the tests of the frameworks
+// run it.
+#![cfg_attr(not(doctest), doc = include_str!("../docs/actix.md"))]
+
+use std::fmt;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_web::body::EitherBody;
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+
+pub use crate::tower::{
+    Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
+};
+
+use crate::error::{LoadError, SessionError};
+use crate::flow::Outgoing;
+use crate::session::{Session, TypedSession};
+use crate::tower::{
+    Answer, Bare, Condition, Fields, Guard, GuardService, LoadFuture, Reply, ResponseFuture,
+    SessionService, Sessions,
+};
+
+/// The middleware for `wrap`.
+impl<I, B, S, N, H> Transform<I, ServiceRequest> for SessionLayer<S, N, H>
+where
+    I: Service<ServiceRequest, Response = ServiceResponse<B>>,
+    S: Sessions,
+    N: 'static,
+    H: Answer<Failure, HttpResponse>,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = I::Error;
+    type Transform = SessionService<I, S, N, H>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, inner: I) -> Self::Future {
+        ready(Ok(self.around(inner)))
+    }
+}
+
+impl<I, B, S, N, H> Service<ServiceRequest> for SessionService<I, S, N, H>
+where
+    I: Service<ServiceRequest, Response = ServiceResponse<B>>,
+    S: Sessions,
+    N: 'static,
+    H: Answer<Failure, HttpResponse>,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = I::Error;
+    type Future = ResponseFuture<I::Future, S, Self::Response, H>;
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), I::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let name = self.layer.request_header();
+        let values = || request.headers().get_all(name.as_str());
+        let fields = Fields::joined(&name, || values().map(HeaderValue::as_bytes));
+        let (open, pending) = self.layer.start(fields);
+        if request.extensions_mut().insert(pending).is_some() {
+            open.refuse();
+        }
+        self.layer.finish(open, self.inner.call(request))
+    }
+}
+
+impl<B, H: Answer<Failure, HttpResponse>> Reply<H> for ServiceResponse<EitherBody<B>> {
+    type Inner = ServiceResponse<B>;
+
+    fn of(inner: ServiceResponse<B>) -> Self {
+        inner.map_into_left_body()
+    }
+
+    fn take_failure(&mut self) -> Option<Failure> {
+        let failure = self.response_mut().extensions_mut().remove();
+        failure.filter(|_| self.status() == StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn replace(self, failure: &Failure, on_error: &H) -> Self {
+        self.into_response(on_error.answer(failure).map_into_right_body())
+    }
+
+    fn is_replaced() -> bool {
+        H::REPLACES
+    }
+
+    fn apply(&mut self, outgoing: &Outgoing) {
+        let headers = self.headers_mut();
+        let present = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()));
+        for change in outgoing.changes(present) {
+            let Ok(name) = HeaderName::try_from(change.name()) else {
+                continue;
+            };
+            headers.remove(&name);
+            for value in change.values() {
+                if let Ok(mut value) = HeaderValue::from_bytes(value) {
+                    value.set_sensitive(change.is_sensitive());
+                    headers.append(name.clone(), value);
+                }
+            }
+        }
+    }
+}
+
+/// A session, or what is made of one, once it is loaded.
+#[must_use = "nothing is loaded until it is polled"]
+pub struct Extract<T> {
+    load: LoadFuture,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Extract<T> {
+    fn from_layer<N: 'static>(request: &HttpRequest) -> Self {
+        Self {
+            load: LoadFuture::of(request.extensions().get::<PendingSession<N>>()),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<T: From<Session>> Future for Extract<T> {
+    type Output = Result<T, LoadError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let loaded = Pin::new(&mut self.load).poll(context);
+        loaded.map_ok(T::from)
+    }
+}
+
+impl<T> fmt::Debug for Extract<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extract").finish_non_exhaustive()
+    }
+}
+
+/// The session of the layer without a name.
+impl FromRequest for Session {
+    type Error = LoadError;
+    type Future = Extract<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Extract<Self> {
+        Extract::from_layer::<()>(request)
+    }
+}
+
+impl<N: 'static> FromRequest for SessionOf<N> {
+    type Error = LoadError;
+    type Future = Extract<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Extract<Self> {
+        Extract::from_layer::<N>(request)
+    }
+}
+
+/// The session of the layer without a name.
+impl<T: 'static> FromRequest for TypedSession<T> {
+    type Error = LoadError;
+    type Future = Extract<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Extract<Self> {
+        Extract::from_layer::<()>(request)
+    }
+}
+
+/// A 500 without any detail; what the layer's `on_error` says, if it is set.
+impl ResponseError for LoadError {
+    fn error_response(&self) -> HttpResponse {
+        failed(Failure::Load(self.clone()))
+    }
+}
+
+/// A 500 without any detail; what the layer's `on_error` says, if it is set.
+impl ResponseError for SessionError {
+    fn error_response(&self) -> HttpResponse {
+        failed(Failure::Call(self.clone()))
+    }
+}
+
+/// A 500 that tells the layer, and nobody else, what is the matter.
+fn failed(failure: Failure) -> HttpResponse {
+    let mut response = HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR);
+    response.extensions_mut().insert(failure);
+    response
+}
+
+impl Answer<Failure, HttpResponse> for Bare {
+    const REPLACES: bool = false;
+
+    fn answer(&self, _: &Failure) -> HttpResponse {
+        HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl Answer<HttpRequest, HttpResponse> for Bare {
+    fn answer(&self, _: &HttpRequest) -> HttpResponse {
+        HttpResponse::new(StatusCode::UNAUTHORIZED)
+    }
+}
+
+/// The middleware for `wrap`.
+impl<I, B, C, N, A> Transform<I, ServiceRequest> for Guard<C, N, A>
+where
+    I: Service<ServiceRequest, Response = ServiceResponse<B>> + 'static,
+    C: Condition + 'static,
+    N: 'static,
+    A: Answer<HttpRequest, HttpResponse> + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = I::Error;
+    type Transform = GuardService<Rc<I>, C, N, A>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, inner: I) -> Self::Future {
+        ready(Ok(self.around(Rc::new(inner))))
+    }
+}
+
+impl<I, B, C, N, A> Service<ServiceRequest> for GuardService<Rc<I>, C, N, A>
+where
+    I: Service<ServiceRequest, Response = ServiceResponse<B>> + 'static,
+    C: Condition + 'static,
+    N: 'static,
+    A: Answer<HttpRequest, HttpResponse> + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = I::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, I::Error>>>>;
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), I::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let load = LoadFuture::of(request.extensions().get::<PendingSession<N>>());
+        let (inner, guard) = (Rc::clone(&self.inner), self.guard.clone());
+        Box::pin(async move {
+            let answer = match load.await {
+                Ok(session) if guard.lets_in(&session) => {
+                    let response = inner.call(request).await?;
+                    return Ok(response.map_into_left_body());
+                }
+                Ok(_) => guard.refuse(request.request()),
+                Err(error) => error.error_response(),
+            };
+            Ok(request.into_response(answer).map_into_right_body())
+        })
+    }
+}

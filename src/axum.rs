@@ -1,0 +1,70 @@
+// The example needs axum itself, which is no dependency: the tests of the frameworks run it.
+#![cfg_attr(not(doctest), doc = include_str!("../docs/axum.md"))]
+
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum_core::response::{IntoResponse, Response};
+use http::request::Parts;
+
+pub use crate::tower::{
+    Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
+};
+
+use crate::error::{LoadError, SessionError};
+use crate::session::{Session, TypedSession};
+use crate::tower::{LoadFuture, failed};
+
+fn load<N: 'static>(parts: &Parts) -> LoadFuture {
+    LoadFuture::of(parts.extensions.get::<PendingSession<N>>())
+}
+
+/// The session of the layer without a name.
+impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = LoadError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, LoadError> {
+        load::<()>(parts).await
+    }
+}
+
+/// `None` if there is no layer; every other error is one.
+impl<S: Sync> OptionalFromRequestParts<S> for Session {
+    type Rejection = LoadError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, LoadError> {
+        if parts.extensions.get::<PendingSession>().is_none() {
+            return Ok(None);
+        }
+        load::<()>(parts).await.map(Some)
+    }
+}
+
+impl<S: Sync, N: 'static> FromRequestParts<S> for SessionOf<N> {
+    type Rejection = LoadError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, LoadError> {
+        load::<N>(parts).await.map(Self::from)
+    }
+}
+
+/// The session of the layer without a name.
+impl<S: Sync, T> FromRequestParts<S> for TypedSession<T> {
+    type Rejection = LoadError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, LoadError> {
+        load::<()>(parts).await.map(Self::from)
+    }
+}
+
+/// A 500 without any detail; what the layer's `on_error` says, if it is set.
+impl IntoResponse for LoadError {
+    fn into_response(self) -> Response {
+        failed(Failure::Load(self))
+    }
+}
+
+/// A 500 without any detail; what the layer's `on_error` says, if it is set.
+impl IntoResponse for SessionError {
+    fn into_response(self) -> Response {
+        failed(Failure::Call(self))
+    }
+}

@@ -1,0 +1,203 @@
+//! Sessions for whatever speaks tower: a layer that loads and saves, and guards.
+//!
+//! ```
+//! use http::{Request, Response};
+//! use sealed_session::tower::{PendingSession, SessionLayer};
+//! use sealed_session::{AppKey, CookieStore};
+//! use tower_layer::Layer;
+//! # use tower_service::Service;
+//! # use std::task::{Context, Poll};
+//! # use std::pin::Pin;
+//!
+//! async fn handler(request: Request<()>) -> Result<Response<String>, Error> {
+//!     let pending = request.extensions().get::<PendingSession>().ok_or("no layer")?;
+//!     let session = pending.session().await?;
+//!     session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+//!     Ok(Response::new("hello".to_owned()))
+//! }
+//! # type Error = Box<dyn std::error::Error>;
+//! # #[derive(Clone)]
+//! # struct Handler;
+//! # impl Service<Request<()>> for Handler {
+//! #     type Response = Response<String>;
+//! #     type Error = Error;
+//! #     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>>>>;
+//! #     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+//! #         Poll::Ready(Ok(()))
+//! #     }
+//! #     fn call(&mut self, request: Request<()>) -> Self::Future {
+//! #         Box::pin(handler(request))
+//! #     }
+//! # }
+//!
+//! let store = CookieStore::new(AppKey::generate()?); // in a service: KeyRing::from_env()?
+//! let mut service = SessionLayer::new(store).layer(/* the service of `handler` */ Handler);
+//! # let mut future = std::pin::pin!(service.call(Request::new(())));
+//! # let mut context = Context::from_waker(std::task::Waker::noop());
+//! # let Poll::Ready(response) = future.as_mut().poll(&mut context) else { panic!() };
+//! # assert!(response?.headers().contains_key("set-cookie"));
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # What happens to a request
+//!
+//! The layer puts a [`PendingSession`] into the request's extensions and nothing more. The token
+//! is opened when somebody asks for the session, once for all who ask. A request whose session
+//! nobody asks for costs at most five allocations, whatever it carries, and its response is not
+//! touched.
+//!
+//! When the service inside answers, the layer saves the session before the answer's headers go
+//! out, and closes it: from then on a change is refused or reported (see
+//! [`Session`](crate::Session)).
+//!
+//! | the service | the session |
+//! |---|---|
+//! | answers, whatever the status: 204, 304 and 5xx too | is saved; a logout holds even if the answer is an error |
+//! | answers with a body that is still to be streamed | is saved before the first byte; the body may read it, and changes come too late |
+//! | answers 101 and upgrades | is saved with the 101; what the connection does later changes nothing |
+//! | fails, or panics and nothing inside of the layer makes an answer of it | is not saved |
+//! | is cancelled, because the client went away or a timeout outside of the layer struck | is not saved |
+//! | answers, and saving fails | is not saved; the answer is replaced by that of [`on_error`](SessionLayer::on_error) |
+//!
+//! So what must hold, such as a session's end at logout, must reach an answer. Timeouts and
+//! whatever turns panics into answers belong inside of the layer, compression and the like on
+//! either side.
+
+mod future;
+mod guard;
+mod layer;
+mod pending;
+
+use std::future::{Ready, ready};
+
+use http::{HeaderName, Response, StatusCode, request};
+
+#[cfg(feature = "actix-web")]
+pub(crate) use future::Reply;
+pub use future::ResponseFuture;
+#[cfg(feature = "actix-web")]
+pub(crate) use guard::Condition;
+pub use guard::{
+    AnySession, Guard, GuardFuture, GuardService, HasField, RequireField, RequireSession,
+};
+#[cfg(feature = "actix-web")]
+pub(crate) use pending::Fields;
+
+pub use layer::{SessionLayer, SessionService};
+pub use pending::{LoadFuture, PendingSession, SessionOf};
+
+use crate::error::{LoadError, SaveError, SessionError};
+use crate::event::Event;
+use crate::flow::Outgoing;
+use crate::session::Session;
+use crate::store::CookieStore;
+
+/// A store that a [`SessionLayer`] serves: those of this crate.
+pub trait Sessions: sealed::Store {}
+
+impl Sessions for CookieStore {}
+
+mod sealed {
+    use std::fmt;
+
+    use super::*;
+
+    /// The way through a store, whether it waits or not.
+    pub trait Store: Clone + Send + Sync + 'static {
+        type Load: Future<Output = Result<Session, LoadError>> + Send + Unpin;
+        type Save: Future<Output = Result<Outgoing, SaveError>> + Send;
+
+        /// The request's header that holds the token.
+        fn request_header(&self) -> HeaderName;
+
+        /// The session in that header's fields, joined to one.
+        fn load(&self, field: &[u8]) -> Self::Load;
+
+        fn save(&self, session: &Session) -> Self::Save;
+
+        fn report(&self, event: Event, error: Option<&dyn fmt::Display>);
+    }
+
+    impl Store for CookieStore {
+        type Load = Ready<Result<Session, LoadError>>;
+        type Save = Ready<Result<Outgoing, SaveError>>;
+
+        fn request_header(&self) -> HeaderName {
+            self.request_header()
+        }
+
+        fn load(&self, field: &[u8]) -> Self::Load {
+            ready(Ok(self.load_from([field])))
+        }
+
+        fn save(&self, session: &Session) -> Self::Save {
+            ready(self.respond(session))
+        }
+
+        fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {
+            self.events().report(event, error);
+        }
+    }
+}
+
+/// Why a [`SessionLayer`] makes an answer of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// An extractor or a guard found no session to work with.
+    Load(LoadError),
+    /// The handler's answer is an error of its session.
+    Call(SessionError),
+    /// The session could not be saved.
+    Save(SaveError),
+}
+
+/// What answers in place of a handler: a function of what is the matter, or [`Bare`].
+pub trait Answer<Q, R> {
+    /// Whether an answer of the same status that is there already is replaced.
+    #[doc(hidden)]
+    const REPLACES: bool = true;
+
+    /// The answer.
+    fn answer(&self, about: &Q) -> R;
+}
+
+impl<Q, R, F: Fn(&Q) -> R> Answer<Q, R> for F {
+    fn answer(&self, about: &Q) -> R {
+        self(about)
+    }
+}
+
+/// An answer without a body: 500 of a layer, 401 of a guard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bare;
+
+impl<B: Default> Answer<Failure, Response<B>> for Bare {
+    const REPLACES: bool = false;
+
+    fn answer(&self, _: &Failure) -> Response<B> {
+        bare(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl<B: Default> Answer<request::Parts, Response<B>> for Bare {
+    fn answer(&self, _: &request::Parts) -> Response<B> {
+        bare(StatusCode::UNAUTHORIZED)
+    }
+}
+
+fn bare<B: Default>(status: StatusCode) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// A 500 that tells the layer, and nobody else, what is the matter.
+pub(crate) fn failed<B: Default>(failure: Failure) -> Response<B> {
+    let mut response = bare(StatusCode::INTERNAL_SERVER_ERROR);
+    response.extensions_mut().insert(failure);
+    response
+}
+
+#[cfg(test)]
+mod tests;

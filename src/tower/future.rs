@@ -1,0 +1,146 @@
+//! The response: waits for the service, then saves the session into what it answered.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Response, StatusCode};
+use pin_project_lite::pin_project;
+
+use super::pending::Open;
+use super::{Answer, Failure, Sessions};
+use crate::event::Event;
+use crate::flow::Outgoing;
+
+/// What the saving has to know of a framework's response.
+pub trait Reply<H>: Sized {
+    /// What the service inside answers.
+    type Inner;
+
+    fn of(inner: Self::Inner) -> Self;
+
+    /// Takes the failure that the answer reports, if it still is a 500.
+    fn take_failure(&mut self) -> Option<Failure>;
+
+    fn replace(self, failure: &Failure, on_error: &H) -> Self;
+
+    /// Whether a 500 that reports a failure is replaced.
+    fn is_replaced() -> bool;
+
+    fn apply(&mut self, outgoing: &Outgoing);
+}
+
+impl<B, H: Answer<Failure, Self>> Reply<H> for Response<B> {
+    type Inner = Self;
+
+    fn of(inner: Self) -> Self {
+        inner
+    }
+
+    fn take_failure(&mut self) -> Option<Failure> {
+        let failure = self.extensions_mut().remove();
+        failure.filter(|_| self.status() == StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn replace(self, failure: &Failure, on_error: &H) -> Self {
+        on_error.answer(failure)
+    }
+
+    fn is_replaced() -> bool {
+        H::REPLACES
+    }
+
+    fn apply(&mut self, outgoing: &Outgoing) {
+        outgoing.apply(self.headers_mut());
+    }
+}
+
+pin_project! {
+    /// The response of a [`SessionService`](super::SessionService).
+    ///
+    /// `F` is the inner service's future, `S` the store, `R` the response and `H` what answers
+    /// when something fails.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, S: Sessions, R, H> {
+        #[pin]
+        stage: Stage<F, S::Save, R>,
+        open: Open<S>,
+        on_error: Arc<H>,
+    }
+}
+
+pin_project! {
+    #[project = StageProjection]
+    enum Stage<F, W, R> {
+        Calling { #[pin] call: F },
+        Saving { #[pin] save: W, response: Option<R> },
+    }
+}
+
+impl<F, S: Sessions, R, H> ResponseFuture<F, S, R, H> {
+    pub(crate) fn new(call: F, open: Open<S>, on_error: Arc<H>) -> Self {
+        let stage = Stage::Calling { call };
+        Self {
+            stage,
+            open,
+            on_error,
+        }
+    }
+}
+
+impl<F, S, R, H, E> Future for ResponseFuture<F, S, R, H>
+where
+    F: Future<Output = Result<R::Inner, E>>,
+    S: Sessions,
+    R: Reply<H>,
+{
+    type Output = Result<R, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProjection::Calling { call } => {
+                    let mut response = R::of(ready!(call.poll(context))?);
+                    if let Some(failure) = response.take_failure() {
+                        if let Failure::Call(error) = &failure {
+                            this.open.store().report(Event::CallFailed, Some(error));
+                        }
+                        if R::is_replaced() {
+                            response = response.replace(&failure, this.on_error);
+                        }
+                    }
+                    let Some(session) = this.open.finish() else {
+                        return Poll::Ready(Ok(response));
+                    };
+                    let save = this.open.store().save(&session);
+                    let response = Some(response);
+                    this.stage.set(Stage::Saving { save, response });
+                }
+                StageProjection::Saving { save, response } => {
+                    let outcome = ready!(save.poll(context));
+                    let Some(mut response) = response.take() else {
+                        // Polled after it was ready, which no executor does.
+                        return Poll::Pending;
+                    };
+                    match outcome {
+                        Ok(outgoing) => response.apply(&outgoing),
+                        Err(error) => {
+                            this.open.store().report(Event::SaveFailed, Some(&error));
+                            let failure = Failure::Save(error);
+                            response = response.replace(&failure, this.on_error);
+                        }
+                    }
+                    return Poll::Ready(Ok(response));
+                }
+            }
+        }
+    }
+}
+
+impl<F, S: Sessions, R, H> fmt::Debug for ResponseFuture<F, S, R, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,282 @@
+//! Guards: services inside of a session layer that answer 401 to whom they do not let in.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response, request};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::pending::{LoadFuture, PendingSession};
+use super::{Answer, Bare, Failure, failed};
+use crate::session::{Key, Session};
+
+/// Lets in who has a session already: one that came with the request and opened.
+///
+/// Put it inside of the [`SessionLayer`](super::SessionLayer); without that layer it answers 500.
+/// What counts for a login is usually a value: see [`RequireField`].
+pub type RequireSession<N = (), A = Bare> = Guard<AnySession, N, A>;
+
+/// Lets in whose session has an entry, such as a user's id.
+///
+/// ```
+/// # use http::{Response, StatusCode, request};
+/// # use sealed_session::Field;
+/// # use sealed_session::tower::RequireField;
+/// const USER: Field<u64> = Field::new("user_id");
+///
+/// let members_only = RequireField::new(USER); // 401 without a body
+/// let or_to_the_login = RequireField::new(USER).or_answer(|request: &request::Parts| {
+///     let to = format!("/login?next={}", request.uri.path());
+///     let response = Response::builder().status(StatusCode::SEE_OTHER).header("location", to);
+///     response.body(String::new()).unwrap_or_default()
+/// });
+/// ```
+pub type RequireField<N = (), A = Bare> = Guard<HasField, N, A>;
+
+/// What [`RequireSession`] and [`RequireField`] are: `C` says who is let in, `N` names the
+/// session's layer, `A` answers the others. With actix-web it is a middleware for `wrap`.
+pub struct Guard<C, N = (), A = Bare> {
+    condition: C,
+    answer: Arc<A>,
+    of: PhantomData<fn() -> N>,
+}
+
+/// Any session that came with the request.
+#[derive(Clone, Copy, Debug)]
+pub struct AnySession;
+
+/// A session with an entry of this name.
+#[derive(Clone, Debug)]
+pub struct HasField(Arc<str>);
+
+/// Who is let in.
+pub trait Condition: Clone {
+    fn lets_in(&self, session: &Session) -> bool;
+}
+
+impl Condition for AnySession {
+    fn lets_in(&self, session: &Session) -> bool {
+        !session.is_new()
+    }
+}
+
+impl Condition for HasField {
+    fn lets_in(&self, session: &Session) -> bool {
+        session.contains(&*self.0)
+    }
+}
+
+impl Guard<AnySession> {
+    /// A guard that answers 401 without a body.
+    pub fn new() -> Self {
+        Self::with(AnySession)
+    }
+}
+
+impl Default for Guard<AnySession> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Guard<HasField> {
+    /// A guard that answers 401 without a body to whose session has no entry `key`.
+    pub fn new(key: impl Key) -> Self {
+        Self::with(HasField(key.name().into()))
+    }
+}
+
+impl<C> Guard<C> {
+    fn with(condition: C) -> Self {
+        Self {
+            condition,
+            answer: Arc::new(Bare),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<C, N, A> Guard<C, N, A> {
+    /// Looks at the session of the layer with this name.
+    pub fn named<M>(self) -> Guard<C, M, A> {
+        Guard {
+            condition: self.condition,
+            answer: self.answer,
+            of: PhantomData,
+        }
+    }
+
+    /// What answers whoever is not let in: a function of the request's head, `http`'s
+    /// [`Parts`](request::Parts), that returns a response; with actix-web, of the `HttpRequest`,
+    /// that returns an `HttpResponse`.
+    pub fn or_answer<Q, R, G: Fn(&Q) -> R>(self, answer: G) -> Guard<C, N, G> {
+        Guard {
+            condition: self.condition,
+            answer: Arc::new(answer),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<C: Condition, N, A> Guard<C, N, A> {
+    pub(crate) fn lets_in(&self, session: &Session) -> bool {
+        self.condition.lets_in(session)
+    }
+
+    pub(crate) fn refuse<Q, R>(&self, request: &Q) -> R
+    where
+        A: Answer<Q, R>,
+    {
+        self.answer.answer(request)
+    }
+}
+
+impl<C: Clone, N, A> Guard<C, N, A> {
+    pub(crate) fn around<I>(&self, inner: I) -> GuardService<I, C, N, A> {
+        GuardService {
+            inner,
+            guard: self.clone(),
+        }
+    }
+}
+
+impl<I, C: Clone, N, A> Layer<I> for Guard<C, N, A> {
+    type Service = GuardService<I, C, N, A>;
+
+    fn layer(&self, inner: I) -> Self::Service {
+        self.around(inner)
+    }
+}
+
+/// A guarded service, made by [`Guard`].
+pub struct GuardService<I, C, N = (), A = Bare> {
+    pub(crate) inner: I,
+    pub(crate) guard: Guard<C, N, A>,
+}
+
+impl<I, C, N, A, B, D> Service<Request<B>> for GuardService<I, C, N, A>
+where
+    I: Service<Request<B>, Response = Response<D>> + Clone,
+    C: Condition,
+    N: 'static,
+    A: Answer<request::Parts, Response<D>>,
+    D: Default,
+{
+    type Response = Response<D>;
+    type Error = I::Error;
+    type Future = GuardFuture<I, I::Future, C, N, A, B>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), I::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let load = LoadFuture::of(request.extensions().get::<PendingSession<N>>());
+        // The clone has not been asked whether it is ready; the one that has takes the request.
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        GuardFuture {
+            stage: Stage::Asking {
+                load,
+                guard: self.guard.clone(),
+                then: Some((inner, request)),
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// The response of a [`GuardService`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct GuardFuture<I, F, C, N, A, B> {
+        #[pin]
+        stage: Stage<I, F, C, N, A, B>,
+    }
+}
+
+pin_project! {
+    #[project = StageProjection]
+    enum Stage<I, F, C, N, A, B> {
+        Asking { load: LoadFuture, guard: Guard<C, N, A>, then: Option<(I, Request<B>)> },
+        Calling { #[pin] call: F },
+    }
+}
+
+impl<I, C, N, A, B, D> Future for GuardFuture<I, I::Future, C, N, A, B>
+where
+    I: Service<Request<B>, Response = Response<D>>,
+    C: Condition,
+    A: Answer<request::Parts, Response<D>>,
+    D: Default,
+{
+    type Output = Result<Response<D>, I::Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut stage = self.project().stage;
+        loop {
+            match stage.as_mut().project() {
+                StageProjection::Asking { load, guard, then } => {
+                    let loaded = ready!(Pin::new(load).poll(context));
+                    let Some((mut inner, request)) = then.take() else {
+                        // Polled after it was ready, which no executor does.
+                        return Poll::Pending;
+                    };
+                    match loaded {
+                        Ok(session) if guard.lets_in(&session) => {
+                            let call = inner.call(request);
+                            stage.set(Stage::Calling { call });
+                        }
+                        Ok(_) => {
+                            let parts = request.into_parts().0;
+                            return Poll::Ready(Ok(guard.refuse(&parts)));
+                        }
+                        Err(error) => return Poll::Ready(Ok(failed(Failure::Load(error)))),
+                    }
+                }
+                StageProjection::Calling { call } => return call.poll(context),
+            }
+        }
+    }
+}
+
+impl<C: Clone, N, A> Clone for Guard<C, N, A> {
+    fn clone(&self) -> Self {
+        Self {
+            condition: self.condition.clone(),
+            answer: Arc::clone(&self.answer),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<I: Clone, C: Clone, N, A> Clone for GuardService<I, C, N, A> {
+    fn clone(&self) -> Self {
+        self.guard.around(self.inner.clone())
+    }
+}
+
+impl<C: fmt::Debug, N, A> fmt::Debug for Guard<C, N, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Guard").field(&self.condition).finish()
+    }
+}
+
+impl<I: fmt::Debug, C: fmt::Debug, N, A> fmt::Debug for GuardService<I, C, N, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardService")
+            .field("inner", &self.inner)
+            .field("guard", &self.guard)
+            .finish()
+    }
+}
+
+impl<I, F, C, N, A, B> fmt::Debug for GuardFuture<I, F, C, N, A, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,335 @@
+//! A session that is loaded when somebody asks for it, once for all who ask.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::Sessions;
+use crate::error::{LoadError, LoadErrorKind};
+use crate::event::{Event, Events};
+use crate::session::{Session, Status};
+
+/// The session of a request that nobody may have asked for yet. In the request's extensions,
+/// where [`SessionLayer`](super::SessionLayer) puts it; `N` is the layer's name, if it has one.
+pub struct PendingSession<N = ()> {
+    request: Arc<dyn Ask>,
+    of: PhantomData<fn() -> N>,
+}
+
+impl<N> PendingSession<N> {
+    /// The session: loaded by the first who asks, the same for all. With a cookie store it is
+    /// ready at once.
+    ///
+    /// Asked for after the layer has saved, it can be read and no longer be changed.
+    ///
+    /// # Errors
+    ///
+    /// If two layers of this name are around the handler.
+    pub async fn session(&self) -> Result<Session, LoadError> {
+        LoadFuture::of(Some(self)).await
+    }
+}
+
+/// The same request's.
+impl<N> Clone for PendingSession<N> {
+    fn clone(&self) -> Self {
+        Self {
+            request: Arc::clone(&self.request),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<N> fmt::Debug for PendingSession<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingSession").finish_non_exhaustive()
+    }
+}
+
+/// The session that the layer named `N` has loaded: `SessionLayer::new(store).named::<Admin>()`.
+/// An extractor with the features `axum` and `actix-web`. Dereferences to the [`Session`].
+pub struct SessionOf<N> {
+    session: Session,
+    of: PhantomData<fn() -> N>,
+}
+
+impl<N> SessionOf<N> {
+    /// The session without the name.
+    pub fn into_inner(self) -> Session {
+        self.session
+    }
+}
+
+impl<N> From<Session> for SessionOf<N> {
+    fn from(session: Session) -> Self {
+        Self {
+            session,
+            of: PhantomData,
+        }
+    }
+}
+
+impl<N> Deref for SessionOf<N> {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+/// The same session.
+impl<N> Clone for SessionOf<N> {
+    fn clone(&self) -> Self {
+        self.session.clone().into()
+    }
+}
+
+impl<N> fmt::Debug for SessionOf<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SessionOf").field(&self.session).finish()
+    }
+}
+
+/// A request's session, or the error that there is none.
+#[derive(Clone)]
+#[must_use = "nothing is loaded until it is polled"]
+pub struct LoadFuture {
+    /// `None` if no layer has seen the request.
+    request: Option<Arc<dyn Ask>>,
+}
+
+impl LoadFuture {
+    pub(crate) fn of<N>(pending: Option<&PendingSession<N>>) -> Self {
+        Self {
+            request: pending.map(|pending| Arc::clone(&pending.request)),
+        }
+    }
+}
+
+impl Future for LoadFuture {
+    type Output = Result<Session, LoadError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &self.request {
+            Some(request) => Arc::clone(request).poll_session(context),
+            None => {
+                let error = LoadError(LoadErrorKind::MissingLayer);
+                Events::default().report(Event::LoadFailed, Some(&error));
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for LoadFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadFuture").finish_non_exhaustive()
+    }
+}
+
+/// The values of the request's header that may hold a token, kept until somebody asks.
+pub(crate) enum Fields {
+    Shared(HeaderValue),
+    Joined(Vec<u8>),
+}
+
+impl Fields {
+    pub(crate) fn of(headers: &HeaderMap, name: &HeaderName) -> Self {
+        let values = headers.get_all(name);
+        let mut first_two = values.iter();
+        match (first_two.next(), first_two.next()) {
+            (Some(only), None) => Self::Shared(only.clone()),
+            _ => Self::joined(name, || values.iter().map(HeaderValue::as_bytes)),
+        }
+    }
+
+    /// Several fields mean what one means (RFC 9113, section 8.2.3, for cookies; RFC 9110,
+    /// section 5.3, for others), and one allocation is enough for it.
+    pub(crate) fn joined<'a, I: Iterator<Item = &'a [u8]>>(
+        name: &HeaderName,
+        values: impl Fn() -> I,
+    ) -> Self {
+        let separator = if *name == COOKIE { b"; " } else { b", " };
+        let length = values().map(|value| value.len() + separator.len());
+        let mut joined = Vec::with_capacity(length.sum());
+        for value in values() {
+            if !joined.is_empty() {
+                joined.extend_from_slice(separator);
+            }
+            joined.extend_from_slice(value);
+        }
+        Self::Joined(joined)
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared(value) => value.as_bytes(),
+            Self::Joined(bytes) => bytes,
+        }
+    }
+}
+
+/// A request of whatever store.
+trait Ask: Send + Sync {
+    fn poll_session(self: Arc<Self>, context: &mut Context<'_>)
+    -> Poll<Result<Session, LoadError>>;
+}
+
+struct OneRequest<S: Sessions> {
+    store: S,
+    fields: Fields,
+    state: Mutex<State<S::Load>>,
+}
+
+struct State<L> {
+    progress: Progress<L>,
+    /// The layer has done with the request.
+    over: bool,
+}
+
+enum Progress<L> {
+    Unasked,
+    Loading(Loading<L>),
+    Loaded(Result<Session, LoadError>),
+}
+
+/// A load that had to wait, and the tasks that wait for it.
+struct Loading<L> {
+    load: L,
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting(Mutex<Vec<Waker>>);
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        let tasks = std::mem::take(&mut *lock(&self.0));
+        tasks.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<L: Future + Unpin> Loading<L> {
+    fn poll(&mut self, task: &Waker) -> Poll<L::Output> {
+        let mut tasks = lock(&self.waiting.0);
+        if !tasks.iter().any(|known| known.will_wake(task)) {
+            tasks.push(task.clone());
+        }
+        drop(tasks);
+        let all = Waker::from(Arc::clone(&self.waiting));
+        Pin::new(&mut self.load).poll(&mut Context::from_waker(&all))
+    }
+}
+
+impl<S: Sessions> Ask for OneRequest<S> {
+    fn poll_session(
+        self: Arc<Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Session, LoadError>> {
+        let mut state = lock(&self.state);
+        let polled = match &mut state.progress {
+            Progress::Loaded(outcome) => return Poll::Ready(outcome.clone()),
+            Progress::Loading(loading) => loading.poll(context.waker()),
+            Progress::Unasked => {
+                let mut load = self.store.load(self.fields.as_bytes());
+                // A load that never waits is spared the list of who waits.
+                match Pin::new(&mut load).poll(context) {
+                    Poll::Ready(outcome) => Poll::Ready(outcome),
+                    Poll::Pending => {
+                        let waiting = Arc::default();
+                        let mut loading = Loading { load, waiting };
+                        let polled = loading.poll(context.waker());
+                        state.progress = Progress::Loading(loading);
+                        polled
+                    }
+                }
+            }
+        };
+        let Poll::Ready(outcome) = polled else {
+            return Poll::Pending;
+        };
+        let loaded = Progress::Loaded(outcome.clone());
+        let before = std::mem::replace(&mut state.progress, loaded);
+        if let (true, Ok(session)) = (state.over, &outcome) {
+            session.close();
+        }
+        drop(state);
+        if let Err(error) = &outcome {
+            self.store.report(Event::LoadFailed, Some(error));
+        }
+        if let Progress::Loading(loading) = before {
+            loading.waiting.wake();
+        }
+        Poll::Ready(outcome)
+    }
+}
+
+/// The layer's end of a request. Dropped without [`finish`](Self::finish), it gives the session
+/// up: the service failed or panicked, or the request was cancelled.
+pub(crate) struct Open<S: Sessions>(Arc<OneRequest<S>>);
+
+impl<S: Sessions> Open<S> {
+    pub(crate) fn new<N>(store: S, fields: Fields) -> (Self, PendingSession<N>) {
+        let state = State {
+            progress: Progress::Unasked,
+            over: false,
+        };
+        let request = Arc::new(OneRequest {
+            store,
+            fields,
+            state: Mutex::new(state),
+        });
+        let pending = PendingSession {
+            request: Arc::<OneRequest<S>>::clone(&request),
+            of: PhantomData,
+        };
+        (Self(request), pending)
+    }
+
+    pub(crate) fn store(&self) -> &S {
+        &self.0.store
+    }
+
+    /// Gives whoever asks an error: another layer of the same name has seen the request before.
+    pub(crate) fn refuse(&self) {
+        let error = LoadError(LoadErrorKind::SecondLayer);
+        self.0.store.report(Event::LoadFailed, Some(&error));
+        lock(&self.0.state).progress = Progress::Loaded(Err(error));
+    }
+
+    /// Closes the session and gives it, if it was asked for.
+    pub(crate) fn finish(&self) -> Option<Session> {
+        let session = self.end()?;
+        session.close();
+        Some(session)
+    }
+
+    fn end(&self) -> Option<Session> {
+        let mut state = lock(&self.0.state);
+        match (std::mem::replace(&mut state.over, true), &state.progress) {
+            (false, Progress::Loaded(Ok(session))) => Some(session.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl<S: Sessions> Drop for Open<S> {
+    fn drop(&mut self) {
+        let Some(session) = self.end() else {
+            return;
+        };
+        if session.close() != Status::Unmodified {
+            self.0.store.report(Event::Unsaved, None);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,117 @@
+//! Changes that come after the layer has saved.
+
+use super::*;
+
+/// Runs a request and gives the session that its handler held on to, as a streamed body does.
+fn saved(store: &CookieStore) -> Session {
+    let held = Arc::new(Mutex::new(None));
+    let hold = Arc::clone(&held);
+    let mut layered = SessionLayer::new(store.clone()).layer(service(move |request| {
+        let hold = Arc::clone(&hold);
+        async move {
+            let session = session(&request).await;
+            session.insert("n", 1).unwrap();
+            *hold.lock().unwrap() = Some(session);
+            ok()
+        }
+    }));
+    let response = now(layered.call(no_cookie())).unwrap();
+    cookie(response.headers());
+    held.lock().unwrap().take().unwrap()
+}
+
+#[test]
+fn a_body_that_is_streamed_reads_the_session_and_changes_it_too_late() {
+    let (store, seen) = watched(|builder| builder);
+    let session = saved(&store);
+    assert!(session.is_closed());
+    assert_eq!(session.get("n").unwrap(), Some(1));
+    assert!(session.id().is_some());
+    assert_eq!(taken(&seen), []);
+    assert_eq!(
+        session.insert("n", 2).unwrap_err().kind(),
+        ErrorKind::Closed
+    );
+    assert_eq!(session.get("n").unwrap(), Some(1));
+    assert_eq!(taken(&seen), [Event::ChangedTooLate]);
+}
+
+#[test]
+fn every_change_that_comes_too_late_is_refused_or_reported() {
+    let (store, seen) = watched(|builder| builder);
+    let session = saved(&store);
+    let other = Session::new();
+    other.insert("m", 1).unwrap();
+    type Fallible<'a> = (&'a str, &'a dyn Fn() -> Result<(), SessionError>);
+    let fallible: [Fallible<'_>; 7] = [
+        ("insert", &|| session.insert("m", 1)),
+        ("take", &|| session.take::<u32>("n").map(|_| ())),
+        ("update", &|| session.update("n", |_: Option<u32>| 2)),
+        ("flash", &|| session.flash("m", 1)),
+        ("set_subject", &|| session.set_subject("ann")),
+        ("set_expiry", &|| session.set_expiry(SystemTime::now())),
+        ("merge", &|| session.merge(&other)),
+    ];
+    for (name, change) in fallible {
+        assert_eq!(change().unwrap_err().kind(), ErrorKind::Closed, "{name}");
+        assert_eq!(taken(&seen), [Event::ChangedTooLate], "{name}");
+    }
+    let infallible: [(&str, &dyn Fn()); 5] = [
+        ("remove", &|| session.remove("n")),
+        ("clear", &|| session.clear()),
+        ("renew", &|| session.renew()),
+        ("destroy", &|| session.destroy()),
+        ("remember", &|| session.remember(false)),
+    ];
+    for (name, change) in infallible {
+        change();
+        assert_eq!(taken(&seen), [Event::ChangedTooLate], "{name}");
+        assert_eq!(session.get("n").unwrap(), Some(1), "{name}");
+    }
+    assert_eq!(session.keys(), ["n"]);
+    assert_eq!(session.subject(), None);
+    assert_eq!(
+        session.take::<u32>("absent").unwrap(),
+        None,
+        "there is nothing to change"
+    );
+    assert_eq!(taken(&seen), []);
+}
+
+#[test]
+fn a_flash_that_is_taken_too_late_stays() {
+    let (store, seen) = watched(|builder| builder);
+    let first = store.load_from([""]);
+    first.flash("message", "welcome").unwrap();
+    let mut headers = HeaderMap::new();
+    store.save(&first, &mut headers).unwrap();
+
+    let held = Mutex::default();
+    let mut layered = SessionLayer::new(store).layer(service(|request| {
+        let held = &held;
+        async move {
+            *held.lock().unwrap() = Some(session(&request).await);
+            ok()
+        }
+    }));
+    now(layered.call(request(COOKIE, cookie(&headers)))).unwrap();
+    let session = held.lock().unwrap().take().unwrap();
+    let error = session.take_flash::<String>("message").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    assert_eq!(taken(&seen), [Event::ChangedTooLate]);
+}
+
+#[test]
+fn a_session_asked_for_after_the_response_is_readable_and_closed() {
+    let store = CookieStore::new(key());
+    let held: Mutex<Option<PendingSession>> = Mutex::default();
+    let mut layered = SessionLayer::new(store.clone()).layer(service(|request: Request<()>| {
+        *held.lock().unwrap() = request.extensions().get::<PendingSession>().cloned();
+        async { ok() }
+    }));
+    let response = now(layered.call(request(COOKIE, &new_cookie(&store)))).unwrap();
+    assert!(response.headers().is_empty());
+    let session = now(held.lock().unwrap().take().unwrap().session()).unwrap();
+    assert_eq!(session.get("n").unwrap(), Some(1));
+    assert!(session.is_closed());
+}
