@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -13,7 +13,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
 use sealed_session::{
-    AppKey, CookieConfig, CookieStore, Field, KeyRing, RandomError, SameSite, Sealer, Token, Value,
+    AppKey, CookieConfig, CookieStore, Event, Field, KeyRing, RandomError, SameSite, Sealer, Token,
+    Transport, TypedSession, Value,
 };
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -172,6 +173,10 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
     let request = HeaderMap::from_iter([(COOKIE, pair.parse().unwrap())]);
     let session = log.show("Session", store.load(&request));
     log.show("CookieStore", &store);
+    log.show(
+        "TypedSession",
+        TypedSession::<Telltale>::from(session.clone()),
+    );
     log.show("SessionId", session.id().unwrap());
     log.show("Origin", session.origin());
     log.show("Status", session.status());
@@ -205,6 +210,8 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
     log.fail("SessionError", session.take_flash::<u64>("notice"));
     log.fail("SessionError", session.get::<Telltale>("text"));
     log.fail("SessionError", session.insert("x", Telltale));
+    let typed = TypedSession::<BTreeMap<String, u8>>::from(session.clone());
+    log.fail("SessionError", typed.get());
     log.fail("SessionError", session.insert("x", TEXT.repeat(200)));
     log.fail("SessionError", session.set_subject(TEXT.repeat(3)));
     let kind = session.get::<u64>("text").unwrap_err().kind();
@@ -221,6 +228,15 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
     session.insert("again", TEXT).unwrap();
     log.show("Session", &session);
     log.show("SameSite", SameSite::Strict);
+    log.show("Event", Event::TooLarge);
+    let bearer = log.show("Transport", Transport::bearer());
+    let in_header = CookieStore::builder(key.clone()).transport(bearer);
+    let in_header = in_header.build().unwrap();
+    let session = in_header.load_from([""]);
+    session.insert("text", TEXT).unwrap();
+    let outgoing = log.show("Outgoing", in_header.respond(&session).unwrap());
+    log.show("HeaderChange", outgoing.changes([]));
+    let (_, header_token) = outgoing.token_header().unwrap();
 
     let key_text = key_text.strip_prefix("base64:").unwrap();
     let key_bytes = STANDARD.decode(key_text).unwrap();
@@ -235,7 +251,7 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
     ] {
         assert_eq!(log.leaks(secret), [""; 0]);
     }
-    for token in [cookie_token, &token] {
+    for token in [cookie_token, header_token, &token] {
         // Version and key id, at its start, may be shown.
         assert_eq!(log.leaks(&token.as_bytes()[8..]), [""; 0]);
         assert_eq!(

@@ -194,7 +194,7 @@ fn input_that_cannot_be_sealed_ends_with_2_and_is_not_shown() {
         ),
         (
             large.as_bytes(),
-            "\"note\": the cookie's name and value would be ",
+            "\"note\": the cookie's or header's name and value would be ",
         ),
         (
             deep.as_bytes(),
