@@ -272,7 +272,9 @@ impl fmt::Debug for KeyId {
 }
 
 /// A key or key ring that is refused: where it stands, what is wrong, how to make a good one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` says it too, because a `main` that returns this error prints that.
+#[derive(Clone, PartialEq, Eq)]
 pub struct KeyError {
     /// The environment variable.
     source: Option<String>,
@@ -371,6 +373,12 @@ impl fmt::Display for Problem {
     }
 }
 
+impl fmt::Debug for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyError({:?})", self.to_string())
+    }
+}
+
 impl Error for KeyError {}
 
 /// A key is a setting too, so that one error type does for whatever a service reads at its start.
@@ -466,6 +474,10 @@ mod tests {
         let as_setting = ConfigError::from(error.clone());
         assert_eq!(as_setting.setting(), "APP_PREVIOUS_KEYS, item 2");
         assert_eq!(as_setting.to_string(), error.to_string());
+        assert_eq!(
+            format!("{error:?}"),
+            format!("KeyError({:?})", error.to_string())
+        );
     }
 
     #[test]
