@@ -15,7 +15,7 @@ use crate::envelope::{Envelope, Random, encoded_len};
 use crate::error::{Refusal, SaveError, SaveErrorKind};
 use crate::policy::Policy;
 use crate::record::{Header, Record, SessionId};
-use crate::session::changes::{Birth, Changes, View};
+use crate::session::changes::{Birth, View};
 use crate::session::{Bounds, Loaded, Origin, Session, check_size};
 use crate::time::Millis;
 
@@ -118,17 +118,24 @@ impl Flow {
         }
         session.lock_for_save(|changes, record| {
             let view = View::new(record, changes);
-            let read = view.was_read();
-            let former = if view.is_destroyed() || session.is_ambiguous() {
+            let (read, is_changed) = (view.was_read(), view.is_changed());
+            let due = self.due(view, session, now);
+            let ends = view.is_destroyed() || matches!(due, Due::Removal);
+            let former = if ends || session.is_ambiguous() {
                 Arc::clone(&self.former_removals)
             } else {
                 Arc::default()
             };
-            let set_cookie = match self.due(view, session, now) {
+            let set_cookie = match due {
                 Due::Nothing => None,
                 Due::Removal => Some(self.removal.clone()),
-                Due::Record => Some(self.set_cookie(changes, record, session, now, random)?),
+                Due::Record => {
+                    let (birth, header) = self.set_cookie(view, session, now, random)?;
+                    changes.birth = Some(birth);
+                    Some(header)
+                }
             };
+            changes.sent |= is_changed;
             Ok(Outgoing {
                 set_cookie,
                 former,
@@ -148,7 +155,8 @@ impl Flow {
             let deadline = self
                 .policy
                 .deadline(issued_at, self.expires_at(view, issued_at));
-            if deadline > now {
+            // A node whose clock is ahead may have issued it in our future.
+            if deadline > now.max(issued_at) {
                 Due::Record
             } else {
                 Due::Removal
@@ -161,38 +169,34 @@ impl Flow {
     }
 
     fn expires_at(&self, view: View<'_>, issued_at: Millis) -> Millis {
-        let kept = || view.continued().map(|record| record.header().expires_at);
-        let chosen = view.chosen_expiry().or_else(kept);
-        chosen
+        view.expires_at()
             .unwrap_or_else(|| issued_at.plus(self.policy.lifetime))
-            .max(issued_at)
     }
 
-    /// Seals the session into the value of a Set-Cookie header.
+    /// Seals the session into the value of a Set-Cookie header, and tells the id and times that
+    /// it has from now on.
     fn set_cookie(
         &self,
-        changes: &mut Changes,
-        record: Option<&Record>,
+        view: View<'_>,
         session: &Session,
         now: Millis,
         random: Random<'_>,
-    ) -> Result<String, SaveError> {
-        let birth = match View::new(record, changes).birth() {
+    ) -> Result<(Birth, String), SaveError> {
+        let birth = match view.birth() {
             Some(birth) => birth,
             None => Birth {
                 id: SessionId::random(random)?,
                 issued_at: now,
+                expires_at: now.plus(self.policy.lifetime),
             },
         };
-        changes.birth = Some(birth);
-        let view = View::new(record, changes);
         let seen_at = view.continued().map_or(now, |record| {
             record
                 .header()
                 .seen_at
                 .max(session.read_at().unwrap_or(now))
         });
-        let Birth { id, issued_at } = birth;
+        let Birth { id, issued_at, .. } = birth;
         let expires_at = self.expires_at(view, issued_at);
         let transient = view.transient().unwrap_or(!self.cookie.is_persistent());
         let draft = view.draft(Header {
@@ -225,6 +229,6 @@ impl Flow {
             // Writing to a `String` does not fail.
             let _ = write!(header, "; Max-Age={seconds}");
         }
-        Ok(header)
+        Ok((birth, header))
     }
 }
