@@ -20,3 +20,4 @@ mod threats_cookie_header;
 mod threats_record;
 mod threats_response;
 mod threats_session;
+mod threats_several_cookies;

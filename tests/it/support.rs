@@ -14,6 +14,9 @@ pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// The name that a cookie has unless it is given another.
+pub(crate) const NAME: &str = "__Host-session";
+
 pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;
 
 pub(crate) fn key() -> AppKey {
@@ -185,6 +188,14 @@ impl Site {
         self.receive(&response);
         response
     }
+}
+
+/// A site, and the token of a session that it opens.
+pub(crate) fn logged_in() -> (Site, String) {
+    let mut site = Site::new();
+    let response = site.visit(|session| session.insert("user_id", 42).unwrap());
+    let (_, token) = pair(&response).split_once('=').unwrap();
+    (site, token.to_owned())
 }
 
 /// A store with this clock.

@@ -1,21 +1,8 @@
 //! Attacks through the Cookie header, and on what is set there.
 
-use http::HeaderMap;
-use http::header::SET_COOKIE;
-use sealed_session::{CookieConfig, CookieConfigBuilder, Origin, Refusal, SameSite, Session};
+use sealed_session::{CookieConfig, CookieConfigBuilder, Origin, Refusal};
 
 use crate::support::*;
-
-const NAME: &str = "__Host-session";
-
-/// A site, and the token of a session that it has opened.
-fn logged_in() -> (Site, String) {
-    let mut site = Site::new();
-    let response = site.visit(|session| session.insert("user_id", 42).unwrap());
-    let token = pair(&response).strip_prefix("__Host-session=").unwrap();
-    let token = token.to_owned();
-    (site, token)
-}
 
 fn named(name: &str) -> CookieConfigBuilder {
     CookieConfig::builder().name(name)
@@ -133,121 +120,6 @@ fn all_fields_of_a_request_are_read() {
 }
 
 #[test]
-fn of_several_cookies_with_one_id_the_one_seen_later_counts() {
-    let mut site = Site::new();
-    let old = site.visit(|session| session.insert("step", 1).unwrap());
-    site.clock.forward(MINUTE);
-    let new = site.visit(|session| session.insert("step", 2).unwrap());
-    for fields in [[pair(&old), pair(&new)], [pair(&new), pair(&old)]] {
-        let session = site.store.load(&cookies(&[fields.join("; ")]));
-        assert_eq!(session.origin(), Origin::Opened);
-        assert_eq!(session.get("step").unwrap(), Some(2));
-    }
-}
-
-#[test]
-fn of_several_cookies_those_that_do_not_open_do_no_harm() {
-    let (site, token) = logged_in();
-    let ours = format!("{NAME}={token}");
-    let stranger = pair(&Site::new().visit(|session| session.insert("a", 1).unwrap())).to_owned();
-    for fields in [
-        format!("{NAME}=junk; {ours}"),
-        format!("{ours}; {NAME}=junk"),
-        format!("{stranger}; {NAME}=; {ours}"),
-        format!("{ours}; {ours}"),
-    ] {
-        let session = site.store.load(&cookies(&[fields]));
-        assert_eq!(session.get("user_id").unwrap(), Some(42));
-    }
-    let session = site.store.load(&cookies(&[format!("{stranger}; {NAME}=")]));
-    assert_eq!(
-        session.origin(),
-        refused(Refusal::UnknownKey),
-        "the first reason is told"
-    );
-}
-
-#[test]
-fn of_two_different_sessions_none_is_believed() {
-    let (site, token) = logged_in();
-    let other = site.store.load(&HeaderMap::new());
-    other.insert("user_id", 666).unwrap();
-    let tossed = pair(&site.save(&other)).to_owned();
-    for fields in [
-        format!("{NAME}={token}; {tossed}"),
-        format!("{tossed}; {NAME}={token}"),
-        format!("{tossed}; {NAME}=junk; {NAME}={token}"),
-    ] {
-        let session = site.store.load(&cookies(&[fields]));
-        assert_eq!(session.origin(), Origin::Ambiguous);
-        assert!(session.is_empty() && session.is_new() && session.id().is_none());
-        assert!(sets_no_cookie(&site.save(&session)), "without `former`");
-    }
-}
-
-/// A site before and after its cookie moved from `/app`, and from another name, to `/`.
-fn moved() -> (Site, Site) {
-    let old_path = || named("id").path("/app").build().unwrap();
-    let old_name = named("sid").domain("example.com").build().unwrap();
-    let (clock, key) = (Site::new().clock, key());
-    let before = store(&clock, key.clone(), |builder| builder.cookie(old_path()));
-    let after = store(&clock, key, |builder| {
-        let cookie = named("id").build().unwrap();
-        builder.cookie(cookie).former(old_path()).former(old_name)
-    });
-    (Site::of(&clock, before), Site::of(&clock, after))
-}
-
-#[test]
-fn two_different_sessions_after_a_move_remove_the_former_cookies_and_lock_nobody_out() {
-    let (mut before, mut after) = moved();
-    after.visit(|session| session.insert("at", "after").unwrap());
-    let old = before.visit(|session| session.insert("at", "before").unwrap());
-    after.receive(&old);
-    assert_eq!(after.browser.names(), ["id", "id"]);
-
-    let response = after.visit(|session| assert_eq!(session.origin(), Origin::Ambiguous));
-    assert_eq!(response.get_all(SET_COOKIE).iter().count(), 2);
-    assert_eq!(after.browser.names(), ["id"]);
-    assert_eq!(after.load().get("at").unwrap(), Some("after".to_owned()));
-}
-
-#[test]
-fn a_cookie_from_before_a_move_opens_and_ends_with_its_session() {
-    type End = fn(&Session);
-    let ends: [End; 2] = [Session::destroy, |session| {
-        session
-            .set_expiry(std::time::SystemTime::UNIX_EPOCH)
-            .unwrap();
-    }];
-    for end in ends {
-        let (mut before, mut after) = moved();
-        before.visit(|session| session.insert("a", 1).unwrap());
-        after.browser = before.browser;
-        after.visit(|session| {
-            assert_eq!(session.get("a").unwrap(), Some(1));
-            end(session);
-        });
-        assert!(after.browser.names().is_empty());
-    }
-}
-
-#[test]
-fn former_cookies_are_removed_once_however_often_a_response_is_saved_into() {
-    let (_, after) = moved();
-    let session = after.store.load(&HeaderMap::new());
-    session.destroy();
-    let mut response = after.save(&session);
-    let once = response.clone();
-    after.store.save(&session, &mut response).unwrap();
-    assert_eq!(response, once);
-    assert_eq!(response.get_all(SET_COOKIE).iter().count(), 3);
-    session.insert("a", 1).unwrap();
-    after.store.save(&session, &mut response).unwrap();
-    assert_eq!(response.get_all(SET_COOKIE).iter().count(), 3);
-}
-
-#[test]
 fn at_most_four_cookies_of_our_name_are_tried() {
     let (site, token) = logged_in();
     let after = |junk: usize| {
@@ -349,50 +221,5 @@ fn a_name_path_or_domain_that_could_split_a_header_is_refused() {
     for evil in ["a=b", "a,b", "a\"b", "a/b", "(a)", "__Host-session="] {
         let error = named(evil).build().unwrap_err();
         assert_eq!(error.setting(), "cookie name", "{evil:?}");
-    }
-}
-
-#[test]
-fn a_removal_has_the_attributes_of_the_cookie_that_it_removes() {
-    for config in [
-        CookieConfig::builder(),
-        named("id").path("/app"),
-        named("id").domain("example.com"),
-        named("id").same_site(SameSite::Strict),
-        named("id").same_site(SameSite::None).partitioned(true),
-        named("id").insecure_over_http(),
-        named("id").insecure_for_scripts(),
-        named("__Secure-id").path("/a/b").domain("a.example"),
-        named("id").persistent(false),
-    ] {
-        let config = config.build().unwrap();
-        let mut site = Site::with(|builder| builder.cookie(config.clone()));
-        let set = site.visit(|session| session.insert("a", 1).unwrap());
-        let former = config.clone();
-        let mut elsewhere = Site::with(|builder| {
-            let other = named("other").build().unwrap();
-            builder.cookie(other).former(former)
-        });
-        elsewhere.browser = site.browser.clone();
-        let removed = site.visit(Session::destroy);
-        let attributes = |set_cookie: &str| {
-            let (_, attributes) = set_cookie.split_once("; ").unwrap();
-            let attributes = attributes.split("; ").filter(|attribute| {
-                !attribute.starts_with("Max-Age=") && !attribute.starts_with("Expires=")
-            });
-            attributes.map(str::to_owned).collect::<Vec<_>>()
-        };
-        assert!(is_removal(set_cookie(&removed)));
-        assert_eq!(
-            attributes(set_cookie(&removed)),
-            attributes(set_cookie(&set)),
-            "{config:?}"
-        );
-        assert!(site.browser.names().is_empty());
-
-        let response = elsewhere.visit(Session::destroy);
-        let first = response.get_all(SET_COOKIE).iter().next().unwrap();
-        assert_eq!(first.to_str().unwrap(), set_cookie(&removed));
-        assert!(elsewhere.browser.names().is_empty());
     }
 }
