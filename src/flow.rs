@@ -15,7 +15,7 @@ use crate::error::{Refusal, SaveError, SaveErrorKind};
 use crate::event::Events;
 use crate::policy::Policy;
 use crate::record::{Header, Record, SessionId};
-use crate::session::changes::{Birth, Changes, View};
+use crate::session::changes::{Birth, View};
 use crate::session::{Bounds, Loaded, Origin, Session, check_size};
 use crate::time::Millis;
 use crate::transport::Transport;
@@ -122,17 +122,24 @@ impl Flow {
         }
         session.lock_for_save(|changes, record| {
             let view = View::new(record, changes);
-            let read = view.was_read();
-            let former = if view.is_destroyed() || session.is_ambiguous() {
+            let (read, is_changed) = (view.was_read(), view.is_changed());
+            let due = self.due(view, session, now);
+            let ends = view.is_destroyed() || matches!(due, Due::Removal);
+            let former = if ends || session.is_ambiguous() {
                 Arc::clone(&self.former_removals)
             } else {
                 Arc::default()
             };
-            let text = match self.due(view, session, now) {
+            let text = match due {
                 Due::Nothing => None,
                 Due::Removal => Some(self.removal.clone()),
-                Due::Record => Some(self.seal(changes, record, session, now, random)?),
+                Due::Record => {
+                    let (birth, text) = self.seal(view, session, now, random)?;
+                    changes.birth = Some(birth);
+                    Some(text)
+                }
             };
+            changes.sent |= is_changed;
             Ok(Outgoing {
                 carried: text.map(|text| self.transport.carry(text)),
                 former,
@@ -153,7 +160,8 @@ impl Flow {
             let deadline = self
                 .policy
                 .deadline(issued_at, self.expires_at(view, issued_at));
-            if deadline > now {
+            // A node whose clock is ahead may have issued it in our future.
+            if deadline > now.max(issued_at) {
                 Due::Record
             } else {
                 Due::Removal
@@ -166,28 +174,25 @@ impl Flow {
     }
 
     fn expires_at(&self, view: View<'_>, issued_at: Millis) -> Millis {
-        let kept = || view.continued().map(|record| record.header().expires_at);
-        let chosen = view.chosen_expiry().or_else(kept);
-        chosen
+        view.expires_at()
             .unwrap_or_else(|| issued_at.plus(self.policy.lifetime))
-            .max(issued_at)
     }
 
-    /// Seals the session into the value of a Set-Cookie header, or of the token's own.
+    /// Seals the session into the value of a Set-Cookie header, or of the token's own, and tells
+    /// the id and times that it has from now on.
     fn seal(
         &self,
-        changes: &mut Changes,
-        record: Option<&Record>,
+        view: View<'_>,
         session: &Session,
         now: Millis,
         random: Random<'_>,
-    ) -> Result<String, SaveError> {
-        let view = View::new(record, changes);
+    ) -> Result<(Birth, String), SaveError> {
         let birth = match view.birth() {
             Some(birth) => birth,
             None => Birth {
                 id: SessionId::random(random)?,
                 issued_at: now,
+                expires_at: now.plus(self.policy.lifetime),
             },
         };
         let seen_at = view.continued().map_or(now, |record| {
@@ -196,7 +201,7 @@ impl Flow {
                 .seen_at
                 .max(session.read_at().unwrap_or(now))
         });
-        let Birth { id, issued_at } = birth;
+        let Birth { id, issued_at, .. } = birth;
         let expires_at = self.expires_at(view, issued_at);
         let cookie = self.transport.cookie();
         let by_default = || cookie.is_some_and(|cookie| !cookie.is_persistent());
@@ -223,7 +228,6 @@ impl Flow {
             move |buffer| draft.append_to(buffer),
             random,
         )?;
-        changes.birth = Some(birth);
         header.push_str(after);
         if cookie.is_some() && !transient {
             let rest = self.policy.deadline(issued_at, expires_at).since(now);
@@ -232,6 +236,6 @@ impl Flow {
             // Writing to a `String` does not fail.
             let _ = write!(header, "; Max-Age={seconds}");
         }
-        Ok(header)
+        Ok((birth, header))
     }
 }

@@ -346,8 +346,7 @@ impl Session {
     #[doc(alias = "deadline")]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.view(|view| {
-            let chosen = view.chosen_expiry();
-            let end = chosen.or_else(|| Some(view.continued()?.header().expires_at))?;
+            let end = view.expires_at()?;
             let latest = view.birth().zip(self.inner.bounds.as_ref());
             let latest = latest.map(|(birth, bounds)| birth.issued_at.plus(bounds.max_lifetime));
             Some(latest.map_or(end, |latest| end.min(latest)).into())
@@ -461,7 +460,7 @@ impl Session {
                         .to_owned(),
                 ));
             }
-            let kept = view.continued().map(|record| record.header().expires_at);
+            let kept = view.birth().map(|birth| birth.expires_at);
             changes.expires_at = (kept != Some(expires_at)).then_some(expires_at);
             Ok(())
         })

@@ -173,7 +173,8 @@ impl Outgoing {
         })
     }
 
-    /// Whether `set_cookie`, from an earlier save, is the cookie that is set now.
+    /// Whether `set_cookie`, from an earlier save, is the cookie that is set now or a removal
+    /// that comes again.
     fn replaces(&self, set_cookie: &[u8]) -> bool {
         let ours = match &self.carried {
             Some(Carried::SetCookie(ours)) => ours.split_once('='),
@@ -184,6 +185,10 @@ impl Outgoing {
             .next()
             .unwrap_or_default();
         ours.is_some_and(|(ours, _)| ours.as_bytes() == name.trim_ascii())
+            || self
+                .former
+                .iter()
+                .any(|removal| removal.as_bytes() == set_cookie)
     }
 
     fn replace_earlier(&self, headers: &mut HeaderMap) {

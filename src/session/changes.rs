@@ -31,8 +31,11 @@ pub(crate) struct Changes {
     pub(super) subject: Option<String>,
     pub(super) expires_at: Option<Millis>,
     pub(super) transient: Option<bool>,
-    /// The id and issue time of a new or renewed session, from its first save on.
+    /// The id and times of a new or renewed session, from its first save on.
     pub(crate) birth: Option<Birth>,
+    /// A save has written something else than the record. Until the next save, that is what the
+    /// response says, even if all changes are taken back.
+    pub(crate) sent: bool,
     /// Somebody looked: the response depends on the cookie.
     pub(super) read: bool,
     /// The response has the session already: what is changed now is lost.
@@ -43,6 +46,8 @@ pub(crate) struct Changes {
 pub(crate) struct Birth {
     pub(crate) id: SessionId,
     pub(crate) issued_at: Millis,
+    /// Unless another deadline is chosen.
+    pub(crate) expires_at: Millis,
 }
 
 /// Entries to set and entries to leave out, over those of a record.
@@ -283,17 +288,23 @@ impl<'a> View<'a> {
         self.base().filter(|_| !self.changes.renewed)
     }
 
-    /// The id and issue time that a save uses, unless they are still to be made.
+    /// The id and times that a save uses, unless they are still to be made.
     pub(crate) fn birth(self) -> Option<Birth> {
         let continued = self.continued().map(|record| {
-            let Header { id, issued_at, .. } = *record.header();
-            Birth { id, issued_at }
+            let header = record.header();
+            Birth {
+                id: header.id,
+                issued_at: header.issued_at,
+                expires_at: header.expires_at,
+            }
         });
         continued.or(self.changes.birth)
     }
 
-    pub(crate) fn chosen_expiry(self) -> Option<Millis> {
-        self.changes.expires_at
+    /// The session's own deadline, unless it is still to be made.
+    pub(crate) fn expires_at(self) -> Option<Millis> {
+        let chosen = self.changes.expires_at;
+        chosen.or_else(|| Some(self.birth()?.expires_at))
     }
 
     pub(crate) fn transient(self) -> Option<bool> {
@@ -306,9 +317,10 @@ impl<'a> View<'a> {
     pub(crate) fn is_changed(self) -> bool {
         if self.base().is_none() {
             // An empty new session is not worth a cookie, unless it was sent before.
-            return !self.is_empty() || self.changes.birth.is_some();
+            return !self.is_empty() || self.changes.sent;
         }
         let Changes {
+            sent,
             cleared,
             renewed,
             values,
@@ -318,7 +330,8 @@ impl<'a> View<'a> {
             transient,
             ..
         } = self.changes;
-        *cleared
+        *sent
+            || *cleared
             || *renewed
             || !values.is_empty()
             || !flashes.is_empty()

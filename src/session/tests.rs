@@ -1,1 +1,198 @@
+use super::*;
+use crate::cookie::CookieConfig;
+use crate::envelope::{AppKey, Envelope, KeyRing, Kind, Use, os_random};
+use crate::error::{RandomError, SaveError, SaveErrorKind};
+use crate::event::Events;
+use crate::flow::{Flow, Outgoing};
+use crate::policy::Policy;
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn now() -> Millis {
+    Millis::from_raw(1_700_000_000_000)
+}
+
+fn flow() -> Flow {
+    let cookie = CookieConfig::default();
+    let used_for = Use {
+        kind: Kind::Cookie,
+        name: cookie.name().to_owned(),
+        context: String::new(),
+    };
+    let ring = KeyRing::new(AppKey::generate().unwrap());
+    let policy = Policy::new(DAY, DAY, None, Millis::default());
+    let envelope = Envelope::new(&ring, used_for);
+    Flow::new(envelope, policy, cookie.into(), &[], Events::default())
+}
+
+fn fresh(flow: &Flow) -> Session {
+    flow.open([], now())
+}
+
+/// A Cookie header's value with these bytes sealed in a genuine token.
+fn cookie_of(flow: &Flow, plaintext: &[u8]) -> String {
+    let mut cookie = format!("{DEFAULT_NAME}=");
+    let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(plaintext);
+    flow.envelope
+        .seal_into(&mut cookie, plaintext.len(), write, &mut os_random)
+        .unwrap();
+    cookie
+}
+
+/// A record with these values' bytes.
+fn record_with(values: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut bytes = vec![1, 0];
+    bytes.extend_from_slice(&[0xab; 16]);
+    for millis in [now(), now(), now().plus(DAY)] {
+        bytes.extend_from_slice(&millis.to_be_bytes());
+    }
+    bytes.extend_from_slice(&[0, u8::try_from(values.len()).unwrap()]);
+    for (key, value) in values {
+        bytes.extend(postcard::to_allocvec(&(key, value)).unwrap());
+    }
+    bytes.push(0);
+    bytes
+}
+
+fn reopened(flow: &Flow, outgoing: &Outgoing) -> Session {
+    let pair = outgoing.set_cookies().next().unwrap();
+    let pair = pair.split(';').next().unwrap();
+    flow.open([pair.as_bytes()], now())
+}
+
+/// A random source that gives its call's number, and fails at one call.
+fn fails_at(call: u8) -> impl FnMut(&mut [u8]) -> Result<(), RandomError> {
+    let mut calls = 0;
+    move |bytes| {
+        calls += 1;
+        bytes.fill(calls);
+        if calls == call {
+            Err(RandomError(()))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[test]
+fn id_and_nonce_come_from_the_random_source_and_from_nowhere_else() {
+    let flow = flow();
+    let session = fresh(&flow);
+    session.insert("a", 1).unwrap();
+    let first = flow.plan(&session, now(), &mut fails_at(0)).unwrap();
+    assert_eq!(session.id().unwrap().as_bytes(), &[1; 16]);
+    let second = flow.plan(&session, now(), &mut fails_at(0)).unwrap();
+    assert_eq!(session.id().unwrap().as_bytes(), &[1; 16], "drawn once");
+    assert_eq!(reopened(&flow, &first).id(), session.id());
+    assert_eq!(reopened(&flow, &second).id(), session.id());
+    session.renew();
+    let mut random = |bytes: &mut [u8]| {
+        bytes.fill(7);
+        Ok(())
+    };
+    let third = flow.plan(&session, now(), &mut random).unwrap();
+    assert_eq!(reopened(&flow, &third).id().unwrap().as_bytes(), &[7; 16]);
+}
+
+#[test]
+fn a_random_source_that_fails_is_an_error_and_leaves_the_session_as_it_was() {
+    for call in [1, 2] {
+        let flow = flow();
+        let session = fresh(&flow);
+        session.insert("a", 1).unwrap();
+        let error = flow.plan(&session, now(), &mut fails_at(call)).unwrap_err();
+        assert_eq!(error, SaveError(SaveErrorKind::Random(RandomError(()))));
+        assert!(std::error::Error::source(&error).is_some());
+        assert_eq!(session.id(), None);
+        assert_eq!(session.expires_at(), None);
+
+        session.remove("a");
+        assert_eq!(session.status(), Status::Unmodified, "nothing was sent");
+        session.insert("a", 2).unwrap();
+        let outgoing = flow.plan(&session, now(), &mut os_random).unwrap();
+        assert_eq!(reopened(&flow, &outgoing).get("a").unwrap(), Some(2));
+    }
+}
+
+#[test]
+fn a_removal_needs_no_random_bytes() {
+    let flow = flow();
+    let session = fresh(&flow);
+    session.destroy();
+    let outgoing = flow.plan(&session, now(), &mut fails_at(1)).unwrap();
+    assert_eq!(outgoing.set_cookies().count(), 1);
+}
+
+#[test]
+fn nothing_is_decoded_until_it_is_asked_for_and_one_bad_value_does_not_spoil_the_others() {
+    let flow = flow();
+    let seven = value::encode(&7).unwrap();
+    let record = record_with(&[("bad", b"\xff\xff"), ("good", &seven)]);
+    let session = flow.open([cookie_of(&flow, &record).as_bytes()], now());
+    assert_eq!(session.origin(), Origin::Opened);
+    assert_eq!(session.get("good").unwrap(), Some(7));
+    assert_eq!(session.keys(), ["bad", "good"]);
+    for error in [
+        session.get::<u8>("bad").unwrap_err(),
+        session.to_map().unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::WrongType);
+        assert!(error.to_string().starts_with("\"bad\": "), "{error}");
+    }
+    session.insert("good", 8).unwrap();
+    let outgoing = flow.plan(&session, now(), &mut os_random).unwrap();
+    let session = reopened(&flow, &outgoing);
+    assert!(session.contains("bad"), "it is passed on as it is");
+    session.remove("bad");
+    assert_eq!(session.to_map().unwrap().len(), 1);
+}
+
+#[test]
+fn a_genuine_token_that_nests_a_thousand_levels_opens_and_its_value_is_refused() {
+    let on_a_small_stack = || {
+        let flow = flow();
+        let deep = [7, 1].repeat(1000);
+        let cookie = cookie_of(&flow, &record_with(&[("deep", &deep)]));
+        let session = flow.open([cookie.as_bytes()], now());
+        assert_eq!(session.origin(), Origin::Opened);
+        assert!(session.get::<Value>("deep").is_err());
+        assert!(session.get::<serde_json::Value>("deep").is_err());
+        assert!(session.take::<()>("deep").is_err());
+        session.remove("deep");
+        assert!(session.is_empty());
+    };
+    std::thread::Builder::new()
+        .stack_size(256 * 1024)
+        .spawn(on_a_small_stack)
+        .unwrap()
+        .join()
+        .unwrap();
+}
+
+#[test]
+fn a_session_that_is_too_large_already_may_shrink_and_may_not_grow() {
+    let bytes = [0].repeat(4000);
+    let text = value::encode(&"x".repeat(2000)).unwrap();
+    let record = record_with(&[("a", &bytes), ("b", &text)]);
+    let loaded = Loaded {
+        record: Record::decode(crate::envelope::Plaintext::from_vec(record)).unwrap(),
+        under_old_key: false,
+    };
+    let bounds = Bounds {
+        name: DEFAULT_NAME.len(),
+        max_lifetime: DAY,
+        events: Events::default(),
+    };
+    let session = Session::opened(loaded, now(), Arc::new(bounds));
+    session.insert("b", "x".repeat(1999)).unwrap();
+    let too_large = |outcome: Result<(), SessionError>| {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::TooLarge);
+        assert_eq!(session.get::<String>("b").unwrap().unwrap().len(), 1999);
+    };
+    too_large(session.insert("b", "x".repeat(2000)));
+    too_large(session.insert("c", 1));
+    too_large(session.set_subject("me"));
+    session.remove("a");
+    session.insert("b", "x".repeat(2000)).unwrap();
+    session.insert("c", 1).unwrap();
+}

@@ -1,0 +1,308 @@
+//! Two clocks, both inside the seal: an absolute deadline and an idle timeout.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use sealed_session::{CookieStore, ErrorKind, Origin, Refusal, Session, Status};
+
+use crate::support::*;
+
+const TICK: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_session_lives_for_a_day_by_default_to_the_millisecond() {
+    let mut site = Site::new();
+    let response = site.visit(|session| session.insert("a", 1).unwrap());
+    assert_eq!(max_age(&response), Some(DAY));
+    let request = cookies(&[pair(&response)]);
+    site.clock.forward(DAY - TICK);
+    assert_eq!(site.store.load(&request).origin(), Origin::Opened);
+    site.clock.forward(TICK);
+    assert_eq!(
+        site.store.load(&request).origin(),
+        refused(Refusal::Expired)
+    );
+}
+
+#[test]
+fn id_and_times_are_unknown_before_the_first_save_and_then_those_of_the_cookie() {
+    let mut site = Site::with(|builder| builder.lifetime(HOUR));
+    let session = site.load();
+    session.insert("a", 1).unwrap();
+    let times = |session: &Session| (session.id(), session.issued_at(), session.expires_at());
+    assert_eq!(times(&session), (None, None, None));
+    site.clock.forward(MINUTE);
+    let response = site.save(&session);
+    site.receive(&response);
+    let saved = site.clock.now();
+    assert_eq!(session.issued_at(), Some(saved), "issued when it was saved");
+    assert_eq!(session.expires_at(), Some(saved + HOUR));
+    assert_eq!(times(&session), times(&site.load()));
+
+    session.renew();
+    assert_eq!(times(&session), (None, None, None));
+    site.clock.forward(MINUTE);
+    let response = site.save(&session);
+    site.receive(&response);
+    assert_eq!(session.expires_at(), Some(saved + MINUTE + HOUR));
+    assert_eq!(times(&session), times(&site.load()));
+}
+
+#[test]
+fn a_deadline_set_before_the_first_save_is_that_of_the_cookie() {
+    let mut site = Site::new();
+    let deadline = site.clock.now() + HOUR;
+    let session = site.load();
+    session.insert("a", 1).unwrap();
+    session.set_expiry(deadline).unwrap();
+    assert_eq!(session.expires_at(), Some(deadline));
+    site.clock.forward(MINUTE);
+    let response = site.save(&session);
+    assert_eq!(max_age(&response), Some(HOUR - MINUTE));
+    site.receive(&response);
+    assert_eq!(session.expires_at(), Some(deadline));
+    assert_eq!(site.load().expires_at(), Some(deadline));
+}
+
+#[test]
+fn nothing_but_renewing_and_set_expiry_moves_the_deadline() {
+    let mut site = Site::with(|builder| builder.idle_timeout(HOUR));
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let start = site.clock.now();
+    for n in 2..30_u32 {
+        site.clock.forward(30 * MINUTE);
+        let response = site.visit(|session| {
+            session.insert("a", n).unwrap();
+            session.remember(n % 3 != 0);
+            session.set_subject(n.to_string()).unwrap();
+            if n == 20 {
+                session.clear();
+            }
+        });
+        let rest = DAY - site.clock.now().duration_since(start).unwrap();
+        assert_eq!(max_age(&response), (n % 3 != 0).then_some(rest));
+        let session = site.load();
+        assert_eq!(session.issued_at(), Some(start));
+        assert_eq!(session.expires_at(), Some(start + DAY));
+    }
+}
+
+#[test]
+fn max_age_is_never_shorter_than_the_deadline() {
+    let lifetime = 90 * SECOND + TICK;
+    let mut site = Site::with(|builder| builder.lifetime(lifetime));
+    let response = site.visit(|session| session.insert("a", 1).unwrap());
+    assert_eq!(max_age(&response), Some(91 * SECOND));
+    site.clock.forward(TICK);
+    let response = site.visit(|session| session.insert("a", 2).unwrap());
+    assert_eq!(max_age(&response), Some(90 * SECOND));
+}
+
+#[test]
+fn lowering_the_longest_lifetime_acts_at_once() {
+    let mut site = Site::new();
+    let app_key = key();
+    site.store = store(&site.clock, app_key.clone(), |builder| builder);
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let start = site.clock.now();
+    site.store = store(&site.clock, app_key, |builder| builder.max_lifetime(HOUR));
+    assert_eq!(site.load().expires_at(), Some(start + HOUR));
+    site.clock.forward(HOUR - TICK);
+    assert_eq!(site.load().origin(), Origin::Opened);
+    let response = site.visit(|session| session.insert("a", 2).unwrap());
+    assert_eq!(max_age(&response), Some(SECOND));
+    let request = cookies(&[pair(&response)]);
+    site.clock.forward(TICK);
+    assert_eq!(
+        site.store.load(&request).origin(),
+        refused(Refusal::Expired)
+    );
+}
+
+#[test]
+fn a_cutoff_acts_at_once_on_all_clones_and_spares_what_comes_after() {
+    let mut site = Site::new();
+    let clone = site.store.clone();
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let issued = site.clock.now();
+    clone.set_not_before(issued);
+    assert_eq!(site.load().origin(), Origin::Opened);
+    clone.set_not_before(issued + TICK);
+    assert_eq!(site.load().origin(), refused(Refusal::Cutoff));
+    site.clock.forward(TICK);
+    site.visit(|session| session.insert("a", 1).unwrap());
+    assert_eq!(site.load().origin(), Origin::Opened);
+
+    let built = Site::with(|builder| builder.not_before(issued + TICK));
+    let session = built.load();
+    session.insert("a", 1).unwrap();
+    let response = built.save(&session);
+    let request = cookies(&[pair(&response)]);
+    assert_eq!(
+        built.store.load(&request).origin(),
+        refused(Refusal::Cutoff)
+    );
+}
+
+#[test]
+fn the_idle_timeout_counts_from_when_the_session_was_taken_out_of_the_request() {
+    let mut site = Site::with(|builder| builder.idle_timeout(HOUR));
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let loaded = site.clock.now();
+    let session = site.load();
+    session.insert("a", 2).unwrap();
+    site.clock.forward(30 * MINUTE);
+    let response = site.save(&session);
+    site.receive(&response);
+    site.clock.set(loaded + HOUR - TICK);
+    assert_eq!(site.load().origin(), Origin::Opened);
+    site.clock.set(loaded + HOUR);
+    assert_eq!(site.load().origin(), refused(Refusal::Idle));
+}
+
+#[test]
+fn use_is_written_back_when_a_tenth_of_the_timeout_has_passed() {
+    let mut site = Site::with(|builder| builder.idle_timeout(HOUR));
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let session = site.load();
+    site.clock.forward(6 * MINUTE - TICK);
+    assert!(sets_no_cookie(&site.visit(|_| ())));
+    assert!(
+        site.visit(|session| assert_eq!(session.status(), Status::Unmodified))
+            .len()
+            == 1,
+        "only Vary"
+    );
+    site.clock.forward(TICK);
+    assert!(
+        sets_no_cookie(&site.save(&session)),
+        "a slow answer was no longer use"
+    );
+    let response = site.visit(|_| ());
+    assert!(!sets_no_cookie(&response));
+    assert!(sets_no_cookie(&site.visit(|_| ())), "and then counts anew");
+
+    let mut site = Site::with(|builder| builder.idle_timeout(HOUR).refresh_after(SECOND));
+    site.visit(|session| session.insert("a", 1).unwrap());
+    site.clock.forward(SECOND);
+    assert!(!sets_no_cookie(&site.visit(|_| ())));
+}
+
+#[test]
+fn without_an_idle_timeout_nothing_is_refreshed() {
+    let mut site = Site::new();
+    site.visit(|session| session.insert("a", 1).unwrap());
+    site.clock.forward(DAY - TICK);
+    assert!(site.visit(|_| ()).is_empty());
+}
+
+#[test]
+fn a_refresh_keeps_id_times_size_and_persistence() {
+    let mut site = Site::with(|builder| builder.idle_timeout(HOUR));
+    let first = site.visit(|session| {
+        session.insert("a", 1).unwrap();
+        session.remember(false);
+    });
+    let before = site.load();
+    for _ in 0..3 {
+        site.clock.forward(30 * MINUTE);
+        let response = site.visit(|_| ());
+        assert_eq!(max_age(&response), None);
+        assert_eq!(pair(&response).len(), pair(&first).len());
+        assert_ne!(pair(&response), pair(&first));
+    }
+    let after = site.load();
+    assert_eq!(after.id(), before.id());
+    assert_eq!(after.issued_at(), before.issued_at());
+    assert_eq!(after.expires_at(), before.expires_at());
+}
+
+#[test]
+fn a_deadline_beyond_the_longest_lifetime_is_refused_and_one_in_the_past_ends_the_session() {
+    let mut site = Site::with(|builder| builder.lifetime(HOUR).max_lifetime(DAY));
+    let start = site.clock.now();
+    site.visit(|session| {
+        session.insert("a", 1).unwrap();
+        session.set_expiry(start + DAY).unwrap();
+        let error = session.set_expiry(start + DAY + TICK).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLongLived);
+        assert_eq!(session.expires_at(), Some(start + DAY));
+    });
+    site.clock.forward(MINUTE);
+    let session = site.load();
+    let error = session.set_expiry(start + DAY + TICK).unwrap_err();
+    assert_eq!(
+        error.kind(),
+        ErrorKind::TooLongLived,
+        "counted from its issue"
+    );
+    assert_eq!(session.status(), Status::Unmodified);
+    for past in [SystemTime::UNIX_EPOCH, start, site.clock.now()] {
+        let session = site.load();
+        session.insert("b", 2).unwrap();
+        session.set_expiry(past).unwrap();
+        assert!(is_removal(set_cookie(&site.save(&session))));
+    }
+    site.visit(|session| session.set_expiry(SystemTime::UNIX_EPOCH).unwrap());
+    assert!(site.browser.names().is_empty());
+}
+
+#[test]
+fn a_deadline_before_the_issue_by_a_clock_that_was_ahead_ends_the_session() {
+    let mut site = Site::new();
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let issued = site.clock.now();
+    site.clock.back(30 * SECOND);
+    for deadline in [site.clock.now() - SECOND, site.clock.now() + SECOND, issued] {
+        let session = site.load();
+        session.set_expiry(deadline).unwrap();
+        assert!(is_removal(set_cookie(&site.save(&session))));
+    }
+    let session = site.load();
+    session.set_expiry(issued + TICK).unwrap();
+    let response = site.save(&session);
+    site.receive(&response);
+    assert_eq!(site.load().expires_at(), Some(issued + TICK));
+}
+
+#[test]
+fn an_answer_that_comes_after_the_deadline_removes_the_cookie_if_it_says_anything() {
+    let mut site = Site::new();
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let (read, written) = (site.load(), site.load());
+    assert!(read.contains("a"));
+    written.insert("b", 2).unwrap();
+    site.clock.forward(DAY);
+    assert!(sets_no_cookie(&site.save(&read)));
+    assert!(is_removal(set_cookie(&site.save(&written))));
+}
+
+#[test]
+fn the_time_is_asked_once_for_a_load_and_once_for_a_save() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let store = {
+        let asked = Arc::clone(&asked);
+        CookieStore::builder(key())
+            .idle_timeout(HOUR)
+            .clock(move || {
+                asked.fetch_add(1, Ordering::Relaxed);
+                SystemTime::UNIX_EPOCH + DAY
+            })
+            .build()
+            .unwrap()
+    };
+    let mut response = http::HeaderMap::new();
+    let session = store.load(&response);
+    assert_eq!(asked.swap(0, Ordering::Relaxed), 1);
+    session.insert("a", 1).unwrap();
+    session
+        .set_expiry(SystemTime::UNIX_EPOCH + DAY + HOUR)
+        .unwrap();
+    assert_eq!(asked.swap(0, Ordering::Relaxed), 0);
+    store.save(&session, &mut response).unwrap();
+    assert_eq!(asked.swap(0, Ordering::Relaxed), 1);
+    let request = cookies(&[pair(&response)]);
+    assert_eq!(store.load(&request).origin(), Origin::Opened);
+    assert_eq!(asked.swap(0, Ordering::Relaxed), 1);
+}

@@ -1,0 +1,23 @@
+//! Sessions as their users have them: through real Cookie and Set-Cookie headers, with a clock
+//! that the tests move and a browser that keeps what it is sent.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::string_slice,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod behaviours;
+mod concurrency;
+mod headers;
+mod lifetimes;
+mod model;
+mod rules;
+mod size;
+mod support;
+mod threats_cookie_header;
+mod threats_record;
+mod threats_response;
+mod threats_session;
+mod threats_several_cookies;

@@ -1,0 +1,61 @@
+//! What can happen to a session, a request and a site.
+
+use proptest::prelude::*;
+
+use super::{IDLE, LIFETIME, NAMES, SKEW};
+
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    Insert(&'static str, usize),
+    Append(&'static str),
+    Remove(&'static str),
+    Take(&'static str),
+    Clear,
+    Flash(&'static str, usize),
+    TakeFlash(&'static str),
+    Subject(usize),
+    Renew,
+    Destroy,
+    Remember(bool),
+    SetExpiry { before: u64, after: u64 },
+    Merge(Vec<(&'static str, usize)>, Vec<(&'static str, usize)>),
+    Save,
+    DiscardResponse,
+    NextRequest,
+    Forward(u64),
+    Back(u64),
+    Rotate,
+    DropOldKey,
+    Cutoff,
+}
+
+pub(super) fn op() -> impl Strategy<Value = Op> {
+    let name = || prop::sample::select(&NAMES);
+    let size = || prop_oneof![4 => 0_usize..20, 1 => 100_usize..200, 1 => 900_usize..3000];
+    let entries = move || prop::collection::vec((name(), size()), 0..3);
+    prop_oneof![
+        6 => (name(), size()).prop_map(|(name, size)| Op::Insert(name, size)),
+        3 => name().prop_map(Op::Append),
+        3 => name().prop_map(Op::Remove),
+        2 => name().prop_map(Op::Take),
+        1 => Just(Op::Clear),
+        4 => (name(), size()).prop_map(|(name, size)| Op::Flash(name, size)),
+        4 => name().prop_map(Op::TakeFlash),
+        3 => (0_usize..70).prop_map(Op::Subject),
+        2 => Just(Op::Renew),
+        2 => Just(Op::Destroy),
+        3 => any::<bool>().prop_map(Op::Remember),
+        3 => (0..100_000_000_u64).prop_map(|after| Op::SetExpiry { before: 0, after }),
+        1 => (0..100_000_u64).prop_map(|before| Op::SetExpiry { before, after: 0 }),
+        2 => (entries(), entries()).prop_map(|(values, flashes)| Op::Merge(values, flashes)),
+        8 => Just(Op::Save),
+        1 => Just(Op::DiscardResponse),
+        8 => Just(Op::NextRequest),
+        3 => (0..IDLE * 5 / 4).prop_map(Op::Forward),
+        1 => (0..LIFETIME).prop_map(Op::Forward),
+        2 => (0..SKEW * 5 / 4).prop_map(Op::Back),
+        1 => Just(Op::Rotate),
+        1 => Just(Op::DropOldKey),
+        1 => Just(Op::Cutoff),
+    ]
+}
