@@ -6,17 +6,20 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+#[path = "support/now.rs"]
+mod now;
 #[path = "support/service.rs"]
-mod support;
+mod service;
 
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Request, Response};
+use now::now;
 use sealed_session::tower::{PendingSession, RequireSession, SessionLayer};
 use sealed_session::{AppKey, CookieStore, KeyRing, Session};
-use support::{now, service};
+use service::service;
 use tower_layer::Layer;
 use tower_service::Service;
 use tracing::field::{Field, Visit};

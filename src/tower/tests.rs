@@ -1,7 +1,9 @@
 //! What only a store that waits, or one that fails, can show.
 
+#[path = "../../tests/support/now.rs"]
+mod now;
 #[path = "../../tests/support/service.rs"]
-mod support;
+mod service;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -19,7 +21,8 @@ use super::pending::{Fields, Open};
 use super::*;
 use crate::envelope::AppKey;
 use crate::error::{ErrorKind, LoadErrorKind, SaveErrorKind};
-use support::{now, service};
+use now::now;
+use service::service;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

@@ -1,7 +1,6 @@
-//! A tower service made of one function, and futures that may not wait.
+//! A tower service made of one function.
 
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use tower_service::Service;
@@ -33,13 +32,5 @@ where
 
     fn call(&mut self, request: Request<()>) -> A {
         (self.0)(request)
-    }
-}
-
-/// What `future` gives at once: with a cookie store nothing waits.
-pub(crate) fn now<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("it waits"),
     }
 }

@@ -9,11 +9,12 @@
 
 mod guards;
 mod late;
+#[path = "../support/now.rs"]
+mod now;
 mod saving;
-mod several;
-
 #[path = "../support/service.rs"]
-mod support;
+mod service;
+mod several;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request};
+use now::now;
 use sealed_session::tower::{
     Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
 };
@@ -33,7 +35,7 @@ use sealed_session::{
     AppKey, CookieConfig, CookieStore, CookieStoreBuilder, ErrorKind, Event, Field, KeyRing,
     LoadError, Origin, Refusal, Session, SessionError, Transport,
 };
-use support::{now, service};
+use service::service;
 use tower_layer::Layer;
 use tower_service::Service;
 

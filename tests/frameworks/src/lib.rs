@@ -1,0 +1,7 @@
+//! The examples of the library's documentation for frameworks, compiled as they are printed.
+
+#[doc = include_str!("../../../docs/axum.md")]
+pub mod axum {}
+
+#[doc = include_str!("../../../docs/actix.md")]
+pub mod actix {}

@@ -1,0 +1,328 @@
+//! Sessions in actix-web: the same layer as a middleware, extractors, errors of handlers, guards.
+
+use std::sync::{Arc, Mutex};
+
+use actix_web::body::{BoxBody, MessageBody, to_bytes};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{CACHE_CONTROL, COOKIE, HeaderMap, SET_COOKIE, VARY};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::test::{TestRequest, init_service};
+use actix_web::web::{get, scope};
+use actix_web::{App, Error, HttpRequest, HttpResponse, error};
+use sealed_session::actix::{Failure, RequireField, SessionLayer, SessionOf};
+use sealed_session::{
+    AppKey, CookieConfig, CookieStore, CookieStoreBuilder, Event, LoadError, Session, SessionError,
+    Transport, TypedSession,
+};
+use serde::{Deserialize, Serialize};
+
+struct Admin;
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Visit {
+    pages: u32,
+}
+
+type Seen = Arc<Mutex<Vec<Event>>>;
+
+fn builder() -> CookieStoreBuilder {
+    CookieStore::builder(AppKey::generate().unwrap())
+}
+
+fn layer() -> SessionLayer<CookieStore> {
+    SessionLayer::new(builder().build().unwrap())
+}
+
+/// A layer that notes its store's events.
+fn watched() -> (SessionLayer<CookieStore>, Seen) {
+    let seen = Seen::default();
+    let events = Arc::clone(&seen);
+    let builder = builder().on_event(move |event| events.lock().unwrap().push(event));
+    (SessionLayer::new(builder.build().unwrap()), seen)
+}
+
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    /// `name=value` of the only Set-Cookie.
+    fn cookie(&self) -> &str {
+        assert_eq!(self.headers.get_all(SET_COOKIE).count(), 1);
+        let value = self.headers.get(SET_COOKIE).unwrap();
+        assert!(value.is_sensitive());
+        value.to_str().unwrap().split(';').next().unwrap()
+    }
+}
+
+/// Sends a request with these headers; an error of the whole app is its text.
+async fn send<B: MessageBody>(
+    app: &impl Service<actix_http::Request, Response = ServiceResponse<B>, Error = Error>,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Answer, String> {
+    let mut request = TestRequest::with_uri(path);
+    for header in headers {
+        request = request.append_header(*header);
+    }
+    let response = app.call(request.to_request()).await;
+    let response = response.map_err(|error| error.to_string())?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let body = to_bytes(response.into_body()).await;
+    let body = body.unwrap_or_else(|_| panic!("the body fails"));
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    Ok(Answer {
+        status,
+        headers,
+        text,
+    })
+}
+
+async fn count(session: Session) -> Result<String, SessionError> {
+    session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
+    Ok(format!("visits: {:?}", session.get::<u32>("visits")?))
+}
+
+#[actix_web::test]
+async fn a_handler_counts_the_visits_of_a_browser() {
+    async fn cached(session: Session) -> Result<HttpResponse, SessionError> {
+        session.insert("n", 1)?;
+        Ok(HttpResponse::Ok()
+            .insert_header(("cache-control", "public, max-age=60"))
+            .insert_header(("vary", "accept"))
+            .append_header(("set-cookie", "other=kept"))
+            .finish())
+    }
+    let app = App::new()
+        .route("/", get().to(count))
+        .route("/cached", get().to(cached))
+        .route("/untouched", get().to(async || "untouched"));
+    let app = init_service(app.wrap(layer())).await;
+    let first = send(&app, "/", &[]).await.unwrap();
+    assert_eq!(first.text, "visits: Some(1)");
+    let crumbs = [("cookie", "theme=dark"), ("cookie", first.cookie())];
+    let second = send(&app, "/", &crumbs).await.unwrap();
+    assert_eq!(second.text, "visits: Some(2)");
+
+    let cached = send(&app, "/cached", &[]).await.unwrap();
+    let values = |name| -> Vec<&str> {
+        let values = cached.headers.get_all(name);
+        values.map(|value| value.to_str().unwrap()).collect()
+    };
+    assert_eq!(values(CACHE_CONTROL), ["max-age=60, private"]);
+    assert_eq!(values(VARY), ["accept", "Cookie"]);
+    let set_cookies = values(SET_COOKIE);
+    assert_eq!(set_cookies[0], "other=kept");
+    assert!(set_cookies[1].starts_with("__Host-session="));
+    assert_eq!(set_cookies.len(), 2);
+
+    let untouched = send(&app, "/untouched", &[]).await.unwrap();
+    assert!(!untouched.headers.contains_key(VARY));
+    assert!(!untouched.headers.contains_key(SET_COOKIE));
+}
+
+#[actix_web::test]
+async fn without_the_layer_a_session_is_a_500_without_detail() {
+    async fn told(session: Result<Session, LoadError>) -> String {
+        session.unwrap_err().to_string()
+    }
+    async fn optional(session: Option<Session>) -> String {
+        session.is_none().to_string()
+    }
+    let app = App::new()
+        .route("/", get().to(count))
+        .route("/named", get().to(async |_: SessionOf<Admin>| "never"))
+        .route("/typed", get().to(async |_: TypedSession<Visit>| "never"))
+        .route("/optional", get().to(optional))
+        .route("/told", get().to(told));
+    let app = init_service(app).await;
+    for path in ["/", "/named", "/typed"] {
+        let answer = send(&app, path, &[]).await.unwrap();
+        assert_eq!((answer.status, answer.text.as_str()), (500, ""), "{path}");
+    }
+    assert_eq!(send(&app, "/optional", &[]).await.unwrap().text, "true");
+    let developer = send(&app, "/told", &[]).await.unwrap().text;
+    assert!(developer.starts_with("no session layer"), "{developer}");
+}
+
+#[actix_web::test]
+async fn an_error_of_the_session_is_a_500_without_detail_and_what_was_changed_is_saved() {
+    async fn too_much(session: Session) -> Result<String, SessionError> {
+        session.insert("n", 1)?;
+        session.insert("large", "hunter2".repeat(1000))?;
+        Ok("never".to_owned())
+    }
+    async fn read(session: Session) -> Result<String, SessionError> {
+        Ok(format!("{:?}", session.get::<u32>("n")?))
+    }
+    let (layer, seen) = watched();
+    let app = App::new().route("/", get().to(too_much));
+    let app = app.route("/read", get().to(read));
+    let app = init_service(app.wrap(layer)).await;
+    let answer = send(&app, "/", &[]).await.unwrap();
+    assert_eq!((answer.status, answer.text.as_str()), (500, ""));
+    let read = send(&app, "/read", &[("cookie", answer.cookie())]).await;
+    assert_eq!(read.unwrap().text, "Some(1)");
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    assert_eq!(seen, [Event::TooLarge, Event::CallFailed]);
+}
+
+#[actix_web::test]
+async fn the_error_handler_answers_for_handlers_and_extractors() {
+    async fn fails(session: Session) -> Result<String, SessionError> {
+        session.insert("n", "text")?;
+        session.get::<u32>("n").map(|_| "never".to_owned())
+    }
+    let on_error = |failure: &Failure| match failure {
+        Failure::Call(error) => {
+            HttpResponse::ServiceUnavailable().body(format!("{:?}", error.kind()))
+        }
+        _ => HttpResponse::ServiceUnavailable().body("load"),
+    };
+    let hooked = layer().on_error(on_error);
+    let app = App::new().route("/", get().to(fails));
+    let app = init_service(app.wrap(hooked)).await;
+    let answer = send(&app, "/", &[]).await.unwrap();
+    assert_eq!((answer.status, answer.text.as_str()), (503, "WrongType"));
+    answer.cookie();
+
+    let (outer, seen) = watched();
+    let twice = App::new().route("/", get().to(count));
+    let twice = twice.wrap(layer().on_error(on_error)).wrap(outer);
+    let twice = init_service(twice).await;
+    let answer = send(&twice, "/", &[]).await.unwrap();
+    assert_eq!((answer.status, answer.text.as_str()), (503, "load"));
+    assert!(!answer.headers.contains_key(SET_COOKIE));
+    assert!(
+        seen.lock().unwrap().is_empty(),
+        "the inner layer's store tells"
+    );
+}
+
+#[actix_web::test]
+async fn a_second_layer_of_one_name_is_an_error_and_is_reported() {
+    let (inner, seen) = watched();
+    let app = App::new().route("/", get().to(count));
+    let app = init_service(app.wrap(inner.clone()).wrap(layer())).await;
+    assert_eq!(send(&app, "/", &[]).await.unwrap().status, 500);
+    assert_eq!(*seen.lock().unwrap(), [Event::LoadFailed]);
+}
+
+#[actix_web::test]
+async fn a_middleware_that_fails_saves_nothing() {
+    async fn fail(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
+        next.call(request).await?;
+        Err(error::ErrorImATeapot("a failure of the middleware's own"))
+    }
+    let (layer, seen) = watched();
+    let app = App::new().route("/", get().to(count)).wrap(from_fn(fail));
+    let app = init_service(app.wrap(layer)).await;
+    let error = send(&app, "/", &[]).await.err();
+    assert_eq!(error.as_deref(), Some("a failure of the middleware's own"));
+    assert_eq!(*seen.lock().unwrap(), [Event::Unsaved]);
+}
+
+#[actix_web::test]
+async fn a_logout_holds_whatever_the_status() {
+    async fn log_out(session: Session) -> HttpResponse {
+        session.destroy();
+        HttpResponse::InternalServerError().finish()
+    }
+    let app = App::new().route("/", get().to(count));
+    let app = app.route("/logout", get().to(log_out)).wrap(layer());
+    let app = init_service(app).await;
+    let logged_in = send(&app, "/", &[]).await.unwrap();
+    let request = [("cookie", logged_in.cookie())];
+    let logged_out = send(&app, "/logout", &request).await.unwrap();
+    assert_eq!(logged_out.status, 500);
+    assert_eq!(logged_out.cookie(), "__Host-session=");
+}
+
+#[actix_web::test]
+async fn typed_and_named_sessions_are_extractors() {
+    async fn visit(
+        visit: TypedSession<Visit>,
+        admin: SessionOf<Admin>,
+    ) -> Result<String, SessionError> {
+        visit.update(|visit| visit.pages += 1)?;
+        admin.insert("admin", true)?;
+        Ok(format!(
+            "{} {:?}",
+            visit.get()?.pages,
+            visit.session().keys()
+        ))
+    }
+    let cookie = CookieConfig::builder()
+        .name("__Host-admin")
+        .build()
+        .unwrap();
+    let admins = SessionLayer::new(builder().cookie(cookie).build().unwrap());
+    let app = App::new().route("/", get().to(visit));
+    let app = app.wrap(admins.named::<Admin>()).wrap(layer());
+    let app = init_service(app).await;
+    let answer = send(&app, "/", &[]).await.unwrap();
+    assert_eq!(answer.text, "1 [\"pages\"]");
+    assert_eq!(answer.headers.get_all(SET_COOKIE).count(), 2);
+}
+
+#[actix_web::test]
+async fn a_guard_keeps_out_who_is_not_logged_in() {
+    async fn log_in(session: Session) -> Result<HttpResponse, SessionError> {
+        session.renew();
+        session.insert("user_id", 42)?;
+        Ok(HttpResponse::NoContent().finish())
+    }
+    let to_login = |request: &HttpRequest| {
+        let to = format!("/login?next={}", request.path());
+        HttpResponse::SeeOther()
+            .insert_header(("location", to))
+            .finish()
+    };
+    let api = scope("/api").route("", get().to(async || "yours"));
+    let pages = scope("/profile").route("", get().to(async || "yours"));
+    let app = App::new()
+        .route("/login", get().to(log_in))
+        .service(api.wrap(RequireField::new("user_id")))
+        .service(pages.wrap(RequireField::new("user_id").or_answer(to_login)));
+    let guarded = init_service(app.wrap(layer())).await;
+    assert_eq!(send(&guarded, "/api", &[]).await.unwrap().status, 401);
+    let profile = send(&guarded, "/profile", &[]).await.unwrap();
+    assert_eq!(
+        profile.headers.get("location").unwrap(),
+        "/login?next=/profile"
+    );
+    let logged_in = send(&guarded, "/login", &[]).await.unwrap();
+    assert_eq!(logged_in.status, 204);
+    for path in ["/api", "/profile"] {
+        let answer = send(&guarded, path, &[("cookie", logged_in.cookie())]).await;
+        assert_eq!(answer.unwrap().text, "yours");
+    }
+
+    let alone = App::new().route("/", get().to(async || "never"));
+    let alone = init_service(alone.wrap(RequireField::new("user_id"))).await;
+    let answer = send(&alone, "/", &[]).await.unwrap();
+    assert_eq!((answer.status, answer.text.as_str()), (500, ""));
+}
+
+#[actix_web::test]
+async fn a_token_in_a_header_goes_through_the_same_middleware() {
+    let store = builder().transport(Transport::bearer()).build().unwrap();
+    let app = App::new().route("/", get().to(count));
+    let app = init_service(app.wrap(SessionLayer::new(store))).await;
+    let first = send(&app, "/", &[]).await.unwrap();
+    assert!(!first.headers.contains_key(SET_COOKIE));
+    let token = first.headers.get("x-session-token").unwrap();
+    assert!(token.is_sensitive());
+    let bearer = format!("Bearer {}", token.to_str().unwrap());
+    let second = send(&app, "/", &[("authorization", &bearer)])
+        .await
+        .unwrap();
+    assert_eq!(second.text, "visits: Some(2)");
+    assert_eq!(second.headers.get(VARY).unwrap(), "Authorization");
+    let as_cookie = format!("x-session-token={}", token.to_str().unwrap());
+    let third = send(&app, "/", &[(COOKIE.as_str(), &as_cookie)]).await;
+    assert_eq!(third.unwrap().text, "visits: Some(1)");
+}
