@@ -17,6 +17,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! - [`CookieStore`] loads sessions and saves them; its builder has the lifetimes.
+//! - [`Session`] holds the values, and says where it comes from and what a save has to do.
+//! - [`KeyRing`] has the [`AppKey`] that seals and those that only open; exchange them while
+//!   requests run with [`CookieStore::replace_keys`].
+//! - [`CookieConfig`] is the cookie's name and attributes.
+//! - [`Sealer`] seals what is no session: invitations, password resets.
+//!
+//! The README tells what keeping nothing on the server costs: replay until the deadline, no end
+//! for a single session, and the last response wins.
+//!
 //! # The data's way
 //!
 //! ```text
@@ -26,6 +36,14 @@
 //!
 //! Each arrow is a module of that name; `flow` is the way itself, without any I/O, and
 //! [`CookieStore`] the thin shell around it that knows the keys and the time.
+//!
+//! # Features
+//!
+//! All are off by default.
+//!
+//! - `settings`: `Settings` and `CookieStore::from_env`, from `SESSION_*` variables or any serde
+//!   format.
+//! - `cli`: the command `sealed-session`; the library stays the same.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -57,3 +75,8 @@ pub use session::{Field, Key, KeyOf, Origin, Session, Status};
 pub use settings::Settings;
 pub use store::{CookieStore, CookieStoreBuilder};
 pub use value::Value;
+
+/// The examples of the README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
