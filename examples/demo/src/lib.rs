@@ -20,7 +20,6 @@ const COOKIE_NAME: &str = "__Host-session";
 
 const USER: Field<String> = Field::new("user");
 const CART: Field<Vec<String>> = Field::new("cart");
-const VISITS: Field<u32> = Field::new("visits");
 const NOTICE: Field<String> = Field::new("notice");
 
 /// The store, and the keys that it has: the first seals.
@@ -34,11 +33,17 @@ impl Demo {
     fn new() -> Result<Self, RandomError> {
         let key = AppKey::generate()?;
         let store = CookieStore::new(key.clone());
-        Ok(Self { store, keys: Arc::new(Mutex::new(vec![key])) })
+        Ok(Self {
+            store,
+            keys: Arc::new(Mutex::new(vec![key])),
+        })
     }
 
     fn keys(&self) -> Vec<AppKey> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.keys
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Puts a fresh key in front. The last two still open.
@@ -75,7 +80,9 @@ pub fn app() -> Result<Router, RandomError> {
 /// Pages of somebody who is logged in are not for the browser's cache: after a logout the back
 /// button shows none of them.
 async fn keep_nothing(mut response: Response) -> Response {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -84,11 +91,10 @@ async fn show(
     session: Session,
     headers: HeaderMap,
 ) -> Result<Response, SessionError> {
-    if session.contains(USER) {
-        session.update(VISITS, |visits| visits.unwrap_or(0).saturating_add(1))?;
-    }
     let notice = session.take_flash(NOTICE)?;
-    Ok(Page::of(&session, token(&headers), &demo.keys())?.render(notice.as_deref(), None).into_response())
+    Ok(Page::of(&session, token(&headers), &demo.keys())?
+        .render(notice.as_deref(), None)
+        .into_response())
 }
 
 #[derive(Deserialize)]
@@ -98,11 +104,17 @@ struct LogIn {
 
 async fn log_in(session: Session, Form(form): Form<LogIn>) -> Result<Redirect, SessionError> {
     let name = form.name.trim();
-    let name: String = if name.is_empty() { "Ada" } else { name }.chars().take(40).collect();
+    let name: String = if name.is_empty() { "Ada" } else { name }
+        .chars()
+        .take(40)
+        .collect();
     // A new id for somebody with new rights: one that was planted before the login is worthless.
     session.renew();
     session.insert(USER, name.clone())?;
-    session.flash(NOTICE, format!("Welcome, {name}. This message is a flash: reload and it is gone."))?;
+    session.flash(
+        NOTICE,
+        format!("Welcome, {name}. This message is a flash: reload and it is gone."),
+    )?;
     Ok(Redirect::to("/"))
 }
 
@@ -124,7 +136,9 @@ async fn add_to_cart(
         cart.extend((first..first + more).map(|n| format!("pot of orange marmalade no. {n}")));
         cart
     });
-    let Err(error) = added else { return Ok(Redirect::to("/").into_response()) };
+    let Err(error) = added else {
+        return Ok(Redirect::to("/").into_response());
+    };
     let page = Page::of(&session, token(&headers), &demo.keys())?;
     let body = page.render(None, Some(&error.to_string()));
     Ok((StatusCode::CONFLICT, body).into_response())
@@ -132,9 +146,15 @@ async fn add_to_cart(
 
 /// Answers with the visitor's own cookie, one bit of it flipped.
 async fn tamper(headers: HeaderMap) -> Response {
-    let Some(token) = token(&headers) else { return Redirect::to("/").into_response() };
+    let Some(token) = token(&headers) else {
+        return Redirect::to("/").into_response();
+    };
     let middle = token.len() / 2;
-    let flipped = if token.as_bytes()[middle] == b'A' { "B" } else { "A" };
+    let flipped = if token.as_bytes()[middle] == b'A' {
+        "B"
+    } else {
+        "A"
+    };
     let token = format!("{}{flipped}{}", &token[..middle], &token[middle + 1..]);
     let cookie = format!("{COOKIE_NAME}={token}; Path=/; Secure; HttpOnly; SameSite=Lax");
     (AppendHeaders([(SET_COOKIE, cookie)]), Redirect::to("/")).into_response()
@@ -154,7 +174,14 @@ async fn log_out(session: Session) -> Redirect {
 
 /// The cookie as the browser sent it; to look at, not to trust.
 fn token(headers: &HeaderMap) -> Option<&str> {
-    let pairs = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
-    let mut pairs = pairs.flat_map(|field| field.split("; ")).filter_map(|pair| pair.split_once('='));
-    pairs.find(|(name, token)| *name == COOKIE_NAME && token.is_ascii()).map(|(_, token)| token)
+    let pairs = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|field| field.to_str().ok());
+    let mut pairs = pairs
+        .flat_map(|field| field.split("; "))
+        .filter_map(|pair| pair.split_once('='));
+    pairs
+        .find(|(name, token)| *name == COOKIE_NAME && token.is_ascii())
+        .map(|(_, token)| token)
 }

@@ -32,7 +32,11 @@ impl<'a> Page<'a> {
         Ok(Self {
             user: session.get(USER)?,
             origin: session.origin(),
-            values: session.to_map()?.iter().map(|(key, value)| (key.clone(), text(value))).collect(),
+            values: session
+                .to_map()?
+                .iter()
+                .map(|(key, value)| (key.clone(), text(value)))
+                .collect(),
             token,
             sealed_under: token.and_then(|token| Some(Token::parse(token).ok()?.key_id())),
             issued_at: session.issued_at(),
@@ -145,8 +149,15 @@ impl<'a> Page<'a> {
     }
 
     fn sealed_under(&self) -> Markup {
-        let sealing = self.ring.first().map(ToString::to_string).unwrap_or_default();
-        let under = self.sealed_under.map(|id| id.to_string()).unwrap_or_default();
+        let sealing = self
+            .ring
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let under = self
+            .sealed_under
+            .map(|id| id.to_string())
+            .unwrap_or_default();
         html! {
             "key " code #key-id { (under) }
             @if under != sealing {
@@ -179,7 +190,10 @@ fn button(action: &str, id: &str, text: &str, items: Option<u32>) -> Markup {
 }
 
 fn moment(time: Option<SystemTime>) -> String {
-    time.map_or_else(|| "with this answer".to_owned(), |time| format_rfc3339_seconds(time).to_string())
+    time.map_or_else(
+        || "with this answer".to_owned(),
+        |time| format_rfc3339_seconds(time).to_string(),
+    )
 }
 
 const STYLE: &str = "
