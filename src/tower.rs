@@ -48,7 +48,7 @@
 //!
 //! When the service inside answers, the layer saves the session before the answer's headers go
 //! out, and closes it: from then on a change is refused or reported (see
-//! [`Session`](crate::Session)).
+//! [`Session`]).
 //!
 //! | the service | the session |
 //! |---|---|
