@@ -69,7 +69,7 @@ where
         if request.extensions_mut().insert(pending).is_some() {
             open.refuse();
         }
-        self.layer.finish(open, self.inner.call(request))
+        ResponseFuture::new(self.inner.call(request), open)
     }
 }
 

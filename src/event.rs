@@ -49,7 +49,8 @@ pub enum Event {
     /// A changed session was given up, because the service failed or panicked or the client
     /// went away before there was a response.
     Unsaved,
-    /// A request has no session to work with, through no fault of the client's.
+    /// A request has no session to work with, through no fault of the client's. If no layer has
+    /// seen the request there is no store whose hook could be called: only `tracing` hears of it.
     LoadFailed,
     /// A handler answered with an error of its session.
     CallFailed,

@@ -48,7 +48,7 @@
 //!
 //! When the service inside answers, the layer saves the session before the answer's headers go
 //! out, and closes it: from then on a change is refused or reported (see
-//! [`Session`](crate::Session)).
+//! [`Session`]).
 //!
 //! | the service | the session |
 //! |---|---|
@@ -153,7 +153,7 @@ pub enum Failure {
 }
 
 /// What answers in place of a handler: a function of what is the matter, or [`Bare`].
-pub trait Answer<Q, R> {
+pub trait Answer<Q, R>: Send + Sync + 'static {
     /// Whether an answer of the same status that is there already is replaced.
     #[doc(hidden)]
     const REPLACES: bool = true;
@@ -162,7 +162,7 @@ pub trait Answer<Q, R> {
     fn answer(&self, about: &Q) -> R;
 }
 
-impl<Q, R, F: Fn(&Q) -> R> Answer<Q, R> for F {
+impl<Q, R, F: Fn(&Q) -> R + Send + Sync + 'static> Answer<Q, R> for F {
     fn answer(&self, about: &Q) -> R {
         self(about)
     }

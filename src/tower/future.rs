@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
+use super::layer::Settings;
 use super::pending::Open;
 use super::{Answer, Failure, Sessions};
 use crate::event::Event;
@@ -65,8 +65,7 @@ pin_project! {
     pub struct ResponseFuture<F, S: Sessions, R, H> {
         #[pin]
         stage: Stage<F, S::Save, R>,
-        open: Open<S>,
-        on_error: Arc<H>,
+        open: Open<S, H>,
     }
 }
 
@@ -79,13 +78,9 @@ pin_project! {
 }
 
 impl<F, S: Sessions, R, H> ResponseFuture<F, S, R, H> {
-    pub(crate) fn new(call: F, open: Open<S>, on_error: Arc<H>) -> Self {
+    pub(crate) fn new(call: F, open: Open<S, H>) -> Self {
         let stage = Stage::Calling { call };
-        Self {
-            stage,
-            open,
-            on_error,
-        }
+        Self { stage, open }
     }
 }
 
@@ -99,22 +94,23 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let Settings { store, on_error } = this.open.settings();
         loop {
             match this.stage.as_mut().project() {
                 StageProjection::Calling { call } => {
                     let mut response = R::of(ready!(call.poll(context))?);
                     if let Some(failure) = response.take_failure() {
                         if let Failure::Call(error) = &failure {
-                            this.open.store().report(Event::CallFailed, Some(error));
+                            store.report(Event::CallFailed, Some(error));
                         }
                         if R::is_replaced() {
-                            response = response.replace(&failure, this.on_error);
+                            response = response.replace(&failure, on_error);
                         }
                     }
                     let Some(session) = this.open.finish() else {
                         return Poll::Ready(Ok(response));
                     };
-                    let save = this.open.store().save(&session);
+                    let save = store.save(&session);
                     let response = Some(response);
                     this.stage.set(Stage::Saving { save, response });
                 }
@@ -127,9 +123,9 @@ where
                     match outcome {
                         Ok(outgoing) => response.apply(&outgoing),
                         Err(error) => {
-                            this.open.store().report(Event::SaveFailed, Some(&error));
+                            store.report(Event::SaveFailed, Some(&error));
                             let failure = Failure::Save(error);
-                            response = response.replace(&failure, this.on_error);
+                            response = response.replace(&failure, on_error);
                         }
                     }
                     return Poll::Ready(Ok(response));

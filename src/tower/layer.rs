@@ -18,23 +18,30 @@ use super::{Answer, Bare, Failure, Sessions};
 /// `S` is the store, `N` the layer's name and `H` what answers when something fails. With
 /// actix-web the same layer is a middleware for `wrap`.
 pub struct SessionLayer<S, N = (), H = Bare> {
-    store: S,
-    on_error: Arc<H>,
+    settings: Arc<Settings<S, H>>,
     of: PhantomData<fn() -> N>,
+}
+
+pub(crate) struct Settings<S, H> {
+    pub(super) store: S,
+    pub(super) on_error: H,
 }
 
 impl<S: Sessions> SessionLayer<S> {
     /// A layer without a name, for the one session that most applications have.
     pub fn new(store: S) -> Self {
-        Self {
-            store,
-            on_error: Arc::new(Bare),
-            of: PhantomData,
-        }
+        Self::with(store, Bare)
     }
 }
 
-impl<S, N, H> SessionLayer<S, N, H> {
+impl<S: Sessions, N, H> SessionLayer<S, N, H> {
+    fn with(store: S, on_error: H) -> Self {
+        Self {
+            settings: Arc::new(Settings { store, on_error }),
+            of: PhantomData,
+        }
+    }
+
     /// Names the layer, so that a request can have several sessions: ask for this one with
     /// [`SessionOf<M>`](super::SessionOf) or [`PendingSession<M>`](super::PendingSession). Any
     /// type of your own is a name. Each layer needs a store with a cookie of its own.
@@ -54,8 +61,7 @@ impl<S, N, H> SessionLayer<S, N, H> {
     /// ```
     pub fn named<M>(self) -> SessionLayer<S, M, H> {
         SessionLayer {
-            store: self.store,
-            on_error: self.on_error,
+            settings: self.settings,
             of: PhantomData,
         }
     }
@@ -77,15 +83,11 @@ impl<S, N, H> SessionLayer<S, N, H> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_error<R, G: Fn(&Failure) -> R>(self, answer: G) -> SessionLayer<S, N, G> {
-        SessionLayer {
-            store: self.store,
-            on_error: Arc::new(answer),
-            of: PhantomData,
-        }
+        SessionLayer::with(self.settings.store.clone(), answer)
     }
 }
 
-impl<S: Clone, N, H> SessionLayer<S, N, H> {
+impl<S, N, H> SessionLayer<S, N, H> {
     pub(crate) fn around<I>(&self, inner: I) -> SessionService<I, S, N, H> {
         SessionService {
             inner,
@@ -94,24 +96,19 @@ impl<S: Clone, N, H> SessionLayer<S, N, H> {
     }
 }
 
-impl<S: Sessions, N, H> SessionLayer<S, N, H> {
+impl<S: Sessions, N, H: Send + Sync + 'static> SessionLayer<S, N, H> {
     pub(crate) fn request_header(&self) -> HeaderName {
-        self.store.request_header()
+        self.settings.store.request_header()
     }
 
     /// Begins a request. The framework puts what is pending where handlers find it, and refuses
     /// what is open if there was one of its kind already.
-    pub(crate) fn start(&self, fields: Fields) -> (Open<S>, PendingSession<N>) {
-        Open::new(self.store.clone(), fields)
-    }
-
-    /// Ends a request, once `call` is ready.
-    pub(crate) fn finish<F, R>(&self, open: Open<S>, call: F) -> ResponseFuture<F, S, R, H> {
-        ResponseFuture::new(call, open, Arc::clone(&self.on_error))
+    pub(crate) fn start(&self, fields: Fields) -> (Open<S, H>, PendingSession<N>) {
+        Open::new(Arc::clone(&self.settings), fields)
     }
 }
 
-impl<I, S: Clone, N, H> Layer<I> for SessionLayer<S, N, H> {
+impl<I, S, N, H> Layer<I> for SessionLayer<S, N, H> {
     type Service = SessionService<I, S, N, H>;
 
     fn layer(&self, inner: I) -> Self::Service {
@@ -146,21 +143,20 @@ where
         if request.extensions_mut().insert(pending).is_some() {
             open.refuse();
         }
-        self.layer.finish(open, self.inner.call(request))
+        ResponseFuture::new(self.inner.call(request), open)
     }
 }
 
-impl<S: Clone, N, H> Clone for SessionLayer<S, N, H> {
+impl<S, N, H> Clone for SessionLayer<S, N, H> {
     fn clone(&self) -> Self {
         Self {
-            store: self.store.clone(),
-            on_error: Arc::clone(&self.on_error),
+            settings: Arc::clone(&self.settings),
             of: PhantomData,
         }
     }
 }
 
-impl<I: Clone, S: Clone, N, H> Clone for SessionService<I, S, N, H> {
+impl<I: Clone, S, N, H> Clone for SessionService<I, S, N, H> {
     fn clone(&self) -> Self {
         self.layer.around(self.inner.clone())
     }
@@ -169,7 +165,7 @@ impl<I: Clone, S: Clone, N, H> Clone for SessionService<I, S, N, H> {
 impl<S: fmt::Debug, N, H> fmt::Debug for SessionLayer<S, N, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionLayer")
-            .field("store", &self.store)
+            .field("store", &self.settings.store)
             .finish_non_exhaustive()
     }
 }

@@ -11,6 +11,7 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Sessions;
+use super::layer::Settings;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::event::{Event, Events};
 use crate::session::{Session, Status};
@@ -181,8 +182,8 @@ trait Ask: Send + Sync {
     -> Poll<Result<Session, LoadError>>;
 }
 
-struct OneRequest<S: Sessions> {
-    store: S,
+struct OneRequest<S: Sessions, H> {
+    settings: Arc<Settings<S, H>>,
     fields: Fields,
     state: Mutex<State<S::Load>>,
 }
@@ -227,7 +228,7 @@ impl<L: Future + Unpin> Loading<L> {
     }
 }
 
-impl<S: Sessions> Ask for OneRequest<S> {
+impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
     fn poll_session(
         self: Arc<Self>,
         context: &mut Context<'_>,
@@ -237,7 +238,7 @@ impl<S: Sessions> Ask for OneRequest<S> {
             Progress::Loaded(outcome) => return Poll::Ready(outcome.clone()),
             Progress::Loading(loading) => loading.poll(context.waker()),
             Progress::Unasked => {
-                let mut load = self.store.load(self.fields.as_bytes());
+                let mut load = self.settings.store.load(self.fields.as_bytes());
                 // A load that never waits is spared the list of who waits.
                 match Pin::new(&mut load).poll(context) {
                     Poll::Ready(outcome) => Poll::Ready(outcome),
@@ -261,7 +262,7 @@ impl<S: Sessions> Ask for OneRequest<S> {
         }
         drop(state);
         if let Err(error) = &outcome {
-            self.store.report(Event::LoadFailed, Some(error));
+            self.settings.store.report(Event::LoadFailed, Some(error));
         }
         if let Progress::Loading(loading) = before {
             loading.waiting.wake();
@@ -272,34 +273,39 @@ impl<S: Sessions> Ask for OneRequest<S> {
 
 /// The layer's end of a request. Dropped without [`finish`](Self::finish), it gives the session
 /// up: the service failed or panicked, or the request was cancelled.
-pub(crate) struct Open<S: Sessions>(Arc<OneRequest<S>>);
+pub(crate) struct Open<S: Sessions, H>(Arc<OneRequest<S, H>>);
 
-impl<S: Sessions> Open<S> {
-    pub(crate) fn new<N>(store: S, fields: Fields) -> (Self, PendingSession<N>) {
+impl<S: Sessions, H> Open<S, H> {
+    pub(crate) fn new<N>(settings: Arc<Settings<S, H>>, fields: Fields) -> (Self, PendingSession<N>)
+    where
+        H: Send + Sync + 'static,
+    {
         let state = State {
             progress: Progress::Unasked,
             over: false,
         };
         let request = Arc::new(OneRequest {
-            store,
+            settings,
             fields,
             state: Mutex::new(state),
         });
         let pending = PendingSession {
-            request: Arc::<OneRequest<S>>::clone(&request),
+            request: Arc::<OneRequest<S, H>>::clone(&request),
             of: PhantomData,
         };
         (Self(request), pending)
     }
 
-    pub(crate) fn store(&self) -> &S {
-        &self.0.store
+    pub(super) fn settings(&self) -> &Settings<S, H> {
+        &self.0.settings
     }
 
     /// Gives whoever asks an error: another layer of the same name has seen the request before.
     pub(crate) fn refuse(&self) {
         let error = LoadError(LoadErrorKind::SecondLayer);
-        self.0.store.report(Event::LoadFailed, Some(&error));
+        self.settings()
+            .store
+            .report(Event::LoadFailed, Some(&error));
         lock(&self.0.state).progress = Progress::Loaded(Err(error));
     }
 
@@ -319,13 +325,13 @@ impl<S: Sessions> Open<S> {
     }
 }
 
-impl<S: Sessions> Drop for Open<S> {
+impl<S: Sessions, H> Drop for Open<S, H> {
     fn drop(&mut self) {
         let Some(session) = self.end() else {
             return;
         };
         if session.close() != Status::Unmodified {
-            self.0.store.report(Event::Unsaved, None);
+            self.settings().store.report(Event::Unsaved, None);
         }
     }
 }

@@ -17,6 +17,7 @@ use http::{HeaderName, Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::layer::Settings;
 use super::pending::{Fields, Open};
 use super::*;
 use crate::envelope::AppKey;
@@ -89,9 +90,13 @@ impl Gated {
         })
     }
 
-    fn pending(&self) -> (Open<Self>, PendingSession) {
+    fn pending(&self) -> (Open<Self, Bare>, PendingSession) {
         let fields = Fields::of(Request::new(()).headers(), &COOKIE);
-        Open::new(self.clone(), fields)
+        let settings = Settings {
+            store: self.clone(),
+            on_error: Bare,
+        };
+        Open::new(Arc::new(settings), fields)
     }
 
     fn events(&self) -> Vec<Event> {
