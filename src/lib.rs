@@ -44,6 +44,10 @@
 //! - `settings`: `Settings` and `CookieStore::from_env`, from `SESSION_*` variables or any serde
 //!   format.
 //! - `cli`: the command `sealed-session`; the library stays the same.
+//! - `tower`: `SessionLayer`, which loads when asked and saves by itself, and guards, for whatever
+//!   speaks tower.
+//! - `axum`, `actix-web`: the layer and extractors for these frameworks.
+//! - `tracing`: an event of that crate for each thing worth noticing.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
