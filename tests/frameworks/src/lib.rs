@@ -5,3 +5,6 @@ pub mod axum {}
 
 #[doc = include_str!("../../../docs/actix.md")]
 pub mod actix {}
+
+#[doc = include_str!("../../../docs/migrating.md")]
+pub mod migrating {}
