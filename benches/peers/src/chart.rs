@@ -14,7 +14,10 @@ const TITLE: f64 = 34.0;
 pub(crate) fn draw(groups: &[(String, Vec<Outcome>)]) -> String {
     let rows: usize = groups.iter().map(|(_, outcomes)| outcomes.len()).sum();
     let height = groups.len() as f64 * TITLE + rows as f64 * (BAR + GAP) + 20.0;
-    let longest = groups.iter().flat_map(|(_, outcomes)| outcomes).map(Outcome::median);
+    let longest = groups
+        .iter()
+        .flat_map(|(_, outcomes)| outcomes)
+        .map(Outcome::median);
     let scale = (WIDTH - LABEL - 90.0) / longest.fold(1.0, f64::max);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" \
@@ -26,7 +29,11 @@ pub(crate) fn draw(groups: &[(String, Vec<Outcome>)]) -> String {
     let mut y = 0.0;
     for (title, outcomes) in groups {
         y += TITLE;
-        let _ = writeln!(svg, "<text class=\"t\" x=\"0\" y=\"{}\">{title}</text>", y - 10.0);
+        let _ = writeln!(
+            svg,
+            "<text class=\"t\" x=\"0\" y=\"{}\">{title}</text>",
+            y - 10.0
+        );
         for outcome in outcomes {
             let median = outcome.median();
             let class = if outcome.name == OURS { "o" } else { "p" };

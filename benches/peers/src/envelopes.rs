@@ -15,7 +15,11 @@ const NAME: &str = "session";
 
 pub(crate) fn contestants(data: &Data, job: Job) -> Vec<Contestant> {
     let text = serde_json::to_string(data).unwrap();
-    vec![sealer(&text, job), private_jar(&text, job), biscotti(&text, job)]
+    vec![
+        sealer(&text, job),
+        private_jar(&text, job),
+        biscotti(&text, job),
+    ]
 }
 
 fn contestant(
@@ -38,7 +42,11 @@ fn contestant(
         }
         start.elapsed()
     };
-    Contestant { name, work: Box::new(work), cookie: Some(size) }
+    Contestant {
+        name,
+        work: Box::new(work),
+        cookie: Some(size),
+    }
 }
 
 fn sealer(text: &str, job: Job) -> Contestant {
@@ -62,7 +70,11 @@ fn private_jar(text: &str, job: Job) -> Contestant {
     let open = move |token: &str| {
         let jar = CookieJar::new();
         let cookie = Cookie::new(NAME, token.to_owned());
-        jar.private(&opening_key).decrypt(cookie).unwrap().value().len()
+        jar.private(&opening_key)
+            .decrypt(cookie)
+            .unwrap()
+            .value()
+            .len()
     };
     contestant("cookie PrivateJar", job, seal(), seal, open)
 }
@@ -82,7 +94,10 @@ fn biscotti(text: &str, job: Job) -> Contestant {
     let (sealing, opening) = (processor(), processor());
     let text = text.to_owned();
     let seal = move || {
-        sealing.process_outgoing(ResponseCookie::new(NAME, text.as_str())).value().to_owned()
+        sealing
+            .process_outgoing(ResponseCookie::new(NAME, text.as_str()))
+            .value()
+            .to_owned()
     };
     let open = move |token: &str| {
         let cookie: RequestCookie<'_> = opening.process_incoming(NAME, token).unwrap();

@@ -52,10 +52,15 @@ fn main() -> ExitCode {
 }
 
 fn compare() -> io::Result<Vec<(String, Vec<Outcome>)>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let runtime = Rc::new(runtime);
     let mut drawn = Vec::new();
-    for (job, what) in [(Job::Read, "Reading one value"), (Job::Write, "Writing one value")] {
+    for (job, what) in [
+        (Job::Read, "Reading one value"),
+        (Job::Write, "Writing one value"),
+    ] {
         for size in SIZES {
             let data = Data::with(size);
             let title = title(what, size);
@@ -66,7 +71,11 @@ fn compare() -> io::Result<Vec<(String, Vec<Outcome>)>> {
     }
     for (job, what) in [(Job::Read, "Opening"), (Job::Write, "Sealing")] {
         for size in SIZES {
-            let outcomes = round::run(envelopes::contestants(&Data::with(size), job), ROUNDS, TIMES);
+            let outcomes = round::run(
+                envelopes::contestants(&Data::with(size), job),
+                ROUNDS,
+                TIMES,
+            );
             print(&title(what, size), OUR_SEALER, &outcomes);
         }
     }
@@ -75,7 +84,11 @@ fn compare() -> io::Result<Vec<(String, Vec<Outcome>)>> {
 
 /// The name of a session's file.
 fn stem(size: usize) -> String {
-    if size == 0 { "six".to_owned() } else { format!("six-and-{size}") }
+    if size == 0 {
+        "six".to_owned()
+    } else {
+        format!("six-and-{size}")
+    }
 }
 
 fn write_data(folder: &Path) -> io::Result<()> {
@@ -90,13 +103,20 @@ fn alone() -> io::Result<()> {
     for size in SIZES {
         let run = |job| {
             let contestants = envelopes::contestants(&Data::with(size), job);
-            let ours = contestants.into_iter().filter(|c| c.name == OUR_SEALER).collect();
+            let ours = contestants
+                .into_iter()
+                .filter(|c| c.name == OUR_SEALER)
+                .collect();
             round::run(ours, ROUNDS, TIMES).remove(0)
         };
         let (open, seal) = (run(Job::Read), run(Job::Write));
         let micros = |outcome: &Outcome| outcome.median() / 1000.0;
         let (stem, characters) = (stem(size), open.cookie.unwrap_or_default());
-        println!("| {OUR_SEALER} | {stem} | {:.2} | {:.2} | {characters} |", micros(&open), micros(&seal));
+        println!(
+            "| {OUR_SEALER} | {stem} | {:.2} | {:.2} | {characters} |",
+            micros(&open),
+            micros(&seal)
+        );
     }
     Ok(())
 }
@@ -110,7 +130,9 @@ fn title(what: &str, size: usize) -> String {
 
 /// A Markdown table: medians, and how long `ours` takes as a part of what each other takes.
 fn print(title: &str, ours: &str, outcomes: &[Outcome]) {
-    let Some(own) = outcomes.iter().find(|outcome| outcome.name == ours) else { return };
+    let Some(own) = outcomes.iter().find(|outcome| outcome.name == ours) else {
+        return;
+    };
     println!("\n### {title}\n");
     println!("| | median | ours / theirs (middle half) | cookie's value |");
     println!("|---|---:|---:|---:|");
@@ -120,7 +142,14 @@ fn print(title: &str, ours: &str, outcomes: &[Outcome]) {
             true => String::new(),
             false => format!("{median:.2} ({low:.2} to {high:.2})"),
         };
-        let cookie = outcome.cookie.map(|size| format!("{size} characters")).unwrap_or_default();
-        println!("| {} | {:.2} µs | {ratio} | {cookie} |", outcome.name, outcome.median() / 1000.0);
+        let cookie = outcome
+            .cookie
+            .map(|size| format!("{size} characters"))
+            .unwrap_or_default();
+        println!(
+            "| {} | {:.2} µs | {ratio} | {cookie} |",
+            outcome.name,
+            outcome.median() / 1000.0
+        );
     }
 }

@@ -58,7 +58,10 @@ pub(crate) fn contestants(data: &Data, job: Job, runtime: &Rc<Runtime>) -> Vec<C
 
 fn bare() -> Router {
     let ok = || async { StatusCode::OK };
-    Router::new().route("/start", get(ok)).route("/read", get(ok)).route("/write", get(ok))
+    Router::new()
+        .route("/start", get(ok))
+        .route("/read", get(ok))
+        .route("/write", get(ok))
 }
 
 fn ours(data: &Data) -> Router {
@@ -81,7 +84,9 @@ fn ours(data: &Data) -> Router {
         StatusCode::OK
     };
     let write = async |session: Session| {
-        session.update("cart", |cart: Option<u32>| cart.unwrap() ^ 1).unwrap();
+        session
+            .update("cart", |cart: Option<u32>| cart.unwrap() ^ 1)
+            .unwrap();
         StatusCode::OK
     };
     Router::new()
@@ -141,7 +146,9 @@ fn seshcookie(data: &Data) -> Router {
         StatusCode::OK
     };
     let write = async |session: Session<Data>| {
-        session.modify(|data| data.as_mut().unwrap().cart ^= 1).await;
+        session
+            .modify(|data| data.as_mut().unwrap().cart ^= 1)
+            .await;
         StatusCode::OK
     };
     Router::new()
@@ -175,7 +182,10 @@ macro_rules! tower_sessions_routes {
             session.insert("cart", cart ^ 1).await.unwrap();
             StatusCode::OK
         };
-        Router::new().route("/start", get(start)).route("/read", get(read)).route("/write", get(write))
+        Router::new()
+            .route("/start", get(start))
+            .route("/read", get(read))
+            .route("/write", get(write))
     }};
 }
 
@@ -201,16 +211,24 @@ fn on_axum(name: &'static str, router: Router, job: Job, runtime: &Rc<Runtime>) 
         }
         request
     };
-    let start = runtime.block_on(service.call(request("/start", &None))).unwrap();
+    let start = runtime
+        .block_on(service.call(request("/start", &None)))
+        .unwrap();
     assert_eq!(start.status(), StatusCode::OK, "{name}");
     let cookie = cookie_of(start.headers());
     let size = value_size(&cookie);
-    let probe = runtime.block_on(service.call(request(job.path(), &cookie))).unwrap();
+    let probe = runtime
+        .block_on(service.call(request(job.path(), &cookie)))
+        .unwrap();
     assert_eq!(probe.status(), StatusCode::OK, "{name}");
     let stateless = !name.starts_with("bare") && !name.ends_with("in memory");
     if stateless {
         let sets = probe.headers().contains_key(SET_COOKIE);
-        assert_eq!(sets, job == Job::Write, "{name}: a cookie when it writes, and only then");
+        assert_eq!(
+            sets,
+            job == Job::Write,
+            "{name}: a cookie when it writes, and only then"
+        );
     }
     let work: Work = Box::new(move |times| {
         runtime.block_on(async {
@@ -222,7 +240,11 @@ fn on_axum(name: &'static str, router: Router, job: Job, runtime: &Rc<Runtime>) 
             start.elapsed()
         })
     });
-    Contestant { name, work, cookie: size.filter(|_| stateless) }
+    Contestant {
+        name,
+        work,
+        cookie: size.filter(|_| stateless),
+    }
 }
 
 /// The Cookie header of a browser that got these headers.
@@ -232,7 +254,16 @@ fn cookie_of(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 fn value_size(cookie: &Option<HeaderValue>) -> Option<usize> {
-    Some(cookie.as_ref()?.to_str().unwrap().split_once('=').unwrap().1.len())
+    Some(
+        cookie
+            .as_ref()?
+            .to_str()
+            .unwrap()
+            .split_once('=')
+            .unwrap()
+            .1
+            .len(),
+    )
 }
 
 fn on_actix(
@@ -246,7 +277,9 @@ fn on_actix(
     let ok = || async { HttpResponse::Ok().finish() };
     let (service, cookie) = runtime.block_on(async {
         let Some(data) = data.cloned() else {
-            let app = App::new().route("/read", web::get().to(ok)).route("/write", web::get().to(ok));
+            let app = App::new()
+                .route("/read", web::get().to(ok))
+                .route("/write", web::get().to(ok));
             return (boxed(test::init_service(app).await), None);
         };
         let start = move |session: Session| {
@@ -280,12 +313,20 @@ fn on_actix(
             .route("/read", web::get().to(read))
             .route("/write", web::get().to(write));
         let service = test::init_service(app).await;
-        let response = test::call_service(&service, test::TestRequest::with_uri("/start").to_request()).await;
-        let cookie = response.headers().get("set-cookie").unwrap().to_str().unwrap();
+        let response =
+            test::call_service(&service, test::TestRequest::with_uri("/start").to_request()).await;
+        let cookie = response
+            .headers()
+            .get("set-cookie")
+            .unwrap()
+            .to_str()
+            .unwrap();
         let cookie = cookie.split(';').next().unwrap().to_owned();
         (boxed(service), Some(cookie))
     });
-    let size = cookie.as_ref().map(|cookie| cookie.split_once('=').unwrap().1.len());
+    let size = cookie
+        .as_ref()
+        .map(|cookie| cookie.split_once('=').unwrap().1.len());
     let work: Work = Box::new(move |times| {
         runtime.block_on(async {
             let start = Instant::now();
@@ -299,7 +340,11 @@ fn on_actix(
             start.elapsed()
         })
     });
-    Contestant { name, work, cookie: size }
+    Contestant {
+        name,
+        work,
+        cookie: size,
+    }
 }
 
 type Local<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
@@ -307,11 +352,20 @@ type Local<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
 /// An actix service whose body type nobody needs to name: true if it answers 200.
 fn boxed<S, B>(service: S) -> Box<dyn Fn(actix_http::Request) -> Local<bool>>
 where
-    S: actix_web::dev::Service<actix_http::Request, Response = ServiceResponse<B>, Error = actix_web::Error> + 'static,
+    S: actix_web::dev::Service<
+            actix_http::Request,
+            Response = ServiceResponse<B>,
+            Error = actix_web::Error,
+        > + 'static,
     S::Future: 'static,
 {
     Box::new(move |request| {
         let response = service.call(request);
-        Box::pin(async move { std::hint::black_box(response.await.unwrap()).status().as_u16() == 200 })
+        Box::pin(async move {
+            std::hint::black_box(response.await.unwrap())
+                .status()
+                .as_u16()
+                == 200
+        })
     })
 }

@@ -27,7 +27,12 @@ impl Outcome {
 
     /// Median and the middle half of the ratios to `other`, round by round.
     pub(crate) fn ratio_to(&self, other: &Self) -> [f64; 3] {
-        let ratios: Vec<f64> = self.samples.iter().zip(&other.samples).map(|(a, b)| a / b).collect();
+        let ratios: Vec<f64> = self
+            .samples
+            .iter()
+            .zip(&other.samples)
+            .map(|(a, b)| a / b)
+            .collect();
         [0.25, 0.5, 0.75].map(|q| quantile(&ratios, q))
     }
 }
@@ -54,6 +59,10 @@ pub(crate) fn run(contestants: Vec<Contestant>, rounds: u32, times: u32) -> Vec<
     contestants
         .into_iter()
         .zip(samples)
-        .map(|(Contestant { name, cookie, .. }, samples)| Outcome { name, cookie, samples })
+        .map(|(Contestant { name, cookie, .. }, samples)| Outcome {
+            name,
+            cookie,
+            samples,
+        })
         .collect()
 }
