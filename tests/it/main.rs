@@ -10,6 +10,8 @@
 
 mod behaviours;
 mod concurrency;
+mod cookie_parsing;
+mod events;
 mod headers;
 mod lifetimes;
 mod model;
@@ -17,7 +19,14 @@ mod rules;
 mod size;
 mod support;
 mod threats_cookie_header;
+mod threats_envelope;
+mod threats_keys;
+mod threats_randomness;
 mod threats_record;
 mod threats_response;
+mod threats_rotation;
+mod threats_secrets;
 mod threats_session;
 mod threats_several_cookies;
+mod transport;
+mod typed;

@@ -113,7 +113,7 @@ enum Theme {
 /// Names of types that `src/lib.rs` exports. What only a feature exports is not among them.
 fn public_types() -> BTreeSet<&'static str> {
     let mut names = BTreeSet::new();
-    for item in include_str!("../src/lib.rs").split_inclusive(';') {
+    for item in include_str!("../../src/lib.rs").split_inclusive(';') {
         let Some((before, list)) = item.split_once("pub use ") else {
             continue;
         };

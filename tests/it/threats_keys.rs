@@ -152,7 +152,7 @@ fn a_wrong_key_in_the_environment_is_refused_by_the_name_of_variable_and_item() 
         let mut child = Command::new(std::env::current_exe().unwrap());
         child
             .args(["--nocapture", "--exact"])
-            .arg("a_wrong_key_in_the_environment_is_refused_by_the_name_of_variable_and_item")
+            .arg("threats_keys::a_wrong_key_in_the_environment_is_refused_by_the_name_of_variable_and_item")
             .env(CHILD, "1")
             .env("RUST_BACKTRACE", "0")
             .env_remove("APP_KEY")
@@ -247,7 +247,7 @@ fn every_key_printed_in_the_repository_is_refused() {
 #[test]
 fn two_keys_with_one_id_are_refused_by_accept() {
     let file: serde_json::Value =
-        serde_json::from_str(include_str!("vectors/collision.json")).unwrap();
+        serde_json::from_str(include_str!("../vectors/collision.json")).unwrap();
     let vectors = file["vectors"].as_array().unwrap();
     let printed: BTreeSet<&str> = vectors
         .iter()

@@ -15,7 +15,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use sealed_session::{AppKey, CookieConfig, CookieStore, Origin, Session};
 
-const PAGE: &str = include_str!("../docs/cookies.md");
+const PAGE: &str = include_str!("../../docs/cookies.md");
 const NAME: &str = "__Host-id";
 const ENTRY: &str = "whose";
 
