@@ -185,6 +185,21 @@ fn all_tasks_that_ask_wait_for_one_load_and_all_are_woken() {
 }
 
 #[test]
+fn a_task_that_finds_the_load_ready_wakes_those_that_still_wait() {
+    let store = Gated::new();
+    let (_open, pending) = store.pending();
+    let (looks, sleeps) = (Arc::new(Task::default()), Arc::new(Task::default()));
+    let (mut looking, mut sleeping) = (pin!(pending.session()), pin!(pending.session()));
+    assert!(looks.poll(looking.as_mut()).is_pending());
+    assert!(sleeps.poll(sleeping.as_mut()).is_pending());
+    store.gate.is_open.lock().unwrap().0 = true;
+    assert!(!sleeps.is_woken(), "the gate has told nobody");
+    assert!(looks.poll(looking).is_ready());
+    assert!(sleeps.is_woken());
+    assert!(sleeps.poll(sleeping).is_ready());
+}
+
+#[test]
 fn a_task_that_stops_waiting_takes_the_load_from_nobody() {
     let store = Gated::new();
     let (_open, pending) = store.pending();

@@ -91,6 +91,14 @@ fn a_refused_token_is_reported_with_its_reason_and_an_expired_one_apart() {
     world.store.load_from([&cookie]);
     assert_eq!(world.take(), [Event::Expired(Refusal::Idle)]);
 
+    let fresh = world.new_cookie();
+    world.seconds.fetch_add(1, Ordering::Relaxed);
+    let now = world.seconds.load(Ordering::Relaxed);
+    let cutoff = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+    world.store.set_not_before(cutoff);
+    world.store.load_from([&fresh]);
+    assert_eq!(world.take(), [Event::Expired(Refusal::Cutoff)]);
+
     world.seconds.fetch_add(900, Ordering::Relaxed);
     world.store.load_from([&cookie]);
     assert_eq!(world.take(), [Event::Expired(Refusal::Expired)]);
