@@ -206,36 +206,37 @@ impl Flow {
         let cookie = self.transport.cookie();
         let by_default = || cookie.is_some_and(|cookie| !cookie.is_persistent());
         let transient = view.transient().unwrap_or_else(by_default);
-        let draft = view.draft(Header {
+        let header = Header {
             id,
             issued_at,
             seen_at,
             expires_at,
             transient,
-        });
+        };
+        let draft = view.draft();
         let length = draft.len();
         check_size(self.bounds.name, length)
             .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
 
         let (before, after) = &self.around_token;
-        let mut header = String::with_capacity(
+        let mut field = String::with_capacity(
             before.len() + encoded_len(length) + after.len() + "; Max-Age=1234567890".len(),
         );
-        header.push_str(before);
+        field.push_str(before);
         self.envelope.seal_into(
-            &mut header,
+            &mut field,
             length,
-            move |buffer| draft.append_to(buffer),
+            |buffer| draft.append_to(buffer, &header),
             random,
         )?;
-        header.push_str(after);
+        field.push_str(after);
         if cookie.is_some() && !transient {
             let rest = self.policy.deadline(issued_at, expires_at).since(now);
             // The browser forgets the cookie no earlier than the server refuses it.
             let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
             // Writing to a `String` does not fail.
-            let _ = write!(header, "; Max-Age={seconds}");
+            let _ = write!(field, "; Max-Age={seconds}");
         }
-        Ok((birth, header))
+        Ok((birth, field))
     }
 }

@@ -22,6 +22,7 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {
         let (head, tail) = self.rest.split_at_checked(n).ok_or(Malformed)?;
         self.rest = tail;
@@ -34,6 +35,7 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
+    #[inline]
     pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
         let (&head, tail) = self.rest.split_first().ok_or(Malformed)?;
         self.rest = tail;
@@ -45,7 +47,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A LEB128 integer of at most 64 bits, in its shortest form.
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
+        // Nearly all are one byte long: the lengths of keys and of small values.
+        if let [byte @ 0..=0x7f, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -75,6 +83,7 @@ impl<'a> Reader<'a> {
     }
 
     /// How many items follow: never more than there are bytes left.
+    #[inline]
     pub(crate) fn count(&mut self) -> Result<usize, Malformed> {
         let n = usize::try_from(self.varint()?).map_err(|_| Malformed)?;
         if n > self.rest.len() {
@@ -85,12 +94,14 @@ impl<'a> Reader<'a> {
     }
 
     /// A byte string behind its length.
+    #[inline]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let n = self.count()?;
         self.take(n)
     }
 
     /// A byte string behind its length that is UTF-8.
+    #[inline]
     pub(crate) fn str(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
     }

@@ -14,11 +14,11 @@
 //! ```
 //!
 //! The header is as long in every record, so nothing that a save changes by itself changes the
-//! token's length. Written by `postcard`, read by [`Reader`].
+//! token's length. What has lengths is written by `postcard`; all is read by [`Reader`].
 
 use std::fmt;
 
-use serde::ser::{Serialize, SerializeTuple, Serializer};
+use serde::ser::{Serialize, SerializeSeq, Serializer};
 
 use crate::envelope::{Plaintext, Random};
 use crate::error::{RandomError, Refusal};
@@ -29,6 +29,9 @@ const FORMAT: u8 = 1;
 
 const IN_BACKEND: u8 = 0x01;
 const TRANSIENT: u8 = 0x02;
+
+/// The bytes up to the subject.
+const HEADER: usize = 36;
 
 /// The longest subject, in bytes.
 pub(crate) const MAX_SUBJECT: usize = 64;
@@ -83,17 +86,6 @@ pub(crate) struct Header {
     pub(crate) expires_at: Millis,
     /// The browser forgets the cookie when it is closed.
     pub(crate) transient: bool,
-}
-
-impl Header {
-    /// For measuring: no session has it.
-    pub(crate) const NONE: Self = Self {
-        id: SessionId([0; 16]),
-        issued_at: Millis::MAX,
-        seen_at: Millis::MAX,
-        expires_at: Millis::MAX,
-        transient: false,
-    };
 }
 
 /// An opened record: its bytes, and where in them things are.
@@ -233,10 +225,19 @@ impl<'a> Entries<'a> {
         }
     }
 
-    pub(crate) fn find(self, key: &str) -> Option<&'a [u8]> {
-        self.take_while(|(at, _)| *at <= key)
-            .find(|(at, _)| *at == key)
-            .map(|(_, value)| value)
+    /// Compares bytes: that the keys are text was checked when the record was opened.
+    pub(crate) fn find(mut self, key: &str) -> Option<&'a [u8]> {
+        while let Some((at, value)) = self.next_bytes() {
+            if at == key.as_bytes() {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn next_bytes(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        self.remaining = self.remaining.checked_sub(1)?;
+        Some((self.reader.bytes().ok()?, self.reader.bytes().ok()?))
     }
 }
 
@@ -244,8 +245,8 @@ impl<'a> Iterator for Entries<'a> {
     type Item = (&'a str, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.remaining = self.remaining.checked_sub(1)?;
-        Some((self.reader.str().ok()?, self.reader.bytes().ok()?))
+        let (key, value) = self.next_bytes()?;
+        Some((std::str::from_utf8(key).ok()?, value))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -256,10 +257,9 @@ impl<'a> Iterator for Entries<'a> {
 /// A record that is still to be written. Its entries come in the order of their keys.
 #[derive(Debug)]
 pub(crate) struct Draft<'a, V, F> {
-    pub(crate) header: Header,
-    pub(crate) subject: &'a str,
-    pub(crate) values: V,
-    pub(crate) flashes: F,
+    subject: &'a str,
+    values: List<V>,
+    flashes: List<F>,
 }
 
 impl<'a, V, F> Draft<'a, V, F>
@@ -267,47 +267,71 @@ where
     V: Iterator<Item = (&'a str, &'a [u8])> + Clone,
     F: Iterator<Item = (&'a str, &'a [u8])> + Clone,
 {
-    /// How many bytes it has when written.
-    pub(crate) fn len(&self) -> usize {
-        postcard::serialize_with_flavor(self, postcard::ser_flavors::Size::default())
-            .unwrap_or(usize::MAX)
+    pub(crate) fn new(subject: &'a str, values: V, flashes: F) -> Self {
+        Self {
+            subject,
+            values: List::of(values),
+            flashes: List::of(flashes),
+        }
     }
 
-    pub(crate) fn append_to(&self, buffer: &mut Vec<u8>) {
-        // Neither a `Vec` nor this type's `Serialize` has a way to fail.
-        if let Ok(written) = postcard::to_extend(self, std::mem::take(buffer)) {
+    /// How many bytes it has when written, under any header.
+    pub(crate) fn len(&self) -> usize {
+        HEADER + with_length(self.subject.len()) + self.values.size + self.flashes.size
+    }
+
+    pub(crate) fn append_to(&self, buffer: &mut Vec<u8>, header: &Header) {
+        buffer.extend_from_slice(&[FORMAT, if header.transient { TRANSIENT } else { 0 }]);
+        buffer.extend_from_slice(&header.id.0);
+        for time in [header.issued_at, header.seen_at, header.expires_at] {
+            buffer.extend_from_slice(&time.to_be_bytes());
+        }
+        let content = (self.subject, &self.values, &self.flashes);
+        // Neither a `Vec` nor this content has a way to fail.
+        if let Ok(written) = postcard::to_extend(&content, std::mem::take(buffer)) {
             *buffer = written;
         }
     }
 }
 
-impl<'a, V, F> Serialize for Draft<'a, V, F>
-where
-    V: Iterator<Item = (&'a str, &'a [u8])> + Clone,
-    F: Iterator<Item = (&'a str, &'a [u8])> + Clone,
-{
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut record = serializer.serialize_tuple(9)?;
-        record.serialize_element(&FORMAT)?;
-        record.serialize_element(&if self.header.transient { TRANSIENT } else { 0 })?;
-        record.serialize_element(&self.header.id.0)?;
-        record.serialize_element(&self.header.issued_at.to_be_bytes())?;
-        record.serialize_element(&self.header.seen_at.to_be_bytes())?;
-        record.serialize_element(&self.header.expires_at.to_be_bytes())?;
-        record.serialize_element(self.subject)?;
-        record.serialize_element(&Listed(&self.values))?;
-        record.serialize_element(&Listed(&self.flashes))?;
-        record.end()
+/// Entries with their number and the bytes that they have when written, found in one pass.
+#[derive(Debug)]
+struct List<I> {
+    entries: I,
+    count: usize,
+    size: usize,
+}
+
+impl<'a, I: Iterator<Item = (&'a str, &'a [u8])> + Clone> List<I> {
+    fn of(entries: I) -> Self {
+        let (count, size) = entries.clone().fold((0, 0), |(count, size), (key, value)| {
+            (
+                count + 1,
+                size + with_length(key.len()) + with_length(value.len()),
+            )
+        });
+        Self {
+            entries,
+            count,
+            size: size + varint_len(count),
+        }
     }
 }
 
-struct Listed<'i, I>(&'i I);
+/// The bytes of a varint: seven bits in each.
+fn varint_len(n: usize) -> usize {
+    1 + n.checked_ilog2().map_or(0, |bits| bits as usize / 7)
+}
 
-impl<'a, I: Iterator<Item = (&'a str, &'a [u8])> + Clone> Serialize for Listed<'_, I> {
+/// The bytes of a byte string behind its length.
+fn with_length(n: usize) -> usize {
+    varint_len(n) + n
+}
+
+impl<'a, I: Iterator<Item = (&'a str, &'a [u8])> + Clone> Serialize for List<I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeSeq;
-        let mut list = serializer.serialize_seq(Some(self.0.clone().count()))?;
-        for (key, value) in self.0.clone() {
+        let mut list = serializer.serialize_seq(Some(self.count))?;
+        for (key, value) in self.entries.clone() {
             list.serialize_element(&(key, Raw(value)))?;
         }
         list.end()
@@ -333,14 +357,9 @@ mod tests {
     }
 
     fn encode(record: &Record) -> Vec<u8> {
-        let draft = Draft {
-            header: *record.header(),
-            subject: record.subject(),
-            values: record.values(),
-            flashes: record.flashes(),
-        };
+        let draft = Draft::new(record.subject(), record.values(), record.flashes());
         let mut bytes = Vec::new();
-        draft.append_to(&mut bytes);
+        draft.append_to(&mut bytes, record.header());
         assert_eq!(bytes.len(), draft.len());
         bytes
     }
@@ -451,6 +470,27 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_record_is_as_long_as_was_measured_wherever_a_length_gets_longer() {
+        let header = *decode(&with(&[0, 0, 0])).unwrap().header();
+        let keys: Vec<String> = (0..129).map(|n| format!("{n:03}")).collect();
+        for length in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
+            let bytes = vec![0; length];
+            for count in [0, 1, 127, 128, 129] {
+                let short = keys.iter().take(count).map(|key| (key.as_str(), &[][..]));
+                let long = std::iter::once(("", bytes.as_slice()));
+                let draft = Draft::new("", long, short);
+                let mut written = Vec::new();
+                draft.append_to(&mut written, &header);
+                assert_eq!(
+                    draft.len(),
+                    written.len(),
+                    "{length} bytes, {count} entries"
+                );
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_decodes_encodes_back_to_the_same_bytes(rest in any::<Vec<u8>>()) {
@@ -467,9 +507,9 @@ mod tests {
         ) {
             let values = entries.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
             let header = *decode(&with(&[0, 0, 0])).unwrap().header();
-            let draft = Draft { header, subject: &subject, values: values.clone(), flashes: values.clone() };
+            let draft = Draft::new(&subject, values.clone(), values.clone());
             let mut bytes = Vec::new();
-            draft.append_to(&mut bytes);
+            draft.append_to(&mut bytes, &header);
             prop_assert_eq!(draft.len(), bytes.len());
             let record = decode(&bytes).unwrap();
             prop_assert_eq!(record.subject(), subject.as_str());

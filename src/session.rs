@@ -631,13 +631,13 @@ impl Session {
     ) -> Result<(), SessionError> {
         let bounds = self.inner.bounds.as_ref();
         let name = bounds.map_or(DEFAULT_NAME.len(), |bounds| bounds.name);
-        let size = View::new(record, changes).plaintext_len();
+        let size = View::new(record, changes).draft().len();
         let Err(too_large) = check_size(name, size) else {
             return Ok(());
         };
         let attempt = changes.clone();
         undo(changes);
-        if size <= View::new(record, changes).plaintext_len() {
+        if size <= View::new(record, changes).draft().len() {
             *changes = attempt;
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! What a response needs for its session: Set-Cookie or the token's own header, Cache-Control,
 //! Vary.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -116,7 +117,11 @@ impl Outgoing {
                 .get_all(CACHE_CONTROL)
                 .iter()
                 .map(HeaderValue::as_bytes);
-            if let Some(value) = private(present).and_then(|value| value.try_into().ok()) {
+            let value = private(present).and_then(|value| match value {
+                Cow::Borrowed(value) => Some(HeaderValue::from_static(value)),
+                Cow::Owned(value) => value.try_into().ok(),
+            });
+            if let Some(value) = value {
                 headers.insert(CACHE_CONTROL, value);
             }
         } else if !self.read {
@@ -226,7 +231,7 @@ fn sensitive(value: &str) -> Option<HeaderValue> {
 
 /// The Cache-Control that keeps a response out of shared caches; `None` if the present one does.
 /// RFC 9111, section 5.2.2.
-fn private<'h>(present: impl Iterator<Item = &'h [u8]>) -> Option<String> {
+fn private<'h>(present: impl Iterator<Item = &'h [u8]>) -> Option<Cow<'static, str>> {
     let mut kept = Vec::new();
     let (mut is_private, mut was_shared) = (false, false);
     for value in present {
@@ -241,16 +246,19 @@ fn private<'h>(present: impl Iterator<Item = &'h [u8]>) -> Option<String> {
             }
             // With a list of fields, `private` keeps only those out of the cache.
             is_private |= directive.eq_ignore_ascii_case("private");
-            kept.push(directive.to_owned());
+            kept.push(directive);
         }
     }
     if is_private && !was_shared {
         return None;
     }
-    if !is_private {
-        kept.push("private".to_owned());
+    if kept.is_empty() {
+        return Some("private".into());
     }
-    Some(kept.join(", "))
+    if !is_private {
+        kept.push("private");
+    }
+    Some(kept.join(", ").into())
 }
 
 /// The parts between commas that are in no quotes. What is no text is left out.

@@ -10,7 +10,7 @@ use std::iter::Peekable;
 use zeroize::Zeroizing;
 
 use super::Status;
-use crate::record::{Draft, Entries, Header, Record, SessionId};
+use crate::record::{Draft, Entries, Record, SessionId};
 use crate::time::Millis;
 
 /// A value's bytes.
@@ -192,7 +192,8 @@ impl Layer {
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_slice()));
         Overlaid {
-            under: kept.peekable(),
+            under: kept,
+            waiting: None,
             over: set.peekable(),
         }
     }
@@ -200,8 +201,11 @@ impl Layer {
 
 /// Two ordered lists of entries as one; `over` wins where both have a key.
 #[derive(Clone)]
-struct Overlaid<'a, U: Iterator<Item = Entry<'a>>, O: Iterator<Item = Entry<'a>>> {
-    under: Peekable<U>,
+struct Overlaid<'a, U, O: Iterator<Item = Entry<'a>>> {
+    under: U,
+    /// The entry of `under` that comes after the next of `over`. Not `Peekable`: most entries
+    /// come from `under`, and to store and reload each costs more than all else here.
+    waiting: Option<Entry<'a>>,
     over: Peekable<O>,
 }
 
@@ -213,19 +217,16 @@ where
     type Item = Entry<'a>;
 
     fn next(&mut self) -> Option<Entry<'a>> {
-        let order = match (self.under.peek(), self.over.peek()) {
-            (Some((under, _)), Some((over, _))) => under.cmp(over),
-            (Some(_), None) => Ordering::Less,
-            (None, _) => Ordering::Greater,
+        let Some(under) = self.waiting.take().or_else(|| self.under.next()) else {
+            return self.over.next();
         };
+        let order = self.over.peek().map(|over| over.0.cmp(under.0));
         match order {
-            Ordering::Less => self.under.next(),
-            Ordering::Equal => {
-                self.under.next();
-                self.over.next()
-            }
-            Ordering::Greater => self.over.next(),
+            None | Some(Ordering::Greater) => return Some(under),
+            Some(Ordering::Equal) => {}
+            Some(Ordering::Less) => self.waiting = Some(under),
         }
+        self.over.next()
     }
 }
 
@@ -350,23 +351,11 @@ impl<'a> View<'a> {
         }
     }
 
-    /// How many bytes the record has that a save writes: the header is as long in all.
-    pub(crate) fn plaintext_len(self) -> usize {
-        self.draft(Header::NONE).len()
-    }
-
-    /// The record that a save writes, under this header.
+    /// The record that a save writes, all but its header.
     pub(crate) fn draft(
         self,
-        header: Header,
     ) -> Draft<'a, impl Iterator<Item = Entry<'a>> + Clone, impl Iterator<Item = Entry<'a>> + Clone>
     {
-        let (values, flashes) = (self.values(), self.flashes());
-        Draft {
-            header,
-            subject: self.subject(),
-            values,
-            flashes,
-        }
+        Draft::new(self.subject(), self.values(), self.flashes())
     }
 }

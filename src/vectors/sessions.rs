@@ -121,14 +121,13 @@ fn the_parts_of_every_session_make_its_plaintext_to_the_byte() {
     for vector in sessions() {
         let stated = vector.session.as_ref().unwrap();
         let (values, flashes) = (encode(&stated.values), encode(&stated.flashes));
-        let draft = Draft {
-            header: stated.header(),
-            subject: &stated.subject,
-            values: values.iter().map(|(key, bytes)| (*key, &bytes[..])),
-            flashes: flashes.iter().map(|(key, bytes)| (*key, &bytes[..])),
-        };
+        let draft = Draft::new(
+            &stated.subject,
+            values.iter().map(|(key, bytes)| (*key, &bytes[..])),
+            flashes.iter().map(|(key, bytes)| (*key, &bytes[..])),
+        );
         let mut plaintext = Vec::new();
-        draft.append_to(&mut plaintext);
+        draft.append_to(&mut plaintext, &stated.header());
         assert_eq!(plaintext, vector.plaintext.0, "{vector}");
         assert_eq!(draft.len(), plaintext.len(), "{vector}");
     }
