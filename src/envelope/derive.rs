@@ -183,11 +183,11 @@ impl UseKeys {
     }
 
     fn mac(&self, head: &[u8], nonce: &[u8], tag: &[u8]) -> Hmac<Sha256> {
-        self.mac
-            .clone()
-            .chain_update(head)
-            .chain_update(nonce)
-            .chain_update(tag)
+        let mut mac = self.mac.clone();
+        mac.update(head);
+        mac.update(nonce);
+        mac.update(tag);
+        mac
     }
 }
 
