@@ -86,7 +86,11 @@ impl CookieStore {
         &self,
         cookie_fields: impl IntoIterator<Item = &'a C>,
     ) -> Session {
-        let fields = cookie_fields.into_iter().map(AsRef::as_ref);
+        self.open(&mut cookie_fields.into_iter().map(AsRef::as_ref))
+    }
+
+    /// Not generic, so that the whole way is compiled in this crate and not in its callers'.
+    fn open<'a>(&self, fields: &mut dyn Iterator<Item = &'a [u8]>) -> Session {
         let session = self.inner.flow.open(fields, self.now());
         if let Some(event) = Event::of_origin(session.origin_unread()) {
             self.events().report(event, None);
