@@ -20,7 +20,7 @@ mod token;
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 pub use key::{AppKey, KeyError, KeyId};
 pub use keyring::KeyRing;
@@ -47,7 +47,25 @@ pub(crate) fn os_random(bytes: &mut [u8]) -> Result<(), RandomError> {
 #[derive(Debug)]
 pub(crate) struct Envelope {
     used_for: Use,
-    keys: RwLock<Arc<Vec<UseKeys>>>,
+    /// Held for reading during a whole seal or open, which is microseconds: cheaper than to count
+    /// who still uses a ring.
+    keys: RwLock<RingKeys>,
+}
+
+#[derive(Debug)]
+struct RingKeys {
+    sealing: UseKeys,
+    accepted: Vec<UseKeys>,
+}
+
+impl RingKeys {
+    fn derive(ring: &KeyRing, used_for: &Use) -> Self {
+        let derive = |key| UseKeys::derive(key, used_for);
+        Self {
+            sealing: derive(ring.sealing()),
+            accepted: ring.accepted().iter().map(derive).collect(),
+        }
+    }
 }
 
 /// An opened token, and whether the sealing key sealed it.
@@ -58,17 +76,17 @@ pub(crate) struct Opened {
 
 impl Envelope {
     pub(crate) fn new(ring: &KeyRing, used_for: Use) -> Self {
-        let keys = RwLock::new(Arc::new(derive_all(ring, &used_for)));
+        let keys = RwLock::new(RingKeys::derive(ring, &used_for));
         Self { used_for, keys }
     }
 
     pub(crate) fn replace_keys(&self, ring: &KeyRing) {
-        let keys = Arc::new(derive_all(ring, &self.used_for));
+        let keys = RingKeys::derive(ring, &self.used_for);
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    fn keys(&self) -> Arc<Vec<UseKeys>> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    fn keys(&self) -> RwLockReadGuard<'_, RingKeys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Appends a token of `length` bytes of plaintext, which `write` appends to its argument.
@@ -81,34 +99,27 @@ impl Envelope {
     ) -> Result<(), RandomError> {
         let mut nonce = [0; token::NONCE];
         random(&mut nonce)?;
-        let keys = self.keys();
-        // A ring is never empty: `KeyRing` has no constructor without a sealing key.
-        let sealing = keys.first().ok_or(RandomError(()))?;
-        sealing.seal_into(out, length, write, &nonce);
+        self.keys().sealing.seal_into(out, length, write, &nonce);
         Ok(())
     }
 
     /// Opens `token`, of which at most `max_length` characters are looked at.
     pub(crate) fn open(&self, token: &[u8], max_length: usize) -> Result<Opened, Refusal> {
         let token = Token::parse_bytes(token, max_length)?;
-        let keys = self.keys();
         let id = token.key_id();
-        let at = keys
-            .iter()
-            .position(|keys| keys.id == id)
-            .ok_or(Refusal::UnknownKey)?;
-        let plaintext = keys.get(at).ok_or(Refusal::UnknownKey)?.open(token)?;
+        let keys = self.keys();
+        let under_sealing_key = keys.sealing.id == id;
+        let keys = if under_sealing_key {
+            &keys.sealing
+        } else {
+            let accepted = keys.accepted.iter().find(|keys| keys.id == id);
+            accepted.ok_or(Refusal::UnknownKey)?
+        };
         Ok(Opened {
-            plaintext,
-            under_sealing_key: at == 0,
+            plaintext: keys.open(token)?,
+            under_sealing_key,
         })
     }
-}
-
-fn derive_all(ring: &KeyRing, used_for: &Use) -> Vec<UseKeys> {
-    ring.keys()
-        .map(|key| UseKeys::derive(key, used_for))
-        .collect()
 }
 
 /// Opened bytes, overwritten with zeros when dropped.

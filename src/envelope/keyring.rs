@@ -77,8 +77,16 @@ impl KeyRing {
         self.keys().map(AppKey::id)
     }
 
+    pub(super) fn sealing(&self) -> &AppKey {
+        &self.sealing
+    }
+
+    pub(super) fn accepted(&self) -> &[AppKey] {
+        &self.accepted
+    }
+
     /// All keys, the sealing key first.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &AppKey> {
+    fn keys(&self) -> impl Iterator<Item = &AppKey> {
         std::iter::once(&self.sealing).chain(&self.accepted)
     }
 }
