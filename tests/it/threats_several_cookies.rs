@@ -23,6 +23,18 @@ fn of_several_cookies_with_one_id_the_one_seen_later_counts() {
 }
 
 #[test]
+fn of_several_cookies_with_one_id_seen_at_one_moment_the_first_counts() {
+    let mut site = Site::new();
+    let one = site.visit(|session| session.insert("step", 1).unwrap());
+    let other = site.visit(|session| session.insert("step", 2).unwrap());
+    for (first, second, step) in [(&one, &other, 1), (&other, &one, 2)] {
+        let fields = [pair(first), pair(second)].join("; ");
+        let session = site.store.load(&cookies(&[fields]));
+        assert_eq!(session.get("step").unwrap(), Some(step));
+    }
+}
+
+#[test]
 fn of_several_cookies_those_that_do_not_open_do_no_harm() {
     let (site, token) = logged_in();
     let ours = format!("{NAME}={token}");
@@ -148,6 +160,15 @@ fn a_cookie_from_before_a_move_opens_and_ends_with_its_session() {
             });
             assert!(after.browser.names().is_empty());
         }
+    }
+}
+
+#[test]
+fn a_session_that_goes_on_leaves_former_cookies_alone() {
+    for (_, mut after) in moves() {
+        let response = after.visit(|session| session.insert("a", 1).unwrap());
+        assert!(max_age(&response).is_some(), "one Set-Cookie, to keep");
+        assert!(sets_no_cookie(&after.visit(|_| ())));
     }
 }
 
