@@ -90,7 +90,7 @@ impl CookieStore {
     }
 
     /// Not generic, so that the whole way is compiled in this crate and not in its callers'.
-    fn open<'a>(&self, fields: &mut dyn Iterator<Item = &'a [u8]>) -> Session {
+    fn open(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Session {
         let session = self.inner.flow.open(fields, self.now());
         if let Some(event) = Event::of_origin(session.origin_unread()) {
             self.events().report(event, None);
