@@ -344,6 +344,8 @@ mod tests {
             "cookie partitioned"
         );
         assert!(plain().insecure_over_http().build().is_ok());
+        assert!(plain().insecure_for_scripts().build().is_ok());
+        assert!(builder().name("__Http-x").build().is_ok());
         assert!(
             builder()
                 .name("__Secure-x")
@@ -387,6 +389,7 @@ mod tests {
             "example.com.",
             "example.com:80",
             "-a.b",
+            "a-.b",
             "a..b",
         ] {
             assert_eq!(
@@ -399,6 +402,58 @@ mod tests {
         assert_eq!(
             refused(builder().name("id").path(format!("/{}", "p".repeat(1024)))),
             "cookie path"
+        );
+    }
+
+    #[test]
+    fn each_length_is_exact_to_the_byte() {
+        let name = |length| builder().name("n".repeat(length));
+        let path = |length| builder().name("id").path("/".repeat(length));
+        let domain = |labels: [usize; 4]| {
+            let labels = labels.map(|length| "l".repeat(length));
+            builder().name("id").domain(labels.join("."))
+        };
+        for (most, more, setting) in [
+            (name(255), name(256), "cookie name"),
+            (path(1024), path(1025), "cookie path"),
+            (
+                domain([63, 1, 1, 1]),
+                domain([64, 1, 1, 1]),
+                "cookie domain",
+            ),
+            (
+                domain([63, 63, 63, 61]),
+                domain([63, 63, 63, 62]),
+                "cookie domain",
+            ),
+        ] {
+            assert!(most.build().is_ok(), "{setting}");
+            assert_eq!(refused(more), setting);
+        }
+    }
+
+    #[test]
+    fn which_of_two_cookies_a_browser_replaces_hangs_on_name_path_domain_and_partition() {
+        let cookie = |change: fn(CookieConfigBuilder) -> CookieConfigBuilder| {
+            change(builder().name("id")).build().unwrap()
+        };
+        let id = cookie(|cookie| cookie);
+        assert!(id.is_same_cookie(&cookie(|cookie| cookie.same_site(SameSite::Strict))));
+        for other in [
+            cookie(|cookie| cookie.name("other")),
+            cookie(|cookie| cookie.path("/app")),
+            cookie(|cookie| cookie.domain("example.com")),
+            cookie(|cookie| cookie.partitioned(true)),
+        ] {
+            assert!(!id.is_same_cookie(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_the_header_without_a_value() {
+        assert_eq!(
+            format!("{:?}", CookieConfig::default()),
+            "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/"
         );
     }
 

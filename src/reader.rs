@@ -64,12 +64,9 @@ impl<'a> Reader<'a> {
             }
             value |= bits << shift;
             if byte & 0x80 == 0 {
-                // A last byte of zero adds nothing: the same number has a shorter form.
-                return if byte == 0 && shift > 0 {
-                    Err(Malformed)
-                } else {
-                    Ok(value)
-                };
+                // A last byte of zero adds nothing: the same number has a shorter form. It is not
+                // the first, which would have been taken above.
+                return if byte == 0 { Err(Malformed) } else { Ok(value) };
             }
         }
         Err(Malformed)

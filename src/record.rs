@@ -114,7 +114,7 @@ impl Record {
             return Err(Refusal::Newer);
         }
         let flags = reader.byte()?;
-        if flags & !(IN_BACKEND | TRANSIENT) != 0 {
+        if flags & !IN_BACKEND & !TRANSIENT != 0 {
             return Err(Refusal::Newer);
         }
         let transient = flags & TRANSIENT != 0;
@@ -468,6 +468,39 @@ mod tests {
             Refusal::BadRecord,
             "expires before issued"
         );
+    }
+
+    #[test]
+    fn a_record_at_its_limits_is_read() {
+        let subject = "s".repeat(MAX_SUBJECT);
+        let keys: Vec<String> = (0..MAX_ENTRIES).map(|n| format!("{n:04}")).collect();
+        let entries = keys.iter().map(|key| (key.as_str(), &[][..]));
+        let mut header = *decode(&with(&[0, 0, 0])).unwrap().header();
+        header.expires_at = header.issued_at;
+        let mut bytes = Vec::new();
+        Draft::new(&subject, entries.clone(), entries.clone()).append_to(&mut bytes, &header);
+        let record = decode(&bytes).unwrap();
+        assert_eq!(record.subject(), subject);
+        assert!(record.values().eq(entries.clone()));
+        assert!(record.flashes().eq(entries));
+        assert_eq!(record.header(), &header);
+    }
+
+    #[test]
+    fn an_id_shows_in_text_and_not_in_debug() {
+        let id = SessionId([0xab; 16]);
+        assert_eq!(id.to_string(), "ab".repeat(16));
+        assert_eq!(format!("{id:?}"), "SessionId(..)");
+    }
+
+    #[test]
+    fn entries_know_how_many_are_left() {
+        let record = decode(&with(b"\x00\x02\x01a\x00\x01b\x00\x00")).unwrap();
+        let mut entries = record.values();
+        for left in [2, 1, 0] {
+            assert_eq!(entries.size_hint(), (left, Some(left)));
+            entries.next();
+        }
     }
 
     #[test]

@@ -180,6 +180,14 @@ mod tests {
     }
 
     #[test]
+    fn separators_in_a_row_hide_nothing() {
+        for count in 0..=3 * BLOCK {
+            let field = ";".repeat(count) + "__Host-session=x";
+            assert_eq!(find(&[field.as_bytes()]), [b"x"], "{field}");
+        }
+    }
+
+    #[test]
     fn percent_encoded_quoted_versioned_and_unicode_spaced_names_are_never_ours() {
         for field in [
             "%5F%5FHost-session=x",
@@ -260,6 +268,16 @@ mod tests {
         let pairs = ";".repeat(MAX_PARTS - 1) + "__Host-session=x";
         assert_eq!(find(&[pairs.as_bytes()]), [b"x"]);
         assert!(find(&[format!(";{pairs}").as_bytes()]).is_empty());
+    }
+
+    #[test]
+    fn the_bytes_of_all_fields_count_together() {
+        let ours = b"__Host-session=x";
+        let junk = vec![b'j'; MAX_BYTES - ours.len()];
+        assert_eq!(find(&[&junk, ours]), [b"x"]);
+        let (start, end) = junk.split_at(junk.len() / 2);
+        assert_eq!(find(&[start, end, ours, b"__Host-session=y"]), [b"x"]);
+        assert_eq!(find(&[&junk, b"j", ours]), [b""]);
     }
 
     #[test]

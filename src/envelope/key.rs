@@ -202,7 +202,7 @@ fn decode_hex(text: &str) -> Result<Vec<u8>, Problem> {
     for pair in text.as_bytes().chunks(2) {
         match pair {
             [high, low] => match (digit(high), digit(low)) {
-                (Some(high), Some(low)) => bytes.push(high << 4 | low),
+                (Some(high), Some(low)) => bytes.push(16 * high + low),
                 _ => return Err(Problem::NotHex),
             },
             _ => return Err(Problem::NotHex),
@@ -390,6 +390,8 @@ impl From<KeyError> for ConfigError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn refused(text: &str) -> Problem {
@@ -461,6 +463,17 @@ mod tests {
             AppKey::from_bytes(&[7; 64]).unwrap_err().problem,
             Problem::AllEqual
         );
+    }
+
+    #[test]
+    fn a_key_of_16_distinct_bytes_is_the_plainest_that_is_accepted() {
+        let random = AppKey::generate().unwrap();
+        let distinct: BTreeSet<u8> = random.bytes.iter().copied().collect();
+        let sixteen: Vec<u8> = distinct.into_iter().take(MIN_DISTINCT).collect();
+        let text = base64(&sixteen.repeat(2));
+        assert_eq!(text.parse::<AppKey>().unwrap().bytes.len(), MIN_BYTES);
+        let text = base64(&sixteen[1..].repeat(3));
+        assert_eq!(refused(&text), Problem::FewDistinct(15));
     }
 
     #[test]

@@ -61,3 +61,41 @@ fn seal(envelope: &Envelope, plaintext: &[u8], nonce: &[u8]) -> String {
         .unwrap();
     token
 }
+
+#[test]
+fn debug_tells_things_apart_and_shows_nothing_else() {
+    let key = AppKey::generate().unwrap();
+    let id = key.id();
+    let sealer = Sealer::new(key.clone(), "export").unwrap();
+    let token = sealer.seal(b"secret").unwrap();
+    let used_for = Use {
+        kind: Kind::Token,
+        name: "export".to_owned(),
+        context: String::new(),
+    };
+    let keys = UseKeys::derive(&key, &used_for);
+    let plaintext = sealer.open(&token).unwrap();
+    let token = Token::parse(&token).unwrap();
+    for (shown, expected) in [
+        (format!("{key:?}"), format!("AppKey {{ id: {id}, .. }}")),
+        (format!("{keys:?}"), format!("UseKeys {{ id: {id}, .. }}")),
+        (
+            format!("{sealer:?}"),
+            "Sealer { purpose: \"export\", .. }".to_owned(),
+        ),
+        (
+            format!("{token:?}"),
+            format!("Token {{ version: 1, key_id: {id}, plaintext_len: 6, .. }}"),
+        ),
+        (format!("{plaintext:?}"), "Plaintext(6 bytes)".to_owned()),
+    ] {
+        assert_eq!(shown, expected);
+    }
+}
+
+#[test]
+fn opened_bytes_are_the_same_in_every_view() {
+    let opened = Plaintext::from_vec(b"42".to_vec());
+    let view: &[u8] = opened.as_ref();
+    assert_eq!((view, &*opened), (&b"42"[..], &b"42"[..]));
+}
