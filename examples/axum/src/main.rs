@@ -1,60 +1,60 @@
-use std::env;
+//! The shop with axum: a layer, and the session as an extractor.
+
 use std::error::Error;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::Form;
+use axum::http::StatusCode;
+use axum::response::{Html, Redirect};
 use axum::routing::{get, post};
-use sealed_session::{CookieStore, Field, KeyRing, Session};
+use sealed_session::{CookieStore, KeyRing, Session, SessionLayer};
+use shop::{Add, LogIn, Problem};
 use tokio::net::TcpListener;
 
-const NAME: Field<String> = Field::new("name");
+type Answer<T> = Result<T, (StatusCode, String)>;
 
-type Answer = Result<(HeaderMap, String), StatusCode>;
+fn failed(problem: Problem) -> (StatusCode, String) {
+    let status = StatusCode::from_u16(problem.status());
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, problem.to_string())
+}
+
+async fn front() -> Html<&'static str> {
+    Html(shop::FRONT)
+}
+
+async fn profile(session: Session) -> Answer<String> {
+    shop::profile(&session).map_err(failed)
+}
+
+async fn cart(session: Session) -> Answer<String> {
+    shop::cart(&session).map_err(failed)
+}
+
+async fn log_in(session: Session, Form(form): Form<LogIn>) -> Answer<Redirect> {
+    let next = shop::log_in(&session, &form.name).map_err(failed)?;
+    Ok(Redirect::to(next))
+}
+
+async fn add_to_cart(session: Session, Form(form): Form<Add>) -> Answer<Redirect> {
+    let next = shop::add_to_cart(&session, &form.item).map_err(failed)?;
+    Ok(Redirect::to(next))
+}
+
+async fn log_out(session: Session) -> Redirect {
+    Redirect::to(shop::log_out(&session))
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let store = CookieStore::new(KeyRing::from_env()?);
     let app = Router::new()
-        .route("/", get(greet))
+        .route("/", get(front))
+        .route("/profile", get(profile))
+        .route("/cart", get(cart).post(add_to_cart))
         .route("/login", post(log_in))
         .route("/logout", post(log_out))
-        .with_state(store);
-    let address = env::var("ADDRESS").unwrap_or("127.0.0.1:3000".to_owned());
-    let listener = TcpListener::bind(address).await?;
-    println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app).await?;
+        .layer(SessionLayer::new(store));
+    axum::serve(TcpListener::from_std(shop::listen()?)?, app).await?;
     Ok(())
-}
-
-async fn greet(State(store): State<CookieStore>, request: HeaderMap) -> Answer {
-    let session = store.load(&request);
-    let name = session.get(NAME).map_err(failed)?;
-    let name = name.as_deref().unwrap_or("stranger");
-    answer(&store, &session, format!("hello, {name}\n"))
-}
-
-// A real login checks a password here.
-async fn log_in(State(store): State<CookieStore>, request: HeaderMap, name: String) -> Answer {
-    let session = store.load(&request);
-    session.renew(); // a new id at every login
-    session.insert(NAME, name).map_err(failed)?;
-    answer(&store, &session, "logged in\n".to_owned())
-}
-
-async fn log_out(State(store): State<CookieStore>, request: HeaderMap) -> Answer {
-    let session = store.load(&request);
-    session.destroy();
-    answer(&store, &session, "logged out\n".to_owned())
-}
-
-fn answer(store: &CookieStore, session: &Session, body: String) -> Answer {
-    let mut headers = HeaderMap::new();
-    store.save(session, &mut headers).map_err(failed)?;
-    Ok((headers, body))
-}
-
-fn failed(error: impl Error) -> StatusCode {
-    eprintln!("{error}");
-    StatusCode::INTERNAL_SERVER_ERROR
 }

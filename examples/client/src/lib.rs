@@ -1,0 +1,206 @@
+//! Starts an example, visits it over HTTP with a cookie jar, and tells the story that all
+//! examples have in common.
+//!
+//! The jar keeps Domain, Path, Max-Age, Expires and Secure. It takes and sends Secure cookies
+//! over plain http from and to `localhost`, as browsers do (a loopback host is a trustworthy
+//! origin), so that the examples run with the cookie that they have in production. It knows
+//! nothing of the prefix `__Host-`; the story asserts what that demands.
+
+mod story;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use cookie::Cookie;
+use sealed_session::{AppKey, CookieStore, KeyId, KeyRing, Session, Token};
+use ureq::Agent;
+use ureq::http::Response;
+use ureq::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE, VARY};
+use ureq::{Body, Cookie as JarCookie};
+
+pub use story::*;
+
+const COOKIE: &str = "__Host-session";
+
+/// A program that serves the shop; it is ended on drop.
+struct Site {
+    process: Child,
+    url: String,
+}
+
+impl Site {
+    /// Starts `program` with the app key `sealing`, and `accepted` as one that only opens.
+    fn start(program: &str, sealing: &AppKey, accepted: Option<&AppKey>) -> Self {
+        let mut command = Command::new(program);
+        command.arg("0").env("APP_KEY", &*sealing.to_base64());
+        match accepted {
+            Some(key) => command.env("APP_PREVIOUS_KEYS", &*key.to_base64()),
+            None => command.env_remove("APP_PREVIOUS_KEYS"),
+        };
+        let mut site = Self {
+            process: command.stdout(Stdio::piped()).spawn().unwrap(),
+            url: String::new(),
+        };
+        let output = site.process.stdout.as_mut().unwrap();
+        BufReader::new(output).read_line(&mut site.url).unwrap();
+        let url = site.url.trim().trim_end_matches('/').to_owned();
+        assert!(url.starts_with("http://localhost:"), "{program}: {url:?}");
+        site.url = url;
+        site
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One visitor of a shop, with a cookie jar, who also knows the shop's app key.
+pub struct Visitor {
+    program: &'static str,
+    site: Site,
+    key: AppKey,
+    agent: Agent,
+}
+
+impl Visitor {
+    /// Opens the shop, with a fresh app key, and lets somebody in.
+    pub fn of(program: &'static str) -> Self {
+        let key = AppKey::generate().unwrap();
+        let site = Site::start(program, &key, None);
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .timeout_global(Some(Duration::from_secs(30)));
+        Self {
+            program,
+            site,
+            key,
+            agent: config.build().into(),
+        }
+    }
+
+    /// Closes the shop and opens it again under other keys: a deploy. The jar stays.
+    fn deploy(&mut self, sealing: AppKey, accepted: Option<&AppKey>) {
+        self.site = Site::start(self.program, &sealing, accepted);
+        self.key = sealing;
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        let url = format!("{}{path}", self.site.url);
+        self.agent.get(url).call().unwrap().into()
+    }
+
+    fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+        let url = format!("{}{path}", self.site.url);
+        let form = form.iter().copied();
+        self.agent.post(url).send_form(form).unwrap().into()
+    }
+
+    fn log_in(&self) -> Answer {
+        let answer = self.post("/login", &[("name", "Ada")]);
+        assert_eq!(answer.status, 303, "{answer:?}");
+        answer
+    }
+
+    fn add(&self, item: &str) -> Answer {
+        self.post("/cart", &[("item", item)])
+    }
+
+    /// The session cookie's value in the jar.
+    fn token(&self) -> Option<String> {
+        let jar = self.agent.cookie_jar_lock();
+        let cookie = jar.get("localhost", "/", COOKIE)?;
+        Some(cookie.value().to_owned())
+    }
+
+    /// Puts another session cookie into the jar.
+    fn plant(&self, token: &str) {
+        let url = self.site.url.parse().unwrap();
+        let cookie = format!("{COOKIE}={token}; Path=/; Secure; HttpOnly");
+        let cookie = JarCookie::parse(cookie, &url).unwrap();
+        let mut jar = self.agent.cookie_jar_lock();
+        jar.insert(cookie, &url).unwrap();
+    }
+
+    /// What the visitor cannot see: the session in the cookie.
+    fn session(&self) -> Session {
+        let store = CookieStore::new(KeyRing::new(self.key.clone()));
+        let token = self.token().expect("the jar has a session cookie");
+        store.load_from([&format!("{COOKIE}={token}")])
+    }
+
+    fn key_id(&self) -> KeyId {
+        let token = self.token().expect("the jar has a session cookie");
+        Token::parse(&token).unwrap().key_id()
+    }
+}
+
+/// What the shop has answered.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    location: Option<String>,
+    content_type: Option<String>,
+    cookies: Vec<Cookie<'static>>,
+    cache_control: Option<String>,
+    vary: Option<String>,
+    text: String,
+}
+
+impl From<Response<Body>> for Answer {
+    fn from(mut response: Response<Body>) -> Self {
+        let text = response.body_mut().read_to_string().unwrap();
+        let headers = response.headers();
+        let texts = |name| {
+            headers
+                .get_all(name)
+                .iter()
+                .map(|v| v.to_str().unwrap().to_owned())
+        };
+        let parse = |set_cookie| Cookie::parse(set_cookie).unwrap();
+        Self {
+            status: response.status().as_u16(),
+            location: texts(LOCATION).next(),
+            content_type: texts(CONTENT_TYPE).next(),
+            cookies: texts(SET_COOKIE).map(parse).collect(),
+            cache_control: texts(CACHE_CONTROL).next(),
+            vary: texts(VARY).next(),
+            text,
+        }
+    }
+}
+
+/// The story as the tests of one example: give it the path of the program.
+#[macro_export]
+macro_rules! story {
+    ($program:expr) => {
+        $crate::story! { $program =>
+            a_page_without_a_session_is_left_as_it_is
+            a_guest_has_no_profile_and_an_error_saves_the_session
+            a_login_sets_the_cookie_with_every_attribute
+            a_message_is_shown_once
+            a_page_that_only_reads_sets_no_cookie
+            a_cart_is_kept_and_a_guest_takes_it_along
+            a_cart_that_does_not_fit_is_refused_and_stays_as_it_was
+            a_login_gives_the_session_a_new_id
+            a_tampered_cookie_makes_a_guest_who_can_log_in_again
+            a_rotated_key_logs_nobody_out
+            a_logout_removes_the_cookie_with_the_same_attributes
+            a_copied_cookie_opens_after_the_logout_until_its_deadline
+        }
+    };
+    ($program:expr => $($sentence:ident)*) => {
+        $(
+            #[test]
+            fn $sentence() {
+                $crate::$sentence($crate::Visitor::of($program));
+            }
+        )*
+    };
+}
