@@ -63,7 +63,7 @@ fn seal(envelope: &Envelope, plaintext: &[u8], nonce: &[u8]) -> String {
 }
 
 #[test]
-fn debug_tells_things_apart_and_shows_nothing_else() {
+fn debug_and_lengths_tell_things_apart_and_show_nothing_else() {
     let key = AppKey::generate().unwrap();
     let id = key.id();
     let sealer = Sealer::new(key.clone(), "export").unwrap();
@@ -76,6 +76,7 @@ fn debug_tells_things_apart_and_shows_nothing_else() {
     let keys = UseKeys::derive(&key, &used_for);
     let plaintext = sealer.open(&token).unwrap();
     let token = Token::parse(&token).unwrap();
+    assert_eq!((token.len(), token.plaintext_len()), (83, 6));
     for (shown, expected) in [
         (format!("{key:?}"), format!("AppKey {{ id: {id}, .. }}")),
         (format!("{keys:?}"), format!("UseKeys {{ id: {id}, .. }}")),
