@@ -477,6 +477,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_id_shows_as_eight_digits() {
+        let id = KeyId::from_bytes([0, 1, 0xab, 0xcd]);
+        assert_eq!(
+            (id.to_string(), format!("{id:?}")),
+            ("0001abcd".to_owned(), "0001abcd".to_owned())
+        );
+    }
+
+    #[test]
     fn an_error_names_the_place_and_says_how_to_make_a_good_key() {
         let error = KeyError::from(Problem::TooShort(16)).at("APP_PREVIOUS_KEYS", Some(2));
         assert_eq!(
