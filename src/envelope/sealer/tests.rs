@@ -94,6 +94,22 @@ fn the_most_bytes_that_a_sealer_takes_it_also_opens_and_not_one_more() {
 }
 
 #[test]
+fn a_purpose_or_context_of_a_length_that_is_not_possible_is_refused_by_name() {
+    let key = AppKey::generate().unwrap();
+    let longer = "x".repeat(256);
+    for (purpose, context, setting) in [
+        ("", "", "purpose"),
+        (longer.as_str(), "", "purpose"),
+        ("export", longer.as_str(), "context"),
+    ] {
+        let error = Sealer::with_context(key.clone(), purpose, context).unwrap_err();
+        assert_eq!(error.setting(), setting);
+    }
+    let longest = &longer[1..];
+    assert!(Sealer::with_context(key, longest, longest).is_ok());
+}
+
+#[test]
 fn a_failing_random_source_is_a_typed_error_and_no_token() {
     let sealer = Sealer::new(AppKey::generate().unwrap(), "invitation").unwrap();
     let failing: Random<'_> = &mut |_| Err(RandomError(()));
