@@ -138,7 +138,7 @@ impl Plaintext {
     }
 
     /// Bytes that never were in a token.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn from_vec(buffer: Vec<u8>) -> Self {
         Self {
             start: 0,

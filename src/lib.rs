@@ -60,6 +60,9 @@ mod envelope;
 mod error;
 mod event;
 mod flow;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod policy;
 mod reader;
 mod record;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName};
 
 use crate::cookie::CookieConfig;
-use crate::envelope::{Envelope, KeyRing, Use, check_context, os_random};
+use crate::envelope::{Envelope, KeyRing, Random, Use, check_context, os_random};
 use crate::error::{ConfigError, SaveError};
 use crate::event::{Event, Events};
 use crate::flow::{Flow, Outgoing};
@@ -125,7 +125,15 @@ impl CookieStore {
     ///
     /// As [`save`](Self::save).
     pub fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
-        let outgoing = self.inner.flow.plan(session, self.now(), &mut os_random)?;
+        self.respond_with(session, &mut os_random)
+    }
+
+    pub(crate) fn respond_with(
+        &self,
+        session: &Session,
+        random: Random<'_>,
+    ) -> Result<Outgoing, SaveError> {
+        let outgoing = self.inner.flow.plan(session, self.now(), random)?;
         if session.is_resealed() {
             self.events().report(Event::Resealed, None);
         }

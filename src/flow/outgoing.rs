@@ -236,6 +236,10 @@ fn private<'h>(present: impl Iterator<Item = &'h [u8]>) -> Option<Cow<'static, s
     let (mut is_private, mut was_shared) = (false, false);
     for value in present {
         for directive in directives(value) {
+            let Some(directive) = directive else {
+                was_shared = true;
+                continue;
+            };
             let name = directive.split('=').next().unwrap_or_default().trim();
             if name.eq_ignore_ascii_case("no-store") {
                 return None;
@@ -261,16 +265,37 @@ fn private<'h>(present: impl Iterator<Item = &'h [u8]>) -> Option<Cow<'static, s
     Some(kept.join(", ").into())
 }
 
-/// The parts between commas that are in no quotes. What is no text is left out.
-fn directives(value: &[u8]) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    let parts = std::str::from_utf8(value)
-        .unwrap_or_default()
-        .split(move |c| {
-            quoted ^= c == '"';
-            c == ',' && !quoted
-        });
-    parts.map(str::trim).filter(|part| !part.is_empty())
+/// The parts between commas that are in no quotes. `None` is what nobody can read: a part whose
+/// quotes do not end, which would take in what is added behind it, or a value that is no text.
+fn directives(value: &[u8]) -> impl Iterator<Item = Option<&str>> {
+    let text = std::str::from_utf8(value).unwrap_or("\"");
+    let mut quotes = Quotes::default();
+    let parts = text.split(move |c| !quotes.are_open_after(c) && c == ',');
+    let is_whole = |part: &&str| {
+        let mut quotes = Quotes::default();
+        !part.chars().fold(false, |_, c| quotes.are_open_after(c))
+    };
+    let parts = parts.map(str::trim).filter(|part| !part.is_empty());
+    parts.map(move |part| Some(part).filter(is_whole))
+}
+
+/// RFC 9110, section 5.6.4: in quotes, a backslash makes the next character an ordinary one.
+#[derive(Default)]
+struct Quotes {
+    open: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    fn are_open_after(&mut self, c: char) -> bool {
+        match c {
+            _ if self.escaped => self.escaped = false,
+            '\\' => self.escaped = self.open,
+            '"' => self.open = !self.open,
+            _ => {}
+        }
+        self.open
+    }
 }
 
 /// A Set-Cookie with nothing in place of its value.
@@ -412,6 +437,8 @@ mod tests {
                 "no-cache=\"a, public\", private",
             ),
             ("private=\"set-cookie\"", "private=\"set-cookie\", private"),
+            ("x=\"a\\\"b, c\", public", "x=\"a\\\"b, c\", private"),
+            ("max-age=1, x=\"a, public", "max-age=1, private"),
             ("", "private"),
             ("private, max-age=1", "private, max-age=1"),
             ("public, no-store", "public, no-store"),
@@ -425,6 +452,12 @@ mod tests {
                 "{present}: {fields:?}"
             );
         }
+        let unreadable = [("cache-control", "private"), ("cache-control", "public=\"")];
+        let fields = applied(&outgoing(Some("id=x"), false), &unreadable);
+        assert!(
+            fields.contains(&"cache-control: private".to_owned()),
+            "{fields:?}"
+        );
         let split = [("cache-control", "max-age=1"), ("cache-control", "public")];
         let fields = applied(&outgoing(Some("id=x"), false), &split);
         assert!(

@@ -145,6 +145,20 @@ impl Error for ValueError {
 pub(super) struct Decoder<'r, 'de>(pub(super) &'r mut Reader<'de>);
 
 impl<'de> Decoder<'_, 'de> {
+    /// serde's visitors of text take bytes and those of bytes take text; a value is one of them.
+    fn any_but<V: Visitor<'de>>(
+        self,
+        tag: u8,
+        found: Unexpected<'_>,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        if self.0.peek()? == tag {
+            Err(Error::invalid_type(found, &visitor))
+        } else {
+            self.deserialize_any(visitor)
+        }
+    }
+
     /// An integer that a float holds exactly, as that float: serde's own conversion rounds.
     fn exact_float(self, expected: &dyn Expected) -> Result<f64, ValueError> {
         const EXACT: i128 = 1 << 53;
@@ -197,6 +211,22 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
             }
             _ => Err(ValueError::Malformed),
         }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        self.any_but(tag::BYTES, Unexpected::Bytes(&[]), visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        self.any_but(tag::STRING, Unexpected::Str(""), visitor)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        self.deserialize_bytes(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
@@ -270,7 +300,7 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string bytes byte_buf
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char
         unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
@@ -397,8 +427,9 @@ macro_rules! key_from_text {
     ($($method:ident $visit:ident $type:ty),*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
             match self.0.parse::<$type>() {
-                Ok(value) => visitor.$visit(value),
-                Err(_) => self.deserialize_any(visitor),
+                // `+7` and `07` are other keys than `7`.
+                Ok(value) if value.to_string() == self.0 => visitor.$visit(value),
+                _ => self.deserialize_any(visitor),
             }
         }
     )*};

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::CString;
 use std::fmt::Debug;
 
 use proptest::prelude::*;
@@ -133,6 +134,25 @@ fn a_number_is_never_rounded_into_another_type() {
     assert!(decode::<u8>(&encode(&256).unwrap()).is_err());
     assert!(decode::<u64>(&encode(&-1).unwrap()).is_err());
     assert!(decode::<u64>(&encode(&1.0).unwrap()).is_err());
+}
+
+#[test]
+fn text_is_not_bytes_and_bytes_are_not_text() {
+    let (text, bytes) = (Value::String("a".to_owned()), Value::Bytes(b"a".to_vec()));
+    let (text, bytes) = (encode(&text).unwrap(), encode(&bytes).unwrap());
+    assert!(decode::<CString>(&text).is_err());
+    assert_eq!(decode::<CString>(&bytes), Ok(c"a".to_owned()));
+    assert!(decode::<String>(&bytes).is_err());
+    assert_eq!(decode::<String>(&text), Ok("a".to_owned()));
+}
+
+#[test]
+fn a_key_is_an_integer_only_in_the_form_in_which_it_is_stored() {
+    for key in ["+7", "07", "-0", "7 "] {
+        let map = encode(&BTreeMap::from([(key, 1), ("7", 2)])).unwrap();
+        assert!(decode::<BTreeMap<i32, u8>>(&map).is_err(), "{key:?}");
+        assert!(decode::<BTreeMap<String, u8>>(&map).is_ok());
+    }
 }
 
 #[test]

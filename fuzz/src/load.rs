@@ -1,0 +1,206 @@
+//! Sealed bytes through the whole of a load: what opens, what it holds, and that saving and
+//! loading it again changes nothing.
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sealed_session::fuzzing::Envelope;
+use sealed_session::{AppKey, CookieStore, KeyRing, Origin, Refusal, Session, Status, Value};
+
+use crate::reference::{Record, read_record, read_value, value_bytes};
+
+const NAME: &str = "__Host-session";
+const NOW: u64 = 1_800_003_600_000;
+const MINUTE: u64 = 60_000;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+/// A store and what it was told, beside the envelope under which its cookies come in.
+struct Setup {
+    store: CookieStore,
+    incoming: Envelope,
+    max_lifetime: u64,
+    idle_timeout: Option<u64>,
+    not_before: u64,
+    is_under_old_key: bool,
+}
+
+static SETUPS: LazyLock<[Setup; 4]> = LazyLock::new(|| {
+    let [new, old] = keys();
+    let setup = |max_lifetime, idle_timeout, not_before, is_under_old_key| {
+        let ring = KeyRing::new(new.clone())
+            .accept(old.clone())
+            .expect("two ids");
+        let mut builder = CookieStore::builder(ring)
+            .max_lifetime(Duration::from_millis(max_lifetime))
+            .not_before(moment(not_before))
+            .clock(|| moment(NOW));
+        if let Some(timeout) = idle_timeout {
+            builder = builder.idle_timeout(Duration::from_millis(timeout));
+        }
+        let key = if is_under_old_key { &old } else { &new };
+        Setup {
+            store: builder.build().expect("settings that can be"),
+            incoming: Envelope::new(&key.clone().into(), NAME),
+            max_lifetime,
+            idle_timeout,
+            not_before,
+            is_under_old_key,
+        }
+    };
+    [
+        setup(DAY, None, 0, false),
+        setup(DAY, None, 0, true),
+        setup(90 * MINUTE, Some(30 * MINUTE), 0, false),
+        setup(30 * DAY, None, NOW - 30 * MINUTE, false),
+    ]
+});
+
+static SEALING: LazyLock<Envelope> =
+    LazyLock::new(|| Envelope::new(&keys()[0].clone().into(), NAME));
+
+fn keys() -> [AppKey; 2] {
+    [3, 5].map(|step| {
+        let bytes: Vec<u8> = (0..32).map(|n| n * step).collect();
+        AppKey::from_bytes(&bytes).expect("32 bytes")
+    })
+}
+
+fn moment(millis: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(millis)
+}
+
+/// `data`: a byte that chooses the settings, then what is sealed in the cookie.
+pub fn load(data: &[u8]) {
+    let Some((choice, plaintext)) = data.split_first() else {
+        return;
+    };
+    let setup = &SETUPS[usize::from(*choice) % SETUPS.len()];
+    let token = setup.incoming.seal(plaintext, 1);
+    let session = setup.store.load_from([&format!("{NAME}={token}")]);
+
+    match setup.expected(&token, plaintext) {
+        Err(refusal) => {
+            assert_eq!(session.origin(), Origin::Refused(refusal));
+            assert!(session.is_empty() && session.is_new() && session.id().is_none());
+            assert_eq!(session.status(), Status::Unmodified);
+            let outgoing = setup.store.respond(&session).expect("nothing to save");
+            assert_eq!(
+                outgoing.set_cookies().count(),
+                0,
+                "a refused cookie is left alone"
+            );
+        }
+        Ok(record) => {
+            setup.holds(&session, &record);
+            setup.saves(&session, &record, plaintext);
+        }
+    }
+}
+
+impl Setup {
+    /// The record in the cookie, if it is one and is admitted.
+    fn expected(&self, token: &str, plaintext: &[u8]) -> Result<Record, Refusal> {
+        if NAME.len() + token.len() > 4096 {
+            return Err(Refusal::TooLong);
+        }
+        let record = read_record(plaintext)?;
+        let idle_at = self.idle_timeout.map(|timeout| record.seen_at + timeout);
+        if record.issued_at.max(record.seen_at) > NOW + MINUTE {
+            Err(Refusal::Future)
+        } else if NOW >= self.deadline(&record) {
+            Err(Refusal::Expired)
+        } else if record.issued_at < self.not_before {
+            Err(Refusal::Cutoff)
+        } else if idle_at.is_some_and(|idle_at| NOW >= idle_at) {
+            Err(Refusal::Idle)
+        } else {
+            Ok(record)
+        }
+    }
+
+    fn deadline(&self, record: &Record) -> u64 {
+        record.expires_at.min(record.issued_at + self.max_lifetime)
+    }
+
+    fn holds(&self, session: &Session, record: &Record) {
+        assert_eq!(session.origin(), Origin::Opened);
+        assert!(!session.is_new());
+        assert_eq!(session.id().expect("an id").as_bytes(), &record.id);
+        assert_eq!(session.issued_at(), Some(moment(record.issued_at)));
+        assert_eq!(session.expires_at(), Some(moment(self.deadline(record))));
+        assert_eq!(session.subject().unwrap_or_default(), record.subject);
+        let keys: Vec<&String> = record.values.iter().map(|(key, _)| key).collect();
+        assert!(session.keys().iter().eq(keys));
+        for (key, bytes) in &record.values {
+            let value = session.get::<Value>(key);
+            let expected = read_value(bytes);
+            assert_eq!(value.is_ok(), expected.is_some(), "{value:?}");
+            assert_eq!(
+                value.ok().flatten().map(|value| value_bytes(&value)),
+                expected.map(|_| bytes.clone())
+            );
+        }
+        let are_all_sound = record
+            .values
+            .iter()
+            .all(|(_, bytes)| read_value(bytes).is_some());
+        assert_eq!(session.to_map().is_ok(), are_all_sound);
+        assert_eq!(session.status(), Status::Unmodified);
+    }
+
+    /// What a save writes is what came in, but for what the save is about.
+    fn saves(&self, session: &Session, record: &Record, plaintext: &[u8]) {
+        let is_stale = self
+            .idle_timeout
+            .is_some_and(|timeout| NOW.saturating_sub(record.seen_at) >= timeout / 10);
+        let outgoing = self.store.respond(session).expect("a session that fits");
+        let is_due = self.is_under_old_key || is_stale;
+        assert_eq!(outgoing.set_cookies().count(), usize::from(is_due));
+
+        session.remember(record.transient);
+        assert_eq!(session.status(), Status::Modified);
+        let outgoing = self.store.respond(session).expect("a session that fits");
+        let cookie = outgoing
+            .set_cookies()
+            .next()
+            .expect("a cookie for a change");
+        let pair = cookie.split(';').next().unwrap_or_default();
+        let max_age = cookie
+            .split("; Max-Age=")
+            .nth(1)
+            .map(|seconds| seconds.parse());
+        let seconds = (self.deadline(record) - NOW).div_ceil(1000);
+        assert_eq!(max_age, record.transient.then_some(Ok(seconds)));
+
+        let changed = Record {
+            transient: !record.transient,
+            seen_at: record.seen_at.max(NOW),
+            ..record.clone()
+        };
+        let token = pair.strip_prefix("__Host-session=").expect("our cookie");
+        let sealed = SEALING
+            .open(token.as_bytes(), 4096)
+            .expect("sealed under the sealing key");
+        assert_eq!(sealed.len(), plaintext.len());
+        assert_eq!(read_record(&sealed), Ok(changed.clone()));
+
+        let again = self.store.load_from([pair]);
+        self.holds(&again, &changed);
+        for (key, bytes) in &record.flashes {
+            let taken = again.take_flash::<Value>(key);
+            let expected = read_value(bytes);
+            assert_eq!(taken.is_ok(), expected.is_some());
+            if expected.is_some() {
+                assert_eq!(
+                    taken.ok().flatten().map(|value| value_bytes(&value)),
+                    Some(bytes.clone())
+                );
+                assert!(
+                    again
+                        .take_flash::<Value>(key)
+                        .is_ok_and(|flash| flash.is_none())
+                );
+            }
+        }
+    }
+}

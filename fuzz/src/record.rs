@@ -1,0 +1,52 @@
+//! The record's decoder without the envelope in front of it, against a slow one.
+
+use std::sync::LazyLock;
+
+use sealed_session::fuzzing::Record;
+
+use crate::measure::{OnASmallStack, allocated};
+use crate::reference;
+
+static CHECK: LazyLock<OnASmallStack> = LazyLock::new(|| OnASmallStack::new(check));
+
+/// `data`: what would be sealed in a cookie.
+pub fn record(data: &[u8]) {
+    CHECK.run(data);
+}
+
+fn check(data: &[u8]) {
+    let plaintext = data.to_vec();
+    let (record, memory) = allocated(|| Record::decode(plaintext));
+    assert_eq!(memory, 0, "a record is an index into its bytes");
+    let expected = reference::read_record(data);
+    let (record, expected) = match (record, expected) {
+        (Ok(record), Ok(expected)) => (record, expected),
+        (Err(refusal), Err(expected)) => return assert_eq!(refusal, expected),
+        (record, expected) => panic!("{:?} is not {:?}", record.err(), expected.err()),
+    };
+
+    assert_eq!(record.encode(), data, "whatever decodes has one encoding");
+    assert_eq!(record.subject(), expected.subject);
+    assert!(record.values().eq(borrowed(&expected.values)));
+    assert!(record.flashes().eq(borrowed(&expected.flashes)));
+    for (key, value) in &expected.values {
+        assert_eq!(record.find(key), Some(value.as_slice()));
+        let longer = format!("{key}\0");
+        let is_there = expected.values.iter().any(|(known, _)| *known == longer);
+        assert_eq!(record.find(&longer).is_some(), is_there);
+    }
+    let (content, memory) = allocated(|| {
+        let entries = record.values().chain(record.flashes());
+        entries
+            .map(|(key, value)| key.len() + value.len())
+            .sum::<usize>()
+    });
+    assert!(content < data.len(), "nothing grows beyond its input");
+    assert_eq!(memory, 0, "entries are borrowed");
+}
+
+fn borrowed(entries: &[(String, Vec<u8>)]) -> impl Iterator<Item = (&str, &[u8])> {
+    entries
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_slice()))
+}

@@ -1,0 +1,171 @@
+//! What the fuzz targets in `fuzz/` reach and nobody else: the readers without the envelope in
+//! their way, the envelope with a chosen nonce, a save whose random source fails.
+//!
+//! It exists only under `--cfg fuzzing`, which `cargo fuzz` sets for everything that it builds.
+//! A feature would not do: any crate of an application could switch it on for all others.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cookie::header::{Candidates, MAX_CANDIDATES};
+use crate::envelope::{self, KeyRing, Kind, Plaintext, Use};
+use crate::error::{RandomError, Refusal, SaveError};
+use crate::flow::Outgoing;
+use crate::record::{self, Draft};
+use crate::session::Session;
+use crate::store::CookieStore;
+use crate::value;
+
+/// The values of the cookie `name` that are looked at, in their order.
+pub fn cookie_values<'a>(
+    name: &str,
+    fields: impl IntoIterator<Item = &'a [u8]>,
+) -> [Option<&'a [u8]>; MAX_CANDIDATES] {
+    values(Candidates::find(name, fields))
+}
+
+/// The tokens that are looked at in a header of their own.
+pub fn listed_values<'a>(
+    fields: impl IntoIterator<Item = &'a [u8]>,
+) -> [Option<&'a [u8]>; MAX_CANDIDATES] {
+    values(Candidates::listed(fields))
+}
+
+/// The tokens that are looked at in Authorization.
+pub fn bearer_values<'a>(
+    fields: impl IntoIterator<Item = &'a [u8]>,
+) -> [Option<&'a [u8]>; MAX_CANDIDATES] {
+    values(Candidates::bearer(fields))
+}
+
+fn values(candidates: Candidates<'_>) -> [Option<&[u8]>; MAX_CANDIDATES] {
+    let mut values = [None; MAX_CANDIDATES];
+    for (place, value) in values.iter_mut().zip(candidates.iter()) {
+        *place = Some(value);
+    }
+    values
+}
+
+/// A record, decoded from bytes that need not have been in a token.
+#[derive(Debug)]
+pub struct Record(record::Record);
+
+impl Record {
+    /// Decodes `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Newer`], [`Refusal::BadRecord`] or [`Refusal::Elsewhere`].
+    pub fn decode(bytes: Vec<u8>) -> Result<Self, Refusal> {
+        record::Record::decode(Plaintext::from_vec(bytes)).map(Self)
+    }
+
+    /// The record as a save writes it.
+    pub fn encode(&self) -> Vec<u8> {
+        let draft = Draft::new(self.0.subject(), self.0.values(), self.0.flashes());
+        let mut bytes = Vec::with_capacity(draft.len());
+        draft.append_to(&mut bytes, self.0.header());
+        debug_assert_eq!(draft.len(), bytes.len());
+        bytes
+    }
+
+    /// Whose session it is.
+    pub fn subject(&self) -> &str {
+        self.0.subject()
+    }
+
+    /// Keys and undecoded values.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.values()
+    }
+
+    /// Keys and undecoded flashes.
+    pub fn flashes(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.flashes()
+    }
+
+    /// The undecoded value under `key`.
+    pub fn find(&self, key: &str) -> Option<&[u8]> {
+        self.0.values().find(key)
+    }
+}
+
+/// Reads the bytes of one entry as a `T`.
+///
+/// # Errors
+///
+/// The message for the operator.
+pub fn decode_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    value::decode(bytes).map_err(|error| error.to_string())
+}
+
+/// The bytes of one entry.
+///
+/// # Errors
+///
+/// The message for the operator.
+pub fn encode_value<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
+    value::encode(value)
+        .map(|bytes| bytes.to_vec())
+        .map_err(|error| error.to_string())
+}
+
+/// The envelope of a cookie store without a context.
+#[derive(Debug)]
+pub struct Envelope(envelope::Envelope);
+
+impl Envelope {
+    /// The envelope of the cookie `name`.
+    pub fn new(ring: &KeyRing, name: &str) -> Self {
+        let used_for = Use {
+            kind: Kind::Cookie,
+            name: name.to_owned(),
+            context: String::new(),
+        };
+        Self(envelope::Envelope::new(ring, used_for))
+    }
+
+    /// Seals `plaintext` under a nonce that starts with the bytes of `nonce`.
+    pub fn seal(&self, plaintext: &[u8], nonce: u64) -> String {
+        let mut token = String::new();
+        let mut random = |bytes: &mut [u8]| {
+            for (byte, chosen) in bytes.iter_mut().zip(nonce.to_be_bytes()) {
+                *byte = chosen;
+            }
+            Ok(())
+        };
+        let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(plaintext);
+        // The random source above does not fail.
+        let _ = self
+            .0
+            .seal_into(&mut token, plaintext.len(), write, &mut random);
+        token
+    }
+
+    /// Opens `token`, of which at most `max_length` characters are looked at.
+    ///
+    /// # Errors
+    ///
+    /// The first reason on the way to the plaintext.
+    pub fn open(&self, token: &[u8], max_length: usize) -> Result<Plaintext, Refusal> {
+        self.0
+            .open(token, max_length)
+            .map(|opened| opened.plaintext)
+    }
+}
+
+/// [`CookieStore::respond`] with a random source that fails after `successes` calls.
+///
+/// # Errors
+///
+/// As [`CookieStore::respond`].
+pub fn respond_with_failing_random(
+    store: &CookieStore,
+    session: &Session,
+    mut successes: usize,
+) -> Result<Outgoing, SaveError> {
+    store.respond_with(session, &mut |bytes| {
+        successes = successes.checked_sub(1).ok_or(RandomError(()))?;
+        envelope::os_random(bytes)
+    })
+}
