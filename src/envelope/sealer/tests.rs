@@ -105,7 +105,7 @@ fn a_purpose_or_context_of_a_length_that_is_not_possible_is_refused_by_name() {
         let error = Sealer::with_context(key.clone(), purpose, context).unwrap_err();
         assert_eq!(error.setting(), setting);
     }
-    let longest = &longer[1..];
+    let longest = longer.split_at(1).1;
     assert!(Sealer::with_context(key, longest, longest).is_ok());
 }
 
