@@ -134,6 +134,13 @@ fn without_genuine(bytes: &[u8]) -> Refusal {
     }
 }
 
+/// A token that was sealed, its bytes and what is in it.
+struct Genuine<'a> {
+    token: String,
+    bytes: Vec<u8>,
+    plaintext: &'a [u8],
+}
+
 fn sealed(plan: &Plan<'_>) {
     let Keys {
         envelope,
@@ -141,24 +148,29 @@ fn sealed(plan: &Plan<'_>) {
         other_cookie,
         ring,
     } = &*KEYS;
-    let genuine = [
-        envelope.seal(plan.one, 1),
-        envelope.seal(plan.other, if plan.has_one_nonce { 1 } else { 2 }),
-    ];
-    for (token, plaintext) in genuine.iter().zip([plan.one, plan.other]) {
+    let other_nonce = if plan.has_one_nonce { 1 } else { 2 };
+    let genuine = [(plan.one, 1), (plan.other, other_nonce)].map(|(plaintext, nonce)| {
+        let token = envelope.seal(plaintext, nonce);
+        let bytes = token_bytes(token.as_bytes(), token.len()).expect("a token is well-formed");
+        Genuine {
+            token,
+            bytes,
+            plaintext,
+        }
+    });
+    for Genuine {
+        token,
+        bytes,
+        plaintext,
+    } in &genuine
+    {
         assert_eq!(token.len(), (4 * (77 + plaintext.len())).div_ceil(3));
         let opened = envelope
             .open(token.as_bytes(), token.len())
             .expect("a genuine token");
-        assert_eq!(&*opened, plaintext);
-        let bytes = token_bytes(token.as_bytes(), token.len()).expect("a token is well-formed");
-        assert_eq!(
-            Some(&bytes[1..5]),
-            ring.ids()
-                .next()
-                .as_ref()
-                .map(|id| id.as_bytes().as_slice())
-        );
+        assert_eq!(&&*opened, plaintext);
+        let sealing = ring.ids().next().expect("a ring of two keys");
+        assert_eq!(&bytes[1..5], sealing.as_bytes());
         let too_long = envelope.open(token.as_bytes(), token.len() - 1).map(|_| ());
         assert_eq!(too_long, Err(Refusal::TooLong));
         for sealer in others {
@@ -171,34 +183,40 @@ fn sealed(plan: &Plan<'_>) {
         let elsewhere = other_cookie.open(token.as_bytes(), token.len()).map(|_| ());
         assert_eq!(elsewhere, Err(Refusal::Forged), "sealed for another cookie");
     }
-    altered(plan, &genuine);
+
+    let max_length = usize::from(plan.max_length).max(genuine[0].token.len());
+    altered(&genuine, &plan.edits, max_length);
+    // One bit of each field, whatever the fuzzer makes of the rest.
+    let [bit, _] = plan.max_length.to_le_bytes();
+    let end = 29 + plan.one.len() as u16;
+    for at in [0, 1, 5, 29, end, end + 16] {
+        altered(&genuine, &[Edit::FlipDecoded { at, bit }], max_length);
+    }
+    altered(&genuine, &[Edit::OtherKey], max_length);
     of_a_sealer(plan.one);
 }
 
-fn altered(plan: &Plan<'_>, genuine: &[String; 2]) {
-    let mut token = genuine[0].clone().into_bytes();
-    for edit in &plan.edits {
-        edit.apply(&mut token, genuine[1].as_bytes());
+/// The first token after these edits is refused for the right reason, unless it is genuine again.
+fn altered(genuine: &[Genuine<'_>; 2], edits: &[Edit], max_length: usize) {
+    let mut token = genuine[0].token.clone().into_bytes();
+    for edit in edits {
+        edit.apply(&mut token, genuine[1].token.as_bytes());
     }
-    let max_length = usize::from(plan.max_length).max(genuine[0].len());
     let opened = KEYS
         .envelope
         .open(&token, max_length)
         .map(|plaintext| plaintext.to_vec());
     let known = genuine
         .iter()
-        .position(|genuine| genuine.as_bytes() == token);
+        .find(|genuine| genuine.token.as_bytes() == token);
     if let Some(known) = known {
-        return assert_eq!(opened, Ok([plan.one, plan.other][known].to_vec()));
+        return assert_eq!(opened, Ok(known.plaintext.to_vec()));
     }
     let reason = match token_bytes(&token, max_length) {
         Err(refusal) => refusal,
         Ok(bytes) => {
-            let is_spliced = genuine.iter().any(|genuine| {
-                let genuine = token_bytes(genuine.as_bytes(), MAX_TOKEN);
-                genuine.is_ok_and(|genuine| outside(&genuine) == outside(&bytes))
-            });
-            if is_spliced {
+            let mut outsides = genuine.iter().map(|genuine| outside(&genuine.bytes));
+            if outsides.any(|genuine| genuine == outside(&bytes)) {
                 Refusal::Corrupt
             } else {
                 without_genuine(&bytes)
