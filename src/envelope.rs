@@ -103,6 +103,15 @@ impl Envelope {
         Ok(())
     }
 
+    /// A subject as a backend may see it, under each key of the ring: the sealing key's first.
+    /// Empty unless the envelope is for a backend.
+    #[cfg(feature = "server")]
+    pub(crate) fn hidden_subjects(&self, subject: &str) -> Vec<[u8; 32]> {
+        let keys = self.keys();
+        let keys = std::iter::once(&keys.sealing).chain(&keys.accepted);
+        keys.filter_map(|keys| keys.hide_subject(subject)).collect()
+    }
+
     /// Opens `token`, of which at most `max_length` characters are looked at.
     pub(crate) fn open(&self, token: &[u8], max_length: usize) -> Result<Opened, Refusal> {
         let token = Token::parse_bytes(token, max_length)?;
@@ -137,8 +146,8 @@ impl Plaintext {
         self.start = self.start.saturating_add(n).min(self.end);
     }
 
-    /// Bytes that never were in a token.
-    #[cfg(any(test, fuzzing))]
+    /// Bytes that were in no token, or not yet.
+    #[cfg(any(test, fuzzing, feature = "server"))]
     pub(crate) fn from_vec(buffer: Vec<u8>) -> Self {
         Self {
             start: 0,

@@ -6,6 +6,10 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::limit::TooLarge;
+#[cfg(feature = "server")]
+use crate::server::BackendError;
+
 /// Why a token or a session was refused: for logs, metrics and the operator.
 ///
 /// Never tell it to the client: to the outside every refusal looks the same.
@@ -30,6 +34,18 @@ pub enum Refusal {
     Newer,
     /// The session's values are in a server's store, and this store has none.
     Elsewhere,
+    /// The session is whole in its cookie, and this store keeps none there.
+    InCookie,
+    /// The backend has no such session: it was ended, or was idle for too long.
+    Gone,
+    /// The session has got a new id in another request.
+    Moved,
+    /// What the backend returned does not open: it was altered, or is not ours.
+    BadValue,
+    /// What the backend returned is another session's.
+    Swapped,
+    /// The backend is away, and the store was built to go on without.
+    Unavailable,
     /// Issued or seen more than 60 seconds from now in the future.
     Future,
     /// The absolute deadline has passed.
@@ -53,6 +69,12 @@ impl Refusal {
             Self::BadRecord => "bad_record",
             Self::Newer => "newer",
             Self::Elsewhere => "elsewhere",
+            Self::InCookie => "in_cookie",
+            Self::Gone => "gone",
+            Self::Moved => "moved",
+            Self::BadValue => "bad_value",
+            Self::Swapped => "swapped",
+            Self::Unavailable => "unavailable",
             Self::Future => "future",
             Self::Expired => "expired",
             Self::Cutoff => "cutoff",
@@ -74,6 +96,12 @@ impl fmt::Display for Refusal {
             Self::BadRecord => "what it holds is not a session",
             Self::Newer => "it holds a session of a newer format than this build reads",
             Self::Elsewhere => "its values are in a server's store",
+            Self::InCookie => "its values are in the cookie, and this store keeps none there",
+            Self::Gone => "the backend has no such session: ended, or idle for too long",
+            Self::Moved => "the session has got a new id in another request",
+            Self::BadValue => "what the backend returned does not open: altered, or not ours",
+            Self::Swapped => "what the backend returned is another session's",
+            Self::Unavailable => "the backend is away",
             Self::Future => "it was issued in the future: check the clocks",
             Self::Expired => "its deadline has passed",
             Self::Cutoff => "it was issued before the store's cutoff",
@@ -222,24 +250,6 @@ impl fmt::Display for SessionError {
 
 impl Error for SessionError {}
 
-/// A session that does not fit its cookie: bytes of name and value, and how many may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLarge {
-    pub(crate) size: usize,
-    pub(crate) limit: usize,
-}
-
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the cookie's or header's name and value would be {} bytes, the limit is {}; \
-             keep large or growing data elsewhere and its key in the session",
-            self.size, self.limit
-        )
-    }
-}
-
 /// A session that could not be written. Nothing was sent, the session is as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaveError(pub(crate) SaveErrorKind);
@@ -249,6 +259,17 @@ pub(crate) enum SaveErrorKind {
     Random(RandomError),
     OtherStore,
     TooLarge(TooLarge),
+    #[cfg(feature = "server")]
+    Backend(BackendError),
+    /// Others have saved the session each time before this one could.
+    #[cfg(feature = "server")]
+    Conflict,
+    /// The session has got a new id in another request.
+    #[cfg(feature = "server")]
+    Moved,
+    /// What another request has written does not open here.
+    #[cfg(feature = "server")]
+    Unreadable(Refusal),
 }
 
 impl fmt::Display for SaveError {
@@ -262,6 +283,25 @@ impl fmt::Display for SaveError {
             SaveErrorKind::TooLarge(too_large) => {
                 write!(f, "the session is too large: {too_large}")
             }
+            #[cfg(feature = "server")]
+            SaveErrorKind::Backend(_) => f.write_str("the session's backend failed"),
+            #[cfg(feature = "server")]
+            SaveErrorKind::Conflict => f.write_str(
+                "too many requests save this session at once, and nothing of this one was saved; \
+                 try again",
+            ),
+            #[cfg(feature = "server")]
+            SaveErrorKind::Moved => f.write_str(
+                "the session has got a new id in another request, and nothing of this one was \
+                 saved; try again with the new cookie",
+            ),
+            #[cfg(feature = "server")]
+            SaveErrorKind::Unreadable(refusal) => {
+                write!(
+                    f,
+                    "the session was saved by another request, and cannot be read: {refusal}"
+                )
+            }
         }
     }
 }
@@ -270,8 +310,28 @@ impl Error for SaveError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
             SaveErrorKind::Random(error) => Some(error),
-            SaveErrorKind::OtherStore | SaveErrorKind::TooLarge(_) => None,
+            #[cfg(feature = "server")]
+            SaveErrorKind::Backend(error) => Some(error),
+            _ => None,
         }
+    }
+}
+
+#[cfg(feature = "server")]
+impl SaveError {
+    /// The backend's error, if it was the backend that failed.
+    pub fn backend(&self) -> Option<&BackendError> {
+        match &self.0 {
+            SaveErrorKind::Backend(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl From<BackendError> for SaveError {
+    fn from(error: BackendError) -> Self {
+        Self(SaveErrorKind::Backend(error))
     }
 }
 
@@ -283,36 +343,65 @@ impl From<RandomError> for SaveError {
 
 /// A request has no session to work with, through no fault of the client's. As an answer of a
 /// handler (features `axum` and `actix-web`) it is a 500 without any detail.
-#[cfg(feature = "tower")]
+#[cfg(any(feature = "tower", feature = "server"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadError(pub(crate) LoadErrorKind);
 
-#[cfg(feature = "tower")]
+#[cfg(any(feature = "tower", feature = "server"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LoadErrorKind {
+    #[cfg(feature = "tower")]
     MissingLayer,
+    #[cfg(feature = "tower")]
     SecondLayer,
+    #[cfg(feature = "server")]
+    Backend(BackendError),
 }
 
-#[cfg(feature = "tower")]
+#[cfg(feature = "server")]
+impl LoadError {
+    /// The backend's error, if it was the backend that failed.
+    pub fn backend(&self) -> Option<&BackendError> {
+        match &self.0 {
+            LoadErrorKind::Backend(error) => Some(error),
+            #[cfg(feature = "tower")]
+            _ => None,
+        }
+    }
+}
+
+#[cfg(any(feature = "tower", feature = "server"))]
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
+            #[cfg(feature = "tower")]
             LoadErrorKind::MissingLayer => {
                 "no session layer has seen the request; add `SessionLayer::new(store)` around the \
                  handler, outside of everything that asks for the session, with the same name if \
                  the session has one"
             }
+            #[cfg(feature = "tower")]
             LoadErrorKind::SecondLayer => {
                 "two session layers of the same name are around the handler; leave one out, or \
                  give one a name with `named` and a store with another cookie"
             }
+            #[cfg(feature = "server")]
+            LoadErrorKind::Backend(_) => "the session's backend failed",
         })
     }
 }
 
-#[cfg(feature = "tower")]
-impl Error for LoadError {}
+#[cfg(any(feature = "tower", feature = "server"))]
+impl Error for LoadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            #[cfg(feature = "server")]
+            LoadErrorKind::Backend(error) => Some(error),
+            #[cfg(feature = "tower")]
+            _ => None,
+        }
+    }
+}
 
 /// The operating system's random source failed. There is no fallback: a predictable key, id or
 /// nonce is worse than an error.

@@ -36,7 +36,7 @@ pub enum Event {
     /// A request's token was refused: junk, altered, or of an unknown key.
     Refused(Refusal),
     /// A request's token was genuine, and its session is over: [`Refusal::Expired`],
-    /// [`Refusal::Idle`] or [`Refusal::Cutoff`].
+    /// [`Refusal::Idle`], [`Refusal::Cutoff`], [`Refusal::Gone`] or [`Refusal::Moved`].
     Expired(Refusal),
     /// A request brought several different sessions, and none was believed.
     Ambiguous,
@@ -56,6 +56,12 @@ pub enum Event {
     CallFailed,
     /// A session could not be saved, and the response was replaced.
     SaveFailed,
+    /// A request's changes were made again on what another request had saved in between.
+    Replayed,
+    /// A session has ended while a request held it: its changes are dropped, the cookie is removed.
+    Lost,
+    /// A backend failed, and the request goes on without.
+    BackendFailed,
 }
 
 impl Event {
@@ -72,6 +78,9 @@ impl Event {
             Self::LoadFailed => "load_failed",
             Self::CallFailed => "call_failed",
             Self::SaveFailed => "save_failed",
+            Self::Replayed => "replayed",
+            Self::Lost => "lost",
+            Self::BackendFailed => "backend_failed",
         }
     }
 
@@ -86,9 +95,13 @@ impl Event {
     /// What there is to notice about a session that was loaded.
     pub(crate) fn of_origin(origin: Origin) -> Option<Self> {
         match origin {
-            Origin::Refused(refusal @ (Refusal::Expired | Refusal::Idle | Refusal::Cutoff)) => {
-                Some(Self::Expired(refusal))
-            }
+            Origin::Refused(
+                refusal @ (Refusal::Expired
+                | Refusal::Idle
+                | Refusal::Cutoff
+                | Refusal::Gone
+                | Refusal::Moved),
+            ) => Some(Self::Expired(refusal)),
             Origin::Refused(refusal) => Some(Self::Refused(refusal)),
             Origin::Ambiguous => Some(Self::Ambiguous),
             Origin::Absent | Origin::Opened => None,
@@ -110,9 +123,11 @@ impl Event {
             };
         }
         match self {
-            Self::Expired(_) | Self::Resealed | Self::Unsaved => at!(debug),
+            Self::Expired(_) | Self::Resealed | Self::Unsaved | Self::Replayed | Self::Lost => {
+                at!(debug);
+            }
             Self::Refused(_) | Self::Ambiguous => at!(info),
-            Self::TooLarge | Self::ChangedTooLate => at!(warn),
+            Self::TooLarge | Self::ChangedTooLate | Self::BackendFailed => at!(warn),
             Self::LoadFailed | Self::CallFailed | Self::SaveFailed => at!(error),
         }
     }
@@ -135,6 +150,9 @@ impl fmt::Display for Event {
             Self::LoadFailed => "a request has no session to work with",
             Self::CallFailed => "a handler answered with an error of its session",
             Self::SaveFailed => "a session could not be saved",
+            Self::Replayed => "changes were made again on what another request had saved",
+            Self::Lost => "a session has ended while a request held it",
+            Self::BackendFailed => "a backend failed, and the request goes on without",
         })
     }
 }

@@ -3,66 +3,106 @@
 //! asks for randomness.
 
 mod outgoing;
+mod placement;
 
 use std::fmt::Write;
+use std::iter::empty;
 use std::sync::Arc;
 
 pub use outgoing::{HeaderChange, Outgoing};
+pub use placement::InCookie;
+pub(crate) use placement::{Due, Next, Place, Placement};
 
 use crate::cookie::CookieConfig;
-use crate::envelope::{Envelope, Random, encoded_len};
+use crate::envelope::{Envelope, KeyRing, Random, encoded_len};
 use crate::error::{Refusal, SaveError, SaveErrorKind};
 use crate::event::Events;
+use crate::limit::Limit;
 use crate::policy::Policy;
-use crate::record::{Header, Record, SessionId};
+use crate::record::{Draft, Header, Record, SessionId};
 use crate::session::changes::{Birth, View};
-use crate::session::{Bounds, Loaded, Origin, Session, check_size};
+use crate::session::{Bounds, Loaded, Origin, Session};
 use crate::time::Millis;
 use crate::transport::Transport;
 
 #[derive(Debug)]
-pub(crate) struct Flow {
+pub(crate) struct Flow<P> {
     pub(crate) envelope: Envelope,
     pub(crate) policy: Policy,
     pub(crate) transport: Transport,
+    pub(crate) placement: P,
     /// What a Set-Cookie header has before the value, and after it.
     around_token: (String, String),
     removal: String,
     former_removals: Arc<[String]>,
     pub(crate) bounds: Arc<Bounds>,
+    /// Of what the cookie holds, which may be less than what `bounds` allow.
+    in_cookie: Limit,
     max_token: usize,
 }
 
-/// What a save has to write.
-enum Due {
-    Nothing,
-    Removal,
-    Record,
+/// What a request brought: all of it, or a stub whose rest is to be read.
+pub(crate) enum Opened<T, F> {
+    Ready(T),
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "without backends nothing is elsewhere")
+    )]
+    Fetch(F),
 }
 
-impl Flow {
+/// What a response needs, and what is to be written before it may leave.
+#[derive(Debug)]
+pub(crate) struct Plan<W> {
+    pub(crate) outgoing: Outgoing,
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "without backends it is `None`")
+    )]
+    pub(crate) write: Option<W>,
+}
+
+/// A record on its way out.
+struct Sealed<W> {
+    /// For the cookie, or the header that stands for it.
+    text: Option<String>,
+    write: Option<W>,
+    /// The id and times, unless they are those of a place that the session moves to.
+    birth: Option<Birth>,
+}
+
+impl<P: Placement> Flow<P> {
     pub(crate) fn new(
         envelope: Envelope,
         policy: Policy,
         transport: Transport,
         former: &[CookieConfig],
         events: Events,
+        placement: P,
     ) -> Self {
         let name = transport.name().len();
+        let in_cookie = Limit::Cookie { name };
         Self {
             envelope,
             around_token: transport.around_token(),
             removal: transport.removal(),
             former_removals: former.iter().map(CookieConfig::removal).collect(),
             bounds: Arc::new(Bounds {
-                name,
+                limit: placement.limit(in_cookie),
                 max_lifetime: policy.max_lifetime,
                 events,
             }),
+            in_cookie,
             max_token: crate::cookie::MAX_NAME_AND_VALUE.saturating_sub(name),
             policy,
             transport,
+            placement,
         }
+    }
+
+    pub(crate) fn replace_keys(&self, ring: &KeyRing) {
+        self.envelope.replace_keys(ring);
+        self.placement.replace_keys(ring);
     }
 
     /// The session in those fields of a request that the transport reads; a fresh one if there
@@ -71,9 +111,8 @@ impl Flow {
         &self,
         fields: impl IntoIterator<Item = &'a [u8]>,
         now: Millis,
-    ) -> Session {
+    ) -> Opened<Session, P::Fetch> {
         let candidates = self.transport.candidates(fields);
-        let fresh = |origin| Session::fresh(origin, Some(now), Some(Arc::clone(&self.bounds)));
         let mut best: Option<Loaded> = None;
         let mut first_refusal = None;
         for token in candidates.iter() {
@@ -85,7 +124,7 @@ impl Flow {
                 (Ok(loaded), Some(other)) => {
                     let (header, known) = (loaded.record.header(), other.record.header());
                     if header.id != known.id {
-                        return fresh(Origin::Ambiguous);
+                        return Opened::Ready(self.fresh(Origin::Ambiguous, now));
                     }
                     if header.seen_at > known.seen_at {
                         best = Some(loaded);
@@ -93,21 +132,42 @@ impl Flow {
                 }
             }
         }
-        match (best, first_refusal) {
-            (Some(loaded), _) => Session::opened(loaded, now, Arc::clone(&self.bounds)),
-            (None, Some(refusal)) => fresh(Origin::Refused(refusal)),
-            (None, None) => fresh(Origin::Absent),
-        }
+        Opened::Ready(match (best, first_refusal) {
+            (Some(loaded), _) => match self.placement.locate(loaded) {
+                Opened::Ready(loaded) => self.opened(loaded, now),
+                Opened::Fetch(fetch) => return Opened::Fetch(fetch),
+            },
+            (None, Some(refusal)) => self.fresh(Origin::Refused(refusal), now),
+            (None, None) => self.fresh(Origin::Absent, now),
+        })
     }
 
     fn admit(&self, token: &[u8], now: Millis) -> Result<Loaded, Refusal> {
         let opened = self.envelope.open(token, self.max_token)?;
         let record = Record::decode(opened.plaintext)?;
-        self.policy.admit(record.header(), now)?;
+        let header = record.header();
+        self.placement.accept(header)?;
+        if header.in_backend {
+            self.policy.admit_but_for_idle(header, now)?;
+        } else {
+            self.policy.admit(header, now)?;
+        }
         Ok(Loaded {
             record,
             under_old_key: !opened.under_sealing_key,
+            #[cfg(feature = "server")]
+            cookie_is_due: false,
+            #[cfg(feature = "server")]
+            held: None,
         })
+    }
+
+    pub(crate) fn opened(&self, loaded: Loaded, now: Millis) -> Session {
+        Session::opened(loaded, now, Arc::clone(&self.bounds))
+    }
+
+    pub(crate) fn fresh(&self, origin: Origin, now: Millis) -> Session {
+        Session::fresh(origin, Some(now), Some(Arc::clone(&self.bounds)))
     }
 
     /// What the response to this session's request needs.
@@ -116,61 +176,115 @@ impl Flow {
         session: &Session,
         now: Millis,
         random: Random<'_>,
-    ) -> Result<Outgoing, SaveError> {
+    ) -> Result<Plan<P::Write>, SaveError> {
         if session.is_of_another_store(&self.bounds) {
             return Err(SaveError(SaveErrorKind::OtherStore));
         }
-        session.lock_for_save(|changes, record| {
-            let view = View::new(record, changes);
+        session.lock_for_save(|changes, loaded| {
+            let view = View::new(loaded.map(|loaded| &loaded.record), changes);
             let (read, is_changed) = (view.was_read(), view.is_changed());
-            let due = self.due(view, session, now);
+            let read_at = session.read_at().unwrap_or(now);
+            let (due, refresh) = self.due(view, loaded, read_at, now);
             let ends = view.is_destroyed() || matches!(due, Due::Removal);
             let former = if ends || session.is_ambiguous() {
                 Arc::clone(&self.former_removals)
             } else {
                 Arc::default()
             };
+            let mut write = refresh;
             let text = match due {
                 Due::Nothing => None,
-                Due::Removal => Some(self.removal.clone()),
+                Due::Removal => {
+                    write = self.placement.forget(view, loaded);
+                    Some(self.removal.clone())
+                }
+                #[cfg(feature = "server")]
+                Due::Stub => match view.base() {
+                    Some(record) => Some(self.stub(record.header(), now, random)?),
+                    None => None,
+                },
                 Due::Record => {
-                    let (birth, text) = self.seal(view, session, now, random)?;
-                    changes.birth = Some(birth);
-                    Some(text)
+                    let record = self.record(view, loaded, read_at, now, random)?;
+                    write = record.write;
+                    changes.birth = record.birth.or(changes.birth);
+                    record.text
                 }
             };
             changes.sent |= is_changed;
-            Ok(Outgoing {
-                carried: text.map(|text| self.transport.carry(text)),
-                former,
-                read,
-                vary: self.transport.vary(),
+            Ok(Plan {
+                outgoing: Outgoing {
+                    carried: text.map(|text| self.transport.carry(text)),
+                    former,
+                    read,
+                    vary: self.transport.vary(),
+                },
+                write,
             })
         })
     }
 
-    fn due(&self, view: View<'_>, session: &Session, now: Millis) -> Due {
-        let must_write = view.is_changed()
-            || view.base().is_some_and(|record| {
-                let read_at = session.read_at().unwrap_or(now);
-                session.is_under_old_key() || self.policy.refresh_is_due(record.header(), read_at)
-            });
-        if must_write {
+    fn record(
+        &self,
+        view: View<'_>,
+        loaded: Option<&Loaded>,
+        read_at: Millis,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<Sealed<P::Write>, SaveError> {
+        let draft = view.draft();
+        let length = draft.len();
+        let place = self.placement.place(view, loaded, length);
+        let birth = self.birth(view, &place, now, random)?;
+        let header = self.header(view, birth, read_at, now);
+        let text = if place.in_cookie {
+            let write = |buffer: &mut Vec<u8>| draft.append_to(buffer, &header);
+            Some(self.field(&header, length, write, now, random)?)
+        } else if place.sends_stub {
+            Some(self.stub(&header, now, random)?)
+        } else {
+            None
+        };
+        let next = Next {
+            header,
+            view,
+            loaded,
+            deadline: self.policy.deadline(header.issued_at, header.expires_at),
+            now,
+            policy: &self.policy,
+        };
+        Ok(Sealed {
+            text,
+            write: self.placement.write(&next, &place, random)?,
+            birth: (!place.moves).then_some(birth),
+        })
+    }
+
+    fn due(
+        &self,
+        view: View<'_>,
+        loaded: Option<&Loaded>,
+        read_at: Millis,
+        now: Millis,
+    ) -> (Due, Option<P::Write>) {
+        let (due, write) = match (view.is_changed(), view.base(), loaded) {
+            (true, ..) => (Due::Record, None),
+            (false, Some(_), Some(loaded)) => {
+                self.placement.refresh(loaded, read_at, now, &self.policy)
+            }
+            _ if view.is_destroyed() => (Due::Removal, None),
+            _ => (Due::Nothing, None),
+        };
+        if matches!(due, Due::Record) {
             let issued_at = view.birth().map_or(now, |birth| birth.issued_at);
             let deadline = self
                 .policy
                 .deadline(issued_at, self.expires_at(view, issued_at));
             // A node whose clock is ahead may have issued it in our future.
-            if deadline > now.max(issued_at) {
-                Due::Record
-            } else {
-                Due::Removal
+            if deadline <= now.max(issued_at) {
+                return (Due::Removal, None);
             }
-        } else if view.is_destroyed() {
-            Due::Removal
-        } else {
-            Due::Nothing
         }
+        (due, write)
     }
 
     fn expires_at(&self, view: View<'_>, issued_at: Millis) -> Millis {
@@ -178,65 +292,102 @@ impl Flow {
             .unwrap_or_else(|| issued_at.plus(self.policy.lifetime))
     }
 
-    /// Seals the session into the value of a Set-Cookie header, or of the token's own, and tells
-    /// the id and times that it has from now on.
-    fn seal(
+    /// The id and times that the session has from now on.
+    fn birth(
         &self,
         view: View<'_>,
-        session: &Session,
+        place: &Place,
         now: Millis,
         random: Random<'_>,
-    ) -> Result<(Birth, String), SaveError> {
-        let birth = match view.birth() {
+    ) -> Result<Birth, SaveError> {
+        Ok(match view.birth() {
+            Some(birth) if place.moves => Birth {
+                id: SessionId::random(random)?,
+                ..birth
+            },
             Some(birth) => birth,
             None => Birth {
                 id: SessionId::random(random)?,
                 issued_at: now,
                 expires_at: now.plus(self.policy.lifetime),
             },
-        };
-        let seen_at = view.continued().map_or(now, |record| {
-            record
-                .header()
-                .seen_at
-                .max(session.read_at().unwrap_or(now))
-        });
-        let Birth { id, issued_at, .. } = birth;
-        let expires_at = self.expires_at(view, issued_at);
+        })
+    }
+
+    fn header(&self, view: View<'_>, birth: Birth, read_at: Millis, now: Millis) -> Header {
+        let continued = view.continued().map(Record::header);
         let cookie = self.transport.cookie();
         let by_default = || cookie.is_some_and(|cookie| !cookie.is_persistent());
-        let transient = view.transient().unwrap_or_else(by_default);
-        let header = Header {
-            id,
-            issued_at,
-            seen_at,
-            expires_at,
-            transient,
-        };
-        let draft = view.draft();
-        let length = draft.len();
-        check_size(self.bounds.name, length)
-            .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
+        Header {
+            id: birth.id,
+            issued_at: birth.issued_at,
+            seen_at: continued.map_or(now, |header| header.seen_at.max(read_at)),
+            expires_at: self.expires_at(view, birth.issued_at),
+            transient: view.transient().unwrap_or_else(by_default),
+            in_backend: false,
+        }
+    }
 
+    /// A record whose values are elsewhere, as the cookie has it.
+    fn stub(&self, header: &Header, now: Millis, random: Random<'_>) -> Result<String, SaveError> {
+        let header = Header {
+            in_backend: true,
+            ..*header
+        };
+        let draft = Draft::new("", empty(), empty());
+        let write = |buffer: &mut Vec<u8>| draft.append_to(buffer, &header);
+        self.field(&header, draft.len(), write, now, random)
+    }
+
+    /// Seals what `write` writes into the value of a Set-Cookie header, or of the token's own.
+    fn field(
+        &self,
+        header: &Header,
+        length: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<String, SaveError> {
+        self.in_cookie
+            .check(length)
+            .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
         let (before, after) = &self.around_token;
         let mut field = String::with_capacity(
             before.len() + encoded_len(length) + after.len() + "; Max-Age=1234567890".len(),
         );
         field.push_str(before);
-        self.envelope.seal_into(
-            &mut field,
-            length,
-            |buffer| draft.append_to(buffer, &header),
-            random,
-        )?;
+        self.envelope.seal_into(&mut field, length, write, random)?;
         field.push_str(after);
-        if cookie.is_some() && !transient {
-            let rest = self.policy.deadline(issued_at, expires_at).since(now);
+        if self.transport.cookie().is_some() && !header.transient {
+            let deadline = self.policy.deadline(header.issued_at, header.expires_at);
+            let rest = deadline.since(now);
             // The browser forgets the cookie no earlier than the server refuses it.
             let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
             // Writing to a `String` does not fail.
             let _ = write!(field, "; Max-Age={seconds}");
         }
-        Ok((birth, field))
+        Ok(field)
+    }
+}
+
+/// The two ends of a way that never waits.
+#[cfg(test)]
+impl Flow<InCookie> {
+    pub(crate) fn session<'a>(
+        &self,
+        fields: impl IntoIterator<Item = &'a [u8]>,
+        now: Millis,
+    ) -> Session {
+        let Opened::Ready(session) = self.open(fields, now);
+        session
+    }
+
+    pub(crate) fn outgoing(
+        &self,
+        session: &Session,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<Outgoing, SaveError> {
+        Ok(self.plan(session, now, random)?.outgoing)
     }
 }

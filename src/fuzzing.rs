@@ -55,7 +55,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Newer`], [`Refusal::BadRecord`] or [`Refusal::Elsewhere`].
+    /// [`Refusal::Newer`] or [`Refusal::BadRecord`].
     pub fn decode(bytes: Vec<u8>) -> Result<Self, Refusal> {
         record::Record::decode(Plaintext::from_vec(bytes)).map(Self)
     }

@@ -63,9 +63,12 @@ mod flow;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod limit;
 mod policy;
 mod reader;
 mod record;
+#[cfg(feature = "server")]
+pub mod server;
 mod session;
 #[cfg(feature = "settings")]
 mod settings;
@@ -80,18 +83,18 @@ mod vectors;
 
 pub use cookie::{CookieConfig, CookieConfigBuilder, SameSite};
 pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Plaintext, Sealer, Token};
-#[cfg(feature = "tower")]
+#[cfg(any(feature = "tower", feature = "server"))]
 pub use error::LoadError;
 pub use error::{
     ConfigError, ErrorKind, OpenError, RandomError, Refusal, SaveError, SealError, SessionError,
 };
 pub use event::Event;
-pub use flow::{HeaderChange, Outgoing};
+pub use flow::{HeaderChange, InCookie, Outgoing};
 pub use record::SessionId;
 pub use session::{Field, Key, KeyOf, Origin, Session, Status, TypedSession};
 #[cfg(feature = "settings")]
 pub use settings::Settings;
-pub use store::{CookieStore, CookieStoreBuilder};
+pub use store::{CookieStore, CookieStoreBuilder, StoreBuilder};
 #[cfg(feature = "tower")]
 pub use tower::{PendingSession, SessionLayer, SessionOf};
 pub use transport::Transport;

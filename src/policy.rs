@@ -10,6 +10,8 @@ use crate::time::Millis;
 /// How far ahead another node's clock may be.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
+pub(crate) const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
 #[derive(Debug)]
 pub(crate) struct Policy {
     /// A new session's.
@@ -43,12 +45,26 @@ impl Policy {
         }
     }
 
+    /// That of a store without any settings.
+    pub(crate) fn by_default() -> Self {
+        Self::new(DEFAULT_LIFETIME, DEFAULT_LIFETIME, None, Millis::default())
+    }
+
     pub(crate) fn set_not_before(&self, not_before: Millis) {
         self.not_before.store(not_before.raw(), Ordering::Relaxed);
     }
 
     /// Whether a session is alive at `now`.
     pub(crate) fn admit(&self, header: &Header, now: Millis) -> Result<(), Refusal> {
+        self.admit_but_for_idle(header, now)?;
+        match self.idle {
+            Some(idle) if now >= header.seen_at.plus(idle.timeout) => Err(Refusal::Idle),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for a record whose time of use is kept elsewhere.
+    pub(crate) fn admit_but_for_idle(&self, header: &Header, now: Millis) -> Result<(), Refusal> {
         let latest = now.plus(CLOCK_SKEW);
         if header.issued_at > latest || header.seen_at > latest {
             return Err(Refusal::Future);
@@ -59,10 +75,7 @@ impl Policy {
         if header.issued_at.raw() < self.not_before.load(Ordering::Relaxed) {
             return Err(Refusal::Cutoff);
         }
-        match self.idle {
-            Some(idle) if now >= header.seen_at.plus(idle.timeout) => Err(Refusal::Idle),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// The absolute end of a session, which no refresh moves.
@@ -74,6 +87,26 @@ impl Policy {
     pub(crate) fn refresh_is_due(&self, header: &Header, read_at: Millis) -> bool {
         self.idle
             .is_some_and(|idle| read_at.since(header.seen_at) >= idle.refresh_after)
+    }
+
+    /// How long a backend keeps a session that is used now: at least a millisecond.
+    #[cfg(feature = "server")]
+    pub(crate) fn ttl(&self, deadline: Millis, now: Millis) -> Duration {
+        let rest = deadline.since(now);
+        let rest = self.idle.map_or(rest, |idle| rest.min(idle.timeout));
+        rest.max(Duration::from_millis(1))
+    }
+
+    /// Whether a backend that forgets a session at `forgotten_at` must be told to keep it longer,
+    /// or, after the idle timeout was shortened, less long.
+    #[cfg(feature = "server")]
+    pub(crate) fn touch_is_due(&self, forgotten_at: Millis, deadline: Millis, now: Millis) -> bool {
+        let Some(idle) = self.idle else {
+            return false;
+        };
+        let wanted = now.plus(self.ttl(deadline, now));
+        let differs_by = wanted.since(forgotten_at).max(forgotten_at.since(wanted));
+        differs_by >= idle.refresh_after
     }
 }
 
@@ -97,6 +130,7 @@ mod tests {
             seen_at: at(seen_at),
             expires_at: at(expires_at),
             transient: false,
+            in_backend: false,
         }
     }
 

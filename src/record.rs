@@ -86,6 +86,8 @@ pub(crate) struct Header {
     pub(crate) expires_at: Millis,
     /// The browser forgets the cookie when it is closed.
     pub(crate) transient: bool,
+    /// A backend has the values, or had them: the record is a stub.
+    pub(crate) in_backend: bool,
 }
 
 /// An opened record: its bytes, and where in them things are.
@@ -117,11 +119,7 @@ impl Record {
         if flags & !IN_BACKEND & !TRANSIENT != 0 {
             return Err(Refusal::Newer);
         }
-        let transient = flags & TRANSIENT != 0;
-        let (header, subject, values, flashes) = read_rest(reader, plaintext.len(), transient)?;
-        if flags & IN_BACKEND != 0 {
-            return Err(Refusal::Elsewhere);
-        }
+        let (header, subject, values, flashes) = read_rest(reader, plaintext.len(), flags)?;
         Ok(Self {
             plaintext,
             header,
@@ -162,14 +160,15 @@ impl Record {
 fn read_rest(
     mut reader: Reader<'_>,
     length: usize,
-    transient: bool,
+    flags: u8,
 ) -> Result<(Header, Span, Span, Span), Malformed> {
     let header = Header {
         id: SessionId(reader.array()?),
         issued_at: Millis::from_be_bytes(reader.array()?),
         seen_at: Millis::from_be_bytes(reader.array()?),
         expires_at: Millis::from_be_bytes(reader.array()?),
-        transient,
+        transient: flags & TRANSIENT != 0,
+        in_backend: flags & IN_BACKEND != 0,
     };
     let subject = reader.str()?.len();
     if subject > MAX_SUBJECT || header.expires_at < header.issued_at {
@@ -281,7 +280,9 @@ where
     }
 
     pub(crate) fn append_to(&self, buffer: &mut Vec<u8>, header: &Header) {
-        buffer.extend_from_slice(&[FORMAT, if header.transient { TRANSIENT } else { 0 }]);
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let flags = flag(header.transient, TRANSIENT) | flag(header.in_backend, IN_BACKEND);
+        buffer.extend_from_slice(&[FORMAT, flags]);
         buffer.extend_from_slice(&header.id.0);
         for time in [header.issued_at, header.seen_at, header.expires_at] {
             buffer.extend_from_slice(&time.to_be_bytes());
@@ -422,7 +423,7 @@ mod tests {
         }
         let mut stub = with(&[0, 0, 0]);
         stub[1] = IN_BACKEND;
-        assert_eq!(decode(&stub).unwrap_err(), Refusal::Elsewhere);
+        assert!(decode(&stub).unwrap().header().in_backend);
         stub.pop();
         assert_eq!(decode(&stub).unwrap_err(), Refusal::BadRecord);
     }

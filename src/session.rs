@@ -1,5 +1,6 @@
 //! The session: a record as it was opened, never altered, and the changes made since.
 
+mod base;
 pub(crate) mod changes;
 mod field;
 mod typed;
@@ -17,13 +18,19 @@ use zeroize::Zeroizing;
 pub use field::{Field, Key, KeyOf};
 pub use typed::TypedSession;
 
-use crate::cookie::{DEFAULT_NAME, MAX_NAME_AND_VALUE};
-use crate::envelope::encoded_len;
-use crate::error::{ErrorKind, Refusal, SessionError, TooLarge};
+#[cfg(feature = "server")]
+pub(crate) use base::Held;
+pub(crate) use base::{Base, Loaded};
+
+use crate::cookie::DEFAULT_NAME;
+use crate::error::{ErrorKind, Refusal, SessionError};
 use crate::event::{Event, Events};
+use crate::limit::Limit;
 use crate::record::{MAX_SUBJECT, Record, SessionId};
 use crate::time::Millis;
 use crate::value::{self, Value};
+#[cfg(feature = "server")]
+use changes::Point;
 use changes::{Changes, Stored, View};
 
 /// What a save has to do for a session.
@@ -82,8 +89,7 @@ pub struct Session {
 
 struct Inner {
     origin: Origin,
-    /// `None` for a fresh session.
-    loaded: Option<Loaded>,
+    base: Base,
     /// When it was taken out of the request.
     read_at: Option<Millis>,
     /// Which store it belongs to; `None` if made by [`Session::new`].
@@ -91,17 +97,10 @@ struct Inner {
     changes: Mutex<Changes>,
 }
 
-pub(crate) struct Loaded {
-    pub(crate) record: Record,
-    /// An accepted key sealed it, so that a save is due.
-    pub(crate) under_old_key: bool,
-}
-
 /// What a store's settings allow its sessions. Its address is the store's identity.
 #[derive(Debug)]
 pub(crate) struct Bounds {
-    /// Bytes of the cookie's or header's name.
-    pub(crate) name: usize,
+    pub(crate) limit: Limit,
     pub(crate) max_lifetime: Duration,
     pub(crate) events: Events,
 }
@@ -128,7 +127,7 @@ impl Session {
         Self {
             inner: Arc::new(Inner {
                 origin,
-                loaded: None,
+                base: Base::default(),
                 read_at,
                 bounds,
                 changes,
@@ -140,7 +139,7 @@ impl Session {
         Self {
             inner: Arc::new(Inner {
                 origin: Origin::Opened,
-                loaded: Some(loaded),
+                base: Base::of(loaded),
                 read_at: Some(read_at),
                 bounds: Some(bounds),
                 changes: Mutex::default(),
@@ -511,6 +510,7 @@ impl Session {
             if changes.closed {
                 return Err(SessionError::closed());
             }
+            changes.point.all = changes.point.all.wrapping_add(1);
             f(changes, record)
         });
         if let Err(error) = &outcome {
@@ -545,30 +545,49 @@ impl Session {
     }
 
     /// Runs `f` while the session is locked, for a save: not a reading by the handler.
-    pub(crate) fn lock_for_save<R>(&self, f: impl FnOnce(&mut Changes, Option<&Record>) -> R) -> R {
+    pub(crate) fn lock_for_save<R>(&self, f: impl FnOnce(&mut Changes, Option<&Loaded>) -> R) -> R {
         let mut changes = self
             .inner
             .changes
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        f(&mut changes, self.record())
+        f(&mut changes, self.inner.base.newest())
     }
 
     fn record(&self) -> Option<&Record> {
-        self.inner.loaded.as_ref().map(|loaded| &loaded.record)
+        self.inner.base.newest().map(|loaded| &loaded.record)
     }
 
-    pub(crate) fn is_under_old_key(&self) -> bool {
-        self.inner
-            .loaded
-            .as_ref()
-            .is_some_and(|loaded| loaded.under_old_key)
+    /// Lets the changes stand on what a backend has by now.
+    #[cfg(feature = "server")]
+    pub(crate) fn rebase(&self, newer: Loaded) {
+        self.lock_for_save(|_, _| self.inner.base.replace(Some(newer)));
+    }
+
+    /// A backend has written what was planned when the changes stood at `planned`: that is the
+    /// base from now on, and what was changed since stands on it.
+    #[cfg(feature = "server")]
+    pub(crate) fn acknowledge(&self, planned: Point, written: Option<Loaded>) {
+        self.lock_for_save(|changes, _| {
+            changes.acknowledge(planned, written.is_some());
+            self.inner.base.replace(written);
+        });
+    }
+
+    /// Somebody else has ended the session: nothing of it is left.
+    #[cfg(feature = "server")]
+    pub(crate) fn lose(&self) {
+        self.lock_for_save(|changes, _| {
+            changes.destroy();
+            self.inner.base.replace(None);
+        });
     }
 
     /// Whether a save moves it to the sealing key.
     pub(crate) fn is_resealed(&self) -> bool {
-        self.is_under_old_key()
-            && self.lock_for_save(|changes, record| View::new(record, changes).base().is_some())
+        let newest = self.inner.base.newest();
+        newest.is_some_and(|loaded| loaded.under_old_key)
+            && self.lock_for_save(|changes, _| View::new(self.record(), changes).base().is_some())
     }
 
     /// As [`origin`](Self::origin), but not a reading by the handler.
@@ -579,9 +598,9 @@ impl Session {
     /// Refuses all changes from now on; tells what was to be saved.
     #[cfg(feature = "tower")]
     pub(crate) fn close(&self) -> Status {
-        self.lock_for_save(|changes, record| {
+        self.lock_for_save(|changes, _| {
             changes.closed = true;
-            View::new(record, changes).status()
+            View::new(self.record(), changes).status()
         })
     }
 
@@ -630,9 +649,12 @@ impl Session {
         undo: impl FnOnce(&mut Changes),
     ) -> Result<(), SessionError> {
         let bounds = self.inner.bounds.as_ref();
-        let name = bounds.map_or(DEFAULT_NAME.len(), |bounds| bounds.name);
+        let by_default = Limit::Cookie {
+            name: DEFAULT_NAME.len(),
+        };
+        let limit = bounds.map_or(by_default, |bounds| bounds.limit);
         let size = View::new(record, changes).draft().len();
-        let Err(too_large) = check_size(name, size) else {
+        let Err(too_large) = limit.check(size) else {
             return Ok(());
         };
         let attempt = changes.clone();
@@ -647,17 +669,6 @@ impl Session {
             too_large.size,
             too_large.limit,
         ))
-    }
-}
-
-/// Whether `plaintext` bytes fit the cookie once they are sealed, with its name's bytes.
-pub(crate) fn check_size(name: usize, plaintext: usize) -> Result<(), TooLarge> {
-    let size = encoded_len(plaintext).saturating_add(name);
-    let limit = MAX_NAME_AND_VALUE;
-    if size <= limit {
-        Ok(())
-    } else {
-        Err(TooLarge { size, limit })
     }
 }
 
@@ -702,8 +713,8 @@ fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, SessionErro
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (status, len) = self.lock_for_save(|changes, record| {
-            let view = View::new(record, changes);
+        let (status, len) = self.lock_for_save(|changes, _| {
+            let view = View::new(self.record(), changes);
             (view.status(), view.values().count())
         });
         f.debug_struct("Session")

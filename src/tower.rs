@@ -89,6 +89,8 @@ pub use pending::{LoadFuture, PendingSession, SessionOf};
 use crate::error::{LoadError, SaveError, SessionError};
 use crate::event::Event;
 use crate::flow::Outgoing;
+#[cfg(feature = "server")]
+use crate::server::{Backend, ServerStore};
 use crate::session::Session;
 use crate::store::CookieStore;
 
@@ -97,8 +99,13 @@ pub trait Sessions: sealed::Store {}
 
 impl Sessions for CookieStore {}
 
+#[cfg(feature = "server")]
+impl<B: Backend> Sessions for ServerStore<B> {}
+
 mod sealed {
     use std::fmt;
+    #[cfg(feature = "server")]
+    use std::pin::Pin;
 
     use super::*;
 
@@ -132,6 +139,30 @@ mod sealed {
 
         fn save(&self, session: &Session) -> Self::Save {
             ready(self.respond(session))
+        }
+
+        fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {
+            self.events().report(event, error);
+        }
+    }
+
+    #[cfg(feature = "server")]
+    impl<B: Backend> Store for ServerStore<B> {
+        type Load = Pin<Box<dyn Future<Output = Result<Session, LoadError>> + Send>>;
+        type Save = Pin<Box<dyn Future<Output = Result<Outgoing, SaveError>> + Send>>;
+
+        fn request_header(&self) -> HeaderName {
+            self.request_header()
+        }
+
+        fn load(&self, field: &[u8]) -> Self::Load {
+            let (store, opened) = (self.clone(), self.open(&mut std::iter::once(field)));
+            Box::pin(async move { store.finish(opened).await })
+        }
+
+        fn save(&self, session: &Session) -> Self::Save {
+            let (store, session) = (self.clone(), session.clone());
+            Box::pin(async move { store.respond(&session).await })
         }
 
         fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {

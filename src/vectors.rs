@@ -16,7 +16,7 @@ use crate::cookie::{CookieConfig, MAX_NAME_AND_VALUE};
 use crate::envelope::{AppKey, Envelope, KeyRing, Kind, Opened, Sealer, Use};
 use crate::error::{RandomError, Refusal};
 use crate::event::Events;
-use crate::flow::Flow;
+use crate::flow::{Flow, InCookie};
 use crate::policy::{Idle, Policy};
 use crate::time::Millis;
 use crate::value::Value;
@@ -264,10 +264,17 @@ impl Vector {
     }
 
     /// The whole way of the vector's cookie.
-    fn flow(&self, ring: &KeyRing, policy: Policy) -> Flow {
+    fn flow(&self, ring: &KeyRing, policy: Policy) -> Flow<InCookie> {
         let cookie = CookieConfig::builder().name(&self.cookie).build().unwrap();
         let envelope = Envelope::new(ring, self.used_for());
-        Flow::new(envelope, policy, cookie.into(), &[], Events::default())
+        Flow::new(
+            envelope,
+            policy,
+            cookie.into(),
+            &[],
+            Events::default(),
+            InCookie,
+        )
     }
 
     /// What the browser sends.

@@ -105,7 +105,9 @@ impl Setup {
         }
         let record = read_record(plaintext)?;
         let idle_at = self.idle_timeout.map(|timeout| record.seen_at + timeout);
-        if record.issued_at.max(record.seen_at) > NOW + MINUTE {
+        if record.in_backend {
+            Err(Refusal::Elsewhere)
+        } else if record.issued_at.max(record.seen_at) > NOW + MINUTE {
             Err(Refusal::Future)
         } else if NOW >= self.deadline(&record) {
             Err(Refusal::Expired)

@@ -119,6 +119,8 @@ pub(crate) struct Record {
     pub(crate) seen_at: u64,
     pub(crate) expires_at: u64,
     pub(crate) transient: bool,
+    /// The record is a stub.
+    pub(crate) in_backend: bool,
     pub(crate) subject: String,
     pub(crate) values: Vec<(String, Vec<u8>)>,
     pub(crate) flashes: Vec<(String, Vec<u8>)>,
@@ -133,21 +135,18 @@ pub(crate) fn read_record(bytes: &[u8]) -> Result<Record, Refusal> {
     if flags > 3 {
         return Err(Refusal::Newer);
     }
-    let record = read_fields(&bytes[2..], flags & 2 != 0).ok_or(Refusal::BadRecord)?;
-    if flags & 1 != 0 {
-        return Err(Refusal::Elsewhere);
-    }
-    Ok(record)
+    read_fields(&bytes[2..], flags).ok_or(Refusal::BadRecord)
 }
 
-fn read_fields(bytes: &[u8], transient: bool) -> Option<Record> {
+fn read_fields(bytes: &[u8], flags: u8) -> Option<Record> {
     let mut input = Input(bytes);
     let record = Record {
         id: input.take(16)?.try_into().ok()?,
         issued_at: input.moment()?,
         seen_at: input.moment()?,
         expires_at: input.moment()?,
-        transient,
+        transient: flags & 2 != 0,
+        in_backend: flags & 1 != 0,
         subject: input.text()?,
         values: input.entries()?,
         flashes: input.entries()?,

@@ -29,6 +29,8 @@ const KID: &str = "kid";
 const ENC: &str = "enc";
 const MAC: &str = "mac";
 const TAG: &str = "tag";
+#[cfg(feature = "server")]
+const SUBJECT: &str = "subject";
 
 /// The longest name or context, in bytes.
 pub(crate) const MAX_LABEL: usize = 255;
@@ -39,8 +41,8 @@ pub(crate) enum Kind {
     Cookie,
     Header,
     #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "of the format, and for stores to come")
+        not(any(test, feature = "server")),
+        expect(dead_code, reason = "of the format, and for backends")
     )]
     Store,
     Token,
@@ -107,6 +109,9 @@ pub(super) struct UseKeys {
     enc: Xaes256Gcm,
     mac: Hmac<Sha256>,
     tag: Aes256,
+    /// Hides subjects from a backend that finds sessions by them; only for the kind `store`.
+    #[cfg(feature = "server")]
+    subject: Option<Hmac<Sha256>>,
 }
 
 impl UseKeys {
@@ -117,6 +122,8 @@ impl UseKeys {
             enc: Xaes256Gcm::new(&Array(*subkey(ENC))),
             mac: new_hmac(&subkey(MAC)),
             tag: Aes256::new(&Array(*subkey(TAG))),
+            #[cfg(feature = "server")]
+            subject: (used_for.kind == Kind::Store).then(|| new_hmac(&subkey(SUBJECT))),
         }
     }
 
@@ -180,6 +187,13 @@ impl UseKeys {
             start: token::CIPHERTEXT_AT,
             end,
         })
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn hide_subject(&self, subject: &str) -> Option<[u8; 32]> {
+        let mut mac = self.subject.clone()?;
+        mac.update(subject.as_bytes());
+        Some(mac.finalize().into_bytes().into())
     }
 
     fn mac(&self, head: &[u8], nonce: &[u8], tag: &[u8]) -> Hmac<Sha256> {

@@ -40,6 +40,16 @@ pub(crate) struct Changes {
     pub(super) read: bool,
     /// The response has the session already: what is changed now is lost.
     pub(super) closed: bool,
+    pub(super) point: Point,
+}
+
+/// How far the changes have got: what a save has planned, against what came while it waited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Point {
+    /// Changes of any kind.
+    pub(super) all: u32,
+    /// Those that concern the record as a whole.
+    whole: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,11 +101,38 @@ impl Changes {
 
     /// Forgets the record and everything that was changed.
     pub(super) fn destroy(&mut self) {
+        self.point.whole = self.point.whole.wrapping_add(1);
         *self = Self {
             destroyed: true,
-            read: self.read,
-            ..Self::default()
+            ..self.afresh()
         };
+    }
+
+    /// No changes, and all that is not a change.
+    fn afresh(&self) -> Self {
+        Self {
+            read: self.read,
+            closed: self.closed,
+            point: self.point,
+            ..Self::default()
+        }
+    }
+
+    /// What was planned at `planned` is written, and is the base; a session that was destroyed
+    /// and is not written anew stays destroyed, so that each response removes the cookie.
+    #[cfg(feature = "server")]
+    pub(super) fn acknowledge(&mut self, planned: Point, is_written: bool) {
+        let stays_destroyed = self.destroyed && !is_written;
+        if self.point == planned {
+            *self = self.afresh();
+        } else if self.point.whole == planned.whole {
+            self.cleared = false;
+            self.renewed = false;
+        }
+        if self.point.whole == planned.whole {
+            self.destroyed = stays_destroyed;
+        }
+        self.birth = None;
     }
 
     /// Leaves no content, and the session's id and times as they are.
@@ -105,6 +142,7 @@ impl Changes {
             return;
         }
         let had_content = view.content().is_some();
+        self.point.whole = self.point.whole.wrapping_add(1);
         self.cleared |= had_content;
         self.values = Layer::default();
         self.flashes = Layer::default();
@@ -113,6 +151,7 @@ impl Changes {
 
     /// A new id at the next save, and from then a new lifetime.
     pub(super) fn renew(&mut self, loaded: Option<&Record>) {
+        self.point.whole = self.point.whole.wrapping_add(1);
         self.renewed = self.base(loaded).is_some();
         self.birth = None;
     }
@@ -278,6 +317,11 @@ impl<'a> View<'a> {
 
     pub(crate) fn is_destroyed(self) -> bool {
         self.changes.destroyed
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn point(self) -> Point {
+        self.changes.point
     }
 
     pub(crate) fn was_read(self) -> bool {

@@ -3,7 +3,7 @@ use crate::cookie::CookieConfig;
 use crate::envelope::{AppKey, Envelope, KeyRing, Kind, Use, os_random};
 use crate::error::{RandomError, SaveError, SaveErrorKind};
 use crate::event::Events;
-use crate::flow::{Flow, Outgoing};
+use crate::flow::{Flow, InCookie, Outgoing};
 use crate::policy::Policy;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -12,7 +12,7 @@ fn now() -> Millis {
     Millis::from_raw(1_700_000_000_000)
 }
 
-fn flow() -> Flow {
+fn flow() -> Flow<InCookie> {
     let cookie = CookieConfig::default();
     let used_for = Use {
         kind: Kind::Cookie,
@@ -22,15 +22,22 @@ fn flow() -> Flow {
     let ring = KeyRing::new(AppKey::generate().unwrap());
     let policy = Policy::new(DAY, DAY, None, Millis::default());
     let envelope = Envelope::new(&ring, used_for);
-    Flow::new(envelope, policy, cookie.into(), &[], Events::default())
+    Flow::new(
+        envelope,
+        policy,
+        cookie.into(),
+        &[],
+        Events::default(),
+        InCookie,
+    )
 }
 
-fn fresh(flow: &Flow) -> Session {
-    flow.open([], now())
+fn fresh(flow: &Flow<InCookie>) -> Session {
+    flow.session([], now())
 }
 
 /// A Cookie header's value with these bytes sealed in a genuine token.
-fn cookie_of(flow: &Flow, plaintext: &[u8]) -> String {
+fn cookie_of(flow: &Flow<InCookie>, plaintext: &[u8]) -> String {
     let mut cookie = format!("{DEFAULT_NAME}=");
     let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(plaintext);
     flow.envelope
@@ -54,10 +61,10 @@ fn record_with(values: &[(&str, &[u8])]) -> Vec<u8> {
     bytes
 }
 
-fn reopened(flow: &Flow, outgoing: &Outgoing) -> Session {
+fn reopened(flow: &Flow<InCookie>, outgoing: &Outgoing) -> Session {
     let pair = outgoing.set_cookies().next().unwrap();
     let pair = pair.split(';').next().unwrap();
-    flow.open([pair.as_bytes()], now())
+    flow.session([pair.as_bytes()], now())
 }
 
 /// A random source that gives its call's number, and fails at one call.
@@ -79,9 +86,9 @@ fn id_and_nonce_come_from_the_random_source_and_from_nowhere_else() {
     let flow = flow();
     let session = fresh(&flow);
     session.insert("a", 1).unwrap();
-    let first = flow.plan(&session, now(), &mut fails_at(0)).unwrap();
+    let first = flow.outgoing(&session, now(), &mut fails_at(0)).unwrap();
     assert_eq!(session.id().unwrap().as_bytes(), &[1; 16]);
-    let second = flow.plan(&session, now(), &mut fails_at(0)).unwrap();
+    let second = flow.outgoing(&session, now(), &mut fails_at(0)).unwrap();
     assert_eq!(session.id().unwrap().as_bytes(), &[1; 16], "drawn once");
     assert_eq!(reopened(&flow, &first).id(), session.id());
     assert_eq!(reopened(&flow, &second).id(), session.id());
@@ -90,7 +97,7 @@ fn id_and_nonce_come_from_the_random_source_and_from_nowhere_else() {
         bytes.fill(7);
         Ok(())
     };
-    let third = flow.plan(&session, now(), &mut random).unwrap();
+    let third = flow.outgoing(&session, now(), &mut random).unwrap();
     assert_eq!(reopened(&flow, &third).id().unwrap().as_bytes(), &[7; 16]);
 }
 
@@ -100,7 +107,9 @@ fn a_random_source_that_fails_is_an_error_and_leaves_the_session_as_it_was() {
         let flow = flow();
         let session = fresh(&flow);
         session.insert("a", 1).unwrap();
-        let error = flow.plan(&session, now(), &mut fails_at(call)).unwrap_err();
+        let error = flow
+            .outgoing(&session, now(), &mut fails_at(call))
+            .unwrap_err();
         assert_eq!(error, SaveError(SaveErrorKind::Random(RandomError(()))));
         assert!(std::error::Error::source(&error).is_some());
         assert_eq!(session.id(), None);
@@ -109,7 +118,7 @@ fn a_random_source_that_fails_is_an_error_and_leaves_the_session_as_it_was() {
         session.remove("a");
         assert_eq!(session.status(), Status::Unmodified, "nothing was sent");
         session.insert("a", 2).unwrap();
-        let outgoing = flow.plan(&session, now(), &mut os_random).unwrap();
+        let outgoing = flow.outgoing(&session, now(), &mut os_random).unwrap();
         assert_eq!(reopened(&flow, &outgoing).get("a").unwrap(), Some(2));
     }
 }
@@ -119,7 +128,7 @@ fn a_removal_needs_no_random_bytes() {
     let flow = flow();
     let session = fresh(&flow);
     session.destroy();
-    let outgoing = flow.plan(&session, now(), &mut fails_at(1)).unwrap();
+    let outgoing = flow.outgoing(&session, now(), &mut fails_at(1)).unwrap();
     assert_eq!(outgoing.set_cookies().count(), 1);
 }
 
@@ -128,7 +137,7 @@ fn nothing_is_decoded_until_it_is_asked_for_and_one_bad_value_does_not_spoil_the
     let flow = flow();
     let seven = value::encode(&7).unwrap();
     let record = record_with(&[("bad", b"\xff\xff"), ("good", &seven)]);
-    let session = flow.open([cookie_of(&flow, &record).as_bytes()], now());
+    let session = flow.session([cookie_of(&flow, &record).as_bytes()], now());
     assert_eq!(session.origin(), Origin::Opened);
     assert_eq!(session.get("good").unwrap(), Some(7));
     assert_eq!(session.keys(), ["bad", "good"]);
@@ -140,7 +149,7 @@ fn nothing_is_decoded_until_it_is_asked_for_and_one_bad_value_does_not_spoil_the
         assert!(error.to_string().starts_with("\"bad\": "), "{error}");
     }
     session.insert("good", 8).unwrap();
-    let outgoing = flow.plan(&session, now(), &mut os_random).unwrap();
+    let outgoing = flow.outgoing(&session, now(), &mut os_random).unwrap();
     let session = reopened(&flow, &outgoing);
     assert!(session.contains("bad"), "it is passed on as it is");
     session.remove("bad");
@@ -153,7 +162,7 @@ fn a_genuine_token_that_nests_a_thousand_levels_opens_and_its_value_is_refused()
         let flow = flow();
         let deep = [7, 1].repeat(1000);
         let cookie = cookie_of(&flow, &record_with(&[("deep", &deep)]));
-        let session = flow.open([cookie.as_bytes()], now());
+        let session = flow.session([cookie.as_bytes()], now());
         assert_eq!(session.origin(), Origin::Opened);
         assert!(session.get::<Value>("deep").is_err());
         assert!(session.get::<serde_json::Value>("deep").is_err());
@@ -177,9 +186,15 @@ fn a_session_that_is_too_large_already_may_shrink_and_may_not_grow() {
     let loaded = Loaded {
         record: Record::decode(crate::envelope::Plaintext::from_vec(record)).unwrap(),
         under_old_key: false,
+        #[cfg(feature = "server")]
+        cookie_is_due: false,
+        #[cfg(feature = "server")]
+        held: None,
     };
     let bounds = Bounds {
-        name: DEFAULT_NAME.len(),
+        limit: Limit::Cookie {
+            name: DEFAULT_NAME.len(),
+        },
         max_lifetime: DAY,
         events: Events::default(),
     };

@@ -2,6 +2,7 @@
 
 use super::{File, vectors};
 use crate::envelope::Kind;
+use crate::flow::{InCookie, Placement};
 use crate::record::Record;
 use crate::session::{Origin, Status};
 use crate::value::{self, Value, ValueError};
@@ -14,7 +15,10 @@ fn every_refused_token_is_refused_for_the_stated_reason() {
         let record = vector
             .open()
             .and_then(|opened| Record::decode(opened.plaintext));
-        let admitted = record.and_then(|r| vector.policy().admit(r.header(), vector.now()));
+        let admitted = record.and_then(|record| {
+            InCookie.accept(record.header())?;
+            vector.policy().admit(record.header(), vector.now())
+        });
         assert_eq!(admitted.unwrap_err().as_str(), vector.reason, "{vector}");
     }
 }
@@ -29,7 +33,7 @@ fn every_refused_cookie_gives_a_handler_a_fresh_session_and_the_reason() {
         }
         cookies += 1;
         let flow = vector.flow(&vector.ring(), vector.policy());
-        let session = flow.open([vector.cookie_field().as_bytes()], vector.now());
+        let session = flow.session([vector.cookie_field().as_bytes()], vector.now());
         let Origin::Refused(refusal) = session.origin() else {
             panic!("{vector}: {:?}", session.origin());
         };

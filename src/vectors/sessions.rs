@@ -35,6 +35,7 @@ impl Contents {
             seen_at: Millis::from_raw(self.seen_at),
             expires_at: Millis::from_raw(self.expires_at),
             transient: self.flags == 2,
+            in_backend: false,
         }
     }
 }
@@ -83,7 +84,7 @@ fn every_cookie_gives_a_handler_the_session_that_is_stated() {
         cookies += 1;
         let stated = vector.session.as_ref().unwrap();
         let flow = vector.flow(&vector.ring(), vector.policy());
-        let session = flow.open([vector.cookie_field().as_bytes()], vector.now());
+        let session = flow.session([vector.cookie_field().as_bytes()], vector.now());
 
         assert_eq!(session.origin(), Origin::Opened, "{vector}");
         assert_eq!(session.status(), Status::Unmodified, "{vector}");
@@ -108,7 +109,7 @@ fn every_cookie_gives_a_handler_the_session_that_is_stated() {
             assert_eq!(Typed::from(&flash), *typed, "{vector}, {key}");
         }
         assert_eq!(
-            session.is_under_old_key(),
+            session.is_resealed(),
             vector.opened_under == "accepted",
             "{vector}"
         );
@@ -154,7 +155,7 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
         let policy = Policy::new(long, long, None, Millis::default());
         let flow = vector.flow(&vector.app_key().into(), policy);
         let now = Millis::from_raw(stated.issued_at);
-        let session = flow.open([], now);
+        let session = flow.session([], now);
         for (key, typed) in &stated.values {
             session.insert(key, Value::from(typed)).unwrap();
         }
@@ -165,7 +166,7 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
         session.set_expiry(time(stated.expires_at)).unwrap();
         session.remember(stated.flags == 0);
 
-        let saved = flow.plan(&session, now, &mut given([&*stated.id, &vector.nonce]));
+        let saved = flow.outgoing(&session, now, &mut given([&*stated.id, &vector.nonce]));
         let saved = saved.unwrap();
         let set_cookie = saved.set_cookies().next().unwrap();
         let (pair, attributes) = set_cookie.split_once(';').unwrap();

@@ -323,6 +323,7 @@ impl Visit {
                 .transient
                 .or(base.map(|record| record.transient))
                 .unwrap_or(false),
+            in_backend: false,
             subject: self.subject.clone(),
             values: self.values.clone().into_iter().collect(),
             flashes: self.flashes().into_iter().collect(),

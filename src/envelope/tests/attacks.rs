@@ -11,7 +11,7 @@ use super::token::Parts;
 use super::*;
 use crate::cookie::CookieConfig;
 use crate::event::Events;
-use crate::flow::Flow;
+use crate::flow::{Flow, InCookie};
 use crate::policy::Policy;
 use crate::session::{Session, Status};
 use crate::time::Millis;
@@ -161,9 +161,10 @@ fn a_failing_random_source_gives_a_typed_error_no_token_and_a_session_as_it_was(
         CookieConfig::default().into(),
         &[],
         Events::default(),
+        InCookie,
     );
     let now = Millis::from_raw(1_000_000);
-    let save = |session: &Session, failing| flow.plan(session, now, &mut failing_at(failing));
+    let save = |session: &Session, failing| flow.outgoing(session, now, &mut failing_at(failing));
     let fails = |session: &Session, failing| {
         let before = (session.id(), session.issued_at(), session.status());
         let error = save(session, failing).unwrap_err();
@@ -173,7 +174,7 @@ fn a_failing_random_source_gives_a_typed_error_no_token_and_a_session_as_it_was(
         assert_eq!(before, after, "{failing}");
     };
 
-    let session = flow.open([], now);
+    let session = flow.session([], now);
     session.insert("user_id", 42).unwrap();
     fails(&session, 0);
     fails(&session, 1);
@@ -186,7 +187,7 @@ fn a_failing_random_source_gives_a_typed_error_no_token_and_a_session_as_it_was(
         .next()
         .unwrap();
 
-    let session = flow.open([cookie.as_bytes()], now);
+    let session = flow.session([cookie.as_bytes()], now);
     assert_eq!(session.get("user_id"), Ok(Some(42)));
     session.insert("user_id", 43).unwrap();
     fails(&session, 0);

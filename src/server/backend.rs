@@ -1,0 +1,319 @@
+//! What a server's store keeps sessions in: bytes under a hashed key, with an expiry.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::record::SessionId;
+
+/// Keeps sealed sessions for a [`ServerStore`](super::ServerStore): a database, a cache, a
+/// directory. It never sees a session, an id or a subject.
+///
+/// # What it must promise
+///
+/// - Nothing is kept without an expiry, not for a moment, and nothing is given out after its
+///   expiry. Times are durations from the backend's own clock, exact to the millisecond where
+///   the backend can.
+/// - [`load`](Self::load) sees every [`put`](Self::put), [`touch`](Self::touch) and
+///   [`remove`](Self::remove) that was answered before it was called.
+/// - With [`Promise::Full`], `put` is one step that nothing comes between: with
+///   [`When::Absent`] it never overwrites, with [`When::Unchanged`] it never creates and never
+///   overwrites what another has put. What was removed stays removed.
+/// - An error means that nothing is known about what has happened: a caller may try again.
+///
+/// The suite behind the feature `conformance` checks what is declared.
+pub trait Backend: Send + Sync + 'static {
+    /// What this backend can promise.
+    const PROMISE: Promise;
+
+    /// The value under `key`, unless it has expired.
+    fn load(
+        &self,
+        key: &StoreKey,
+    ) -> impl Future<Output = Result<Option<Stored>, BackendError>> + Send;
+
+    /// Puts a value under `key`, if what is there is as `entry.when` says.
+    fn put(
+        &self,
+        key: &StoreKey,
+        entry: &Entry,
+    ) -> impl Future<Output = Result<Outcome, BackendError>> + Send;
+
+    /// Lets the value under `key` expire after `ttl` from now, without writing it again. One that
+    /// is not there stays so.
+    fn touch(
+        &self,
+        key: &StoreKey,
+        ttl: Duration,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Removes the value under `key`, if there is one.
+    fn remove(&self, key: &StoreKey) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Some of the keys, and where to go on. Each value that is there from the first page to the
+    /// last is on at least one of them; keys without a value may be too.
+    ///
+    /// By default an error of the kind [`BackendErrorKind::Unsupported`].
+    fn scan(
+        &self,
+        after: Option<Cursor>,
+    ) -> impl Future<Output = Result<(Vec<StoreKey>, Option<Cursor>), BackendError>> + Send {
+        let _ = after;
+        async { Err(BackendError::unsupported("to list its keys")) }
+    }
+
+    /// The keys of all values that were put with this tag and have not expired; keys without a
+    /// value may be among them. In time that grows with their number, not with all.
+    ///
+    /// By default an error of the kind [`BackendErrorKind::Unsupported`].
+    fn tagged(
+        &self,
+        tag: &Tag,
+    ) -> impl Future<Output = Result<Vec<StoreKey>, BackendError>> + Send {
+        let _ = tag;
+        async { Err(BackendError::unsupported("to find a subject's sessions")) }
+    }
+}
+
+/// What a [`Backend`] can promise about writes that meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Promise {
+    /// [`Backend::put`] heeds [`When`]: no change is lost, and what was removed stays removed.
+    Full,
+    /// [`Backend::put`] always writes. The last writer wins, and a session that was destroyed
+    /// while a slow request held it can come back with that request.
+    Upsert,
+}
+
+/// Under what a session is kept: 32 bytes, the SHA-256 hash of its id. Whoever reads it cannot
+/// tell the id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreKey([u8; 32]);
+
+impl StoreKey {
+    pub(crate) fn of(id: SessionId) -> Self {
+        let mut hash = Sha256::new_with_prefix(b"sealed-session/v1/id");
+        hash.update(id.as_bytes());
+        Self(hash.finalize().into())
+    }
+
+    /// A key that a backend has kept as bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// What all sessions of one subject have in common: 32 bytes, an HMAC of the subject under a key
+/// that is derived from the app key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag([u8; 32]);
+
+impl Tag {
+    pub(crate) fn new(mac: [u8; 32]) -> Self {
+        Self(mac)
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// 64 hexadecimal digits.
+impl fmt::Display for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+/// 64 hexadecimal digits.
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreKey(..)")
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tag(..)")
+    }
+}
+
+fn hex(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+/// A sealed session, or a mark that it has moved: base64url text, different with every write.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Value(String);
+
+impl Value {
+    /// A value that a backend has kept.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// What a backend is to keep: ASCII letters, digits, `-` and `_`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What tells this value from all others that were ever put: its first 40 characters, which
+    /// hold the nonce. Shorter only if a backend returned what nobody has put.
+    pub fn version(&self) -> Version {
+        let end = self.0.len().min(Version::LEN);
+        Version(self.0.get(..end).unwrap_or_default().to_owned())
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Value({} bytes)", self.0.len())
+    }
+}
+
+/// What a [`Value`] begins with, and no other.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Version(String);
+
+impl Version {
+    /// Its characters.
+    pub const LEN: usize = 40;
+
+    /// The characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Version(..)")
+    }
+}
+
+/// What [`Backend::load`] finds.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// As it was put.
+    pub value: Value,
+    /// In how long it expires.
+    pub ttl: Duration,
+}
+
+/// What [`Backend::put`] is to write.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The value, which a backend returns as it is.
+    pub value: Value,
+    /// In how long it expires: at least a millisecond.
+    pub ttl: Duration,
+    /// What must be there for it to be written.
+    pub when: When,
+    /// How to find it, with those that belong to the same subject.
+    pub tag: Option<Tag>,
+}
+
+/// What must be under a key for a value to be put there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Nothing, or something that has expired.
+    Absent,
+    /// The value of this version.
+    Unchanged(Version),
+}
+
+/// What has become of a [`Backend::put`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The value is there.
+    Stored,
+    /// Another value is there, and stays.
+    Conflict,
+    /// Nothing is there, and it stays so.
+    Absent,
+}
+
+/// Where [`Backend::scan`] goes on, as only the backend understands it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(pub String);
+
+/// A backend could not do what it was asked to.
+///
+/// The message is for the operator. It holds no key and no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendError {
+    kind: BackendErrorKind,
+    message: String,
+}
+
+/// What kind of thing a [`BackendError`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BackendErrorKind {
+    /// It cannot be reached, or not now.
+    Unavailable,
+    /// It did not answer in time. Nobody knows what it did.
+    Timeout,
+    /// It is full.
+    Full,
+    /// It cannot do such a thing at all.
+    Unsupported,
+    /// Anything else.
+    Other,
+}
+
+impl BackendErrorKind {
+    /// A short constant name in snake case, fit for a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Full => "full",
+            Self::Unsupported => "unsupported",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl BackendError {
+    /// An error that says what was wrong, and neither a key nor a value.
+    pub fn new(kind: BackendErrorKind, what: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            message: what.to_string(),
+        }
+    }
+
+    fn unsupported(what: &str) -> Self {
+        let kind = BackendErrorKind::Unsupported;
+        Self::new(kind, format_args!("this backend has no way {what}"))
+    }
+
+    /// What kind of thing went wrong.
+    pub fn kind(&self) -> BackendErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for BackendError {}

@@ -1,0 +1,336 @@
+//! Sessions behind their cookies: the cookie holds a stub, a backend the values.
+
+use std::time::Duration;
+
+use super::backend::{Entry, StoreKey, Stored, Tag, Value, When};
+use crate::envelope::{Envelope, KeyRing, Plaintext, Random, encoded_len};
+use crate::error::{Refusal, SaveError, SaveErrorKind};
+use crate::flow::{Due, Next, Opened, Place, Placement};
+use crate::limit::Limit;
+use crate::policy::Policy;
+use crate::record::{Draft, Header, Record};
+use crate::session::changes::{Point, View};
+use crate::session::{Held, Loaded};
+use crate::time::Millis;
+
+/// How long the mark of a session that has moved stays: longer than any request that may have
+/// begun before.
+const MARK_TTL: Duration = Duration::from_secs(5 * 60);
+
+/// Which sessions stay in their cookies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// None, and cookies that hold one are refused.
+    None,
+    /// None; those that come in a cookie move to the backend with their next save.
+    Adopted,
+    /// Those that fit.
+    Small,
+}
+
+#[derive(Debug)]
+pub(crate) struct InBackend {
+    /// Seals what the backend gets.
+    pub(super) envelope: Envelope,
+    pub(super) keep: Keep,
+    pub(super) in_cookie: Limit,
+    /// The most bytes of plaintext that the backend gets.
+    pub(super) max_size: usize,
+}
+
+/// Reads of a backend: the rest of a session whose stub came in a cookie.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    pub(super) key: StoreKey,
+    stub: Loaded,
+}
+
+/// Writes to a backend, in this order. Each that fails leaves a state in which nothing is lost
+/// that was acknowledged, and nothing is alive that was ended.
+#[derive(Debug, Default)]
+pub(crate) struct Write {
+    /// The record of a session that has ended.
+    pub(super) remove: Option<StoreKey>,
+    pub(super) put: Option<(StoreKey, Entry)>,
+    /// In place of a record that has moved.
+    pub(super) mark: Option<(StoreKey, Entry)>,
+    pub(super) touch: Option<(StoreKey, Duration)>,
+    /// What a session stands on once all is written.
+    pub(super) then: Option<Then>,
+}
+
+#[derive(Debug)]
+pub(super) struct Then {
+    pub(super) planned: Point,
+    pub(super) base: Option<Loaded>,
+}
+
+impl Placement for InBackend {
+    type Fetch = Fetch;
+    type Write = Box<Write>;
+
+    fn limit(&self, _: Limit) -> Limit {
+        Limit::Plaintext(self.max_size)
+    }
+
+    fn replace_keys(&self, ring: &KeyRing) {
+        self.envelope.replace_keys(ring);
+    }
+
+    fn accept(&self, header: &Header) -> Result<(), Refusal> {
+        match self.keep {
+            Keep::None if !header.in_backend => Err(Refusal::InCookie),
+            _ => Ok(()),
+        }
+    }
+
+    fn locate(&self, opened: Loaded) -> Opened<Loaded, Fetch> {
+        let header = opened.record.header();
+        if header.in_backend {
+            Opened::Fetch(Fetch {
+                key: StoreKey::of(header.id),
+                stub: opened,
+            })
+        } else {
+            Opened::Ready(opened)
+        }
+    }
+
+    fn refresh(
+        &self,
+        loaded: &Loaded,
+        read_at: Millis,
+        now: Millis,
+        policy: &Policy,
+    ) -> (Due, Option<Box<Write>>) {
+        let header = loaded.record.header();
+        let Some(held) = &loaded.held else {
+            let is_due = loaded.under_old_key
+                || loaded.cookie_is_due
+                || policy.refresh_is_due(header, read_at);
+            return (if is_due { Due::Record } else { Due::Nothing }, None);
+        };
+        if held.is_under_old_key {
+            return (Due::Record, None);
+        }
+        let deadline = policy.deadline(header.issued_at, header.expires_at);
+        let touch = policy
+            .touch_is_due(held.forgotten_at, deadline, now)
+            .then(|| {
+                let ttl = policy.ttl(deadline, now);
+                let touch = Some((StoreKey::of(header.id), ttl));
+                Box::new(Write {
+                    touch,
+                    ..Write::default()
+                })
+            });
+        let due = if loaded.cookie_is_due {
+            Due::Stub
+        } else {
+            Due::Nothing
+        };
+        (due, touch)
+    }
+
+    fn place(&self, view: View<'_>, loaded: Option<&Loaded>, length: usize) -> Place {
+        let was_in_cookie = loaded.map(|loaded| loaded.held.is_none());
+        let was_in_cookie = was_in_cookie.filter(|_| view.base().is_some());
+        let in_cookie = self.keep == Keep::Small && self.in_cookie.check(length).is_ok();
+        let goes_on = view.continued().map(Record::header);
+        let is_as_sent = goes_on.is_some_and(|header| {
+            view.expires_at() == Some(header.expires_at)
+                && view.transient() == Some(header.transient)
+                && loaded.is_some_and(|loaded| !loaded.cookie_is_due)
+        });
+        let moves = goes_on.is_some() && was_in_cookie.is_some_and(|was| was != in_cookie);
+        Place {
+            in_cookie,
+            moves,
+            sends_stub: !in_cookie && (moves || !is_as_sent),
+        }
+    }
+
+    fn write(
+        &self,
+        next: &Next<'_>,
+        place: &Place,
+        random: Random<'_>,
+    ) -> Result<Option<Box<Write>>, SaveError> {
+        let mut write = self.leave(next, random)?;
+        let draft = next.view.draft();
+        let mut plaintext = Vec::with_capacity(draft.len());
+        draft.append_to(&mut plaintext, &next.header);
+        let held = if place.in_cookie {
+            None
+        } else {
+            let limit = Limit::Plaintext(self.max_size);
+            limit
+                .check(plaintext.len())
+                .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
+            let id = next.header.id;
+            let own = self.held(next).filter(|(header, _)| header.id == id);
+            let ttl = next.policy.ttl(next.deadline, next.now);
+            let subject = next.view.subject();
+            let entry = Entry {
+                value: self.seal(&plaintext, random)?,
+                ttl,
+                when: own.map_or(When::Absent, |(_, held)| {
+                    When::Unchanged(held.version.clone())
+                }),
+                tag: self.tags(subject).into_iter().next(),
+            };
+            let held = Held {
+                version: entry.value.version(),
+                forgotten_at: next.now.plus(ttl),
+                is_under_old_key: false,
+            };
+            write.put = Some((StoreKey::of(id), entry));
+            Some(Box::new(held))
+        };
+        if write.is_nothing() {
+            return Ok(None);
+        }
+        let record = Record::decode(Plaintext::from_vec(plaintext))
+            .map_err(|refusal| SaveError(SaveErrorKind::Unreadable(refusal)))?;
+        write.then = Some(Then {
+            planned: next.view.point(),
+            base: Some(Loaded {
+                record,
+                under_old_key: false,
+                cookie_is_due: place.in_cookie || place.sends_stub,
+                held,
+            }),
+        });
+        Ok(Some(Box::new(write)))
+    }
+
+    fn forget(&self, view: View<'_>, loaded: Option<&Loaded>) -> Option<Box<Write>> {
+        let loaded = loaded.filter(|loaded| loaded.held.is_some())?;
+        Some(Box::new(Write {
+            remove: Some(StoreKey::of(loaded.record.header().id)),
+            then: Some(Then {
+                planned: view.point(),
+                base: None,
+            }),
+            ..Write::default()
+        }))
+    }
+}
+
+impl Write {
+    fn is_nothing(&self) -> bool {
+        self.remove.is_none() && self.put.is_none() && self.mark.is_none()
+    }
+}
+
+impl InBackend {
+    fn held<'n>(&self, next: &Next<'n>) -> Option<(&'n Header, &'n Held)> {
+        let loaded = next.loaded?;
+        Some((loaded.record.header(), loaded.held.as_deref()?))
+    }
+
+    /// What becomes of the record that a backend has, if the next one does not go in its place.
+    fn leave(&self, next: &Next<'_>, random: Random<'_>) -> Result<Write, SaveError> {
+        let mut write = Write::default();
+        let Some((header, held)) = self.held(next).filter(|(was, _)| was.id != next.header.id)
+        else {
+            return Ok(write);
+        };
+        let key = StoreKey::of(header.id);
+        if next.view.is_destroyed() {
+            write.remove = Some(key);
+            return Ok(write);
+        }
+        let header = Header {
+            in_backend: true,
+            ..*header
+        };
+        let mut plaintext = Vec::new();
+        Draft::new("", std::iter::empty(), std::iter::empty()).append_to(&mut plaintext, &header);
+        let entry = Entry {
+            value: self.seal(&plaintext, random)?,
+            ttl: MARK_TTL,
+            when: When::Unchanged(held.version.clone()),
+            tag: None,
+        };
+        write.mark = Some((key, entry));
+        Ok(write)
+    }
+
+    /// What a subject's sessions were put with under each key, the sealing key's first.
+    pub(super) fn tags(&self, subject: &str) -> Vec<Tag> {
+        if subject.is_empty() {
+            return Vec::new();
+        }
+        let hidden = self.envelope.hidden_subjects(subject);
+        hidden.into_iter().map(Tag::new).collect()
+    }
+
+    fn seal(&self, plaintext: &[u8], random: Random<'_>) -> Result<Value, SaveError> {
+        let mut text = String::with_capacity(encoded_len(plaintext.len()));
+        let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(plaintext);
+        self.envelope
+            .seal_into(&mut text, plaintext.len(), write, random)?;
+        Ok(Value::new(text))
+    }
+
+    /// The record that a backend has returned for `key`.
+    pub(super) fn open(
+        &self,
+        key: &StoreKey,
+        stored: &Stored,
+        now: Millis,
+        policy: &Policy,
+    ) -> Result<Loaded, Refusal> {
+        let text = stored.value.as_str().as_bytes();
+        let opened = self
+            .envelope
+            .open(text, encoded_len(self.max_size))
+            .map_err(|refusal| match refusal {
+                Refusal::UnknownKey | Refusal::UnknownVersion => refusal,
+                _ => Refusal::BadValue,
+            })?;
+        let is_under_old_key = !opened.under_sealing_key;
+        let record = Record::decode(opened.plaintext).map_err(|refusal| match refusal {
+            Refusal::Newer => refusal,
+            _ => Refusal::BadValue,
+        })?;
+        let header = record.header();
+        if StoreKey::of(header.id) != *key {
+            return Err(Refusal::Swapped);
+        }
+        if header.in_backend {
+            return Err(Refusal::Moved);
+        }
+        // How long it was idle is the backend's to know: it forgets what nobody touches.
+        policy.admit_but_for_idle(header, now)?;
+        Ok(Loaded {
+            under_old_key: is_under_old_key,
+            cookie_is_due: false,
+            held: Some(Box::new(Held {
+                version: stored.value.version(),
+                forgotten_at: now.plus(stored.ttl),
+                is_under_old_key,
+            })),
+            record,
+        })
+    }
+
+    /// The session of a stub, given what the backend has for it.
+    pub(super) fn fetched(
+        &self,
+        fetch: &Fetch,
+        stored: Option<&Stored>,
+        now: Millis,
+        policy: &Policy,
+    ) -> Result<Loaded, Refusal> {
+        let stored = stored.ok_or(Refusal::Gone)?;
+        let mut loaded = self.open(&fetch.key, stored, now, policy)?;
+        let (stub, record) = (fetch.stub.record.header(), loaded.record.header());
+        loaded.cookie_is_due = fetch.stub.under_old_key
+            || stub.expires_at != record.expires_at
+            || stub.transient != record.transient;
+        loaded.under_old_key |= fetch.stub.under_old_key;
+        Ok(loaded)
+    }
+}

@@ -1,0 +1,263 @@
+//! The settings that all stores share.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use super::shell::{Clock, Shell};
+use crate::cookie::CookieConfig;
+use crate::envelope::{Envelope, KeyRing, Kind, Use, check_context};
+use crate::error::ConfigError;
+use crate::event::{Event, Events};
+use crate::flow::{Flow, Placement};
+use crate::limit::Limit;
+use crate::policy::{DEFAULT_LIFETIME, Idle, Policy};
+use crate::transport::Transport;
+
+/// What stores have in common, on the way to one; `build` checks the settings together.
+///
+/// `P` is where the store keeps its sessions, and has settings of its own.
+///
+/// ```
+/// use std::time::Duration;
+/// use sealed_session::{AppKey, CookieConfig, CookieStore};
+///
+/// let store = CookieStore::builder(AppKey::generate()?)
+///     .cookie(CookieConfig::builder().name("__Host-login").build()?)
+///     .lifetime(Duration::from_secs(8 * 3600))
+///     .idle_timeout(Duration::from_secs(30 * 60))
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub struct StoreBuilder<P> {
+    pub(crate) placement: P,
+    ring: KeyRing,
+    transport: Transport,
+    former: Vec<CookieConfig>,
+    context: String,
+    lifetime: Option<Duration>,
+    max_lifetime: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    refresh_after: Option<Duration>,
+    not_before: SystemTime,
+    clock: Box<Clock>,
+    events: Events,
+}
+
+impl<P> StoreBuilder<P> {
+    /// Starts from the defaults.
+    pub(crate) fn new(ring: KeyRing, placement: P) -> Self {
+        Self {
+            placement,
+            ring,
+            transport: CookieConfig::default().into(),
+            former: Vec::new(),
+            context: String::new(),
+            lifetime: None,
+            max_lifetime: None,
+            idle_timeout: None,
+            refresh_after: None,
+            not_before: SystemTime::UNIX_EPOCH,
+            clock: Box::new(SystemTime::now),
+            events: Events::default(),
+        }
+    }
+
+    /// The cookie's name and attributes. The name goes into the keys: a cookie of one name never
+    /// opens under another.
+    pub fn cookie(self, cookie: CookieConfig) -> Self {
+        self.transport(cookie.into())
+    }
+
+    /// What carries the token: default a cookie, whose attributes are those of
+    /// [`cookie`](Self::cookie); a [`Transport`] in a header is for clients that keep no cookies.
+    /// The last of the two calls counts. A token of one does not open in the other.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// A cookie as this application has set it formerly, with another Path, Domain, Partitioned
+    /// or name. It is removed when a session is destroyed, and when two different sessions come
+    /// with one request. Call it for each.
+    pub fn former(mut self, former: CookieConfig) -> Self {
+        self.former.push(former);
+        self
+    }
+
+    /// Keeps applications or stages apart that share an app key: at most 255 bytes, empty by
+    /// default. Changing it ends all sessions.
+    pub fn context(mut self, context: impl Into<String>) -> Self {
+        self.context = context.into();
+        self
+    }
+
+    /// How long a new session lives, from its first save or its renewal: no refresh, re-seal or
+    /// rotation extends it. Default 24 hours, or `max_lifetime` if that is shorter.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
+    /// How long any session lives at most, whatever its own deadline says. Lowering it acts at
+    /// once, on sessions that are out already. Default: the lifetime.
+    pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
+        self.max_lifetime = Some(max_lifetime);
+        self
+    }
+
+    /// Ends a session that no request has asked for during this time. Default none.
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.idle_timeout = Some(idle_timeout);
+        self
+    }
+
+    /// How long after the last write a request that only reads writes the time of use back:
+    /// shorter is more exact and sends more cookies. Default a tenth of the idle timeout.
+    pub fn refresh_after(mut self, refresh_after: Duration) -> Self {
+        self.refresh_after = Some(refresh_after);
+        self
+    }
+
+    /// Refuses sessions that were issued before. Default the epoch: none.
+    pub fn not_before(mut self, not_before: SystemTime) -> Self {
+        self.not_before = not_before;
+        self
+    }
+
+    /// Where the time comes from. Default [`SystemTime::now`].
+    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Gets each [`Event`], for counters: it should be quick. It is called from whatever thread
+    /// the event happens on, never while a session is locked. Default nothing.
+    pub fn on_event(mut self, hook: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        self.events = Events::to(hook);
+        self
+    }
+
+    /// Every check of `build`, and the lifetimes that come of them.
+    pub(crate) fn policy(&self) -> Result<Policy, ConfigError> {
+        check_context(&self.context)?;
+        let present = self.transport.cookie();
+        let is_present = |former| present.is_some_and(|cookie| cookie.is_same_cookie(former));
+        if self.former.iter().any(is_present) {
+            let problem = "it is the present cookie, which it would remove; leave it out";
+            return Err(ConfigError::new("former", problem));
+        }
+        for (setting, duration) in [
+            ("lifetime", self.lifetime),
+            ("max_lifetime", self.max_lifetime),
+            ("idle_timeout", self.idle_timeout),
+            ("refresh_after", self.refresh_after),
+        ] {
+            if duration.is_some_and(|duration| duration < Duration::from_millis(1)) {
+                return Err(ConfigError::new(
+                    setting,
+                    "it is shorter than a millisecond",
+                ));
+            }
+        }
+        let (lifetime, max_lifetime) = self.lifetimes()?;
+        let not_before = self.not_before.into();
+        Ok(Policy::new(
+            lifetime,
+            max_lifetime,
+            self.idle()?,
+            not_before,
+        ))
+    }
+
+    fn lifetimes(&self) -> Result<(Duration, Duration), ConfigError> {
+        match (self.lifetime, self.max_lifetime) {
+            (Some(lifetime), Some(max)) if lifetime > max => {
+                let problem = "it is longer than `max_lifetime`; raise that or lower this";
+                Err(ConfigError::new("lifetime", problem))
+            }
+            (Some(lifetime), max) => Ok((lifetime, max.unwrap_or(lifetime))),
+            (None, Some(max)) => Ok((DEFAULT_LIFETIME.min(max), max)),
+            (None, None) => Ok((DEFAULT_LIFETIME, DEFAULT_LIFETIME)),
+        }
+    }
+
+    fn idle(&self) -> Result<Option<Idle>, ConfigError> {
+        match (self.idle_timeout, self.refresh_after) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => {
+                let problem = "it does nothing without `idle_timeout`; set that or leave this out";
+                Err(ConfigError::new("refresh_after", problem))
+            }
+            (Some(timeout), Some(refresh_after)) if refresh_after >= timeout => {
+                let problem = "it must be shorter than `idle_timeout`, or visitors who are there \
+                               are logged out";
+                Err(ConfigError::new("refresh_after", problem))
+            }
+            (Some(timeout), refresh_after) => Ok(Some(Idle {
+                timeout,
+                refresh_after: refresh_after.unwrap_or(timeout / 10),
+            })),
+        }
+    }
+
+    /// What is the placement's own, and the rest.
+    #[cfg(feature = "server")]
+    pub(crate) fn split(self) -> (P, StoreBuilder<()>) {
+        let rest = StoreBuilder {
+            placement: (),
+            ring: self.ring,
+            transport: self.transport,
+            former: self.former,
+            context: self.context,
+            lifetime: self.lifetime,
+            max_lifetime: self.max_lifetime,
+            idle_timeout: self.idle_timeout,
+            refresh_after: self.refresh_after,
+            not_before: self.not_before,
+            clock: self.clock,
+            events: self.events,
+        };
+        (self.placement, rest)
+    }
+
+    /// A store's shell with these settings. `place` makes the placement, given the store's keys
+    /// and what fits its cookie.
+    pub(crate) fn assemble<Q: Placement>(
+        self,
+        policy: Policy,
+        place: impl FnOnce(KeysFor<'_>, Limit) -> Q,
+    ) -> Shell<Q> {
+        let name = self.transport.name();
+        let keys_for = |kind| {
+            let used_for = Use {
+                kind,
+                name: name.to_owned(),
+                context: self.context.clone(),
+            };
+            Envelope::new(&self.ring, used_for)
+        };
+        let limit = Limit::Cookie { name: name.len() };
+        let placement = place(&keys_for, limit);
+        let envelope = keys_for(self.transport.kind());
+        let (transport, former) = (self.transport, &self.former);
+        Shell {
+            flow: Flow::new(envelope, policy, transport, former, self.events, placement),
+            clock: self.clock,
+        }
+    }
+}
+
+/// The envelope of a kind, under the store's ring, name and context.
+pub(crate) type KeysFor<'a> = &'a dyn Fn(Kind) -> Envelope;
+
+impl<P: fmt::Debug> fmt::Debug for StoreBuilder<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreBuilder")
+            .field("placement", &self.placement)
+            .field("ring", &self.ring)
+            .field("transport", &self.transport)
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}

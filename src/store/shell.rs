@@ -1,0 +1,31 @@
+//! A flow with a clock: the one place that asks the time.
+
+use std::time::SystemTime;
+
+use crate::event::{Event, Events};
+use crate::flow::{Flow, Placement};
+use crate::session::Session;
+use crate::time::Millis;
+
+pub(crate) type Clock = dyn Fn() -> SystemTime + Send + Sync;
+
+pub(crate) struct Shell<P> {
+    pub(crate) flow: Flow<P>,
+    pub(super) clock: Box<Clock>,
+}
+
+impl<P: Placement> Shell<P> {
+    pub(crate) fn now(&self) -> Millis {
+        (self.clock)().into()
+    }
+
+    pub(crate) fn events(&self) -> &Events {
+        &self.flow.bounds.events
+    }
+
+    pub(crate) fn report_origin(&self, session: &Session) {
+        if let Some(event) = Event::of_origin(session.origin_unread()) {
+            self.events().report(event, None);
+        }
+    }
+}
