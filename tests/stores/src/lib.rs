@@ -1,0 +1,2 @@
+//! Servers for the tests of stores: each started on loopback by the test that needs it, and
+//! stopped with it.
