@@ -21,6 +21,8 @@ use crate::policy::{Idle, Policy};
 use crate::time::Millis;
 use crate::value::Value;
 
+#[cfg(feature = "server")]
+mod backend;
 mod refused;
 mod sessions;
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 sys.dont_write_bytecode = True
-from reader import COOKIE_LIMIT, DAY_MS, ELSEWHERE, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256, hmac_sha256, outcome, xaes_key
+from reader import (COOKIE_LIMIT, DAY_MS, ELSEWHERE, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256, hmac_sha256, outcome,
+                    store_key, subject_tag, xaes_key)
 
 HOUR_MS = 60 * 60 * 1000
 ISSUED = 1_800_000_000_000
@@ -814,6 +815,36 @@ def primitives():
     }
 
 
+# backend.json
+
+
+def backend(name, why, subject, app_key=KEY_A, use=COOKIE, context=""):
+    session_id = fixed_bytes("id of " + name, 16)
+    return {
+        "name": name,
+        "why": why,
+        "app_key": app_key.hex(),
+        "cookie": use,
+        "context": context,
+        "id": session_id.hex(),
+        "subject": subject,
+        "store_key": store_key(session_id).hex(),
+        "tag": subject_tag(app_key, use, context, subject).hex(),
+    }
+
+
+def backends():
+    return [
+        backend("a session", "under what a backend keeps it", "user:42"),
+        backend("another id", "another key; the same tag", "user:42"),
+        backend("another subject", "byte for byte: no change of case", "User:42"),
+        backend("another app key", "another tag: a backend cannot guess whose it is", "user:42", app_key=KEY_B),
+        backend("another cookie", "the name is in the derivation", "user:42", use="__Host-admin"),
+        backend("another context", "so is the context", "user:42", context="staging"),
+        backend("a subject of 64 bytes in two alphabets", "the longest there is", "ü🔑" * 10 + "abcd"),
+    ]
+
+
 # Writing
 
 
@@ -845,6 +876,8 @@ def main():
           vectors=sealer_vectors(), refused=sealer_refused())
     write("collision.json", "Ciphertexts that GCM accepts under two app keys, built by somebody who knows both. The two keys have "
           "one key id, so no ring takes both of them, and only the mac tells their tokens apart.", **collisions())
+    write("backend.json", "What a backend sees of sessions: the key that each is kept under, and what a subject's have in common.",
+          backend=backends())
 
 
 if __name__ == "__main__":

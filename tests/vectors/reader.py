@@ -6,6 +6,7 @@ Prints each disagreement, then `N passed, M failed`; exits with 1 if anything fa
 """
 
 import base64
+import hashlib
 import hmac
 import json
 import re
@@ -71,6 +72,18 @@ class Keys:
         self.key_id = hkdf_expand(self.prk, lp(b"kid"), 4)
         use = b"".join(lp(part.encode()) for part in (kind, name, context))
         self.enc, self.mac, self.tag = (hkdf_expand(self.prk, lp(x) + use, 32) for x in (b"enc", b"mac", b"tag"))
+
+
+def store_key(session_id):
+    """Under what a backend keeps a session."""
+    return hashlib.sha256(b"sealed-session/v1/id" + session_id).digest()
+
+
+def subject_tag(app_key, name, context, subject):
+    """What a backend has of a subject."""
+    prk = hmac_sha256(b"sealed-session/v1", app_key)
+    info = b"".join(lp(part.encode()) for part in ("subject", "store", name, context))
+    return hmac_sha256(hkdf_expand(prk, info, 32), subject.encode())
 
 
 class Token:
@@ -223,8 +236,15 @@ PRIMITIVES = {
 }
 
 
+def backend(vector):
+    tag = subject_tag(bytes.fromhex(vector["app_key"]), vector["cookie"], vector["context"], vector["subject"])
+    return {"store_key": store_key(bytes.fromhex(vector["id"])).hex(), "tag": tag.hex()}
+
+
 def outcome(section, vector):
     try:
+        if section == "backend":
+            return backend(vector)
         if section in PRIMITIVES:
             data = {field: bytes.fromhex(text) for field, text in vector.items() if field not in ("name", "why")}
             return {field: found.hex() for field, found in PRIMITIVES[section](data).items()}
