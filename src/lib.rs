@@ -47,6 +47,8 @@
 //! - `tower`: `SessionLayer`, which loads when asked and saves by itself, and guards, for whatever
 //!   speaks tower.
 //! - `axum`, `actix-web`: the layer and extractors for these frameworks.
+//! - `server`: `server::ServerStore`, for sessions that live in a backend behind their cookies,
+//!   the trait for backends, and one in memory.
 //! - `tracing`: an event of that crate for each thing worth noticing.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -560,8 +560,11 @@ impl Session {
 
     /// Lets the changes stand on what a backend has by now.
     #[cfg(feature = "server")]
-    pub(crate) fn rebase(&self, newer: Loaded) {
-        self.lock_for_save(|_, _| self.inner.base.replace(Some(newer)));
+    pub(crate) fn rebase(&self, mut newer: Loaded) {
+        self.lock_for_save(|_, loaded| {
+            newer.cookie_is_due |= loaded.is_some_and(|loaded| loaded.cookie_is_due);
+            self.inner.base.replace(Some(newer));
+        });
     }
 
     /// A backend has written what was planned when the changes stood at `planned`: that is the
