@@ -20,6 +20,7 @@ use crate::event::Events;
 use crate::limit::Limit;
 use crate::policy::Policy;
 use crate::record::{Draft, Header, Record, SessionId};
+use crate::revocation::{GRACE, Revocation, RevocationList};
 use crate::session::changes::{Birth, View};
 use crate::session::{Bounds, Loaded, Origin, Session};
 use crate::time::Millis;
@@ -31,6 +32,8 @@ pub(crate) struct Flow<P> {
     pub(crate) policy: Policy,
     pub(crate) transport: Transport,
     pub(crate) placement: P,
+    /// What has ended of the sessions that are whole in their cookies.
+    pub(crate) revocations: Option<RevocationList>,
     /// What a Set-Cookie header has before the value, and after it.
     around_token: (String, String),
     removal: String,
@@ -60,6 +63,8 @@ pub(crate) struct Plan<W> {
         expect(dead_code, reason = "without backends it is `None`")
     )]
     pub(crate) write: Option<W>,
+    /// The id that a session in a cookie leaves behind; copies of the cookie still have it.
+    pub(crate) left: Option<Revocation>,
 }
 
 /// A record on its way out.
@@ -67,6 +72,7 @@ struct Sealed<W> {
     /// For the cookie, or the header that stands for it.
     text: Option<String>,
     write: Option<W>,
+    id: SessionId,
     /// The id and times, unless they are those of a place that the session moves to.
     birth: Option<Birth>,
 }
@@ -97,6 +103,7 @@ impl<P: Placement> Flow<P> {
             policy,
             transport,
             placement,
+            revocations: None,
         }
     }
 
@@ -151,6 +158,9 @@ impl<P: Placement> Flow<P> {
             self.policy.admit_but_for_idle(header, now)?;
         } else {
             self.policy.admit(header, now)?;
+            if let Some(list) = &self.revocations {
+                list.check(&record, now)?;
+            }
         }
         Ok(Loaded {
             record,
@@ -191,11 +201,12 @@ impl<P: Placement> Flow<P> {
             } else {
                 Arc::default()
             };
-            let mut write = refresh;
+            let (mut write, mut left) = (refresh, None);
             let text = match due {
                 Due::Nothing => None,
                 Due::Removal => {
                     write = self.placement.forget(view, loaded);
+                    left = self.left_behind(view, loaded, None, now);
                     Some(self.removal.clone())
                 }
                 #[cfg(feature = "server")]
@@ -206,6 +217,7 @@ impl<P: Placement> Flow<P> {
                 Due::Record => {
                     let record = self.record(view, loaded, read_at, now, random)?;
                     write = record.write;
+                    left = self.left_behind(view, loaded, Some(record.id), now);
                     changes.birth = record.birth.or(changes.birth);
                     record.text
                 }
@@ -219,8 +231,62 @@ impl<P: Placement> Flow<P> {
                     vary: self.transport.vary(),
                 },
                 write,
+                left,
             })
         })
+    }
+
+    fn left_behind(
+        &self,
+        view: View<'_>,
+        loaded: Option<&Loaded>,
+        next: Option<SessionId>,
+        now: Millis,
+    ) -> Option<Revocation> {
+        let Header { id, expires_at, .. } = *self.listable(loaded)?.header();
+        let goes_on = next.is_some() && !view.is_destroyed();
+        (next != Some(id)).then(|| Revocation::Id {
+            id,
+            from: if goes_on {
+                now.plus(GRACE)
+            } else {
+                Millis::default()
+            },
+            until: expires_at,
+        })
+    }
+
+    /// The record of a session that the list of revocations is about.
+    fn listable<'l>(&self, loaded: Option<&'l Loaded>) -> Option<&'l Record> {
+        let loaded = loaded.filter(|loaded| self.revocations.is_some() && loaded.is_in_cookie())?;
+        Some(&loaded.record)
+    }
+
+    /// Whether a session in a cookie has ended since it was opened. One that another request has
+    /// renewed has ended too, unless this one renews it as well: written once more under its old
+    /// id, it would replace the new cookie and be refused ten seconds later.
+    pub(crate) fn is_over(&self, session: &Session, now: Millis) -> bool {
+        session.lock_for_save(|changes, loaded| {
+            let record = self.listable(loaded);
+            let view = View::new(record, changes);
+            let at = match view.continued() {
+                Some(_) => now.plus(GRACE),
+                None => now,
+            };
+            let list = self.revocations.as_ref();
+            let over = |(record, list): (_, &RevocationList)| list.check(record, at).is_err();
+            view.base().zip(list).is_some_and(over)
+        })
+    }
+
+    /// Lists what a session leaves behind. False if it has ended in the meantime, so that the
+    /// plan must not be carried out.
+    #[must_use]
+    pub(crate) fn retire(&self, left: Option<Revocation>, now: Millis) -> bool {
+        match (&self.revocations, left) {
+            (Some(list), Some(left)) => list.retire(left, now),
+            _ => true,
+        }
     }
 
     fn record(
@@ -255,6 +321,7 @@ impl<P: Placement> Flow<P> {
         Ok(Sealed {
             text,
             write: self.placement.write(&next, &place, random)?,
+            id: birth.id,
             birth: (!place.moves).then_some(birth),
         })
     }

@@ -109,7 +109,7 @@ impl Changes {
     }
 
     /// No changes, and all that is not a change.
-    fn afresh(&self) -> Self {
+    pub(super) fn afresh(&self) -> Self {
         Self {
             read: self.read,
             closed: self.closed,
