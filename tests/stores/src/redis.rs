@@ -251,14 +251,8 @@ impl Sentinel {
         let [_, replica] = &self.servers;
         let is_master = async || replica.says("replication", "role:master").await;
         wait_for("a new master", is_master).await;
-        let port = replica.port.to_string();
-        let is_announced = async || {
-            let mut connection = self.sentinel.connection().await;
-            let mut ask = redis::cmd("SENTINEL");
-            ask.arg("get-master-addr-by-name").arg(Self::MASTER);
-            let at: Vec<String> = ask.query_async(&mut connection).await.unwrap();
-            at.last() == Some(&port)
-        };
+        let address = format!("status=ok,address=127.0.0.1:{}", replica.port);
+        let is_announced = async || self.sentinel.says("sentinel", &address).await;
         wait_for("a sentinel that tells the new master", is_announced).await;
     }
 }
