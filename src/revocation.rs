@@ -195,22 +195,22 @@ impl RevocationList {
         let mut beyond = Vec::new();
         own.ids.each(|&id, &Span { from, until }| {
             let covers = |span: Span| span.from <= from && until <= span.until;
-            if until > now && !other.ids.get(&id).is_some_and(covers) {
+            if !other.ids.get(&id).is_some_and(covers) {
                 beyond.push(Revocation::Id { id, from, until });
             }
         });
         own.subjects.each(|subject, &moment| {
-            let is_alive = !self.is_forgotten(moment, now);
-            if is_alive && other.subjects.get(&**subject).is_none_or(|it| it < moment) {
+            if other.subjects.get(&**subject).is_none_or(|it| it < moment) {
                 let subject = subject.clone();
                 beyond.push(Revocation::Subject { subject, moment });
             }
         });
         let not_before = |shared: &Shared| shared.not_before.load(Ordering::Relaxed);
-        let moment = Millis::from_raw(not_before(own));
-        if moment.raw() > not_before(other) && !self.is_forgotten(moment, now) {
+        if not_before(own) > not_before(other) {
+            let moment = Millis::from_raw(not_before(own));
             beyond.push(Revocation::All { moment });
         }
+        beyond.retain(|revocation| self.matters(revocation, now));
         beyond
     }
 
@@ -259,18 +259,14 @@ impl RevocationList {
         !(is_renewed && before.is_some_and(|span| span.counts(now)))
     }
 
-    /// Puts on the list what others have ended, if that still matters.
+    /// Whether what has ended could otherwise be alive.
     #[cfg(feature = "redis")]
-    fn put_if_alive(&self, revocation: Revocation, now: Millis) {
-        self.tell_time(now);
-        let matters = match &revocation {
+    fn matters(&self, revocation: &Revocation, now: Millis) -> bool {
+        match revocation {
             Revocation::Id { until, .. } => *until > now,
             Revocation::Subject { moment, .. } | Revocation::All { moment } => {
                 !self.is_forgotten(*moment, now)
             }
-        };
-        if matters {
-            self.put(revocation);
         }
     }
 

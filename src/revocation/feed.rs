@@ -207,7 +207,10 @@ fn millis(duration: Duration) -> u64 {
 
 /// What Redis says of an error is about commands and not about values.
 fn failed(error: RedisError) -> BackendError {
-    let kind = match error.code() {
+    // That of a transaction says less than that of the command which spoilt it.
+    let errors = error.clone().into_server_errors();
+    let first = errors.as_ref().and_then(|errors| errors.first());
+    let kind = match first.map(|(_, error)| error.code()) {
         Some("OOM") => BackendErrorKind::Full,
         Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "READONLY" | "TRYAGAIN") => {
             BackendErrorKind::Unavailable

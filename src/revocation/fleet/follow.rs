@@ -67,24 +67,29 @@ impl Inner {
         let nothing_yet = before.latest == Position::default();
         let is_whole = nothing_yet || self.feed.has(connection, before.latest).await?;
         let (mut after, mut there) = (before.read, None);
-        if before.is_lossy || !is_whole {
+        let (mut is_lossy, mut unreadable) = (before.is_lossy || !is_whole, None);
+        if is_lossy {
             after = Position::default();
             patience = None;
-            there = Some(RevocationList::new());
+            // Only one process at a time compares and puts back, or all would put back the same.
+            if self.feed.may_restore(connection).await? {
+                there = Some(RevocationList::new());
+            }
         }
-        let mut unreadable = None;
         loop {
             let now = self.shell.now();
+            self.list.tell_time(now);
             let found = self.feed.read(connection, after, patience).await?;
             for (at, token) in &found {
                 after = *at;
                 match self.opened(token) {
-                    Ok(revocation) => {
+                    Ok(revocation) if self.list.matters(&revocation, now) => {
                         if let Some(there) = &there {
-                            there.put_if_alive(revocation.clone(), now);
+                            there.put(revocation.clone());
                         }
-                        self.list.put_if_alive(revocation, now);
+                        self.list.put(revocation);
                     }
+                    Ok(_) => {}
                     Err(refusal) => unreadable = Some(refusal),
                 }
             }
@@ -100,10 +105,14 @@ impl Inner {
                 .events()
                 .report(Event::BackendFailed, Some(&error));
         }
-        let is_lossy = match there {
-            Some(there) => !self.restore(connection, &there).await?,
-            None => false,
-        };
+        if let Some(there) = there {
+            let missing = self.list.beyond(&there, self.shell.now());
+            for page in missing.chunks(PAGE) {
+                self.publish(page).await?;
+            }
+            self.feed.is_restored(connection).await?;
+            is_lossy = false;
+        }
         self.progress(|progress| {
             progress.is_lossy = is_lossy;
             // Otherwise the keys were exchanged, and all is to be read again.
@@ -121,25 +130,5 @@ impl Inner {
     fn opened(&self, token: &[u8]) -> Result<Revocation, Refusal> {
         let opened = self.envelope.open(token, MAX_TOKEN)?;
         Revocation::decode(&opened.plaintext)
-    }
-
-    /// Puts back what is not `there` any more. False if another process is about to.
-    async fn restore(
-        &self,
-        connection: &mut MultiplexedConnection,
-        there: &RevocationList,
-    ) -> Result<bool, BackendError> {
-        let missing = self.list.beyond(there, self.shell.now());
-        if missing.is_empty() {
-            return Ok(true);
-        }
-        if !self.feed.may_restore(connection).await? {
-            return Ok(false);
-        }
-        for page in missing.chunks(PAGE) {
-            self.publish(page).await?;
-        }
-        self.feed.is_restored(connection).await?;
-        Ok(true)
     }
 }
