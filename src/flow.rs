@@ -182,7 +182,7 @@ impl<P: Placement> Flow<P> {
         }
         session.lock_for_save(|changes, loaded| {
             let view = View::new(loaded.map(|loaded| &loaded.record), changes);
-            let (read, is_changed) = (view.was_read(), view.is_changed());
+            let is_changed = view.is_changed();
             let read_at = session.read_at().unwrap_or(now);
             let (due, refresh) = self.due(view, loaded, read_at, now);
             let ends = view.is_destroyed() || matches!(due, Due::Removal);
@@ -215,7 +215,7 @@ impl<P: Placement> Flow<P> {
                 outgoing: Outgoing {
                     carried: text.map(|text| self.transport.carry(text)),
                     former,
-                    read,
+                    read: session.was_read(),
                     vary: self.transport.vary(),
                 },
                 write,

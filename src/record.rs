@@ -180,33 +180,43 @@ fn read_rest(
         end,
         count: 0,
     };
-    let values = read_entries(&mut reader, length)?;
-    let flashes = read_entries(&mut reader, length)?;
+    let (values, reader) = read_entries(reader, length)?;
+    let (flashes, reader) = read_entries(reader, length)?;
     reader.finish()?;
     Ok((header, subject, values, flashes))
 }
 
 /// Passes over a list of entries whose keys must ascend.
-fn read_entries(reader: &mut Reader<'_>, length: usize) -> Result<Span, Malformed> {
+fn read_entries<'a>(
+    mut reader: Reader<'a>,
+    length: usize,
+) -> Result<(Span, Reader<'a>), Malformed> {
     let count = reader.count()?;
     if count > MAX_ENTRIES {
         return Err(Malformed);
     }
     let start = length - reader.rest().len();
-    let mut last = None;
-    for _ in 0..count {
-        let key = reader.str()?;
-        if last.is_some_and(|last| last >= key) {
+    let mut last: &[u8] = &[];
+    for nth in 0..count {
+        let key = reader.bytes()?;
+        let is_text = key.is_ascii() || std::str::from_utf8(key).is_ok();
+        if !is_text || (nth > 0 && !ascends(last, key)) {
             return Err(Malformed);
         }
-        last = Some(key);
+        last = key;
         reader.bytes()?;
     }
-    Ok(Span {
-        start,
-        end: length - reader.rest().len(),
-        count,
-    })
+    let end = length - reader.rest().len();
+    Ok((Span { start, end, count }, reader))
+}
+
+/// Whether `b` comes after `a`. Most keys differ in their first byte, and to compare more of them
+/// is a call.
+fn ascends(a: &[u8], b: &[u8]) -> bool {
+    match (a.first(), b.first()) {
+        (x, y) if x != y => x < y,
+        _ => a < b,
+    }
 }
 
 /// The entries of a record in the order of their keys: key and the value's bytes.
@@ -234,6 +244,7 @@ impl<'a> Entries<'a> {
         None
     }
 
+    #[inline(always)]
     fn next_bytes(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         self.remaining = self.remaining.checked_sub(1)?;
         Some((self.reader.bytes().ok()?, self.reader.bytes().ok()?))

@@ -169,7 +169,7 @@ impl UseKeys {
         let mut buffer = token.into_bytes();
         let parts = token::Parts::of(&mut buffer).ok_or(Refusal::Malformed)?;
         self.mac(parts.head, parts.nonce, parts.tag)
-            .verify(&Array(*parts.mac))
+            .verify_slice(parts.mac)
             .map_err(|_| Refusal::Forged)?;
         let mut tag = Array(*parts.tag);
         self.tag.decrypt_block(&mut tag);
