@@ -269,7 +269,7 @@ impl Session {
 
     /// The names of all values, sorted by their bytes.
     pub fn keys(&self) -> Vec<String> {
-        self.view(|view| view.values().map(|(key, _)| key.to_owned()).collect())
+        self.view(|view| view.values().map(|(key, _)| text(key)).collect())
     }
 
     /// The number of values.
@@ -713,10 +713,15 @@ fn is_still(changes: &Changes, record: Option<&Record>, key: &str, before: Optio
     changed.or_else(|| changes.kept_value(record, key)) == before
 }
 
-fn copy<'a>(entries: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<(String, Stored)> {
+fn copy<'a>(entries: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<(String, Stored)> {
     entries
-        .map(|(key, value)| (key.to_owned(), Zeroizing::new(value.to_vec())))
+        .map(|(key, value)| (text(key), Zeroizing::new(value.to_vec())))
         .collect()
+}
+
+/// A key of a session, which is always text.
+fn text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
 }
 
 fn encode<T: Serialize>(key: &str, value: &T) -> Result<Stored, SessionError> {

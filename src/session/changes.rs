@@ -16,8 +16,8 @@ use crate::time::Millis;
 /// A value's bytes.
 pub(super) type Stored = Zeroizing<Vec<u8>>;
 
-/// A key and its value's bytes.
-type Entry<'a> = (&'a str, &'a [u8]);
+/// A key's and its value's bytes.
+type Entry<'a> = (&'a [u8], &'a [u8]);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
@@ -174,7 +174,7 @@ impl Layer {
 
     /// Sets an entry and leaves what the record has under this key readable.
     pub(super) fn set_beside(&mut self, key: &str, value: Stored) -> Before {
-        let removed = self.removed.contains(key);
+        let removed = self.removed.contains(key.as_bytes());
         Before {
             set: self.set.insert(key, value),
             removed,
@@ -209,7 +209,7 @@ impl Layer {
     }
 
     fn keep<'r>(&self, base: Entries<'r>, key: &str) -> Option<&'r [u8]> {
-        if self.removed.contains(key) {
+        if self.removed.contains(key.as_bytes()) {
             None
         } else {
             base.find(key)
@@ -223,7 +223,8 @@ impl Layer {
     /// The entries of `base` with this layer over them, in the order of their keys.
     fn over<'a>(&'a self, base: Entries<'a>) -> impl Iterator<Item = Entry<'a>> + Clone {
         let kept = base.filter(|(key, _)| !self.removed.contains(key));
-        let set = self.set.iter().map(|(key, value)| (key, value.as_slice()));
+        let set = self.set.iter();
+        let set = set.map(|(key, value)| (key.as_bytes(), value.as_slice()));
         Overlaid {
             under: kept,
             waiting: None,
@@ -249,6 +250,7 @@ where
 {
     type Item = Entry<'a>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Entry<'a>> {
         let Some(under) = self.waiting.take().or_else(|| self.under.next()) else {
             return self.over.next();

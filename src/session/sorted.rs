@@ -13,17 +13,17 @@ impl<T> Default for Sorted<T> {
 
 impl<T> Sorted<T> {
     pub(super) fn get(&self, key: &str) -> Option<&T> {
-        let at = self.position(key).ok()?;
+        let at = self.position(key.as_bytes()).ok()?;
         self.0.get(at).map(|(_, value)| value)
     }
 
-    pub(super) fn contains(&self, key: &str) -> bool {
+    pub(super) fn contains(&self, key: &[u8]) -> bool {
         self.position(key).is_ok()
     }
 
     /// Sets the value under `key`, and gives the one that was there.
     pub(super) fn insert(&mut self, key: &str, value: T) -> Option<T> {
-        match self.position(key) {
+        match self.position(key.as_bytes()) {
             Ok(at) => {
                 let (_, present) = self.0.get_mut(at)?;
                 Some(std::mem::replace(present, value))
@@ -36,7 +36,7 @@ impl<T> Sorted<T> {
     }
 
     pub(super) fn remove(&mut self, key: &str) -> Option<T> {
-        let at = self.position(key).ok()?;
+        let at = self.position(key.as_bytes()).ok()?;
         Some(self.0.remove(at).1)
     }
 
@@ -48,7 +48,7 @@ impl<T> Sorted<T> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    fn position(&self, key: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(at, _)| at.as_str().cmp(key))
+    fn position(&self, key: &[u8]) -> Result<usize, usize> {
+        self.0.binary_search_by(|(at, _)| at.as_bytes().cmp(key))
     }
 }
