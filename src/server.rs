@@ -189,7 +189,7 @@ impl<B: Backend> ServerStore<B> {
     /// it has got a new id in another request, or if it is saved by so many requests that this
     /// one never comes through. The headers are as they were then.
     pub async fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
-        self.respond(session).await?.apply(headers);
+        self.respond(session).await?.apply_once(headers);
         Ok(())
     }
 

@@ -97,7 +97,7 @@ impl CookieStore {
     /// If the random source fails, or the session was loaded by another store. The headers are
     /// as they were then.
     pub fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
-        self.respond(session)?.apply(headers);
+        self.respond(session)?.apply_once(headers);
         Ok(())
     }
 

@@ -4,20 +4,20 @@
 //! its size, what is to be saved, is a function of the two: a [`View`].
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 
 use zeroize::Zeroizing;
 
 use super::Status;
+use super::sorted::Sorted;
 use crate::record::{Draft, Entries, Record, SessionId};
 use crate::time::Millis;
 
 /// A value's bytes.
 pub(super) type Stored = Zeroizing<Vec<u8>>;
 
-/// A key and its value's bytes.
-type Entry<'a> = (&'a str, &'a [u8]);
+/// A key's and its value's bytes.
+type Entry<'a> = (&'a [u8], &'a [u8]);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
@@ -36,8 +36,6 @@ pub(crate) struct Changes {
     /// A save has written something else than the record. Until the next save, that is what the
     /// response says, even if all changes are taken back.
     pub(crate) sent: bool,
-    /// Somebody looked: the response depends on the cookie.
-    pub(super) read: bool,
     /// The response has the session already: what is changed now is lost.
     pub(super) closed: bool,
     pub(super) point: Point,
@@ -63,8 +61,8 @@ pub(crate) struct Birth {
 /// Entries to set and entries to leave out, over those of a record.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layer {
-    set: BTreeMap<String, Stored>,
-    removed: BTreeSet<String>,
+    set: Sorted<Stored>,
+    removed: Sorted<()>,
 }
 
 impl Changes {
@@ -111,7 +109,6 @@ impl Changes {
     /// No changes, and all that is not a change.
     fn afresh(&self) -> Self {
         Self {
-            read: self.read,
             closed: self.closed,
             point: self.point,
             ..Self::default()
@@ -166,20 +163,20 @@ pub(super) struct Before {
 impl Layer {
     /// Sets an entry; what the record has already is no change.
     pub(super) fn set(&mut self, base: Entries<'_>, key: &str, value: Stored) -> Before {
-        let removed = self.removed.remove(key);
+        let removed = self.removed.remove(key).is_some();
         let set = if base.find(key) == Some(value.as_slice()) {
             self.set.remove(key)
         } else {
-            self.set.insert(key.to_owned(), value)
+            self.set.insert(key, value)
         };
         Before { set, removed }
     }
 
     /// Sets an entry and leaves what the record has under this key readable.
     pub(super) fn set_beside(&mut self, key: &str, value: Stored) -> Before {
-        let removed = self.removed.contains(key);
+        let removed = self.removed.contains(key.as_bytes());
         Before {
-            set: self.set.insert(key.to_owned(), value),
+            set: self.set.insert(key, value),
             removed,
         }
     }
@@ -193,17 +190,17 @@ impl Layer {
     /// Leaves the record's entry out and one that was set in.
     pub(super) fn leave_out(&mut self, base: Entries<'_>, key: &str) {
         if base.find(key).is_some() {
-            self.removed.insert(key.to_owned());
+            self.removed.insert(key, ());
         }
     }
 
     pub(super) fn undo(&mut self, key: &str, before: Before) {
         match before.set {
-            Some(value) => self.set.insert(key.to_owned(), value),
+            Some(value) => self.set.insert(key, value),
             None => self.set.remove(key),
         };
         if before.removed {
-            self.removed.insert(key.to_owned());
+            self.removed.insert(key, ());
         }
     }
 
@@ -212,7 +209,7 @@ impl Layer {
     }
 
     fn keep<'r>(&self, base: Entries<'r>, key: &str) -> Option<&'r [u8]> {
-        if self.removed.contains(key) {
+        if self.removed.contains(key.as_bytes()) {
             None
         } else {
             base.find(key)
@@ -225,11 +222,9 @@ impl Layer {
 
     /// The entries of `base` with this layer over them, in the order of their keys.
     fn over<'a>(&'a self, base: Entries<'a>) -> impl Iterator<Item = Entry<'a>> + Clone {
-        let kept = base.filter(|(key, _)| !self.removed.contains(*key));
-        let set = self
-            .set
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_slice()));
+        let kept = base.filter(|(key, _)| !self.removed.contains(key));
+        let set = self.set.iter();
+        let set = set.map(|(key, value)| (key.as_bytes(), value.as_slice()));
         Overlaid {
             under: kept,
             waiting: None,
@@ -255,6 +250,7 @@ where
 {
     type Item = Entry<'a>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Entry<'a>> {
         let Some(under) = self.waiting.take().or_else(|| self.under.next()) else {
             return self.over.next();
@@ -322,10 +318,6 @@ impl<'a> View<'a> {
     #[cfg(feature = "server")]
     pub(crate) fn point(self) -> Point {
         self.changes.point
-    }
-
-    pub(crate) fn was_read(self) -> bool {
-        self.changes.read
     }
 
     /// The record whose id and times go on: neither destroyed nor renewed.

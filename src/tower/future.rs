@@ -28,7 +28,7 @@ pub trait Reply<H>: Sized {
     /// Whether a 500 that reports a failure is replaced.
     fn is_replaced() -> bool;
 
-    fn apply(&mut self, outgoing: &Outgoing);
+    fn apply(&mut self, outgoing: Outgoing);
 }
 
 impl<B, H: Answer<Failure, Self>> Reply<H> for Response<B> {
@@ -51,8 +51,8 @@ impl<B, H: Answer<Failure, Self>> Reply<H> for Response<B> {
         H::REPLACES
     }
 
-    fn apply(&mut self, outgoing: &Outgoing) {
-        outgoing.apply(self.headers_mut());
+    fn apply(&mut self, mut outgoing: Outgoing) {
+        outgoing.apply_once(self.headers_mut());
     }
 }
 
@@ -121,7 +121,7 @@ where
                         return Poll::Pending;
                     };
                     match outcome {
-                        Ok(outgoing) => response.apply(&outgoing),
+                        Ok(outgoing) => response.apply(outgoing),
                         Err(error) => {
                             store.report(Event::SaveFailed, Some(&error));
                             let failure = Failure::Save(error);
