@@ -189,6 +189,17 @@ fn a_wrong_type_is_told_by_kinds_and_never_by_content() {
     ] {
         assert_eq!(error.to_string(), text);
     }
+    for (value, text) in [
+        (Value::Null, "it is null, not u64"),
+        (Value::Bool(true), "it is a boolean, not u64"),
+        (Value::Float(1.5), "it is a float, not u64"),
+        (Value::Bytes(b"hunter2".to_vec()), "it is bytes, not u64"),
+        (vec![Value::Null].into(), "it is a list, not u64"),
+        (BTreeMap::new().into(), "it is a map, not u64"),
+    ] {
+        let error = decode::<u64>(&encode(&value).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), text);
+    }
 }
 
 #[test]
@@ -280,11 +291,57 @@ fn a_map_that_has_a_key_twice_or_no_text_for_keys_is_refused() {
 }
 
 #[test]
-fn debug_shows_no_content() {
-    let value = Value::from(vec![Value::from("hunter2"), Value::from(4711_u64)]);
-    assert_eq!(format!("{value:?}"), "Value(list, 2)");
-    assert_eq!(format!("{:?}", Value::from("hunter2")), "Value(string, 7)");
-    assert_eq!(format!("{:?}", Value::from(4711_u64)), "Value(integer)");
+fn a_value_is_seen_as_its_own_kind_and_as_no_other_and_debug_shows_no_content() {
+    let list = vec![Value::from("hunter2"), Value::from(4711_u64)];
+    let map = BTreeMap::from([("hunter2".to_owned(), Value::from(4711_u64))]);
+    let seen = |value: &Value| {
+        [
+            value.as_bool().map(Value::from),
+            value.as_u64().map(Value::from),
+            value.as_i64().map(Value::from),
+            value.as_f64().map(Value::from),
+            value.as_str().map(Value::from),
+            value.as_bytes().map(|bytes| Value::Bytes(bytes.to_vec())),
+            value.as_list().map(|items| Value::List(items.to_vec())),
+            value.as_map().map(|entries| Value::Map(entries.clone())),
+        ]
+    };
+    for (value, accessors, shown) in [
+        (Value::Null, &[][..], "Value(null)"),
+        (false.into(), &[0], "Value(boolean)"),
+        (4711_u64.into(), &[1, 2], "Value(integer)"),
+        (u64::MAX.into(), &[1], "Value(integer)"),
+        ((-4711_i64).into(), &[2], "Value(integer)"),
+        (47.11.into(), &[3], "Value(float)"),
+        ("hunter2".into(), &[4], "Value(string, 7)"),
+        (Value::Bytes(b"hunter2".to_vec()), &[5], "Value(bytes, 7)"),
+        (list.into(), &[6], "Value(list, 2)"),
+        (map.into(), &[7], "Value(map, 1)"),
+    ] {
+        let mut expected: [Option<Value>; 8] = Default::default();
+        for &accessor in accessors {
+            expected[accessor] = Some(value.clone());
+        }
+        assert_eq!(seen(&value), expected);
+        assert_eq!(format!("{value:?}"), shown);
+    }
+}
+
+#[test]
+fn what_no_value_can_be_is_told_by_another_formats_reader_too() {
+    use serde::de::value::{Error, I128Deserializer};
+    let wide = I128Deserializer::<Error>::new(i128::MAX);
+    let error = Value::deserialize(wide).unwrap_err().to_string();
+    let expected = "expected any value with string keys and integers of 64 bits";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn dropping_a_value_without_lists_in_its_lists_allocates_nothing() {
+    let list = Value::from(vec![Value::from("a"), Value::from(1_u64)]);
+    let map = Value::from(BTreeMap::from([("k".to_owned(), Value::from("a"))]));
+    let dropping = allocation_counter::measure(|| drop((list, map)));
+    assert_eq!(dropping.count_total, 0);
 }
 
 fn any_value() -> impl Strategy<Value = Value> {
