@@ -96,6 +96,7 @@ fn any_serde_type_comes_back_as_it_went_in() {
     round_trip(&BTreeMap::from([(true, 1), (false, 2)]));
     round_trip(&BTreeMap::from([(-5_i8, "minus five".to_owned())]));
     round_trip(&HashMap::from([(Shape::Point, 1)]));
+    round_trip(&HashMap::from([(std::net::Ipv6Addr::LOCALHOST, 1)]));
     round_trip(&"127.0.0.1".parse::<std::net::IpAddr>().unwrap());
     round_trip(&std::time::Duration::from_millis(1500));
     round_trip(&Nested {
@@ -206,6 +207,29 @@ fn a_wrong_type_is_told_by_kinds_and_never_by_content() {
 fn a_list_longer_than_its_type_is_an_error() {
     assert!(decode::<(u8, u8)>(&encode(&[1, 2, 3]).unwrap()).is_err());
     assert!(decode::<Shape>(&encode(&BTreeMap::from([("Line", [1, 2, 3])])).unwrap()).is_err());
+}
+
+#[test]
+fn a_variant_without_content_is_its_name_or_has_null() {
+    let point = |content: Value| {
+        let map = BTreeMap::from([("Point", content)]);
+        decode::<Shape>(&encode(&map).unwrap())
+    };
+    assert_eq!(point(Value::Null), Ok(Shape::Point));
+    assert!(point(Value::from(3_u64)).is_err());
+}
+
+#[test]
+fn a_list_and_a_map_are_read_into_the_room_that_they_need() {
+    let numbers: Vec<u64> = (0..100).collect();
+    let list = encode(&numbers).unwrap();
+    let map = encode(&numbers.iter().zip(&numbers).collect::<HashMap<_, _>>()).unwrap();
+    let reading = allocation_counter::measure(|| {
+        assert_eq!(decode::<Vec<u64>>(&list).unwrap().len(), 100);
+        assert_eq!(decode::<HashMap<u64, u64>>(&map).unwrap().len(), 100);
+    });
+    // Each key is written out again, to see that it has this one spelling.
+    assert_eq!(reading.count_total, 2 + numbers.len() as u64);
 }
 
 #[test]
