@@ -25,6 +25,9 @@ struct Unit;
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct Newtype(u8);
 
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct Pair(u8, String);
+
 #[derive(Serialize, Deserialize, PartialEq, Debug, Eq, Hash, PartialOrd, Ord)]
 enum Shape {
     Point,
@@ -87,6 +90,7 @@ fn any_serde_type_comes_back_as_it_went_in() {
     round_trip(&None::<u8>);
     round_trip(&Unit);
     round_trip(&Newtype(7));
+    round_trip(&Pair(7, "seven".to_owned()));
     round_trip(&[Shape::Point, Shape::Circle(3), Shape::Line(-1, 1)]);
     round_trip(&Shape::Box {
         wide: u64::MAX,
@@ -311,7 +315,60 @@ fn a_map_that_has_a_key_twice_or_no_text_for_keys_is_refused() {
         }
     }
     assert!(encode(&Twice).is_err());
-    assert!(encode(&BTreeMap::from([((1, 2), 3)])).is_err());
+    for error in [
+        encode(&Keyed((1, 2))),
+        encode(&Keyed(1.5_f32)),
+        encode(&Keyed(1.5_f64)),
+        encode(&Keyed(c"bytes")),
+        encode(&Keyed(None::<u8>)),
+        encode(&Keyed(Some(1))),
+        encode(&Keyed(())),
+        encode(&Keyed(Unit)),
+        encode(&Keyed(Shape::Circle(1))),
+        encode(&Keyed(Shape::Line(1, 1))),
+    ] {
+        let expected = "it has a map whose keys are neither text nor whole numbers";
+        assert_eq!(error.unwrap_err().to_string(), expected);
+    }
+    assert_eq!(encode(&Keyed(Newtype(7))), encode(&Keyed("7")));
+}
+
+/// A map of one entry, which has this key.
+struct Keyed<K>(K);
+
+impl<K: Serialize> Serialize for Keyed<K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(&self.0, 1)])
+    }
+}
+
+#[test]
+fn a_types_form_is_the_compact_one_in_entries_as_in_values() {
+    #[derive(PartialEq, Debug)]
+    struct Form {
+        is_compact: bool,
+    }
+    impl Serialize for Form {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let is_compact = !serializer.is_human_readable();
+            serializer.collect_map([("is_compact", is_compact)])
+        }
+    }
+    impl<'de> Deserialize<'de> for Form {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let is_compact = !deserializer.is_human_readable();
+            let written = BTreeMap::<String, bool>::deserialize(deserializer)?;
+            assert_eq!(written["is_compact"], is_compact);
+            Ok(Self { is_compact })
+        }
+    }
+    let compact = Form { is_compact: true };
+    let entries = [("is_compact".to_owned(), encode(&true).unwrap())];
+    assert_eq!(decode::<Form>(&encode(&compact).unwrap()), Ok(compact));
+    assert_eq!(
+        decode_entries::<Form>(&entries),
+        Ok(Form { is_compact: true })
+    );
 }
 
 #[test]
