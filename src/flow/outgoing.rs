@@ -522,9 +522,24 @@ mod tests {
             let mut map = HeaderMap::new();
             set.apply(&mut map);
             assert!(map[header].is_sensitive());
+            let changes = set.changes([]);
+            let changed = |change: &HeaderChange| (change.name().to_owned(), change.is_sensitive());
+            assert_eq!(
+                changes.iter().map(changed).collect::<Vec<_>>(),
+                [
+                    (header.to_owned(), true),
+                    ("cache-control".to_owned(), false),
+                    ("vary".to_owned(), false),
+                ]
+            );
             let debug = format!("{set:?} {map:?} {:?}", set.changes([]));
             assert!(!debug.contains("hunter2"), "{debug}");
             assert!(debug.contains(seen), "{debug}");
+            assert!(debug.contains("vary: Some("), "{debug}");
+            let change = format!("HeaderChange {{ name: {header:?}, .. }}");
+            assert!(debug.contains(&change), "{debug}");
         }
+        let nothing = format!("{:?}", outgoing(None, false));
+        assert!(nothing.contains("vary: None"), "{nothing}");
     }
 }
