@@ -37,7 +37,7 @@ const HEADER: usize = 36;
 pub(crate) const MAX_SUBJECT: usize = 64;
 
 /// The most entries of each kind. No cookie holds as many; it bounds what a store may return.
-const MAX_ENTRIES: usize = 1024;
+pub(crate) const MAX_ENTRIES: usize = 1024;
 
 /// The random name of one session: 16 bytes, never chosen by a client.
 ///
@@ -277,6 +277,11 @@ where
     /// How many bytes it has when written, under any header.
     pub(crate) fn len(&self) -> usize {
         HEADER + with_length(self.subject.len()) + self.values.size + self.flashes.size
+    }
+
+    /// The longer of its two lists, of which each may have [`MAX_ENTRIES`].
+    pub(crate) fn entries(&self) -> usize {
+        self.values.count.max(self.flashes.count)
     }
 
     pub(crate) fn append_to(&self, buffer: &mut Vec<u8>, header: &Header) {
