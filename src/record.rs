@@ -35,7 +35,7 @@ const HEADER: usize = 36;
 pub(crate) const MAX_SUBJECT: usize = 64;
 
 /// The most entries of each kind. No cookie holds as many; it bounds what a store may return.
-const MAX_ENTRIES: usize = 1024;
+pub(crate) const MAX_ENTRIES: usize = 1024;
 
 /// The random name of one session: 16 bytes, never chosen by a client.
 ///
@@ -238,7 +238,7 @@ impl<'a> Entries<'a> {
     }
 
     /// With keys as text, which they are: that was checked when the record was opened.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, fuzzing, feature = "server"))]
     pub(crate) fn texts(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.filter_map(|(key, value)| Some((std::str::from_utf8(key).ok()?, value)))
     }
@@ -283,6 +283,11 @@ where
     /// How many bytes it has when written, under any header.
     pub(crate) fn len(&self) -> usize {
         HEADER + with_length(self.subject.len()) + self.values.size + self.flashes.size
+    }
+
+    /// The longer of its two lists, of which each may have [`MAX_ENTRIES`].
+    pub(crate) fn entries(&self) -> usize {
+        self.values.count.max(self.flashes.count)
     }
 
     pub(crate) fn append_to(&self, buffer: &mut Vec<u8>, header: &Header) {

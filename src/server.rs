@@ -22,6 +22,8 @@
 //! two.
 
 mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod memory;
 mod placement;
 
@@ -43,7 +45,7 @@ use crate::error::{ConfigError, LoadError, LoadErrorKind, Refusal, SaveError, Sa
 use crate::event::{Event, Events};
 use crate::flow::{Opened, Outgoing};
 use crate::policy::Policy;
-use crate::session::{Loaded, Origin, Session};
+use crate::session::{Loaded, Origin, Session, Status};
 use crate::store::{Shell, StoreBuilder};
 use placement::{Fetch, InBackend, Keep, Write};
 
@@ -201,6 +203,12 @@ impl<B: Backend> ServerStore<B> {
     /// As [`save`](Self::save).
     pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
         let Shell { flow, .. } = &self.inner.shell;
+        let is_unknown = session.origin_unread() == Origin::Refused(Refusal::Unavailable);
+        if is_unknown && session.status_unread() != Status::Unmodified {
+            let what = "the backend was away when the session was loaded, and what it has would \
+                        be given up";
+            return Err(BackendError::new(BackendErrorKind::Unavailable, what).into());
+        }
         for _ in 0..ATTEMPTS {
             let plan = flow.plan(session, self.inner.shell.now(), &mut os_random)?;
             let is_resealed = session.is_resealed();
@@ -208,6 +216,10 @@ impl<B: Backend> ServerStore<B> {
                 Written::All => {}
                 Written::Behind(key) => {
                     self.catch_up(session, &key).await?;
+                    continue;
+                }
+                Written::Taken => {
+                    session.forget_birth();
                     continue;
                 }
                 Written::Ended => {
@@ -238,18 +250,18 @@ impl<B: Backend> ServerStore<B> {
         if let Some((key, entry)) = &write.put {
             match backend.put(key, entry).await? {
                 Outcome::Stored => {}
-                Outcome::Conflict if entry.when == When::Absent => {
-                    return Err(SaveError(SaveErrorKind::Conflict));
-                }
+                // An earlier save got further than it knew.
+                Outcome::Conflict if write.mark.is_some() => return Ok(Written::Taken),
                 Outcome::Conflict => return Ok(Written::Behind(*key)),
                 Outcome::Absent => return Ok(Written::Ended),
             }
         }
         if let Some((key, entry)) = &write.mark {
-            let outcome = backend.put(key, entry).await;
+            let outcome = self.put_mark(key, entry).await;
             if outcome != Ok(Outcome::Stored) {
                 if let Some((new, _)) = &write.put {
-                    backend.remove(new).await?;
+                    // Nobody has its id, and it expires. What went wrong before is to be told.
+                    let _ = backend.remove(new).await;
                 }
             }
             match outcome? {
@@ -268,6 +280,21 @@ impl<B: Backend> ServerStore<B> {
             session.acknowledge(then.planned, then.base);
         }
         Ok(Written::All)
+    }
+
+    /// A mark whose answer got lost may be there: then the old id is gone, and the new record must
+    /// not go too.
+    async fn put_mark(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
+        let backend = &self.inner.backend;
+        let outcome = backend.put(key, entry).await;
+        if outcome.is_err() {
+            if let Ok(Some(stored)) = backend.load(key).await {
+                if stored.value == entry.value {
+                    return Ok(Outcome::Stored);
+                }
+            }
+        }
+        outcome
     }
 
     /// Lets the session's changes stand on what another request has written.
@@ -403,6 +430,8 @@ enum Written {
     All,
     /// Another request has written under this key.
     Behind(StoreKey),
+    /// The new id is in use.
+    Taken,
     /// There is nothing any more to write over.
     Ended,
 }

@@ -27,7 +27,7 @@ pub(crate) use base::{Base, Loaded};
 use crate::cookie::DEFAULT_NAME;
 use crate::error::{ErrorKind, Refusal, SessionError};
 use crate::event::{Event, Events};
-use crate::limit::Limit;
+use crate::limit::{Limit, check_entries};
 use crate::record::{MAX_SUBJECT, Record, SessionId};
 use crate::time::Millis;
 use crate::value::{self, Value};
@@ -427,7 +427,7 @@ impl Session {
     #[doc(alias = "cycle_id")]
     #[doc(alias = "renew_token")]
     pub fn renew(&self) {
-        self.change_or_report(Changes::renew);
+        self.change_or_report(|changes, _| changes.renew());
     }
 
     /// Ends the session: its data is gone and the cookie is removed. What is written afterwards
@@ -581,10 +581,18 @@ impl Session {
     /// base from now on, and what was changed since stands on it.
     #[cfg(feature = "server")]
     pub(crate) fn acknowledge(&self, planned: Point, written: Option<Loaded>) {
-        self.lock_for_save(|changes, _| {
-            changes.acknowledge(planned, written.is_some());
+        self.lock_for_save(|changes, loaded| {
+            let base = loaded.map(|loaded| &loaded.record);
+            let record = written.as_ref().map(|written| &written.record);
+            changes.acknowledge(planned, base, record);
             self.inner.base.replace(written);
         });
+    }
+
+    /// The id of a new or renewed session is to be drawn again.
+    #[cfg(feature = "server")]
+    pub(crate) fn forget_birth(&self) {
+        self.lock_for_save(|changes, _| changes.birth = None);
     }
 
     /// Somebody else has ended the session: nothing of it is left.
@@ -608,13 +616,17 @@ impl Session {
         self.inner.origin
     }
 
+    /// As [`status`](Self::status), but not a reading by the handler.
+    #[cfg(any(feature = "tower", feature = "server"))]
+    pub(crate) fn status_unread(&self) -> Status {
+        self.lock_for_save(|changes, _| View::new(self.record(), changes).status())
+    }
+
     /// Refuses all changes from now on; tells what was to be saved.
     #[cfg(feature = "tower")]
     pub(crate) fn close(&self) -> Status {
-        self.lock_for_save(|changes, _| {
-            changes.closed = true;
-            View::new(self.record(), changes).status()
-        })
+        self.lock_for_save(|changes, _| changes.closed = true);
+        self.status_unread()
     }
 
     pub(crate) fn is_ambiguous(&self) -> bool {
@@ -674,13 +686,19 @@ impl Session {
             name: DEFAULT_NAME.len(),
         };
         let limit = bounds.map_or(by_default, |bounds| bounds.limit);
-        let size = View::new(record, changes).draft().len();
-        let Err(too_large) = limit.check(size) else {
+        let measure = |changes: &Changes| {
+            let draft = View::new(record, changes).draft();
+            (draft.len(), draft.entries())
+        };
+        let (size, entries) = measure(changes);
+        let checked = limit.check(size).and_then(|()| check_entries(entries));
+        let Err(too_large) = checked else {
             return Ok(());
         };
         let attempt = changes.clone();
         undo(changes);
-        if size <= View::new(record, changes).draft().len() {
+        let before = measure(changes);
+        if size <= before.0 && entries <= before.1 {
             *changes = attempt;
             return Ok(());
         }

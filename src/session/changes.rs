@@ -31,6 +31,9 @@ pub(crate) struct Changes {
     pub(super) subject: Option<String>,
     pub(super) expires_at: Option<Millis>,
     pub(super) transient: Option<bool>,
+    /// Flashes of this request's that a backend has by now: readable in later ones only.
+    #[cfg(feature = "server")]
+    own_flashes: Sorted<()>,
     /// The id and times of a new or renewed session, from its first save on.
     pub(crate) birth: Option<Birth>,
     /// A save has written something else than the record. Until the next save, that is what the
@@ -94,6 +97,10 @@ impl Changes {
 
     /// The record's flash under `key`, if it was not taken.
     pub(super) fn kept_flash<'r>(&self, loaded: Option<&'r Record>, key: &str) -> Option<&'r [u8]> {
+        #[cfg(feature = "server")]
+        if self.own_flashes.contains(key.as_bytes()) {
+            return None;
+        }
         self.flashes.keep(self.base_flashes(loaded), key)
     }
 
@@ -107,29 +114,57 @@ impl Changes {
     }
 
     /// No changes, and all that is not a change.
-    fn afresh(&self) -> Self {
+    fn afresh(&mut self) -> Self {
         Self {
+            #[cfg(feature = "server")]
+            own_flashes: std::mem::take(&mut self.own_flashes),
             closed: self.closed,
             point: self.point,
             ..Self::default()
         }
     }
 
-    /// What was planned at `planned` is written, and is the base; a session that was destroyed
-    /// and is not written anew stays destroyed, so that each response removes the cookie.
+    /// What was planned at `planned` is written, and goes in the place of `base`: what was
+    /// changed since is to look on it as it does on that one. `None` if the session has ended,
+    /// and then it stays so: each response removes the cookie.
     #[cfg(feature = "server")]
-    pub(super) fn acknowledge(&mut self, planned: Point, is_written: bool) {
-        let stays_destroyed = self.destroyed && !is_written;
-        if self.point == planned {
-            *self = self.afresh();
-        } else if self.point.whole == planned.whole {
-            self.cleared = false;
-            self.renewed = false;
+    pub(super) fn acknowledge(
+        &mut self,
+        planned: Point,
+        base: Option<&Record>,
+        written: Option<&Record>,
+    ) {
+        let whole = self.point.whole != planned.whole;
+        let Some(written) = written else {
+            if self.point == planned || !self.destroyed {
+                self.destroy();
+            }
+            return;
+        };
+        for (key, _) in self.flashes.set.iter() {
+            self.own_flashes.insert(key, ());
         }
-        if self.point.whole == planned.whole {
-            self.destroyed = stays_destroyed;
+        if self.destroyed && whole {
+            self.birth = None;
+            return;
         }
-        self.birth = None;
+        let mut next = Self {
+            cleared: self.cleared && whole,
+            renewed: self.renewed && whole,
+            ..self.afresh()
+        };
+        if self.point != planned {
+            let view = View::new(base, self);
+            let header = written.header();
+            let content = next.content(Some(written));
+            let subject = content.map_or("", Record::subject);
+            next.subject = (view.subject() != subject).then(|| view.subject().to_owned());
+            next.expires_at = view.expires_at().filter(|at| *at != header.expires_at);
+            next.transient = view.transient().filter(|is| *is != header.transient);
+            next.values = Layer::between(next.base_values(Some(written)), view.values());
+            next.flashes = Layer::between(next.base_flashes(Some(written)), view.flashes());
+        }
+        *self = next;
     }
 
     /// Leaves no content, and the session's id and times as they are.
@@ -147,9 +182,9 @@ impl Changes {
     }
 
     /// A new id at the next save, and from then a new lifetime.
-    pub(super) fn renew(&mut self, loaded: Option<&Record>) {
+    pub(super) fn renew(&mut self) {
         self.point.whole = self.point.whole.wrapping_add(1);
-        self.renewed = self.base(loaded).is_some();
+        self.renewed = true;
         self.birth = None;
     }
 }
@@ -161,6 +196,24 @@ pub(super) struct Before {
 }
 
 impl Layer {
+    /// What makes `now` of `base`.
+    #[cfg(feature = "server")]
+    fn between<'a>(base: Entries<'_>, now: impl Iterator<Item = Entry<'a>>) -> Self {
+        let mut layer = Self::default();
+        for (key, _) in base.clone().texts() {
+            layer.removed.insert(key, ());
+        }
+        for (key, value) in now {
+            // That keys are text was checked when the record was opened.
+            let key = std::str::from_utf8(key).unwrap_or_default();
+            layer.removed.remove(key);
+            if base.clone().find(key) != Some(value) {
+                layer.set.insert(key, Zeroizing::new(value.to_vec()));
+            }
+        }
+        layer
+    }
+
     /// Sets an entry; what the record has already is no change.
     pub(super) fn set(&mut self, base: Entries<'_>, key: &str, value: Stored) -> Before {
         let removed = self.removed.remove(key).is_some();
