@@ -54,6 +54,8 @@ pub enum Refusal {
     Cutoff,
     /// Not seen for longer than the idle timeout.
     Idle,
+    /// Ended before its time: it is on the [`RevocationList`](crate::RevocationList).
+    Revoked,
 }
 
 impl Refusal {
@@ -79,6 +81,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::Cutoff => "cutoff",
             Self::Idle => "idle",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -106,6 +109,7 @@ impl fmt::Display for Refusal {
             Self::Expired => "its deadline has passed",
             Self::Cutoff => "it was issued before the store's cutoff",
             Self::Idle => "it was not used for longer than the idle timeout",
+            Self::Revoked => "it was ended before its time",
         })
     }
 }

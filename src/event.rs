@@ -36,7 +36,8 @@ pub enum Event {
     /// A request's token was refused: junk, altered, or of an unknown key.
     Refused(Refusal),
     /// A request's token was genuine, and its session is over: [`Refusal::Expired`],
-    /// [`Refusal::Idle`], [`Refusal::Cutoff`], [`Refusal::Gone`] or [`Refusal::Moved`].
+    /// [`Refusal::Idle`], [`Refusal::Cutoff`], [`Refusal::Revoked`], [`Refusal::Gone`] or
+    /// [`Refusal::Moved`].
     Expired(Refusal),
     /// A request brought several different sessions, and none was believed.
     Ambiguous,
@@ -58,7 +59,8 @@ pub enum Event {
     SaveFailed,
     /// A request's changes were made again on what another request had saved in between.
     Replayed,
-    /// A session has ended while a request held it: its changes are dropped, the cookie is removed.
+    /// A session has ended while a request held it, and its changes are dropped. The cookie is
+    /// removed if a backend had the session, and left alone if it was in the cookie.
     Lost,
     /// A backend failed, and the request goes on without.
     BackendFailed,
@@ -99,6 +101,7 @@ impl Event {
                 refusal @ (Refusal::Expired
                 | Refusal::Idle
                 | Refusal::Cutoff
+                | Refusal::Revoked
                 | Refusal::Gone
                 | Refusal::Moved),
             ) => Some(Self::Expired(refusal)),

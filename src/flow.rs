@@ -22,6 +22,7 @@ use crate::event::Events;
 use crate::limit::Limit;
 use crate::policy::Policy;
 use crate::record::{Draft, Header, Record, SessionId};
+use crate::revocation::{GRACE, Revocation, RevocationList};
 use crate::session::changes::{Birth, View};
 use crate::session::{Bounds, Loaded, Origin, Session};
 use crate::time::Millis;
@@ -35,6 +36,8 @@ pub(crate) struct Flow<P> {
     pub(crate) policy: Policy,
     pub(crate) transport: Transport,
     pub(crate) placement: P,
+    /// What has ended of the sessions that are whole in their cookies.
+    pub(crate) revocations: Option<RevocationList>,
     /// What a Set-Cookie header has before the value, and after it.
     around_token: (String, String),
     removal: Option<HeaderValue>,
@@ -64,6 +67,8 @@ pub(crate) struct Plan<W> {
         expect(dead_code, reason = "without backends it is `None`")
     )]
     pub(crate) write: Option<W>,
+    /// The id that a session in a cookie leaves behind; copies of the cookie still have it.
+    pub(crate) left: Option<Revocation>,
 }
 
 /// A record on its way out.
@@ -71,6 +76,7 @@ struct Sealed<W> {
     /// For the cookie, or the header that stands for it.
     value: Option<HeaderValue>,
     write: Option<W>,
+    id: SessionId,
     /// The id and times, unless they are those of a place that the session moves to.
     birth: Option<Birth>,
 }
@@ -101,6 +107,7 @@ impl<P: Placement> Flow<P> {
             policy,
             transport,
             placement,
+            revocations: None,
         }
     }
 
@@ -155,6 +162,9 @@ impl<P: Placement> Flow<P> {
             self.policy.admit_but_for_idle(header, now)?;
         } else {
             self.policy.admit(header, now)?;
+            if let Some(list) = &self.revocations {
+                list.check(&record, now)?;
+            }
         }
         Ok(Loaded {
             record,
@@ -195,11 +205,12 @@ impl<P: Placement> Flow<P> {
             } else {
                 None
             };
-            let mut write = refresh;
+            let (mut write, mut left) = (refresh, None);
             let value = match due {
                 Due::Nothing => None,
                 Due::Removal => {
                     write = self.placement.forget(view, loaded);
+                    left = self.left_behind(view, loaded, None, now);
                     self.removal.clone()
                 }
                 #[cfg(feature = "server")]
@@ -210,6 +221,7 @@ impl<P: Placement> Flow<P> {
                 Due::Record => {
                     let record = self.record(view, loaded, read_at, now, random)?;
                     write = record.write;
+                    left = self.left_behind(view, loaded, Some(record.id), now);
                     changes.birth = record.birth.or(changes.birth);
                     record.value
                 }
@@ -223,8 +235,62 @@ impl<P: Placement> Flow<P> {
                     vary: self.transport.vary(),
                 },
                 write,
+                left,
             })
         })
+    }
+
+    fn left_behind(
+        &self,
+        view: View<'_>,
+        loaded: Option<&Loaded>,
+        next: Option<SessionId>,
+        now: Millis,
+    ) -> Option<Revocation> {
+        let Header { id, expires_at, .. } = *self.listable(loaded)?.header();
+        let goes_on = next.is_some() && !view.is_destroyed();
+        (next != Some(id)).then(|| Revocation::Id {
+            id,
+            from: if goes_on {
+                now.plus(GRACE)
+            } else {
+                Millis::default()
+            },
+            until: expires_at,
+        })
+    }
+
+    /// The record of a session that the list of revocations is about.
+    fn listable<'l>(&self, loaded: Option<&'l Loaded>) -> Option<&'l Record> {
+        let loaded = loaded.filter(|loaded| self.revocations.is_some() && loaded.is_in_cookie())?;
+        Some(&loaded.record)
+    }
+
+    /// Whether a session in a cookie has ended since it was opened. One that another request has
+    /// renewed has ended too, unless this one renews it as well: written once more under its old
+    /// id, it would replace the new cookie and be refused ten seconds later.
+    pub(crate) fn is_over(&self, session: &Session, now: Millis) -> bool {
+        session.lock_for_save(|changes, loaded| {
+            let record = self.listable(loaded);
+            let view = View::new(record, changes);
+            let at = match view.continued() {
+                Some(_) => now.plus(GRACE),
+                None => now,
+            };
+            let list = self.revocations.as_ref();
+            let over = |(record, list): (_, &RevocationList)| list.check(record, at).is_err();
+            view.base().zip(list).is_some_and(over)
+        })
+    }
+
+    /// Lists what a session leaves behind. False if it has ended in the meantime, so that the
+    /// plan must not be carried out.
+    #[must_use]
+    pub(crate) fn retire(&self, left: Option<Revocation>, now: Millis) -> bool {
+        match (&self.revocations, left) {
+            (Some(list), Some(left)) => list.retire(left, now),
+            _ => true,
+        }
     }
 
     fn record(
@@ -259,6 +325,7 @@ impl<P: Placement> Flow<P> {
         Ok(Sealed {
             value,
             write: self.placement.write(&next, &place, random)?,
+            id: birth.id,
             birth: (!place.moves).then_some(birth),
         })
     }

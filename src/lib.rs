@@ -22,6 +22,7 @@
 //! - [`KeyRing`] has the [`AppKey`] that seals and those that only open; exchange them while
 //!   requests run with [`CookieStore::replace_keys`].
 //! - [`CookieConfig`] is the cookie's name and attributes.
+//! - [`RevocationList`] ends single sessions, all of a user's, or a copy after logout.
 //! - [`Sealer`] seals what is no session: invitations, password resets.
 //!
 //! The README tells what keeping nothing on the server costs: replay until the deadline, no end
@@ -69,6 +70,7 @@ mod limit;
 mod policy;
 mod reader;
 mod record;
+mod revocation;
 #[cfg(feature = "server")]
 pub mod server;
 mod session;
@@ -93,6 +95,7 @@ pub use error::{
 pub use event::Event;
 pub use flow::{HeaderChange, InCookie, Outgoing};
 pub use record::SessionId;
+pub use revocation::RevocationList;
 pub use session::{Field, Key, KeyOf, Origin, Session, Status, TypedSession};
 #[cfg(feature = "settings")]
 pub use settings::Settings;

@@ -45,6 +45,7 @@ use crate::error::{ConfigError, LoadError, LoadErrorKind, Refusal, SaveError, Sa
 use crate::event::{Event, Events};
 use crate::flow::{Opened, Outgoing};
 use crate::policy::Policy;
+use crate::revocation::RevocationList;
 use crate::session::{Loaded, Origin, Session, Status};
 use crate::store::{Shell, StoreBuilder};
 use placement::{Fetch, InBackend, Keep, Write};
@@ -210,7 +211,9 @@ impl<B: Backend> ServerStore<B> {
             return Err(BackendError::new(BackendErrorKind::Unavailable, what).into());
         }
         for _ in 0..ATTEMPTS {
-            let plan = flow.plan(session, self.inner.shell.now(), &mut os_random)?;
+            let now = self.inner.shell.now();
+            self.inner.shell.let_go_if_over(session, now);
+            let plan = flow.plan(session, now, &mut os_random)?;
             let is_resealed = session.is_resealed();
             match self.write(session, plan.write).await? {
                 Written::All => {}
@@ -230,6 +233,8 @@ impl<B: Backend> ServerStore<B> {
             if is_resealed {
                 self.events().report(Event::Resealed, None);
             }
+            // What is written is written, whoever else has ended the cookie just now.
+            let _ = flow.retire(plan.left, now);
             return Ok(plan.outgoing);
         }
         Err(SaveError(SaveErrorKind::Conflict))
@@ -323,7 +328,8 @@ impl<B: Backend> ServerStore<B> {
     }
 
     /// Ends all sessions of `subject`, on whatever device: "log out everywhere". Tells how many
-    /// there were.
+    /// there were in the backend; those that are whole in their cookies end if the store has a
+    /// list of [`revocations`](StoreBuilder::revocations).
     ///
     /// Sessions that begin while it runs may end too.
     ///
@@ -332,6 +338,9 @@ impl<B: Backend> ServerStore<B> {
     /// If the backend fails, or cannot find sessions by their subject.
     pub async fn end_all_of(&self, subject: &str) -> Result<usize, BackendError> {
         let Inner { shell, backend, .. } = &*self.inner;
+        if let Some(list) = &shell.flow.revocations {
+            list.revoke_subject(subject, shell.now().into());
+        }
         let tags = shell.flow.placement.tags(subject);
         let (mut seen, mut ended) = (HashSet::new(), 0);
         // Until nothing new turns up: a session may get a new id while the others end.
@@ -453,6 +462,15 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
     /// copy of a cookie opens until its deadline.
     pub fn small_in_cookie(mut self) -> Self {
         self.placement.keep = Keep::Small;
+        self
+    }
+
+    /// Ends sessions that are whole in their cookies by `list`: with
+    /// [`adopt_cookies`](Self::adopt_cookies) or [`small_in_cookie`](Self::small_in_cookie). One
+    /// that is destroyed, renewed or moves to the backend is put on it. Those in the backend need
+    /// none.
+    pub fn revocations(mut self, list: RevocationList) -> Self {
+        self.revocations = Some(list);
         self
     }
 

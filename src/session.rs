@@ -604,6 +604,18 @@ impl Session {
         });
     }
 
+    /// Its cookie is no longer worth anything, and is left alone: by now the client may have
+    /// another one. Tells whether changes are lost with it.
+    pub(crate) fn let_go(&self) -> bool {
+        self.lock_for_save(|changes, loaded| {
+            let view = View::new(loaded.map(|loaded| &loaded.record), changes);
+            let is_changed = view.is_changed();
+            *changes = changes.afresh();
+            self.inner.base.replace(None);
+            is_changed
+        })
+    }
+
     /// Whether a save moves it to the sealing key.
     pub(crate) fn is_resealed(&self) -> bool {
         let newest = self.inner.base.newest();

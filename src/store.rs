@@ -17,6 +17,7 @@ use crate::error::{ConfigError, SaveError};
 use crate::event::{Event, Events};
 use crate::flow::{InCookie, Opened, Outgoing};
 use crate::policy::Policy;
+use crate::revocation::RevocationList;
 use crate::session::Session;
 
 /// Sessions that live wholly in their cookie: loads them from requests, saves them into
@@ -116,11 +117,17 @@ impl CookieStore {
         session: &Session,
         random: Random<'_>,
     ) -> Result<Outgoing, SaveError> {
-        let plan = self.shell.flow.plan(session, self.shell.now(), random)?;
-        if session.is_resealed() {
-            self.events().report(Event::Resealed, None);
+        let now = self.shell.now();
+        loop {
+            self.shell.let_go_if_over(session, now);
+            let plan = self.shell.flow.plan(session, now, random)?;
+            if self.shell.flow.retire(plan.left, now) {
+                if session.is_resealed() {
+                    self.events().report(Event::Resealed, None);
+                }
+                return Ok(plan.outgoing);
+            }
         }
-        Ok(plan.outgoing)
     }
 
     /// Exchanges the keys, for this store and all its clones, while requests run.
@@ -148,6 +155,13 @@ impl fmt::Debug for CookieStore {
 }
 
 impl CookieStoreBuilder {
+    /// Refuses what is on `list`, and puts sessions on it that are destroyed or renewed. Default
+    /// none: then a copy of a cookie opens until its deadline, whatever became of the session.
+    pub fn revocations(mut self, list: RevocationList) -> Self {
+        self.revocations = Some(list);
+        self
+    }
+
     /// The finished store.
     ///
     /// # Errors

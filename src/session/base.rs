@@ -20,6 +20,20 @@ pub(crate) struct Loaded {
     pub(crate) held: Option<Box<Held>>,
 }
 
+impl Loaded {
+    /// Whether its cookie is all there is of it.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_in_cookie(&self) -> bool {
+        self.held.is_none()
+    }
+
+    #[cfg(not(feature = "server"))]
+    #[expect(clippy::unused_self, reason = "with backends there is a choice")]
+    pub(crate) fn is_in_cookie(&self) -> bool {
+        true
+    }
+}
+
 /// A backend's part of a loaded record.
 #[cfg(feature = "server")]
 #[derive(Debug)]
@@ -55,7 +69,6 @@ impl Base {
         base.loaded.as_ref()
     }
 
-    #[cfg(feature = "server")]
     pub(super) fn replace(&self, loaded: Option<Loaded>) {
         let mut next = Box::new(Self {
             loaded,

@@ -114,7 +114,7 @@ impl Changes {
     }
 
     /// No changes, and all that is not a change.
-    fn afresh(&mut self) -> Self {
+    pub(super) fn afresh(&mut self) -> Self {
         Self {
             #[cfg(feature = "server")]
             own_flashes: std::mem::take(&mut self.own_flashes),

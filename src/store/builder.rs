@@ -11,6 +11,7 @@ use crate::event::{Event, Events};
 use crate::flow::{Flow, Placement};
 use crate::limit::Limit;
 use crate::policy::{DEFAULT_LIFETIME, Idle, Policy};
+use crate::revocation::RevocationList;
 use crate::transport::Transport;
 
 /// What stores have in common, on the way to one; `build` checks the settings together.
@@ -40,6 +41,7 @@ pub struct StoreBuilder<P> {
     idle_timeout: Option<Duration>,
     refresh_after: Option<Duration>,
     not_before: SystemTime,
+    pub(crate) revocations: Option<RevocationList>,
     clock: Box<Clock>,
     events: Events,
 }
@@ -58,6 +60,7 @@ impl<P> StoreBuilder<P> {
             idle_timeout: None,
             refresh_after: None,
             not_before: SystemTime::UNIX_EPOCH,
+            revocations: None,
             clock: Box::new(SystemTime::now),
             events: Events::default(),
         }
@@ -215,6 +218,7 @@ impl<P> StoreBuilder<P> {
             idle_timeout: self.idle_timeout,
             refresh_after: self.refresh_after,
             not_before: self.not_before,
+            revocations: self.revocations,
             clock: self.clock,
             events: self.events,
         };
@@ -241,8 +245,14 @@ impl<P> StoreBuilder<P> {
         let placement = place(&keys_for, limit);
         let envelope = keys_for(self.transport.kind());
         let (transport, former) = (self.transport, &self.former);
+        let revocations = self.revocations;
+        if let Some(list) = &revocations {
+            list.serve(policy.max_lifetime);
+        }
+        let mut flow = Flow::new(envelope, policy, transport, former, self.events, placement);
+        flow.revocations = revocations;
         Shell {
-            flow: Flow::new(envelope, policy, transport, former, self.events, placement),
+            flow,
             clock: self.clock,
         }
     }

@@ -28,4 +28,11 @@ impl<P: Placement> Shell<P> {
             self.events().report(event, None);
         }
     }
+
+    /// A session that has ended since it was opened is not written any more.
+    pub(crate) fn let_go_if_over(&self, session: &Session, now: Millis) {
+        if self.flow.is_over(session, now) && session.let_go() {
+            self.events().report(Event::Lost, None);
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod events;
 mod headers;
 mod lifetimes;
 mod model;
+mod revocation;
 mod rules;
 mod size;
 mod support;

@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
 use sealed_session::{
-    AppKey, CookieConfig, CookieStore, Event, Field, InCookie, KeyRing, RandomError, SameSite,
-    Sealer, Token, Transport, TypedSession, Value,
+    AppKey, CookieConfig, CookieStore, Event, Field, InCookie, KeyRing, RandomError,
+    RevocationList, SameSite, Sealer, Token, Transport, TypedSession, Value,
 };
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -229,6 +229,9 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
     log.show("Session", &session);
     log.show("SameSite", SameSite::Strict);
     log.show("Event", Event::TooLarge);
+    let list = RevocationList::new();
+    list.revoke_subject(TEXT, SystemTime::now());
+    log.show("RevocationList", list);
     let bearer = log.show("Transport", Transport::bearer());
     let in_header = CookieStore::builder(key.clone()).transport(bearer);
     let in_header = in_header.build().unwrap();

@@ -1,0 +1,264 @@
+//! Ends sessions that live in cookies: a list of those that are over before their time.
+//!
+//! The list holds only what could still be alive: an id until its session's deadline, a subject
+//! until no session from before its cutoff can be left. Each is looked for when a genuine session
+//! is opened, so nothing that a client makes up is ever listed or searched for.
+
+mod table;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use table::{Spread, Table};
+
+use crate::error::Refusal;
+use crate::record::{Record, SessionId};
+use crate::time::Millis;
+
+/// How long the id that a session had before it was renewed still opens, for requests that were
+/// on their way.
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
+
+/// How exactly the list knows the time, in milliseconds; only for what it forgets.
+const TICK: u64 = 1000;
+
+/// Sessions in cookies that are over before their deadline, for the stores of one process.
+///
+/// With [`revocations`](crate::StoreBuilder::revocations) a store refuses what is on the list,
+/// lists a session that is destroyed, and lists the id that a renewed session had before, ten
+/// seconds later, for requests on their way: so a copy of a cookie that was logged out opens no
+/// more. Clones are the same list, and several stores can share one.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use sealed_session::{AppKey, CookieStore, RevocationList};
+///
+/// let list = RevocationList::new();
+/// let store = CookieStore::builder(AppKey::generate()?)
+///     .revocations(list.clone())
+///     .build()?;
+///
+/// // ada's password has changed: her sessions end, on whatever device.
+/// list.revoke_subject("ada", SystemTime::now());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What it does not do
+///
+/// A renewed session is another one to the list. Somebody who has copied a cookie and lets the
+/// service renew it, by logging in say, has a session with an id of its own, which the end of the
+/// first one does not touch: that is what [`revoke_subject`](Self::revoke_subject) is for, which
+/// ends copies as well. It needs sessions that say whose they are, with
+/// [`Session::set_subject`](crate::Session::set_subject).
+///
+/// The list is gone with the process, and other processes do not see it: then what was ended
+/// and has not expired opens again. For a fleet, and to outlast a restart, there is
+/// `RevocableCookieStore` (feature `redis`).
+///
+/// # Size
+///
+/// An ended session takes 38 to 76 bytes, a subject 80 to 130, until it is forgotten. The dead
+/// are swept out as the list grows, a thirty-second part at a time; at most twice as many dead as
+/// living are held. Only genuine sessions get on the list, each once: to
+/// make it grow a client has to be given sessions and end them.
+#[derive(Clone, Default)]
+pub struct RevocationList {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    ids: Table<SessionId, Span>,
+    /// With the moment before which sessions are void.
+    subjects: Table<Box<str>, Millis>,
+    /// Any session from before is void. Milliseconds.
+    not_before: AtomicU64,
+    /// The longest that a session of the stores can live. Milliseconds.
+    max_lifetime: AtomicU64,
+    /// The time as the stores had it lately. Milliseconds.
+    time: AtomicU64,
+}
+
+/// When an id on the list counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    from: Millis,
+    until: Millis,
+}
+
+impl Span {
+    fn counts(self, now: Millis) -> bool {
+        self.from <= now && now < self.until
+    }
+}
+
+/// One thing to put on the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Revocation {
+    Id {
+        id: SessionId,
+        from: Millis,
+        until: Millis,
+    },
+    Subject {
+        subject: Box<str>,
+        moment: Millis,
+    },
+    All {
+        moment: Millis,
+    },
+}
+
+/// Ids are random.
+impl Spread for SessionId {
+    fn spread(&self) -> u8 {
+        let [first, ..] = self.as_bytes();
+        *first
+    }
+}
+
+impl Spread for str {
+    fn spread(&self) -> u8 {
+        let mix = |sum: u8, byte| sum.rotate_left(3) ^ byte;
+        self.bytes().fold(0, mix)
+    }
+}
+
+impl Spread for Box<str> {
+    fn spread(&self) -> u8 {
+        (**self).spread()
+    }
+}
+
+impl RevocationList {
+    /// An empty list.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends the session with this id, which would live until `until` at most: see
+    /// [`Session::id`](crate::Session::id) and
+    /// [`Session::expires_at`](crate::Session::expires_at).
+    pub fn revoke(&self, id: SessionId, until: SystemTime) {
+        self.put(Revocation::Id {
+            id,
+            from: Millis::default(),
+            until: until.into(),
+        });
+    }
+
+    /// Ends all sessions of `subject` that were issued before `moment`, copies and their renewed
+    /// descendants among them: "log out everywhere". Of two moments the later holds.
+    ///
+    /// A session that is renewed at this very moment may count as issued after it. With a moment
+    /// some seconds ahead none slips through, and who logs in before then has to do so again.
+    pub fn revoke_subject(&self, subject: &str, moment: SystemTime) {
+        self.put(Revocation::Subject {
+            subject: subject.into(),
+            moment: moment.into(),
+        });
+    }
+
+    /// Ends all sessions that were issued before `moment`.
+    pub fn revoke_all(&self, moment: SystemTime) {
+        self.put(Revocation::All {
+            moment: moment.into(),
+        });
+    }
+
+    /// How many sessions and subjects are held, those that are dead and not yet swept out among
+    /// them.
+    pub fn len(&self) -> usize {
+        self.shared.ids.len() + self.shared.subjects.len()
+    }
+
+    /// Whether neither a session nor a subject is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sessions may live this long: it is how long subjects are held.
+    pub(crate) fn serve(&self, max_lifetime: Duration) {
+        let max_lifetime = Millis::default().plus(max_lifetime).raw();
+        self.shared
+            .max_lifetime
+            .fetch_max(max_lifetime, Ordering::Relaxed);
+    }
+
+    /// Whether a session is over.
+    pub(crate) fn check(&self, record: &Record, now: Millis) -> Result<(), Refusal> {
+        let Shared { ids, subjects, .. } = &*self.shared;
+        self.tell_time(now);
+        let header = record.header();
+        if header.issued_at.raw() < self.shared.not_before.load(Ordering::Relaxed) {
+            return Err(Refusal::Cutoff);
+        }
+        let span = ids.get(&header.id);
+        if span.is_some_and(|span| span.counts(now)) {
+            return Err(Refusal::Revoked);
+        }
+        let moment = subjects.get(record.subject());
+        if moment.is_some_and(|moment| header.issued_at < moment) {
+            return Err(Refusal::Revoked);
+        }
+        Ok(())
+    }
+
+    /// Puts on the list what a save leaves behind. False if it is a renewed session that has
+    /// ended before: it must not live on under its new id.
+    #[must_use]
+    pub(crate) fn retire(&self, left: Revocation, now: Millis) -> bool {
+        let is_renewed = matches!(left, Revocation::Id { from, .. } if from > now);
+        let before = self.put(left);
+        !(is_renewed && before.is_some_and(|span| span.counts(now)))
+    }
+
+    /// For an id: what was on the list before.
+    fn put(&self, revocation: Revocation) -> Option<Span> {
+        let shared = &*self.shared;
+        let now = Millis::from_raw(shared.time.load(Ordering::Relaxed));
+        match revocation {
+            Revocation::Id { id, from, until } => {
+                let join = |span: Option<Span>| Span {
+                    from: span.map_or(from, |span| span.from.min(from)),
+                    until: span.map_or(until, |span| span.until.max(until)),
+                };
+                shared.ids.put(id, join, |span| span.until <= now)
+            }
+            Revocation::Subject { subject, moment } => {
+                let longest = Duration::from_millis(shared.max_lifetime.load(Ordering::Relaxed));
+                let join = |before: Option<Millis>| before.map_or(moment, |it| it.max(moment));
+                let is_over = |moment: &Millis| moment.plus(longest) <= now;
+                shared.subjects.put(subject, join, is_over);
+                None
+            }
+            Revocation::All { moment } => {
+                shared.not_before.fetch_max(moment.raw(), Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    /// Written only once in a while, so that processors need not fetch it from one another for
+    /// each request.
+    fn tell_time(&self, now: Millis) {
+        let time = &self.shared.time;
+        if now.raw().abs_diff(time.load(Ordering::Relaxed)) >= TICK {
+            time.store(now.raw(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for RevocationList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RevocationList")
+            .field("sessions", &self.shared.ids.len())
+            .field("subjects", &self.shared.subjects.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

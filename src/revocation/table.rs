@@ -1,0 +1,79 @@
+//! A map for many readers, which sweeps out the dead when it would have to grow.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+/// A sweep or a growth stops the readers of one shard: far less than a millisecond with a
+/// million entries in all.
+const SHARDS: usize = 32;
+
+#[derive(Debug)]
+pub(super) struct Table<K, V> {
+    shards: [RwLock<HashMap<K, V>>; SHARDS],
+    /// So that nobody pays for a list that is empty, as it often is.
+    len: AtomicUsize,
+}
+
+/// What chooses the shard. Nothing is lost but speed if many keys have the same.
+pub(super) trait Spread {
+    fn spread(&self) -> u8;
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self {
+            shards: Default::default(),
+            len: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl<K: Hash + Eq + Spread, V: Copy> Table<K, V> {
+    pub(super) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn get<Q: Hash + Eq + Spread + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        if self.len() == 0 {
+            return None;
+        }
+        let shard = self.shard(key.spread())?;
+        let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+        shard.get(key).copied()
+    }
+
+    /// Puts what `join` makes of the value that was there, and returns that one.
+    pub(super) fn put(
+        &self,
+        key: K,
+        join: impl FnOnce(Option<V>) -> V,
+        is_over: impl Fn(&V) -> bool,
+    ) -> Option<V> {
+        let shard = self.shard(key.spread())?;
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        let length = shard.len();
+        if length == shard.capacity() {
+            shard.retain(|_, value| !is_over(value));
+            // Room for so many that the next sweep pays off; a new map, because the places of the
+            // dead in an old one may be no room.
+            let mut living = HashMap::with_capacity(shard.len() / 2 * 3 + 4);
+            living.extend(shard.drain());
+            *shard = living;
+        }
+        let before = shard.get(&key).copied();
+        shard.insert(key, join(before));
+        let grown = shard.len().wrapping_sub(length);
+        self.len.fetch_add(grown, Ordering::Relaxed);
+        before
+    }
+
+    fn shard(&self, spread: u8) -> Option<&RwLock<HashMap<K, V>>> {
+        self.shards.get(usize::from(spread) % SHARDS)
+    }
+}

@@ -1,0 +1,161 @@
+use super::*;
+use crate::envelope::Plaintext;
+use crate::record::{Draft, Header};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn at(millis: u64) -> Millis {
+    Millis::from_raw(millis)
+}
+
+fn id(n: u64) -> SessionId {
+    SessionId::random(&mut |bytes| {
+        let (front, back) = bytes.split_at_mut(8);
+        front.copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+        back.copy_from_slice(&n.to_be_bytes());
+        Ok(())
+    })
+    .unwrap()
+}
+
+fn record(id: SessionId, subject: &str, issued_at: Millis) -> Record {
+    let header = Header {
+        id,
+        issued_at,
+        seen_at: issued_at,
+        expires_at: issued_at.plus(DAY),
+        transient: false,
+        in_backend: false,
+    };
+    let draft = Draft::new(subject, std::iter::empty(), std::iter::empty());
+    let mut plaintext = Vec::new();
+    draft.append_to(&mut plaintext, &header);
+    Record::decode(Plaintext::from_vec(plaintext)).unwrap()
+}
+
+fn ended(n: u64, from: u64, until: u64) -> Revocation {
+    Revocation::Id {
+        id: id(n),
+        from: at(from),
+        until: at(until),
+    }
+}
+
+#[test]
+fn an_id_counts_from_its_moment_until_its_deadline_to_the_millisecond() {
+    let list = RevocationList::new();
+    assert!(list.retire(ended(1, 2000, 9000), at(1000)));
+    let record = record(id(1), "", at(0));
+    for (now, outcome) in [
+        (1999, Ok(())),
+        (2000, Err(Refusal::Revoked)),
+        (8999, Err(Refusal::Revoked)),
+        (9000, Ok(())),
+    ] {
+        assert_eq!(list.check(&record, at(now)), outcome, "{now}");
+    }
+}
+
+#[test]
+fn of_two_entries_of_one_id_the_earlier_beginning_and_the_later_end_hold() {
+    for order in [[(5000, 6000), (2000, 3000)], [(2000, 3000), (5000, 6000)]] {
+        let list = RevocationList::new();
+        for (from, until) in order {
+            let _ = list.retire(ended(1, from, until), at(1000));
+        }
+        let record = record(id(1), "", at(0));
+        assert_eq!(list.check(&record, at(1999)), Ok(()));
+        assert_eq!(list.check(&record, at(2000)), Err(Refusal::Revoked));
+        assert_eq!(list.check(&record, at(5999)), Err(Refusal::Revoked));
+        assert_eq!(list.len(), 1);
+    }
+}
+
+#[test]
+fn a_subject_ends_with_what_was_issued_before_its_latest_moment() {
+    let list = RevocationList::new();
+    for moment in [3000, 5000, 4000] {
+        list.revoke_subject("ada", at(moment).into());
+    }
+    for (subject, issued_at, outcome) in [
+        ("ada", 4999, Err(Refusal::Revoked)),
+        ("ada", 5000, Ok(())),
+        ("adam", 4999, Ok(())),
+        ("", 4999, Ok(())),
+    ] {
+        let record = record(id(1), subject, at(issued_at));
+        assert_eq!(list.check(&record, at(6000)), outcome, "{subject}");
+    }
+}
+
+#[test]
+fn all_end_that_were_issued_before_the_cutoff_and_it_does_not_move_back() {
+    let list = RevocationList::new();
+    list.revoke_all(at(5000).into());
+    list.revoke_all(at(3000).into());
+    let outcome = |issued_at| list.check(&record(id(1), "", at(issued_at)), at(6000));
+    assert_eq!(outcome(4999), Err(Refusal::Cutoff));
+    assert_eq!(outcome(5000), Ok(()));
+}
+
+#[test]
+fn a_renewed_session_that_has_ended_before_may_not_go_on() {
+    let list = RevocationList::new();
+    assert!(list.retire(ended(1, 0, 9000), at(1000)), "it was destroyed");
+    assert!(!list.retire(ended(1, 2000, 9000), at(1000)));
+    assert!(list.retire(ended(1, 0, 9000), at(1000)), "once more");
+    assert!(list.retire(ended(2, 2000, 9000), at(1000)));
+    assert!(list.retire(ended(2, 2500, 9000), at(1500)), "in its grace");
+}
+
+#[test]
+fn what_is_dead_is_swept_out_as_the_list_grows() {
+    let list = RevocationList::new();
+    list.serve(DAY);
+    let day = 24 * 3600 * 1000;
+    let witness = record(id(u64::MAX), "", at(0));
+    let mut most = 0;
+    for n in 0..100_000 {
+        let now = n * 1000;
+        list.check(&witness, at(now)).unwrap();
+        // 1000 are alive at any time, and 10 subjects.
+        list.put(ended(n, 0, now + 1_000_000));
+        if n % 8640 == 0 {
+            list.revoke_subject(&n.to_string(), at(now).into());
+        }
+        most = most.max(list.len());
+    }
+    assert!(most < 3000, "{most}");
+    let alive = record(id(99_500), "", at(99_500_000));
+    assert_eq!(list.check(&alive, at(100_000_000)), Err(Refusal::Revoked));
+    let moment = 8640 * 11 * 1000;
+    let subject = (8640 * 11).to_string();
+    let last = record(id(7), &subject, at(moment - 1));
+    assert_eq!(
+        list.check(&last, at(moment + day - 2)),
+        Err(Refusal::Revoked)
+    );
+}
+
+#[test]
+fn a_store_with_a_longer_lifetime_keeps_subjects_longer_whenever_it_comes() {
+    let list = RevocationList::new();
+    list.serve(Duration::from_secs(1));
+    list.revoke_subject("ada", at(5000).into());
+    list.serve(DAY);
+    list.tell_time(at(60_000));
+    for n in 0..1000 {
+        list.revoke_subject(&n.to_string(), at(n).into());
+    }
+    let record = record(id(1), "ada", at(4999));
+    assert_eq!(list.check(&record, at(60_000)), Err(Refusal::Revoked));
+}
+
+#[test]
+fn no_debug_shows_an_id_or_a_subject() {
+    let list = RevocationList::new();
+    list.revoke(id(1), at(1000).into());
+    list.revoke_subject("ada", at(1000).into());
+    let shown = format!("{list:?}");
+    assert_eq!(shown, "RevocationList { sessions: 1, subjects: 1, .. }");
+}

@@ -1,0 +1,295 @@
+//! Sessions in cookies that end before their deadline, by a list.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
+
+use sealed_session::{Event, Refusal, RevocationList, Session};
+
+use crate::support::*;
+
+/// A site with a list, and a visitor who has logged in.
+fn site() -> (Site, RevocationList) {
+    let list = RevocationList::new();
+    let mut site = Site::with(|builder| builder.idle_timeout(HOUR).revocations(list.clone()));
+    site.visit(|session| {
+        session.insert("user_id", 42).unwrap();
+        session.set_subject("ada").unwrap();
+    });
+    site.clock.forward(MINUTE);
+    (site, list)
+}
+
+/// The same site, visited with what the browser has now.
+fn copy(site: &Site) -> Site {
+    Site {
+        clock: site.clock.clone(),
+        store: site.store.clone(),
+        browser: site.browser.clone(),
+    }
+}
+
+#[test]
+fn a_copied_cookie_opens_no_more_after_logout() {
+    let (mut site, list) = site();
+    let thief = copy(&site);
+    assert_eq!(thief.load().get("user_id").unwrap(), Some(42));
+    site.visit(Session::destroy);
+    assert_eq!(thief.load().origin(), refused(Refusal::Revoked));
+    assert!(thief.load().is_empty());
+    assert_eq!(list.len(), 1);
+
+    let sent = thief.browser.send(site.clock.now());
+    site.clock.forward(DAY);
+    let session = site.store.load(&sent);
+    assert_eq!(session.origin(), refused(Refusal::Expired));
+}
+
+#[test]
+fn without_a_list_it_does() {
+    let mut site = Site::visited();
+    let thief = copy(&site);
+    site.visit(Session::destroy);
+    assert_eq!(thief.load().get("count").unwrap(), Some(1));
+}
+
+#[test]
+fn a_deadline_that_is_set_into_the_past_ends_copies_too() {
+    let (mut site, _) = site();
+    let thief = copy(&site);
+    let past = site.clock.now() - SECOND;
+    site.visit(|session| session.set_expiry(past).unwrap());
+    assert_eq!(thief.load().origin(), refused(Refusal::Revoked));
+}
+
+#[test]
+fn what_is_written_after_the_end_is_a_new_session_and_the_old_one_stays_ended() {
+    let (mut site, _) = site();
+    let thief = copy(&site);
+    site.visit(|session| {
+        session.destroy();
+        session.insert("user_id", 7).unwrap();
+    });
+    assert_eq!(site.load().get("user_id").unwrap(), Some(7));
+    assert_eq!(thief.load().origin(), refused(Refusal::Revoked));
+}
+
+#[test]
+fn the_id_before_a_renewal_opens_for_ten_seconds_more() {
+    let (mut site, _) = site();
+    let before = copy(&site);
+    site.visit(Session::renew);
+    for (after, opens) in [(0, true), (9999, true), (10_000, false)] {
+        let clock = Clock::at(site.clock.now());
+        site.clock.forward(Duration::from_millis(after));
+        assert_eq!(before.load().contains("user_id"), opens, "{after}");
+        site.clock.set(clock.now());
+    }
+    site.clock.forward(HOUR / 2);
+    assert_eq!(before.load().origin(), refused(Refusal::Revoked));
+    assert_eq!(site.load().get("user_id").unwrap(), Some(42));
+}
+
+#[test]
+fn a_copy_that_a_thief_has_renewed_ends_with_its_subject_and_not_with_the_session() {
+    let (mut site, list) = site();
+    let mut thief = copy(&site);
+    thief.visit(Session::renew);
+    site.visit(Session::destroy);
+    site.clock.forward(MINUTE);
+    assert_eq!(thief.load().get("user_id").unwrap(), Some(42));
+
+    list.revoke_subject("ada", site.clock.now());
+    assert_eq!(thief.load().origin(), refused(Refusal::Revoked));
+    thief.visit(Session::renew);
+    assert!(thief.load().is_empty(), "it does not get out by renewing");
+
+    site.visit(|session| session.set_subject("ada").unwrap());
+    assert_eq!(site.load().subject().as_deref(), Some("ada"), "a new login");
+}
+
+#[test]
+fn one_session_ends_by_its_id_from_elsewhere() {
+    let (site, list) = site();
+    let session = site.load();
+    list.revoke(session.id().unwrap(), session.expires_at().unwrap());
+    assert_eq!(site.load().origin(), refused(Refusal::Revoked));
+}
+
+#[test]
+fn all_end_by_a_cutoff() {
+    let (mut site, list) = site();
+    list.revoke_all(site.clock.now());
+    assert_eq!(site.load().origin(), refused(Refusal::Cutoff));
+    site.visit(|session| session.insert("user_id", 1).unwrap());
+    assert_eq!(site.load().get("user_id").unwrap(), Some(1));
+}
+
+#[test]
+fn stores_that_share_a_list_end_each_others_sessions() {
+    let list = RevocationList::new();
+    let key = key();
+    let clock = Clock::at(std::time::SystemTime::UNIX_EPOCH + 20_000 * DAY);
+    let store = || store(&clock, key.clone(), |it| it.revocations(list.clone()));
+    let (mut one, mut other) = (Site::of(&clock, store()), Site::of(&clock, store()));
+    one.visit(|session| session.insert("user_id", 42).unwrap());
+    other.browser = one.browser.clone();
+    other.visit(Session::destroy);
+    assert_eq!(one.load().origin(), refused(Refusal::Revoked));
+}
+
+#[test]
+fn a_slow_answer_brings_nothing_back() {
+    type Slow = fn(&Session);
+    let slow: [(&str, Slow); 4] = [
+        ("only refreshes", |_| {}),
+        ("writes", |session| session.insert("cart", 3).unwrap()),
+        ("renews", Session::renew),
+        ("renews and writes", |session| {
+            session.renew();
+            session.insert("cart", 3).unwrap();
+        }),
+    ];
+    for (what, change) in slow {
+        let (mut site, _) = site();
+        site.clock.forward(6 * MINUTE);
+        let session = site.load();
+        change(&session);
+        site.visit(Session::destroy);
+        let answer = site.save(&session);
+        assert!(sets_no_cookie(&answer), "{what}");
+        site.receive(&answer);
+        assert!(site.load().is_empty(), "{what}");
+        assert!(session.is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn a_slow_answer_does_not_take_a_renewed_sessions_cookie_away() {
+    for seconds in [1, 20] {
+        let (mut site, _) = site();
+        let slow = site.load();
+        slow.insert("cart", 3).unwrap();
+        site.visit(Session::renew);
+        site.clock.forward(seconds * SECOND);
+        let answer = site.save(&slow);
+        assert!(sets_no_cookie(&answer));
+        site.receive(&answer);
+        site.clock.forward(MINUTE);
+        assert_eq!(site.load().get("user_id").unwrap(), Some(42));
+    }
+}
+
+#[test]
+fn two_logins_sent_at_once_both_get_a_session() {
+    let (mut site, _) = site();
+    let (first, second) = (site.load(), site.load());
+    for session in [&first, &second] {
+        session.renew();
+        let answer = site.save(session);
+        site.receive(&answer);
+        assert_eq!(site.load().id(), session.id());
+    }
+    site.clock.forward(MINUTE);
+    assert_eq!(site.load().get("user_id").unwrap(), Some(42));
+}
+
+#[test]
+fn what_a_slow_answer_has_lost_is_reported() {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let hook = Arc::clone(&events);
+    let list = RevocationList::new();
+    let mut site = Site::with(|builder| {
+        builder
+            .revocations(list.clone())
+            .on_event(move |event| hook.lock().unwrap().push(event))
+    });
+    site.visit(|session| session.insert("user_id", 42).unwrap());
+    let (reads, writes, thief) = (site.load(), site.load(), copy(&site));
+    writes.insert("cart", 3).unwrap();
+    site.visit(Session::destroy);
+    site.save(&reads);
+    assert_eq!(*events.lock().unwrap(), []);
+    site.save(&writes);
+    thief.load();
+    assert_eq!(
+        *events.lock().unwrap(),
+        [Event::Lost, Event::Expired(Refusal::Revoked)]
+    );
+}
+
+#[test]
+fn junk_and_forgeries_put_nothing_on_the_list() {
+    let (site, list) = site();
+    let pair = site.browser.send(site.clock.now());
+    let token = pair["cookie"].to_str().unwrap().split_once('=').unwrap().1;
+    for field in ["__Host-session=junk".to_owned(), {
+        format!("__Host-session={}", forged(token, 1))
+    }] {
+        for end in [Session::destroy as fn(&Session), Session::renew] {
+            let session = site.store.load(&cookies(&[&field]));
+            end(&session);
+            site.save(&session);
+        }
+    }
+    assert!(list.is_empty());
+}
+
+#[test]
+fn ending_a_session_again_does_not_make_the_list_longer() {
+    let (site, list) = site();
+    let sessions: Vec<_> = (0..100).map(|_| site.load()).collect();
+    for session in &sessions {
+        session.destroy();
+        site.save(session);
+    }
+    assert_eq!(list.len(), 1);
+}
+
+#[test]
+fn a_logout_holds_against_a_slower_request_in_ten_thousand_races() {
+    let (mut site, _) = site();
+    let runs: Vec<_> = (0..10_000)
+        .map(|_| {
+            site.browser = Browser::default();
+            site.visit(|session| session.insert("user_id", 42).unwrap());
+            (
+                site.load(),
+                site.load(),
+                site.browser.send(site.clock.now()),
+            )
+        })
+        .collect();
+    let (start, end) = (Barrier::new(2), Barrier::new(2));
+    let logged_out = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for (session, ..) in &runs {
+                start.wait();
+                session.destroy();
+                site.save(session);
+                logged_out.fetch_add(1, Ordering::SeqCst);
+                end.wait();
+            }
+        });
+        for (run, (_, slow, copied)) in runs.iter().enumerate() {
+            start.wait();
+            let renews = run % 2 == 0;
+            if renews {
+                slow.renew();
+            } else {
+                slow.insert("cart", 3).unwrap();
+            }
+            let came_later = logged_out.load(Ordering::SeqCst) > run;
+            let mut browser = Browser::default();
+            browser.receive(&site.save(slow), site.clock.now());
+            end.wait();
+            let sent = browser.send(site.clock.now());
+            // A renewal that came first is a session of its own.
+            if came_later || !renews {
+                assert!(site.store.load(&sent).is_empty(), "revived by run {run}");
+            }
+            assert!(site.store.load(copied).is_empty(), "not ended in run {run}");
+        }
+    });
+}
