@@ -26,6 +26,8 @@ mod backend;
 pub mod conformance;
 mod memory;
 mod placement;
+#[cfg(feature = "tower-sessions")]
+mod tower_sessions;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -39,6 +41,8 @@ pub use backend::{
     Tag, Value, Version, When,
 };
 pub use memory::Memory;
+#[cfg(feature = "tower-sessions")]
+pub use tower_sessions::TowerSessions;
 
 use crate::envelope::{KeyRing, Kind, os_random};
 use crate::error::{ConfigError, LoadError, LoadErrorKind, Refusal, SaveError, SaveErrorKind};
