@@ -50,6 +50,7 @@
 //! - `axum`, `actix-web`: the layer and extractors for these frameworks.
 //! - `server`: `server::ServerStore`, for sessions that live in a backend behind their cookies,
 //!   the trait for backends, and one in memory.
+//! - `redis`: `RedisStore`, sessions in Redis: a single server, under Sentinel or a cluster.
 //! - `tracing`: an event of that crate for each thing worth noticing.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -96,6 +97,8 @@ pub use event::Event;
 pub use flow::{HeaderChange, InCookie, Outgoing};
 pub use record::SessionId;
 pub use revocation::RevocationList;
+#[cfg(feature = "redis")]
+pub use server::RedisStore;
 pub use session::{Field, Key, KeyOf, Origin, Session, Status, TypedSession};
 #[cfg(feature = "settings")]
 pub use settings::{Driver, RedisUrl, Settings};

@@ -26,6 +26,8 @@ mod backend;
 pub mod conformance;
 mod memory;
 mod placement;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "tower-sessions")]
 mod tower_sessions;
 
@@ -36,6 +38,8 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName};
 
+#[cfg(feature = "redis")]
+pub use self::redis::Redis;
 pub use backend::{
     Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored,
     Tag, Value, Version, When,
@@ -73,6 +77,10 @@ pub struct ServerStore<B> {
 
 /// Sessions in this process's memory.
 pub type MemoryStore = ServerStore<Memory>;
+
+/// Sessions in Redis, for as many processes as there are.
+#[cfg(feature = "redis")]
+pub type RedisStore = ServerStore<Redis>;
 
 struct Inner<B> {
     shell: Shell<InBackend>,

@@ -175,6 +175,8 @@ impl Placement for InBackend {
             let entry = Entry {
                 value: self.seal(&plaintext, random)?,
                 ttl,
+                // The record's own, because `max_lifetime` may be raised while it lives.
+                longest_ttl: next.header.expires_at.since(next.now).max(ttl),
                 when: own.map_or(When::Absent, |(_, held)| {
                     When::Unchanged(held.version.clone())
                 }),
@@ -251,6 +253,7 @@ impl InBackend {
         let entry = Entry {
             value: self.seal(&plaintext, random)?,
             ttl: MARK_TTL,
+            longest_ttl: MARK_TTL,
             when: When::Unchanged(held.version.clone()),
             tag: None,
         };

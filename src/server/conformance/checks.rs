@@ -495,6 +495,7 @@ impl<B: Backend> Checks<'_, B> {
         Entry {
             value: self.value(),
             ttl,
+            longest_ttl: ttl,
             when,
             tag: None,
         }
