@@ -173,12 +173,14 @@ pub struct Settings {
     /// service alone: `/var/lib/shop/sessions`.
     pub file_path: Option<PathBuf>,
 
-    /// The server of the driver `redis`, which needs it: `redis://:password@host:6379/0`.
+    /// The server of the driver `redis`, which needs it: `redis://:password@host:6379/0`. It may be
+    /// away when the store is made.
     ///
-    /// Whoever can write to it can end sessions, and neither read nor make any.
+    /// Whoever can write to it can end sessions, and neither read nor make any. Sentinels, clusters
+    /// and connections that are there already take code: see `server::Redis`.
     pub redis_url: Option<RedisUrl>,
 
-    /// What the keys in Redis begin with.
+    /// What the keys in Redis begin with. Default `session:`.
     ///
     /// Changing it ends all sessions. For several applications that share a server.
     pub redis_prefix: Option<String>,

@@ -407,6 +407,23 @@ mod any {
         assert!(session.insert("name", "x".repeat(4100)).is_err());
     }
 
+    /// Nothing connects before a session is asked for.
+    #[cfg(feature = "redis")]
+    #[test]
+    fn redis_is_named_by_its_url() {
+        let settings = json!({
+            "driver": "redis", "redis_url": "redis://:hunter2@localhost:1/", "redis_prefix": "s:",
+        });
+        let store = store(settings, &AppKey::generate().unwrap()).unwrap();
+        let AnyStore::Redis(redis) = &store else {
+            panic!("{store:?}");
+        };
+        let shown = format!("{:?}", redis.backend());
+        assert!(shown.contains("\"s:\""), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(store.request_header(), "cookie");
+    }
+
     #[test]
     fn a_backend_of_ones_own_takes_the_same_settings() {
         let settings = read(json!({ "driver": "redis", "max_size": 8192, "max_age": 60 }));
@@ -432,10 +449,23 @@ mod any {
                 "driver",
                 "`file` needs the feature `file`",
             ),
+            #[cfg(not(feature = "redis"))]
             (
                 json!({ "driver": "redis" }),
                 "driver",
                 "`redis` needs the feature `redis`",
+            ),
+            #[cfg(feature = "redis")]
+            (
+                json!({ "driver": "redis" }),
+                "redis_url",
+                "the driver `redis` needs it",
+            ),
+            #[cfg(feature = "redis")]
+            (
+                json!({ "driver": "redis", "redis_url": "hunter2" }),
+                "redis_url",
+                "write `redis://",
             ),
             (
                 json!({ "driver": "memory", "max_size": 1 }),
@@ -456,6 +486,7 @@ mod any {
             let error = store(settings, &key).unwrap_err();
             assert_eq!(error.setting(), setting);
             assert!(error.to_string().contains(problem), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
         }
         let cookie_only = read(json!({ "driver": "memory" })).builder(key);
         assert_eq!(cookie_only.unwrap_err().setting(), "driver");

@@ -30,9 +30,9 @@ const SEALED: &str = "sealed";
 /// # }
 /// ```
 ///
-/// A record is named by the first half of the hashed id, which is all that such a store has room
-/// for, and holds the sealed session as one text. The whole id is sealed inside and compared. The
-/// store deletes what has expired when it is told to: see its `ExpiredDeletion`.
+/// A record is named by the two halves of the hashed id, one XORed with the other, because such a
+/// store has room for 16 bytes, and holds the sealed session as one text. The id is sealed inside
+/// and compared. The store deletes what has expired when it is told to: see its `ExpiredDeletion`.
 ///
 /// # What it cannot promise
 ///
@@ -82,6 +82,11 @@ impl<S: SessionStore> TowerSessions<S> {
             Some((record, ttl))
         }))
     }
+
+    async fn delete(&self, id: Id) -> Result<(), BackendError> {
+        let deleted = self.store.delete(&id).await;
+        deleted.map_err(|error| failed(error, id, None))
+    }
 }
 
 impl<S: SessionStore> Backend for TowerSessions<S> {
@@ -105,18 +110,18 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
             expiry_date: expiry_in(entry.ttl),
         };
         // In some stores `save` writes only over what is there, and does nothing otherwise.
-        let written = match entry.when {
-            When::Absent => self.store.create(&mut record).await,
-            When::Unchanged(_) => self.store.save(&record).await,
-        };
-        written.map_err(|error| failed(error, id, Some(sealed)))?;
-        if record.id == id {
-            return Ok(Outcome::Stored);
+        if entry.when == When::Absent {
+            let created = self.store.create(&mut record).await;
+            created.map_err(|error| failed(error, id, Some(sealed)))?;
+            if record.id == id {
+                return Ok(Outcome::Stored);
+            }
+            // The id was taken, and the store has made up another, which nobody will ask for.
+            self.delete(std::mem::replace(&mut record.id, id)).await?;
         }
-        // The id was taken, and the store has made up another, which nobody will ask for.
-        let removed = self.store.delete(&record.id).await;
-        removed.map_err(|error| failed(error, record.id, None))?;
-        Ok(Outcome::Conflict)
+        let saved = self.store.save(&record).await;
+        saved.map_err(|error| failed(error, id, Some(sealed)))?;
+        Ok(Outcome::Stored)
     }
 
     async fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<(), BackendError> {
@@ -130,15 +135,16 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
     }
 
     async fn remove(&self, key: &StoreKey) -> Result<(), BackendError> {
-        let id = id_of(key);
-        let removed = self.store.delete(&id).await;
-        removed.map_err(|error| failed(error, id, None))
+        self.delete(id_of(key)).await
     }
 }
 
+/// Both halves of the key, folded into what such a store has room for.
 fn id_of(key: &StoreKey) -> Id {
-    let half = key.as_bytes().iter().take(16);
-    Id(half.fold(0, |id, byte| (id << 8) | i128::from(*byte)))
+    let halves = key.as_bytes().iter().zip(key.as_bytes().iter().skip(16));
+    Id(halves.fold(0, |id, (first, second)| {
+        (id << 8) | i128::from(first ^ second)
+    }))
 }
 
 fn sealed_in(record: &Record) -> Option<&str> {

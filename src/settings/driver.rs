@@ -6,6 +6,8 @@ use super::Settings;
 #[cfg(feature = "server")]
 use crate::envelope::KeyRing;
 use crate::error::ConfigError;
+#[cfg(feature = "redis")]
+use crate::server::Redis;
 #[cfg(feature = "server")]
 use crate::server::{Backend, Behind, ServerStore};
 #[cfg(feature = "server")]
@@ -148,7 +150,28 @@ impl Settings {
         Ok(builder)
     }
 
-    pub(crate) fn needs_feature(&self, driver: Driver) -> ConfigError {
+    #[cfg(feature = "redis")]
+    pub(crate) fn redis(&self) -> Result<Redis, ConfigError> {
+        let Some(url) = &self.redis_url else {
+            return Err(self.lacks("redis_url", Driver::Redis));
+        };
+        let redis = Redis::open(url.as_str());
+        let redis = redis.map_err(|error| self.refused("redis_url", error.problem()))?;
+        Ok(match &self.redis_prefix {
+            Some(prefix) => redis.prefix(prefix),
+            None => redis,
+        })
+    }
+
+    #[cfg(feature = "redis")]
+    fn lacks(&self, field: &str, driver: Driver) -> ConfigError {
+        self.refused(
+            field,
+            format!("the driver `{driver}` needs it, and it is not set"),
+        )
+    }
+
+    pub(crate) fn lacks_feature(&self, driver: Driver) -> ConfigError {
         let problem = format!(
             "`{driver}` needs the feature `{}` of sealed-session, which this program was built \
              without",

@@ -9,6 +9,8 @@ use crate::envelope::KeyRing;
 use crate::error::{ConfigError, LoadError, SaveError};
 use crate::flow::{InCookie, Outgoing};
 use crate::server::{Behind, Memory, MemoryStore};
+#[cfg(feature = "redis")]
+use crate::server::{Redis, RedisStore};
 use crate::session::Session;
 use crate::settings::{Driver, Settings};
 
@@ -35,6 +37,9 @@ pub enum AnyStore {
     Cookie(CookieStore),
     /// Sessions in this process's memory.
     Memory(MemoryStore),
+    /// Sessions in Redis.
+    #[cfg(feature = "redis")]
+    Redis(RedisStore),
 }
 
 /// The same for each store, but for the one that does not wait.
@@ -43,6 +48,8 @@ macro_rules! each {
         match $any {
             $crate::store::AnyStore::Cookie($in_cookie) => $at_once,
             $crate::store::AnyStore::Memory($store) => $waits,
+            #[cfg(feature = "redis")]
+            $crate::store::AnyStore::Redis($store) => $waits,
         }
     };
     ($any:expr, $store:ident => $same:expr) => {
@@ -60,6 +67,8 @@ pub struct Chosen(Place);
 enum Place {
     Cookie,
     Memory(Behind<Memory>),
+    #[cfg(feature = "redis")]
+    Redis(Behind<Redis>),
 }
 
 impl AnyStore {
@@ -109,7 +118,15 @@ impl AnyStore {
                 let (behind, rest) = builder.exchange(());
                 (Place::Memory(behind), rest)
             }
-            driver @ (Driver::File | Driver::Redis) => return Err(settings.needs_feature(driver)),
+            #[cfg(feature = "redis")]
+            Driver::Redis => {
+                let builder = settings.server_builder(ring, settings.redis()?)?;
+                let (behind, rest) = builder.exchange(());
+                (Place::Redis(behind), rest)
+            }
+            #[cfg(not(feature = "redis"))]
+            driver @ Driver::Redis => return Err(settings.lacks_feature(driver)),
+            driver @ Driver::File => return Err(settings.lacks_feature(driver)),
         };
         Ok(rest.exchange(Chosen(place)).1)
     }
@@ -188,6 +205,8 @@ impl StoreBuilder<Chosen> {
         match place {
             Place::Cookie => rest.exchange(InCookie).1.build().map(AnyStore::Cookie),
             Place::Memory(behind) => rest.exchange(behind).1.build().map(AnyStore::Memory),
+            #[cfg(feature = "redis")]
+            Place::Redis(behind) => rest.exchange(behind).1.build().map(AnyStore::Redis),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Stores of the tower-sessions ecosystem that misbehave.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use http::HeaderMap;
-use sealed_session::AppKey;
 use sealed_session::server::{BackendErrorKind, ServerStore, TowerSessions};
+use sealed_session::{AppKey, Origin, SaveError};
 use tower_sessions_core::SessionStore;
 use tower_sessions_core::session::{Id, Record};
 use tower_sessions_core::session_store::{Error, Result};
@@ -35,10 +36,12 @@ impl SessionStore for Talkative {
 
 async fn save_new<S: SessionStore>(
     store: &ServerStore<TowerSessions<S>>,
-) -> std::result::Result<(), sealed_session::SaveError> {
+) -> std::result::Result<String, SaveError> {
     let session = store.load(&HeaderMap::new()).await.unwrap();
     session.insert("user", "ada").unwrap();
-    store.save(&session, &mut HeaderMap::new()).await
+    let outgoing = store.respond(&session).await?;
+    let cookie = outgoing.set_cookies().next().unwrap();
+    Ok(cookie.split(';').next().unwrap().to_owned())
 }
 
 #[tokio::test]
@@ -76,36 +79,38 @@ async fn an_error_that_quotes_keys_and_values_is_not_repeated() {
     }
 }
 
-/// Says of each id that it is taken, as stores may, and creates another.
+/// Says of each new id that it is taken, as stores may, and creates another.
 #[derive(Debug, Default)]
-struct Crowded(Mutex<Vec<Id>>);
+struct Crowded(Mutex<HashMap<Id, Record>>);
 
 #[async_trait]
 impl SessionStore for Crowded {
     async fn create(&self, record: &mut Record) -> Result<()> {
         record.id = Id::default();
-        self.0.lock().unwrap().push(record.id);
+        self.save(record).await
+    }
+
+    async fn save(&self, record: &Record) -> Result<()> {
+        self.0.lock().unwrap().insert(record.id, record.clone());
         Ok(())
     }
 
-    async fn save(&self, _: &Record) -> Result<()> {
-        unreachable!("a new session is created");
-    }
-
-    async fn load(&self, _: &Id) -> Result<Option<Record>> {
-        Ok(None)
+    async fn load(&self, id: &Id) -> Result<Option<Record>> {
+        Ok(self.0.lock().unwrap().get(id).cloned())
     }
 
     async fn delete(&self, id: &Id) -> Result<()> {
-        self.0.lock().unwrap().retain(|created| created != id);
+        self.0.lock().unwrap().remove(id);
         Ok(())
     }
 }
 
 #[tokio::test]
-async fn a_session_under_another_id_than_its_own_is_an_error_and_does_not_stay() {
+async fn a_session_is_kept_under_no_other_id_than_its_own() {
     let backend = TowerSessions::new(Crowded::default());
     let store = ServerStore::new(AppKey::generate().unwrap(), backend);
-    assert!(save_new(&store).await.is_err());
-    assert!(store.backend().store().0.lock().unwrap().is_empty());
+    let cookie = save_new(&store).await.unwrap();
+    assert_eq!(store.backend().store().0.lock().unwrap().len(), 1);
+    let session = store.load_from([&cookie]).await.unwrap();
+    assert_eq!(session.origin(), Origin::Opened);
 }
