@@ -101,7 +101,9 @@ pub use revocation::RevocationList;
 pub use server::RedisStore;
 pub use session::{Field, Key, KeyOf, Origin, Session, Status, TypedSession};
 #[cfg(feature = "settings")]
-pub use settings::Settings;
+pub use settings::{Driver, RedisUrl, Settings};
+#[cfg(all(feature = "server", feature = "settings"))]
+pub use store::{AnyStore, Chosen};
 pub use store::{CookieStore, CookieStoreBuilder, StoreBuilder};
 #[cfg(feature = "tower")]
 pub use tower::{PendingSession, SessionLayer, SessionOf};

@@ -28,6 +28,8 @@ mod memory;
 mod placement;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "tower-sessions")]
+mod tower_sessions;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -43,6 +45,8 @@ pub use backend::{
     Tag, Value, Version, When,
 };
 pub use memory::Memory;
+#[cfg(feature = "tower-sessions")]
+pub use tower_sessions::TowerSessions;
 
 use crate::envelope::{KeyRing, Kind, os_random};
 use crate::error::{ConfigError, LoadError, LoadErrorKind, Refusal, SaveError, SaveErrorKind};
@@ -501,16 +505,21 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
     ///
     /// If a setting cannot be, or two contradict each other; the error names it.
     pub fn build(self) -> Result<ServerStore<B>, ConfigError> {
-        let policy = self.policy()?;
+        let policy = self.check()?;
+        Ok(self.assembled(policy))
+    }
+
+    /// Every check of `build`.
+    pub(crate) fn check(&self) -> Result<Policy, ConfigError> {
         if self.placement.max_size < MIN_SIZE {
             let problem = "it must be at least 4096 bytes, what a cookie holds";
             return Err(ConfigError::new("max_size", problem));
         }
-        Ok(self.assembled(policy))
+        self.policy()
     }
 
     fn assembled(self, policy: Policy) -> ServerStore<B> {
-        let (behind, common) = self.split();
+        let (behind, common) = self.exchange(());
         let shell = common.assemble(policy, |keys_for, in_cookie| InBackend {
             envelope: keys_for(Kind::Store),
             keep: behind.keep,

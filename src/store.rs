@@ -1,5 +1,7 @@
 //! The cookie store: the synchronous shell around the flow.
 
+#[cfg(all(feature = "server", feature = "settings"))]
+mod any;
 mod builder;
 mod shell;
 
@@ -9,6 +11,10 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName};
 
+#[cfg(all(feature = "server", feature = "settings", feature = "tower"))]
+pub(crate) use any::each;
+#[cfg(all(feature = "server", feature = "settings"))]
+pub use any::{AnyStore, Chosen};
 pub use builder::StoreBuilder;
 pub(crate) use shell::Shell;
 
