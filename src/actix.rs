@@ -93,7 +93,7 @@ impl<B, H: Answer<Failure, HttpResponse>> Reply<H> for ServiceResponse<EitherBod
         H::REPLACES
     }
 
-    fn apply(&mut self, outgoing: &Outgoing) {
+    fn apply(&mut self, outgoing: Outgoing) {
         let headers = self.headers_mut();
         let present = headers
             .iter()

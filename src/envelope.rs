@@ -22,6 +22,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use base64::Engine;
+
 pub use key::{AppKey, KeyError, KeyId};
 pub use keyring::KeyRing;
 pub use sealer::Sealer;
@@ -97,10 +99,36 @@ impl Envelope {
         write: impl FnOnce(&mut Vec<u8>),
         random: Random<'_>,
     ) -> Result<(), RandomError> {
+        token::BASE64.encode_string(self.seal(length, write, random)?, out);
+        Ok(())
+    }
+
+    /// The same into bytes, which are so spared a check that they are text.
+    pub(crate) fn seal_into_bytes(
+        &self,
+        out: &mut Vec<u8>,
+        length: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+        random: Random<'_>,
+    ) -> Result<(), RandomError> {
+        let token = self.seal(length, write, random)?;
+        let start = out.len();
+        out.resize(start + encoded_len(length), 0);
+        let place = out.get_mut(start..).unwrap_or_default();
+        // It has the length of the text.
+        let _ = token::BASE64.encode_slice(token, place);
+        Ok(())
+    }
+
+    fn seal(
+        &self,
+        length: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+        random: Random<'_>,
+    ) -> Result<Vec<u8>, RandomError> {
         let mut nonce = [0; token::NONCE];
         random(&mut nonce)?;
-        self.keys().sealing.seal_into(out, length, write, &nonce);
-        Ok(())
+        Ok(self.keys().sealing.seal(length, write, &nonce))
     }
 
     /// A subject as a backend may see it, under each key of the ring: the sealing key's first.

@@ -240,7 +240,8 @@ impl SessionError {
     }
 
     /// For [`ErrorKind::TooLarge`]: the size it would have had and the limit, in bytes: of the
-    /// cookie's name and value together, or of a subject.
+    /// cookie's name and value together, of the session in a backend, or of a subject. A backend's
+    /// session may also have too many entries, and then both count these.
     pub fn sizes(&self) -> Option<(usize, usize)> {
         self.sizes
     }

@@ -5,13 +5,15 @@
 mod outgoing;
 mod placement;
 
-use std::fmt::Write;
+use std::io::Write;
 use std::iter::empty;
 use std::sync::Arc;
 
 pub use outgoing::{HeaderChange, Outgoing};
 pub use placement::InCookie;
 pub(crate) use placement::{Due, Next, Place, Placement};
+
+use http::HeaderValue;
 
 use crate::cookie::CookieConfig;
 use crate::envelope::{Envelope, KeyRing, Random, encoded_len};
@@ -26,6 +28,8 @@ use crate::session::{Bounds, Loaded, Origin, Session};
 use crate::time::Millis;
 use crate::transport::Transport;
 
+const MAX_AGE: &str = "; Max-Age=";
+
 #[derive(Debug)]
 pub(crate) struct Flow<P> {
     pub(crate) envelope: Envelope,
@@ -36,7 +40,7 @@ pub(crate) struct Flow<P> {
     pub(crate) revocations: Option<RevocationList>,
     /// What a Set-Cookie header has before the value, and after it.
     around_token: (String, String),
-    removal: String,
+    removal: Option<HeaderValue>,
     former_removals: Arc<[String]>,
     pub(crate) bounds: Arc<Bounds>,
     /// Of what the cookie holds, which may be less than what `bounds` allow.
@@ -70,7 +74,7 @@ pub(crate) struct Plan<W> {
 /// A record on its way out.
 struct Sealed<W> {
     /// For the cookie, or the header that stands for it.
-    text: Option<String>,
+    value: Option<HeaderValue>,
     write: Option<W>,
     id: SessionId,
     /// The id and times, unless they are those of a place that the session moves to.
@@ -91,7 +95,7 @@ impl<P: Placement> Flow<P> {
         Self {
             envelope,
             around_token: transport.around_token(),
-            removal: transport.removal(),
+            removal: outgoing::sensitive(transport.removal()),
             former_removals: former.iter().map(CookieConfig::removal).collect(),
             bounds: Arc::new(Bounds {
                 limit: placement.limit(in_cookie),
@@ -192,26 +196,26 @@ impl<P: Placement> Flow<P> {
         }
         session.lock_for_save(|changes, loaded| {
             let view = View::new(loaded.map(|loaded| &loaded.record), changes);
-            let (read, is_changed) = (view.was_read(), view.is_changed());
+            let is_changed = view.is_changed();
             let read_at = session.read_at().unwrap_or(now);
             let (due, refresh) = self.due(view, loaded, read_at, now);
             let ends = view.is_destroyed() || matches!(due, Due::Removal);
             let former = if ends || session.is_ambiguous() {
-                Arc::clone(&self.former_removals)
+                Some(Arc::clone(&self.former_removals))
             } else {
-                Arc::default()
+                None
             };
             let (mut write, mut left) = (refresh, None);
-            let text = match due {
+            let value = match due {
                 Due::Nothing => None,
                 Due::Removal => {
                     write = self.placement.forget(view, loaded);
                     left = self.left_behind(view, loaded, None, now);
-                    Some(self.removal.clone())
+                    self.removal.clone()
                 }
                 #[cfg(feature = "server")]
                 Due::Stub => match view.base() {
-                    Some(record) => Some(self.stub(record.header(), now, random)?),
+                    Some(record) => self.stub(record.header(), now, random)?,
                     None => None,
                 },
                 Due::Record => {
@@ -219,15 +223,15 @@ impl<P: Placement> Flow<P> {
                     write = record.write;
                     left = self.left_behind(view, loaded, Some(record.id), now);
                     changes.birth = record.birth.or(changes.birth);
-                    record.text
+                    record.value
                 }
             };
             changes.sent |= is_changed;
             Ok(Plan {
                 outgoing: Outgoing {
-                    carried: text.map(|text| self.transport.carry(text)),
+                    carried: value.map(|value| self.transport.carry(value)),
                     former,
-                    read,
+                    read: session.was_read(),
                     vary: self.transport.vary(),
                 },
                 write,
@@ -302,11 +306,11 @@ impl<P: Placement> Flow<P> {
         let place = self.placement.place(view, loaded, length);
         let birth = self.birth(view, &place, now, random)?;
         let header = self.header(view, birth, read_at, now);
-        let text = if place.in_cookie {
+        let value = if place.in_cookie {
             let write = |buffer: &mut Vec<u8>| draft.append_to(buffer, &header);
-            Some(self.field(&header, length, write, now, random)?)
+            self.field(&header, length, write, now, random)?
         } else if place.sends_stub {
-            Some(self.stub(&header, now, random)?)
+            self.stub(&header, now, random)?
         } else {
             None
         };
@@ -319,7 +323,7 @@ impl<P: Placement> Flow<P> {
             policy: &self.policy,
         };
         Ok(Sealed {
-            text,
+            value,
             write: self.placement.write(&next, &place, random)?,
             id: birth.id,
             birth: (!place.moves).then_some(birth),
@@ -396,7 +400,12 @@ impl<P: Placement> Flow<P> {
     }
 
     /// A record whose values are elsewhere, as the cookie has it.
-    fn stub(&self, header: &Header, now: Millis, random: Random<'_>) -> Result<String, SaveError> {
+    fn stub(
+        &self,
+        header: &Header,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<Option<HeaderValue>, SaveError> {
         let header = Header {
             in_backend: true,
             ..*header
@@ -414,26 +423,61 @@ impl<P: Placement> Flow<P> {
         write: impl FnOnce(&mut Vec<u8>),
         now: Millis,
         random: Random<'_>,
-    ) -> Result<String, SaveError> {
+    ) -> Result<Option<HeaderValue>, SaveError> {
         self.in_cookie
             .check(length)
             .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
-        let (before, after) = &self.around_token;
-        let mut field = String::with_capacity(
-            before.len() + encoded_len(length) + after.len() + "; Max-Age=1234567890".len(),
-        );
-        field.push_str(before);
-        self.envelope.seal_into(&mut field, length, write, random)?;
-        field.push_str(after);
-        if self.transport.cookie().is_some() && !header.transient {
+        let max_age = if self.transport.cookie().is_some() && !header.transient {
             let deadline = self.policy.deadline(header.issued_at, header.expires_at);
             let rest = deadline.since(now);
             // The browser forgets the cookie no earlier than the server refuses it.
-            let seconds = rest.as_secs() + u64::from(rest.subsec_nanos() > 0);
-            // Writing to a `String` does not fail.
-            let _ = write!(field, "; Max-Age={seconds}");
+            Some(rest.as_secs() + u64::from(rest.subsec_nanos() > 0))
+        } else {
+            None
+        };
+        let (before, after) = &self.around_token;
+        let digits = |n: u64| n.checked_ilog10().map_or(1, |log| log as usize + 1);
+        let max_age_len = max_age.map_or(0, |seconds| MAX_AGE.len() + digits(seconds));
+        // To the byte: what has room to spare is allocated once more on its way into a header.
+        let mut field =
+            Vec::with_capacity(before.len() + encoded_len(length) + after.len() + max_age_len);
+        field.extend_from_slice(before.as_bytes());
+        self.envelope
+            .seal_into_bytes(&mut field, length, write, random)?;
+        field.extend_from_slice(after.as_bytes());
+        if let Some(seconds) = max_age {
+            // Writing to a `Vec` does not fail.
+            let _ = write!(field, "{MAX_AGE}{seconds}");
         }
-        Ok(field)
+        Ok(outgoing::sensitive(field))
+    }
+}
+
+impl Flow<InCookie> {
+    /// What [`plan`](Self::plan) says of a session that nobody has changed and that needs no
+    /// refresh: without a lock, and whatever the time is.
+    pub(crate) fn nothing_due(&self, session: &Session) -> Option<Outgoing> {
+        if session.was_touched()
+            || session.is_ambiguous()
+            || session.is_of_another_store(&self.bounds)
+        {
+            return None;
+        }
+        if let Some(loaded) = session.loaded() {
+            let read_at = session.read_at()?;
+            let refresh = self
+                .placement
+                .refresh(loaded, read_at, read_at, &self.policy);
+            if !matches!(refresh, (Due::Nothing, None)) {
+                return None;
+            }
+        }
+        Some(Outgoing {
+            carried: None,
+            former: None,
+            read: session.was_read(),
+            vary: self.transport.vary(),
+        })
     }
 }
 

@@ -76,12 +76,12 @@ impl Record {
 
     /// Keys and undecoded values.
     pub fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.values()
+        self.0.values().texts()
     }
 
     /// Keys and undecoded flashes.
     pub fn flashes(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.flashes()
+        self.0.flashes().texts()
     }
 
     /// The undecoded value under `key`.

@@ -50,7 +50,8 @@
 //! - `axum`, `actix-web`: the layer and extractors for these frameworks.
 //! - `server`: `server::ServerStore`, for sessions that live in a backend behind their cookies,
 //!   the trait for backends, and one in memory.
-//! - `redis`: `RevocableCookieStore`, whose sessions end across a fleet.
+//! - `redis`: `RedisStore`, sessions in Redis: a single server, under Sentinel or a cluster.
+//!   `RevocableCookieStore`, sessions in cookies that end across a fleet.
 //! - `tracing`: an event of that crate for each thing worth noticing.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -99,9 +100,13 @@ pub use record::SessionId;
 pub use revocation::RevocationList;
 #[cfg(feature = "redis")]
 pub use revocation::fleet::{InFleet, RevocableCookieStore};
+#[cfg(feature = "redis")]
+pub use server::RedisStore;
 pub use session::{Field, Key, KeyOf, Origin, Session, Status, TypedSession};
 #[cfg(feature = "settings")]
-pub use settings::Settings;
+pub use settings::{Driver, RedisUrl, Settings};
+#[cfg(all(feature = "server", feature = "settings"))]
+pub use store::{AnyStore, Chosen};
 pub use store::{CookieStore, CookieStoreBuilder, StoreBuilder};
 #[cfg(feature = "tower")]
 pub use tower::{PendingSession, SessionLayer, SessionOf};

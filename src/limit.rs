@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::envelope::encoded_len;
+use crate::record::MAX_ENTRIES;
 
 /// What bounds a session's plaintext.
 #[derive(Clone, Copy, Debug)]
@@ -15,49 +16,64 @@ pub(crate) enum Limit {
     Plaintext(usize),
 }
 
-/// Bytes that a session has, and how many may be: of a cookie's name and value together, or of
-/// what a backend gets to keep.
+/// What a session has too many of, and how many may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLarge {
     pub(crate) size: usize,
     pub(crate) limit: usize,
-    in_cookie: bool,
+    of: Measure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measure {
+    /// Bytes of a cookie's name and value together.
+    Cookie,
+    /// Bytes of what a backend gets to keep.
+    #[cfg(feature = "server")]
+    Plaintext,
+    /// Values, or flashes.
+    Entries,
+}
+
+/// Whether a session may have so many values, or flashes.
+pub(crate) fn check_entries(size: usize) -> Result<(), TooLarge> {
+    check(size, MAX_ENTRIES, Measure::Entries)
+}
+
+fn check(size: usize, limit: usize, of: Measure) -> Result<(), TooLarge> {
+    if size <= limit {
+        Ok(())
+    } else {
+        Err(TooLarge { size, limit, of })
+    }
 }
 
 impl Limit {
     /// Whether `plaintext` bytes fit once they are sealed.
     pub(crate) fn check(self, plaintext: usize) -> Result<(), TooLarge> {
-        let (size, limit, in_cookie) = match self {
+        match self {
             Self::Cookie { name } => {
                 let size = encoded_len(plaintext).saturating_add(name);
-                (size, MAX_NAME_AND_VALUE, true)
+                check(size, MAX_NAME_AND_VALUE, Measure::Cookie)
             }
             #[cfg(feature = "server")]
-            Self::Plaintext(limit) => (plaintext, limit, false),
-        };
-        if size <= limit {
-            Ok(())
-        } else {
-            Err(TooLarge {
-                size,
-                limit,
-                in_cookie,
-            })
+            Self::Plaintext(limit) => check(plaintext, limit, Measure::Plaintext),
         }
     }
 }
 
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.in_cookie {
-            "the cookie's or header's name and value"
-        } else {
-            "the session"
+        let (what, unit) = match self.of {
+            Measure::Cookie => ("the cookie's or header's name and value", "bytes"),
+            #[cfg(feature = "server")]
+            Measure::Plaintext => ("the session", "bytes"),
+            Measure::Entries => ("its values or its flashes", "entries"),
         };
         let Self { size, limit, .. } = self;
         write!(
             f,
-            "{what} would be {size} bytes, the limit is {limit}; \
+            "{what} would be {size} {unit}, the limit is {limit}; \
              keep large or growing data elsewhere and its key in the session"
         )
     }

@@ -101,12 +101,11 @@ impl Policy {
     /// or, after the idle timeout was shortened, less long.
     #[cfg(feature = "server")]
     pub(crate) fn touch_is_due(&self, forgotten_at: Millis, deadline: Millis, now: Millis) -> bool {
-        let Some(idle) = self.idle else {
-            return false;
-        };
-        let wanted = now.plus(self.ttl(deadline, now));
+        let ttl = self.ttl(deadline, now);
+        let wanted = now.plus(ttl);
         let differs_by = wanted.since(forgotten_at).max(forgotten_at.since(wanted));
-        differs_by >= idle.refresh_after
+        // Without an idle timeout the two differ only if there was one, or an earlier deadline.
+        differs_by >= self.idle.map_or(ttl / 10, |idle| idle.refresh_after)
     }
 }
 

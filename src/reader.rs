@@ -50,26 +50,17 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
         // Nearly all are one byte long: the lengths of keys and of small values.
-        if let [byte @ 0..=0x7f, rest @ ..] = self.rest {
-            self.rest = rest;
-            return Ok(u64::from(*byte));
-        }
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            // The tenth byte holds the last bit of a u64.
-            if shift == 63 && bits > 1 {
-                return Err(Malformed);
+        match self.rest {
+            [byte @ 0..=0x7f, rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
             }
-            value |= bits << shift;
-            if byte & 0x80 == 0 {
-                // A last byte of zero adds nothing: the same number has a shorter form. It is not
-                // the first, which would have been taken above.
-                return if byte == 0 { Err(Malformed) } else { Ok(value) };
+            _ => {
+                let (value, rest) = long_varint(self.rest)?;
+                self.rest = rest;
+                Ok(value)
             }
         }
-        Err(Malformed)
     }
 
     /// A zigzag varint: postcard's signed integer.
@@ -91,7 +82,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A byte string behind its length.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let n = self.count()?;
         self.take(n)
@@ -110,6 +101,33 @@ impl<'a> Reader<'a> {
             Err(Malformed)
         }
     }
+}
+
+/// A varint that is not one byte long, and what follows it. Apart from the reader, which can so
+/// stay in registers.
+#[inline(never)]
+fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
+    let mut reader = Reader::new(bytes);
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let byte = reader.byte()?;
+        let bits = u64::from(byte & 0x7f);
+        // The tenth byte holds the last bit of a u64.
+        if shift == 63 && bits > 1 {
+            return Err(Malformed);
+        }
+        value |= bits << shift;
+        if byte & 0x80 == 0 {
+            // A last byte of zero adds nothing: the same number has a shorter form. It is not
+            // the first, which `varint` has taken.
+            return if byte == 0 {
+                Err(Malformed)
+            } else {
+                Ok((value, reader.rest))
+            };
+        }
+    }
+    Err(Malformed)
 }
 
 #[cfg(test)]

@@ -14,11 +14,9 @@
 //! ```
 //!
 //! The header is as long in every record, so nothing that a save changes by itself changes the
-//! token's length. What has lengths is written by `postcard`; all is read by [`Reader`].
+//! token's length. What has lengths is laid out as by `postcard`; all is read by [`Reader`].
 
 use std::fmt;
-
-use serde::ser::{Serialize, SerializeSeq, Serializer};
 
 use crate::envelope::{Plaintext, Random};
 use crate::error::{RandomError, Refusal};
@@ -37,7 +35,7 @@ const HEADER: usize = 36;
 pub(crate) const MAX_SUBJECT: usize = 64;
 
 /// The most entries of each kind. No cookie holds as many; it bounds what a store may return.
-const MAX_ENTRIES: usize = 1024;
+pub(crate) const MAX_ENTRIES: usize = 1024;
 
 /// The random name of one session: 16 bytes, never chosen by a client.
 ///
@@ -185,33 +183,43 @@ fn read_rest(
         end,
         count: 0,
     };
-    let values = read_entries(&mut reader, length)?;
-    let flashes = read_entries(&mut reader, length)?;
+    let (values, reader) = read_entries(reader, length)?;
+    let (flashes, reader) = read_entries(reader, length)?;
     reader.finish()?;
     Ok((header, subject, values, flashes))
 }
 
 /// Passes over a list of entries whose keys must ascend.
-fn read_entries(reader: &mut Reader<'_>, length: usize) -> Result<Span, Malformed> {
+fn read_entries<'a>(
+    mut reader: Reader<'a>,
+    length: usize,
+) -> Result<(Span, Reader<'a>), Malformed> {
     let count = reader.count()?;
     if count > MAX_ENTRIES {
         return Err(Malformed);
     }
     let start = length - reader.rest().len();
-    let mut last = None;
-    for _ in 0..count {
-        let key = reader.str()?;
-        if last.is_some_and(|last| last >= key) {
+    let mut last: &[u8] = &[];
+    for nth in 0..count {
+        let key = reader.bytes()?;
+        let is_text = key.is_ascii() || std::str::from_utf8(key).is_ok();
+        if !is_text || (nth > 0 && !ascends(last, key)) {
             return Err(Malformed);
         }
-        last = Some(key);
+        last = key;
         reader.bytes()?;
     }
-    Ok(Span {
-        start,
-        end: length - reader.rest().len(),
-        count,
-    })
+    let end = length - reader.rest().len();
+    Ok((Span { start, end, count }, reader))
+}
+
+/// Whether `b` comes after `a`. Most keys differ in their first byte, and to compare more of them
+/// is a call.
+fn ascends(a: &[u8], b: &[u8]) -> bool {
+    match (a.first(), b.first()) {
+        (x, y) if x != y => x < y,
+        _ => a < b,
+    }
 }
 
 /// The entries of a record in the order of their keys: key and the value's bytes.
@@ -229,28 +237,26 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Compares bytes: that the keys are text was checked when the record was opened.
     pub(crate) fn find(mut self, key: &str) -> Option<&'a [u8]> {
-        while let Some((at, value)) = self.next_bytes() {
-            if at == key.as_bytes() {
-                return Some(value);
-            }
-        }
-        None
+        let is_it = |(at, _): &(&[u8], _)| *at == key.as_bytes();
+        Some(Iterator::find(&mut self, is_it)?.1)
     }
 
-    fn next_bytes(&mut self) -> Option<(&'a [u8], &'a [u8])> {
-        self.remaining = self.remaining.checked_sub(1)?;
-        Some((self.reader.bytes().ok()?, self.reader.bytes().ok()?))
+    /// With keys as text, which they are: that was checked when the record was opened.
+    #[cfg(any(test, fuzzing, feature = "server"))]
+    pub(crate) fn texts(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.filter_map(|(key, value)| Some((std::str::from_utf8(key).ok()?, value)))
     }
 }
 
+/// Keys as bytes: whoever wants text pays for the check.
 impl<'a> Iterator for Entries<'a> {
-    type Item = (&'a str, &'a [u8]);
+    type Item = (&'a [u8], &'a [u8]);
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        let (key, value) = self.next_bytes()?;
-        Some((std::str::from_utf8(key).ok()?, value))
+        self.remaining = self.remaining.checked_sub(1)?;
+        Some((self.reader.bytes().ok()?, self.reader.bytes().ok()?))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -268,8 +274,8 @@ pub(crate) struct Draft<'a, V, F> {
 
 impl<'a, V, F> Draft<'a, V, F>
 where
-    V: Iterator<Item = (&'a str, &'a [u8])> + Clone,
-    F: Iterator<Item = (&'a str, &'a [u8])> + Clone,
+    V: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
 {
     pub(crate) fn new(subject: &'a str, values: V, flashes: F) -> Self {
         Self {
@@ -284,6 +290,11 @@ where
         HEADER + with_length(self.subject.len()) + self.values.size + self.flashes.size
     }
 
+    /// The longer of its two lists, of which each may have [`MAX_ENTRIES`].
+    pub(crate) fn entries(&self) -> usize {
+        self.values.count.max(self.flashes.count)
+    }
+
     pub(crate) fn append_to(&self, buffer: &mut Vec<u8>, header: &Header) {
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         let flags = flag(header.transient, TRANSIENT) | flag(header.in_backend, IN_BACKEND);
@@ -292,11 +303,9 @@ where
         for time in [header.issued_at, header.seen_at, header.expires_at] {
             buffer.extend_from_slice(&time.to_be_bytes());
         }
-        let content = (self.subject, &self.values, &self.flashes);
-        // Neither a `Vec` nor this content has a way to fail.
-        if let Ok(written) = postcard::to_extend(&content, std::mem::take(buffer)) {
-            *buffer = written;
-        }
+        push_bytes(buffer, self.subject.as_bytes());
+        self.values.append_to(buffer);
+        self.flashes.append_to(buffer);
     }
 }
 
@@ -308,7 +317,7 @@ struct List<I> {
     size: usize,
 }
 
-impl<'a, I: Iterator<Item = (&'a str, &'a [u8])> + Clone> List<I> {
+impl<'a, I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone> List<I> {
     fn of(entries: I) -> Self {
         let (count, size) = entries.clone().fold((0, 0), |(count, size), (key, value)| {
             (
@@ -320,6 +329,14 @@ impl<'a, I: Iterator<Item = (&'a str, &'a [u8])> + Clone> List<I> {
             entries,
             count,
             size: size + varint_len(count),
+        }
+    }
+
+    fn append_to(&self, buffer: &mut Vec<u8>) {
+        push_varint(buffer, self.count);
+        for (key, value) in self.entries.clone() {
+            push_bytes(buffer, key);
+            push_bytes(buffer, value);
         }
     }
 }
@@ -334,22 +351,23 @@ fn with_length(n: usize) -> usize {
     varint_len(n) + n
 }
 
-impl<'a, I: Iterator<Item = (&'a str, &'a [u8])> + Clone> Serialize for List<I> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(self.count))?;
-        for (key, value) in self.entries.clone() {
-            list.serialize_element(&(key, Raw(value)))?;
-        }
-        list.end()
+#[inline(always)]
+fn push_varint(buffer: &mut Vec<u8>, n: usize) {
+    // Nearly all are one byte long.
+    if let Ok(byte @ 0..=0x7f) = u8::try_from(n) {
+        buffer.push(byte);
+        return;
+    }
+    // 64 bits in sevens fit.
+    if let Ok(varint) = postcard::to_slice(&n, &mut [0; 10]) {
+        buffer.extend_from_slice(varint);
     }
 }
 
-struct Raw<'a>(&'a [u8]);
-
-impl Serialize for Raw<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self.0)
-    }
+#[inline(always)]
+fn push_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    push_varint(buffer, bytes.len());
+    buffer.extend_from_slice(bytes);
 }
 
 #[cfg(test)]
@@ -391,7 +409,7 @@ mod tests {
         assert_eq!(record.subject(), "me");
         assert_eq!(record.header().seen_at, Millis::from_raw(2000));
         assert!(!record.header().transient);
-        let values: Vec<_> = record.values().collect();
+        let values: Vec<_> = record.values().texts().collect();
         assert_eq!(values, [("a", &[0][..]), ("bc", &[1, 1])]);
         assert_eq!(record.values().find("bc"), Some(&[1, 1][..]));
         assert_eq!(record.values().find("b"), None);
@@ -480,7 +498,7 @@ mod tests {
     fn a_record_at_its_limits_is_read() {
         let subject = "s".repeat(MAX_SUBJECT);
         let keys: Vec<String> = (0..MAX_ENTRIES).map(|n| format!("{n:04}")).collect();
-        let entries = keys.iter().map(|key| (key.as_str(), &[][..]));
+        let entries = keys.iter().map(|key| (key.as_bytes(), &[][..]));
         let mut header = *decode(&with(&[0, 0, 0])).unwrap().header();
         header.expires_at = header.issued_at;
         let mut bytes = Vec::new();
@@ -516,8 +534,8 @@ mod tests {
         for length in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
             let bytes = vec![0; length];
             for count in [0, 1, 127, 128, 129] {
-                let short = keys.iter().take(count).map(|key| (key.as_str(), &[][..]));
-                let long = std::iter::once(("", bytes.as_slice()));
+                let short = keys.iter().take(count).map(|key| (key.as_bytes(), &[][..]));
+                let long = std::iter::once((&[][..], bytes.as_slice()));
                 let draft = Draft::new("", long, short);
                 let mut written = Vec::new();
                 draft.append_to(&mut written, &header);
@@ -544,12 +562,14 @@ mod tests {
             subject in ".{0,16}",
             entries in prop::collection::btree_map(".*", any::<Vec<u8>>(), 0..20),
         ) {
-            let values = entries.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+            let values = entries.iter().map(|(key, value)| (key.as_bytes(), value.as_slice()));
             let header = *decode(&with(&[0, 0, 0])).unwrap().header();
             let draft = Draft::new(&subject, values.clone(), values.clone());
             let mut bytes = Vec::new();
             draft.append_to(&mut bytes, &header);
             prop_assert_eq!(draft.len(), bytes.len());
+            let written = postcard::to_allocvec(&(&subject, &entries, &entries)).unwrap();
+            prop_assert_eq!(&bytes[HEADER..], written);
             let record = decode(&bytes).unwrap();
             prop_assert_eq!(record.subject(), subject.as_str());
             prop_assert!(record.values().eq(values.clone()));

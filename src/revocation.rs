@@ -7,8 +7,6 @@
 #[cfg(feature = "redis")]
 mod entry;
 #[cfg(feature = "redis")]
-mod feed;
-#[cfg(feature = "redis")]
 pub(crate) mod fleet;
 mod table;
 

@@ -22,8 +22,14 @@
 //! two.
 
 mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod memory;
 mod placement;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+#[cfg(feature = "tower-sessions")]
+mod tower_sessions;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -32,11 +38,15 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName};
 
+#[cfg(feature = "redis")]
+pub use self::redis::Redis;
 pub use backend::{
     Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored,
     Tag, Value, Version, When,
 };
 pub use memory::Memory;
+#[cfg(feature = "tower-sessions")]
+pub use tower_sessions::TowerSessions;
 
 use crate::envelope::{KeyRing, Kind, os_random};
 use crate::error::{ConfigError, LoadError, LoadErrorKind, Refusal, SaveError, SaveErrorKind};
@@ -44,7 +54,7 @@ use crate::event::{Event, Events};
 use crate::flow::{Opened, Outgoing};
 use crate::policy::Policy;
 use crate::revocation::RevocationList;
-use crate::session::{Loaded, Origin, Session};
+use crate::session::{Loaded, Origin, Session, Status};
 use crate::store::{Shell, StoreBuilder};
 use placement::{Fetch, InBackend, Keep, Write};
 
@@ -67,6 +77,10 @@ pub struct ServerStore<B> {
 
 /// Sessions in this process's memory.
 pub type MemoryStore = ServerStore<Memory>;
+
+/// Sessions in Redis, for as many processes as there are.
+#[cfg(feature = "redis")]
+pub type RedisStore = ServerStore<Redis>;
 
 struct Inner<B> {
     shell: Shell<InBackend>,
@@ -190,7 +204,7 @@ impl<B: Backend> ServerStore<B> {
     /// it has got a new id in another request, or if it is saved by so many requests that this
     /// one never comes through. The headers are as they were then.
     pub async fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
-        self.respond(session).await?.apply(headers);
+        self.respond(session).await?.apply_once(headers);
         Ok(())
     }
 
@@ -202,6 +216,12 @@ impl<B: Backend> ServerStore<B> {
     /// As [`save`](Self::save).
     pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
         let Shell { flow, .. } = &self.inner.shell;
+        let is_unknown = session.origin_unread() == Origin::Refused(Refusal::Unavailable);
+        if is_unknown && session.status_unread() != Status::Unmodified {
+            let what = "the backend was away when the session was loaded, and what it has would \
+                        be given up";
+            return Err(BackendError::new(BackendErrorKind::Unavailable, what).into());
+        }
         for _ in 0..ATTEMPTS {
             let now = self.inner.shell.now();
             self.inner.shell.let_go_if_over(session, now);
@@ -211,6 +231,10 @@ impl<B: Backend> ServerStore<B> {
                 Written::All => {}
                 Written::Behind(key) => {
                     self.catch_up(session, &key).await?;
+                    continue;
+                }
+                Written::Taken => {
+                    session.forget_birth();
                     continue;
                 }
                 Written::Ended => {
@@ -243,18 +267,18 @@ impl<B: Backend> ServerStore<B> {
         if let Some((key, entry)) = &write.put {
             match backend.put(key, entry).await? {
                 Outcome::Stored => {}
-                Outcome::Conflict if entry.when == When::Absent => {
-                    return Err(SaveError(SaveErrorKind::Conflict));
-                }
+                // An earlier save got further than it knew.
+                Outcome::Conflict if write.mark.is_some() => return Ok(Written::Taken),
                 Outcome::Conflict => return Ok(Written::Behind(*key)),
                 Outcome::Absent => return Ok(Written::Ended),
             }
         }
         if let Some((key, entry)) = &write.mark {
-            let outcome = backend.put(key, entry).await;
+            let outcome = self.put_mark(key, entry).await;
             if outcome != Ok(Outcome::Stored) {
                 if let Some((new, _)) = &write.put {
-                    backend.remove(new).await?;
+                    // Nobody has its id, and it expires. What went wrong before is to be told.
+                    let _ = backend.remove(new).await;
                 }
             }
             match outcome? {
@@ -273,6 +297,21 @@ impl<B: Backend> ServerStore<B> {
             session.acknowledge(then.planned, then.base);
         }
         Ok(Written::All)
+    }
+
+    /// A mark whose answer got lost may be there: then the old id is gone, and the new record must
+    /// not go too.
+    async fn put_mark(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
+        let backend = &self.inner.backend;
+        let outcome = backend.put(key, entry).await;
+        if outcome.is_err() {
+            if let Ok(Some(stored)) = backend.load(key).await {
+                if stored.value == entry.value {
+                    return Ok(Outcome::Stored);
+                }
+            }
+        }
+        outcome
     }
 
     /// Lets the session's changes stand on what another request has written.
@@ -412,6 +451,8 @@ enum Written {
     All,
     /// Another request has written under this key.
     Behind(StoreKey),
+    /// The new id is in use.
+    Taken,
     /// There is nothing any more to write over.
     Ended,
 }
@@ -464,16 +505,21 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
     ///
     /// If a setting cannot be, or two contradict each other; the error names it.
     pub fn build(self) -> Result<ServerStore<B>, ConfigError> {
-        let policy = self.policy()?;
+        let policy = self.check()?;
+        Ok(self.assembled(policy))
+    }
+
+    /// Every check of `build`.
+    pub(crate) fn check(&self) -> Result<Policy, ConfigError> {
         if self.placement.max_size < MIN_SIZE {
             let problem = "it must be at least 4096 bytes, what a cookie holds";
             return Err(ConfigError::new("max_size", problem));
         }
-        Ok(self.assembled(policy))
+        self.policy()
     }
 
     fn assembled(self, policy: Policy) -> ServerStore<B> {
-        let (behind, common) = self.split();
+        let (behind, common) = self.exchange(());
         let shell = common.assemble(policy, |keys_for, in_cookie| InBackend {
             envelope: keys_for(Kind::Store),
             keep: behind.keep,

@@ -3,11 +3,13 @@
 mod base;
 pub(crate) mod changes;
 mod field;
+mod sorted;
 mod typed;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +27,7 @@ pub(crate) use base::{Base, Loaded};
 use crate::cookie::DEFAULT_NAME;
 use crate::error::{ErrorKind, Refusal, SessionError};
 use crate::event::{Event, Events};
-use crate::limit::Limit;
+use crate::limit::{Limit, check_entries};
 use crate::record::{MAX_SUBJECT, Record, SessionId};
 use crate::time::Millis;
 use crate::value::{self, Value};
@@ -94,6 +96,10 @@ struct Inner {
     read_at: Option<Millis>,
     /// Which store it belongs to; `None` if made by [`Session::new`].
     bounds: Option<Arc<Bounds>>,
+    /// Somebody looked: the response depends on the cookie.
+    was_read: AtomicBool,
+    /// Somebody may have changed something. Until then nobody has to lock `changes` to read.
+    was_touched: AtomicBool,
     changes: Mutex<Changes>,
 }
 
@@ -123,25 +129,33 @@ impl Session {
         read_at: Option<Millis>,
         bounds: Option<Arc<Bounds>>,
     ) -> Self {
-        let changes = Mutex::default();
-        Self {
-            inner: Arc::new(Inner {
-                origin,
-                base: Base::default(),
-                read_at,
-                bounds,
-                changes,
-            }),
-        }
+        Self::with(origin, Base::default(), read_at, bounds)
     }
 
     pub(crate) fn opened(loaded: Loaded, read_at: Millis, bounds: Arc<Bounds>) -> Self {
+        Self::with(
+            Origin::Opened,
+            Base::of(loaded),
+            Some(read_at),
+            Some(bounds),
+        )
+    }
+
+    #[inline]
+    fn with(
+        origin: Origin,
+        base: Base,
+        read_at: Option<Millis>,
+        bounds: Option<Arc<Bounds>>,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                origin: Origin::Opened,
-                base: Base::of(loaded),
-                read_at: Some(read_at),
-                bounds: Some(bounds),
+                origin,
+                base,
+                read_at,
+                bounds,
+                was_read: AtomicBool::new(false),
+                was_touched: AtomicBool::new(false),
                 changes: Mutex::default(),
             }),
         }
@@ -255,7 +269,7 @@ impl Session {
 
     /// The names of all values, sorted by their bytes.
     pub fn keys(&self) -> Vec<String> {
-        self.view(|view| view.values().map(|(key, _)| key.to_owned()).collect())
+        self.view(|view| view.values().map(|(key, _)| text(key)).collect())
     }
 
     /// The number of values.
@@ -413,7 +427,7 @@ impl Session {
     #[doc(alias = "cycle_id")]
     #[doc(alias = "renew_token")]
     pub fn renew(&self) {
-        self.change_or_report(Changes::renew);
+        self.change_or_report(|changes, _| changes.renew());
     }
 
     /// Ends the session: its data is gone and the cookie is removed. What is written afterwards
@@ -492,13 +506,8 @@ impl Session {
 
     /// Runs `f` while the session is locked. `f` is never a caller's.
     fn lock<'s, R>(&'s self, f: impl FnOnce(&mut Changes, Option<&'s Record>) -> R) -> R {
-        let mut changes = self
-            .inner
-            .changes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        changes.read = true;
-        f(&mut changes, self.record())
+        self.inner.was_read.store(true, Ordering::Relaxed);
+        self.lock_for_save(|changes, _| f(changes, self.record()))
     }
 
     /// A change that can be refused.
@@ -511,6 +520,7 @@ impl Session {
                 return Err(SessionError::closed());
             }
             changes.point.all = changes.point.all.wrapping_add(1);
+            self.inner.was_touched.store(true, Ordering::Release);
             f(changes, record)
         });
         if let Err(error) = &outcome {
@@ -554,8 +564,12 @@ impl Session {
         f(&mut changes, self.inner.base.newest())
     }
 
+    pub(crate) fn loaded(&self) -> Option<&Loaded> {
+        self.inner.base.newest()
+    }
+
     fn record(&self) -> Option<&Record> {
-        self.inner.base.newest().map(|loaded| &loaded.record)
+        self.loaded().map(|loaded| &loaded.record)
     }
 
     /// Lets the changes stand on what a backend has by now.
@@ -571,10 +585,18 @@ impl Session {
     /// base from now on, and what was changed since stands on it.
     #[cfg(feature = "server")]
     pub(crate) fn acknowledge(&self, planned: Point, written: Option<Loaded>) {
-        self.lock_for_save(|changes, _| {
-            changes.acknowledge(planned, written.is_some());
+        self.lock_for_save(|changes, loaded| {
+            let base = loaded.map(|loaded| &loaded.record);
+            let record = written.as_ref().map(|written| &written.record);
+            changes.acknowledge(planned, base, record);
             self.inner.base.replace(written);
         });
+    }
+
+    /// The id of a new or renewed session is to be drawn again.
+    #[cfg(feature = "server")]
+    pub(crate) fn forget_birth(&self) {
+        self.lock_for_save(|changes, _| changes.birth = None);
     }
 
     /// Somebody else has ended the session: nothing of it is left.
@@ -610,17 +632,29 @@ impl Session {
         self.inner.origin
     }
 
+    /// As [`status`](Self::status), but not a reading by the handler.
+    #[cfg(any(feature = "tower", feature = "server"))]
+    pub(crate) fn status_unread(&self) -> Status {
+        self.lock_for_save(|changes, _| View::new(self.record(), changes).status())
+    }
+
     /// Refuses all changes from now on; tells what was to be saved.
     #[cfg(feature = "tower")]
     pub(crate) fn close(&self) -> Status {
-        self.lock_for_save(|changes, _| {
-            changes.closed = true;
-            View::new(self.record(), changes).status()
-        })
+        self.lock_for_save(|changes, _| changes.closed = true);
+        self.status_unread()
     }
 
     pub(crate) fn is_ambiguous(&self) -> bool {
         self.inner.origin == Origin::Ambiguous
+    }
+
+    pub(crate) fn was_touched(&self) -> bool {
+        self.inner.was_touched.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn was_read(&self) -> bool {
+        self.inner.was_read.load(Ordering::Relaxed)
     }
 
     pub(crate) fn read_at(&self) -> Option<Millis> {
@@ -636,6 +670,10 @@ impl Session {
     }
 
     fn find(&self, key: &str) -> Option<Found<'_>> {
+        if !self.was_touched() {
+            self.inner.was_read.store(true, Ordering::Relaxed);
+            return self.record()?.values().find(key).map(Found::Loaded);
+        }
         self.lock(|changes, record| match changes.values.changed(key) {
             Some(value) => Some(Found::Changed(value.clone())),
             None => changes.kept_value(record, key).map(Found::Loaded),
@@ -668,13 +706,19 @@ impl Session {
             name: DEFAULT_NAME.len(),
         };
         let limit = bounds.map_or(by_default, |bounds| bounds.limit);
-        let size = View::new(record, changes).draft().len();
-        let Err(too_large) = limit.check(size) else {
+        let measure = |changes: &Changes| {
+            let draft = View::new(record, changes).draft();
+            (draft.len(), draft.entries())
+        };
+        let (size, entries) = measure(changes);
+        let checked = limit.check(size).and_then(|()| check_entries(entries));
+        let Err(too_large) = checked else {
             return Ok(());
         };
         let attempt = changes.clone();
         undo(changes);
-        if size <= View::new(record, changes).draft().len() {
+        let before = measure(changes);
+        if size <= before.0 && entries <= before.1 {
             *changes = attempt;
             return Ok(());
         }
@@ -710,10 +754,15 @@ fn is_still(changes: &Changes, record: Option<&Record>, key: &str, before: Optio
     changed.or_else(|| changes.kept_value(record, key)) == before
 }
 
-fn copy<'a>(entries: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<(String, Stored)> {
+fn copy<'a>(entries: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<(String, Stored)> {
     entries
-        .map(|(key, value)| (key.to_owned(), Zeroizing::new(value.to_vec())))
+        .map(|(key, value)| (text(key), Zeroizing::new(value.to_vec())))
         .collect()
+}
+
+/// A key of a session, which is always text.
+fn text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
 }
 
 fn encode<T: Serialize>(key: &str, value: &T) -> Result<Stored, SessionError> {

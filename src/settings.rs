@@ -1,14 +1,18 @@
 //! Settings from the environment and from configuration files: text in, a builder out.
 
+mod driver;
 mod given;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
+
+pub use driver::{Driver, RedisUrl};
 
 use crate::cookie::{CookieConfig, SameSite};
 use crate::envelope::KeyRing;
 use crate::error::ConfigError;
-use crate::store::{CookieStore, CookieStoreBuilder};
+use crate::store::{CookieStore, CookieStoreBuilder, StoreBuilder};
 use given::{FIELDS, Fields, Given, Source};
 
 /// The settings of a store, from `SESSION_*` variables or from any serde format.
@@ -21,8 +25,10 @@ use given::{FIELDS, Fields, Given, Source};
 /// - Truth values are `true`, `yes`, `on` or `1`, and `false`, `no`, `off` or `0`.
 /// - Moments are text of RFC 3339 such as `2026-01-31T12:00:00Z`.
 ///
-/// Beside the fields below there is `driver`, `SESSION_DRIVER`: where sessions are kept. Only
-/// `cookie`, the default, is possible.
+/// Where sessions are kept is the [`driver`](Self::driver); `AnyStore`, with the feature `server`,
+/// is whichever store it names. What is only for other drivers than the one that is named does
+/// nothing, so that another driver is a change of one variable. If none is named, it is an error:
+/// somebody has forgotten to.
 ///
 /// Every wrong setting is an error that names the variable or field, never shows its content,
 /// and says what is possible. In a file so is a field that does not exist.
@@ -40,6 +46,13 @@ use given::{FIELDS, Fields, Given, Source};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
+    /// Where sessions are kept: `cookie`, `memory`, `file` or `redis`, in any case of letters.
+    /// Default `cookie`.
+    ///
+    /// Changing it ends all sessions, unless they move: see `adopt_cookies`. `redis` where a
+    /// server must be able to end a session, or sessions are large.
+    pub driver: Option<Driver>,
+
     /// The cookie's name. Default `__Host-session`, which browsers take only from this host, over
     /// https and with `Path=/`.
     ///
@@ -127,6 +140,51 @@ pub struct Settings {
     /// Everybody whose session is older logs in again. For after an incident.
     pub not_before: Option<SystemTime>,
 
+    /// The most bytes that a session may have in a backend, before it is sealed; at least 4096.
+    /// Default 1 MiB. Not for `cookie`, where it is what a cookie holds.
+    ///
+    /// A write that would make a session larger is an error, and the session stays as it was.
+    /// Lower it where memory is dear.
+    pub max_size: Option<usize>,
+
+    /// Whether requests get a fresh, empty session while the backend is away. Default false: they
+    /// get an error. Not for `cookie`.
+    ///
+    /// What is changed in such a session cannot be saved. For a shop that stays open for guests.
+    pub empty_if_unavailable: Option<bool>,
+
+    /// Whether a backend's store takes in sessions that come whole in a cookie. Default false.
+    /// Not for `cookie`.
+    ///
+    /// Until those cookies have expired, a copy of one opens whatever became of its session. True
+    /// for that long, to move from `cookie` to another driver without logging anyone out.
+    pub adopt_cookies: Option<bool>,
+
+    /// Whether a backend's store keeps sessions in their cookies for as long as they fit. Default
+    /// false. Not for `cookie`.
+    ///
+    /// Those have the limits of cookies: a copy opens until its deadline. For sessions that are
+    /// large only now and then, and for the way back to `cookie`.
+    pub small_in_cookie: Option<bool>,
+
+    /// The directory of the driver `file`, which needs it.
+    ///
+    /// Whoever can write to it can end sessions, and neither read nor make any. Give it to the
+    /// service alone: `/var/lib/shop/sessions`.
+    pub file_path: Option<PathBuf>,
+
+    /// The server of the driver `redis`, which needs it: `redis://:password@host:6379/0`. It may be
+    /// away when the store is made.
+    ///
+    /// Whoever can write to it can end sessions, and neither read nor make any. Sentinels, clusters
+    /// and connections that are there already take code: see `server::Redis`.
+    pub redis_url: Option<RedisUrl>,
+
+    /// What the keys in Redis begin with. Default `session:`.
+    ///
+    /// Changing it ends all sessions. For several applications that share a server.
+    pub redis_prefix: Option<String>,
+
     source: Source,
 }
 
@@ -154,8 +212,8 @@ impl Settings {
 
     /// The one place where both sources are understood.
     fn read(fields: &Fields) -> Result<Self, ConfigError> {
-        fields.get("driver", Given::driver)?;
         Ok(Self {
+            driver: fields.get("driver", Given::driver)?,
             cookie_name: fields.get("cookie_name", Given::text)?,
             max_age: fields.get("max_age", Given::duration)?,
             max_lifetime: fields.get("max_lifetime", Given::duration)?,
@@ -170,6 +228,13 @@ impl Settings {
             persistent: fields.get("persistent", Given::truth)?,
             context: fields.get("context", Given::text)?,
             not_before: fields.get("not_before", Given::moment)?,
+            max_size: fields.get("max_size", Given::size)?,
+            empty_if_unavailable: fields.get("empty_if_unavailable", Given::truth)?,
+            adopt_cookies: fields.get("adopt_cookies", Given::truth)?,
+            small_in_cookie: fields.get("small_in_cookie", Given::truth)?,
+            file_path: fields.get("file_path", Given::text)?.map(PathBuf::from),
+            redis_url: fields.get("redis_url", Given::text)?.map(RedisUrl::from),
+            redis_prefix: fields.get("redis_prefix", Given::text)?,
             source: fields.source,
         })
     }
@@ -202,15 +267,31 @@ impl Settings {
         cookie.build().map_err(|error| self.source.respell(&error))
     }
 
-    /// A builder that has these settings, for those that only code can make: a clock, former
-    /// cookies.
+    /// A cookie store's builder that has these settings, for those that only code can make: a
+    /// clock, former cookies.
     ///
     /// # Errors
     ///
-    /// Whatever [`CookieStoreBuilder::build`] would refuse in these settings; the error names the
-    /// variable or field.
+    /// Whatever [`CookieStoreBuilder::build`] would refuse in these settings, and another driver
+    /// than `cookie`; the error names the variable or field.
     pub fn builder(&self, ring: impl Into<KeyRing>) -> Result<CookieStoreBuilder, ConfigError> {
-        let mut builder = CookieStore::builder(ring).cookie(self.cookie()?);
+        let driver = self.chosen_driver()?;
+        if driver != Driver::Cookie {
+            let problem = format!(
+                "`{driver}` is not for a `CookieStore`; make an `AnyStore` (feature `server`), or \
+                 leave this out"
+            );
+            return Err(self.refused("driver", problem));
+        }
+        self.apply(CookieStore::builder(ring))
+    }
+
+    /// The settings that all stores share.
+    pub(crate) fn apply<P>(
+        &self,
+        builder: StoreBuilder<P>,
+    ) -> Result<StoreBuilder<P>, ConfigError> {
+        let mut builder = builder.cookie(self.cookie()?);
         if let Some(lifetime) = self.max_age {
             builder = builder.lifetime(lifetime);
         }

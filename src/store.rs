@@ -1,5 +1,7 @@
 //! The cookie store: the synchronous shell around the flow.
 
+#[cfg(all(feature = "server", feature = "settings"))]
+mod any;
 mod builder;
 mod shell;
 
@@ -9,6 +11,10 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName};
 
+#[cfg(all(feature = "server", feature = "settings", feature = "tower"))]
+pub(crate) use any::each;
+#[cfg(all(feature = "server", feature = "settings"))]
+pub use any::{AnyStore, Chosen};
 pub use builder::StoreBuilder;
 pub(crate) use shell::Shell;
 
@@ -98,7 +104,7 @@ impl CookieStore {
     /// If the random source fails, or the session was loaded by another store. The headers are
     /// as they were then.
     pub fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
-        self.respond(session)?.apply(headers);
+        self.respond(session)?.apply_once(headers);
         Ok(())
     }
 
@@ -117,6 +123,9 @@ impl CookieStore {
         session: &Session,
         random: Random<'_>,
     ) -> Result<Outgoing, SaveError> {
+        if let Some(outgoing) = self.shell.flow.nothing_due(session) {
+            return Ok(outgoing);
+        }
         let now = self.shell.now();
         loop {
             self.shell.let_go_if_over(session, now);

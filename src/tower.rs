@@ -92,6 +92,8 @@ use crate::flow::Outgoing;
 #[cfg(feature = "server")]
 use crate::server::{Backend, ServerStore};
 use crate::session::Session;
+#[cfg(all(feature = "server", feature = "settings"))]
+use crate::store::AnyStore;
 use crate::store::CookieStore;
 
 /// A store that a [`SessionLayer`] serves: those of this crate.
@@ -105,17 +107,22 @@ impl Sessions for crate::RevocableCookieStore {}
 #[cfg(feature = "server")]
 impl<B: Backend> Sessions for ServerStore<B> {}
 
+#[cfg(all(feature = "server", feature = "settings"))]
+impl Sessions for AnyStore {}
+
 mod sealed {
     use std::fmt;
     #[cfg(feature = "server")]
     use std::pin::Pin;
 
     use super::*;
+    #[cfg(all(feature = "server", feature = "settings"))]
+    use crate::store::each;
 
     /// The way through a store, whether it waits or not.
     pub trait Store: Clone + Send + Sync + 'static {
         type Load: Future<Output = Result<Session, LoadError>> + Send + Unpin;
-        type Save: Future<Output = Result<Outgoing, SaveError>> + Send;
+        type Save: Future<Output = Result<Outgoing, SaveError>> + Send + Unpin;
 
         /// The request's header that holds the token.
         fn request_header(&self) -> HeaderName;
@@ -194,6 +201,28 @@ mod sealed {
 
         fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {
             self.events().report(event, error);
+        }
+    }
+
+    #[cfg(all(feature = "server", feature = "settings"))]
+    impl Store for AnyStore {
+        type Load = Pin<Box<dyn Future<Output = Result<Session, LoadError>> + Send>>;
+        type Save = Pin<Box<dyn Future<Output = Result<Outgoing, SaveError>> + Send>>;
+
+        fn request_header(&self) -> HeaderName {
+            self.request_header()
+        }
+
+        fn load(&self, field: &[u8]) -> Self::Load {
+            each!(self, store => Box::pin(Store::load(store, field)), store => Store::load(store, field))
+        }
+
+        fn save(&self, session: &Session) -> Self::Save {
+            each!(self, store => Box::pin(Store::save(store, session)), store => Store::save(store, session))
+        }
+
+        fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {
+            each!(self, store => store.events().report(event, error));
         }
     }
 }

@@ -76,8 +76,8 @@ enum Carrier {
 /// What a response is to carry: all of a Set-Cookie, or a header and its value.
 #[derive(Clone)]
 pub(crate) enum Carried {
-    SetCookie(String),
-    Header(HeaderName, String),
+    SetCookie(HeaderValue),
+    Header(HeaderName, HeaderValue),
 }
 
 /// A cookie with these attributes.
@@ -185,10 +185,10 @@ impl Transport {
             .map_or_else(Default::default, CookieConfig::around_value)
     }
 
-    pub(crate) fn carry(&self, text: String) -> Carried {
+    pub(crate) fn carry(&self, value: HeaderValue) -> Carried {
         match &self.0 {
-            Carrier::Cookie(_) => Carried::SetCookie(text),
-            Carrier::Header { name, .. } => Carried::Header(name.clone(), text),
+            Carrier::Cookie(_) => Carried::SetCookie(value),
+            Carrier::Header { name, .. } => Carried::Header(name.clone(), value),
         }
     }
 }

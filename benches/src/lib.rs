@@ -24,7 +24,7 @@ const MAC: usize = 32;
 const SEALED_UNDER: u8 = 0;
 
 fn key_bytes(n: u8) -> [u8; 32] {
-    std::array::from_fn(|at| n.wrapping_mul(32).wrapping_add(at as u8))
+    std::array::from_fn(|at| n.wrapping_add(at as u8))
 }
 
 /// As many keys as asked for, with the one that sealed the tokens as the sealing key.
@@ -37,12 +37,13 @@ pub fn sealing_last(keys: u8) -> KeyRing {
     ring((SEALED_UNDER..keys).rev())
 }
 
-fn ring(mut keys: impl Iterator<Item = u8>) -> KeyRing {
-    let mut key = || Some(AppKey::from_bytes(&key_bytes(keys.next()?)).unwrap());
-    let mut ring = KeyRing::new(key().unwrap());
-    while let Some(accepted) = key() {
-        ring = ring.accept(accepted).unwrap();
-    }
+fn ring(keys: impl ExactSizeIterator<Item = u8>) -> KeyRing {
+    let count = keys.len();
+    let mut keys = keys.map(|n| AppKey::from_bytes(&key_bytes(n)).unwrap());
+    let sealing = KeyRing::new(keys.next().unwrap());
+    let ring = keys.fold(sealing, |ring, key| ring.accept(key).unwrap());
+    // A key that is in a ring twice counts once.
+    assert_eq!(ring.ids().count(), count);
     ring
 }
 
@@ -74,7 +75,8 @@ impl Case {
         let bare = Bare::new(&key_bytes(SEALED_UNDER), COOKIE_NAME);
         let plaintext = bare.plaintext(token.as_bytes()).unwrap();
         // Both do the same work only if each opens what the other has sealed.
-        let opened = store.load(&request(&bare.seal(&plaintext)));
+        let token = String::from_utf8(bare.seal(&plaintext)).unwrap();
+        let opened = store.load(&request(&token));
         assert_eq!(opened.len(), session.len());
         Self {
             store,

@@ -17,6 +17,9 @@ const MAX_PARTS: usize = 4_096;
 /// How many bytes are searched for a separator at once.
 const BLOCK: usize = 32;
 
+/// The lowest bit of each byte of a word.
+const LOWEST_BITS: u64 = u64::from_le_bytes([1; 8]);
+
 /// The different values of the cookie or header, in the order in which they came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidates<'a> {
@@ -94,27 +97,40 @@ impl<'a> Candidates<'a> {
 
 /// What stands before the first separator, and what after it, if there is one.
 fn split(separator: u8, field: &[u8]) -> (&[u8], Option<&[u8]>) {
-    // A token is hundreds of bytes: whole blocks are passed over without a branch for each byte.
-    let has_none = |block: &&[u8]| {
-        !block
-            .iter()
-            .fold(false, |found, &byte| found | (byte == separator))
-    };
-    let passed = BLOCK * field.chunks_exact(BLOCK).take_while(has_none).count();
-    let end = field
-        .iter()
-        .skip(passed)
-        .position(|&byte| byte == separator);
-    match end.and_then(|end| field.split_at_checked(passed + end)) {
+    match position(separator, field).and_then(|end| field.split_at_checked(end)) {
         Some((part, rest)) => (part, rest.get(1..)),
         None => (field, None),
     }
 }
 
+/// Where the first `wanted` is. A token is hundreds of bytes: whole blocks are passed over
+/// without a branch for each byte, then whole words.
+fn position(wanted: u8, field: &[u8]) -> Option<usize> {
+    let has_none = |block: &&[u8]| {
+        !block
+            .iter()
+            .fold(false, |found, &byte| found | (byte == wanted))
+    };
+    let mut passed = BLOCK * field.chunks_exact(BLOCK).take_while(has_none).count();
+    let mut rest = field.get(passed..)?;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        // The lowest of the bits that are set is in the first byte that is `wanted`.
+        let differing = u64::from_le_bytes(*word) ^ (LOWEST_BITS * u64::from(wanted));
+        let found = differing.wrapping_sub(LOWEST_BITS) & !differing & (LOWEST_BITS << 7);
+        if found != 0 {
+            return Some(passed + found.trailing_zeros() as usize / 8);
+        }
+        passed += word.len();
+        rest = after;
+    }
+    rest.iter()
+        .position(|&byte| byte == wanted)
+        .map(|at| passed + at)
+}
+
 /// The value, if this is a pair with exactly this name.
 fn value_of<'a>(name: &[u8], pair: &'a [u8]) -> Option<&'a [u8]> {
-    let pair = trim(pair);
-    let value = pair.strip_prefix(name)?;
+    let value = trim_start(pair).strip_prefix(name)?;
     Some(trim(trim_start(value).strip_prefix(b"=")?))
 }
 

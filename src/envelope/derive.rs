@@ -11,7 +11,6 @@ use std::fmt;
 
 use aes::Aes256;
 use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
-use base64::Engine;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -131,13 +130,13 @@ impl UseKeys {
         }
     }
 
-    pub(super) fn seal_into(
+    /// A token's bytes.
+    pub(super) fn seal(
         &self,
-        out: &mut String,
         length: usize,
         write: impl FnOnce(&mut Vec<u8>),
         nonce: &[u8; token::NONCE],
-    ) {
+    ) -> Vec<u8> {
         let mut buffer = Vec::with_capacity(token::OVERHEAD + length);
         buffer.push(token::VERSION);
         buffer.extend_from_slice(self.id.as_bytes());
@@ -149,7 +148,7 @@ impl UseKeys {
         buffer.extend_from_slice(&tag);
         let mac = self.mac(&aad, nonce, &tag).finalize().into_bytes();
         buffer.extend_from_slice(&mac);
-        token::BASE64.encode_string(&buffer, out);
+        buffer
     }
 
     /// Encrypts what follows the nonce in place; returns the tag as it stands on the wire.
@@ -173,7 +172,7 @@ impl UseKeys {
         let mut buffer = token.into_bytes();
         let parts = token::Parts::of(&mut buffer).ok_or(Refusal::Malformed)?;
         self.mac(parts.head, parts.nonce, parts.tag)
-            .verify(&Array(*parts.mac))
+            .verify_slice(parts.mac)
             .map_err(|_| Refusal::Forged)?;
         let mut tag = Array(*parts.tag);
         self.tag.decrypt_block(&mut tag);

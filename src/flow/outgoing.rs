@@ -38,7 +38,7 @@ use crate::transport::Carried;
 pub struct Outgoing {
     pub(super) carried: Option<Carried>,
     /// Removals of cookies that were set with former attributes.
-    pub(super) former: Arc<[String]>,
+    pub(super) former: Option<Arc<[String]>>,
     /// The response depends on the session.
     pub(super) read: bool,
     /// The request's header that holds the session.
@@ -76,23 +76,27 @@ impl Outgoing {
     }
 
     fn writes(&self) -> bool {
-        self.carried.is_some() || !self.former.is_empty()
+        self.carried.is_some() || !self.former().is_empty()
+    }
+
+    fn former(&self) -> &[String] {
+        self.former.as_deref().unwrap_or_default()
     }
 
     /// The values of the Set-Cookie fields that are added, in their order.
     pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
         let ours = match &self.carried {
-            Some(Carried::SetCookie(set_cookie)) => Some(set_cookie),
+            Some(Carried::SetCookie(set_cookie)) => set_cookie.to_str().ok(),
             _ => None,
         };
-        self.former.iter().chain(ours).map(String::as_str)
+        self.former().iter().map(String::as_str).chain(ours)
     }
 
     /// The header that carries the token, and its value: empty to make the client forget it.
     /// `None` with a cookie, or if nothing is due.
     pub fn token_header(&self) -> Option<(&HeaderName, &str)> {
         match &self.carried {
-            Some(Carried::Header(name, value)) => Some((name, value)),
+            Some(Carried::Header(name, value)) => Some((name, value.to_str().ok()?)),
             _ => None,
         }
     }
@@ -103,15 +107,20 @@ impl Outgoing {
     /// With either the response is kept out of shared caches. Whenever the session was read,
     /// `Vary` names the request's header that holds it.
     pub fn apply(&self, headers: &mut HeaderMap) {
+        self.clone().apply_once(headers);
+    }
+
+    /// The same without a copy of what is carried, which is gone afterwards.
+    pub(crate) fn apply_once(&mut self, headers: &mut HeaderMap) {
         if self.writes() {
             self.replace_earlier(headers);
-            for value in self.set_cookies().filter_map(sensitive) {
+            for value in self.former().iter().cloned().filter_map(sensitive) {
                 headers.append(SET_COOKIE, value);
             }
-            if let Some((name, value)) = self.token_header() {
-                if let Some(value) = sensitive(value) {
-                    headers.insert(name, value);
-                }
+            match self.carried.take() {
+                Some(Carried::SetCookie(value)) => drop(headers.append(SET_COOKIE, value)),
+                Some(Carried::Header(name, value)) => drop(headers.insert(name, value)),
+                None => {}
             }
             let present = headers
                 .get_all(CACHE_CONTROL)
@@ -182,16 +191,12 @@ impl Outgoing {
     /// that comes again.
     fn replaces(&self, set_cookie: &[u8]) -> bool {
         let ours = match &self.carried {
-            Some(Carried::SetCookie(ours)) => ours.split_once('='),
+            Some(Carried::SetCookie(ours)) => Some(name_of(ours.as_bytes())),
             _ => None,
         };
-        let name = set_cookie
-            .split(|&byte| byte == b'=')
-            .next()
-            .unwrap_or_default();
-        ours.is_some_and(|(ours, _)| ours.as_bytes() == name.trim_ascii())
+        ours.is_some_and(|ours| ours == name_of(set_cookie).trim_ascii())
             || self
-                .former
+                .former()
                 .iter()
                 .any(|removal| removal.as_bytes() == set_cookie)
     }
@@ -221,10 +226,16 @@ fn change(name: HeaderName, values: &[&[u8]]) -> HeaderChange {
     }
 }
 
+/// What stands before the first `=`.
+fn name_of(set_cookie: &[u8]) -> &[u8] {
+    let mut parts = set_cookie.split(|&byte| byte == b'=');
+    parts.next().unwrap_or_default()
+}
+
 /// A name, a path and a domain are checked when they are configured, and base64url is ASCII, so
 /// that it is never `None`.
-fn sensitive(value: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(value).ok()?;
+pub(super) fn sensitive(value: impl TryInto<HeaderValue>) -> Option<HeaderValue> {
+    let mut value = value.try_into().ok()?;
     value.set_sensitive(true);
     Some(value)
 }
@@ -336,8 +347,8 @@ mod tests {
 
     fn outgoing(set_cookie: Option<&str>, read: bool) -> Outgoing {
         Outgoing {
-            carried: set_cookie.map(|text| Carried::SetCookie(text.into())),
-            former: Arc::default(),
+            carried: set_cookie.and_then(sensitive).map(Carried::SetCookie),
+            former: None,
             read,
             vary: HeaderValue::from_static("Cookie"),
         }
@@ -469,7 +480,7 @@ mod tests {
     fn in_header(token: &str) -> Outgoing {
         let name = HeaderName::from_static("x-session-token");
         Outgoing {
-            carried: Some(Carried::Header(name, token.to_owned())),
+            carried: Some(Carried::Header(name, sensitive(token).unwrap())),
             vary: HeaderValue::from_static("Authorization"),
             ..outgoing(None, false)
         }
@@ -511,9 +522,24 @@ mod tests {
             let mut map = HeaderMap::new();
             set.apply(&mut map);
             assert!(map[header].is_sensitive());
+            let changes = set.changes([]);
+            let changed = |change: &HeaderChange| (change.name().to_owned(), change.is_sensitive());
+            assert_eq!(
+                changes.iter().map(changed).collect::<Vec<_>>(),
+                [
+                    (header.to_owned(), true),
+                    ("cache-control".to_owned(), false),
+                    ("vary".to_owned(), false),
+                ]
+            );
             let debug = format!("{set:?} {map:?} {:?}", set.changes([]));
             assert!(!debug.contains("hunter2"), "{debug}");
             assert!(debug.contains(seen), "{debug}");
+            assert!(debug.contains("vary: Some("), "{debug}");
+            let change = format!("HeaderChange {{ name: {header:?}, .. }}");
+            assert!(debug.contains(&change), "{debug}");
         }
+        let nothing = format!("{:?}", outgoing(None, false));
+        assert!(nothing.contains("vary: None"), "{nothing}");
     }
 }

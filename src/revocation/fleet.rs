@@ -13,7 +13,6 @@ use http::{HeaderMap, HeaderName};
 
 pub use builder::InFleet;
 
-use super::feed::{Feed, Position};
 use super::{Revocation, RevocationList};
 use crate::envelope::{Envelope, KeyRing, os_random};
 use crate::error::{LoadError, LoadErrorKind, SaveError};
@@ -21,7 +20,8 @@ use crate::event::{Event, Events};
 use crate::flow::{InCookie, Opened, Outgoing};
 use crate::policy::CLOCK_SKEW;
 use crate::record::{MAX_SUBJECT, SessionId};
-use crate::server::{BackendError, BackendErrorKind};
+use crate::server::redis::{Feed, Position};
+use crate::server::{BackendError, BackendErrorKind, Redis};
 use crate::session::{Origin, Session};
 use crate::store::{Shell, StoreBuilder};
 use crate::time::Millis;
@@ -38,10 +38,11 @@ const RETRY: Duration = Duration::from_millis(250);
 /// response must not leave, and with `SessionLayer` it does not.
 ///
 /// ```no_run
+/// use sealed_session::server::Redis;
 /// use sealed_session::{KeyRing, RevocableCookieStore};
 ///
 /// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-/// let redis = redis::Client::open("redis://127.0.0.1/")?;
+/// let redis = Redis::open("redis://127.0.0.1:6379")?;
 /// let store = RevocableCookieStore::builder(KeyRing::from_env()?, redis).build()?;
 /// store.catch_up().await?; // all that has ended, before the first request
 /// tokio::spawn(store.keep_current()); // and all that ends from now on
@@ -65,7 +66,7 @@ const RETRY: Duration = Duration::from_millis(250);
 ///
 /// # What Redis holds
 ///
-/// One key: a stream of sealed entries, in which no id and no subject can be read, and to which
+/// One key, `<prefix>revocations:<cookie's name>`: a stream of sealed entries, in which no id and no subject can be read, and to which
 /// nobody without an app key can add one that counts. Whoever can write to Redis can delete
 /// entries, and the processes put them back. Entries that can no longer matter are dropped, and
 /// the key expires when the last one could.
@@ -75,8 +76,10 @@ const RETRY: Duration = Duration::from_millis(250);
 /// processes stop while Redis is empty, what had ended opens again until it expires. Let Redis
 /// keep its data on disk.
 ///
-/// Sessions end through Redis and are never kept there. A single server is enough: it is asked
-/// only by those that end sessions, and by each process once a second.
+/// Sessions end through Redis and are never kept there. It is asked only by those that end
+/// sessions, and by each process about once a second, which waits for the push on a connection
+/// of its own. A [cluster](Redis::cluster), or a [connection](Redis::connection) that was handed
+/// in, is asked ten times a second instead, and that is then the delay.
 #[derive(Clone)]
 pub struct RevocableCookieStore {
     inner: Arc<Inner>,
@@ -109,8 +112,8 @@ struct Progress {
 impl RevocableCookieStore {
     /// A builder that starts from the defaults: those of a [`CookieStore`](crate::CookieStore),
     /// and an error while Redis has been away for more than ten seconds.
-    pub fn builder(ring: impl Into<KeyRing>, client: redis::Client) -> StoreBuilder<InFleet> {
-        StoreBuilder::new(ring.into(), InFleet::by_default(client))
+    pub fn builder(ring: impl Into<KeyRing>, redis: Redis) -> StoreBuilder<InFleet> {
+        StoreBuilder::new(ring.into(), InFleet::by_default(redis))
     }
 
     /// The session of a request, without waiting. A cookie that is absent, junk or expired gives
@@ -209,7 +212,7 @@ impl RevocableCookieStore {
     ///
     /// If Redis does not take it; it may have ended all the same.
     pub async fn revoke(&self, id: SessionId, until: SystemTime) -> Result<(), BackendError> {
-        let latest = self.inner.shell.now().plus(self.inner.feed.keep);
+        let latest = self.inner.shell.now().plus(self.inner.feed.keep());
         self.end(Revocation::Id {
             id,
             from: Millis::default(),
@@ -272,8 +275,7 @@ impl RevocableCookieStore {
     ///
     /// If Redis does not answer.
     pub async fn catch_up(&self) -> Result<(), BackendError> {
-        let mut connection = self.inner.feed.connect(Duration::ZERO).await?;
-        self.inner.read_all(&mut connection, None).await
+        self.inner.read_all(None).await
     }
 
     /// Keeps the list current: to be spawned, once in each process, on a tokio runtime. It tries
@@ -282,12 +284,11 @@ impl RevocableCookieStore {
     pub fn keep_current(&self) -> impl Future<Output = ()> + Send + use<> {
         let store = Arc::downgrade(&self.inner);
         async move {
-            let (mut connection, mut is_away) = (None, false);
+            let mut is_away = false;
             while let Some(store) = store.upgrade() {
-                match store.follow(&mut connection).await {
+                match store.follow().await {
                     Ok(()) => is_away = false,
                     Err(error) => {
-                        connection = None;
                         if !std::mem::replace(&mut is_away, true) {
                             let events = store.shell.events();
                             events.report(Event::BackendFailed, Some(&error));

@@ -222,6 +222,9 @@ pub struct Entry {
     pub value: Value,
     /// In how long it expires: at least a millisecond.
     pub ttl: Duration,
+    /// In how long it expires at the latest, however often it is touched: until then it must be
+    /// found by its tag.
+    pub longest_ttl: Duration,
     /// What must be there for it to be written.
     pub when: When,
     /// How to find it, with those that belong to the same subject.

@@ -6,7 +6,7 @@ use super::backend::{Entry, StoreKey, Stored, Tag, Value, When};
 use crate::envelope::{Envelope, KeyRing, Plaintext, Random, encoded_len};
 use crate::error::{Refusal, SaveError, SaveErrorKind};
 use crate::flow::{Due, Next, Opened, Place, Placement};
-use crate::limit::Limit;
+use crate::limit::{Limit, check_entries};
 use crate::policy::Policy;
 use crate::record::{Draft, Header, Record};
 use crate::session::changes::{Point, View};
@@ -166,6 +166,7 @@ impl Placement for InBackend {
             let limit = Limit::Plaintext(self.max_size);
             limit
                 .check(plaintext.len())
+                .and_then(|()| check_entries(draft.entries()))
                 .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
             let id = next.header.id;
             let own = self.held(next).filter(|(header, _)| header.id == id);
@@ -174,6 +175,8 @@ impl Placement for InBackend {
             let entry = Entry {
                 value: self.seal(&plaintext, random)?,
                 ttl,
+                // The record's own, because `max_lifetime` may be raised while it lives.
+                longest_ttl: next.header.expires_at.since(next.now).max(ttl),
                 when: own.map_or(When::Absent, |(_, held)| {
                     When::Unchanged(held.version.clone())
                 }),
@@ -250,6 +253,7 @@ impl InBackend {
         let entry = Entry {
             value: self.seal(&plaintext, random)?,
             ttl: MARK_TTL,
+            longest_ttl: MARK_TTL,
             when: When::Unchanged(held.version.clone()),
             tag: None,
         };

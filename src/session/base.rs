@@ -84,3 +84,13 @@ impl Base {
         }
     }
 }
+
+/// One after the other: a session that is saved all day has more of them than a stack has frames.
+impl Drop for Base {
+    fn drop(&mut self) {
+        let mut newer = self.newer.take();
+        while let Some(mut base) = newer {
+            newer = base.newer.take();
+        }
+    }
+}

@@ -4,20 +4,20 @@
 //! its size, what is to be saved, is a function of the two: a [`View`].
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 
 use zeroize::Zeroizing;
 
 use super::Status;
+use super::sorted::Sorted;
 use crate::record::{Draft, Entries, Record, SessionId};
 use crate::time::Millis;
 
 /// A value's bytes.
 pub(super) type Stored = Zeroizing<Vec<u8>>;
 
-/// A key and its value's bytes.
-type Entry<'a> = (&'a str, &'a [u8]);
+/// A key's and its value's bytes.
+type Entry<'a> = (&'a [u8], &'a [u8]);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
@@ -31,13 +31,14 @@ pub(crate) struct Changes {
     pub(super) subject: Option<String>,
     pub(super) expires_at: Option<Millis>,
     pub(super) transient: Option<bool>,
+    /// Flashes of this request's that a backend has by now: readable in later ones only.
+    #[cfg(feature = "server")]
+    own_flashes: Sorted<()>,
     /// The id and times of a new or renewed session, from its first save on.
     pub(crate) birth: Option<Birth>,
     /// A save has written something else than the record. Until the next save, that is what the
     /// response says, even if all changes are taken back.
     pub(crate) sent: bool,
-    /// Somebody looked: the response depends on the cookie.
-    pub(super) read: bool,
     /// The response has the session already: what is changed now is lost.
     pub(super) closed: bool,
     pub(super) point: Point,
@@ -63,8 +64,8 @@ pub(crate) struct Birth {
 /// Entries to set and entries to leave out, over those of a record.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layer {
-    set: BTreeMap<String, Stored>,
-    removed: BTreeSet<String>,
+    set: Sorted<Stored>,
+    removed: Sorted<()>,
 }
 
 impl Changes {
@@ -96,6 +97,10 @@ impl Changes {
 
     /// The record's flash under `key`, if it was not taken.
     pub(super) fn kept_flash<'r>(&self, loaded: Option<&'r Record>, key: &str) -> Option<&'r [u8]> {
+        #[cfg(feature = "server")]
+        if self.own_flashes.contains(key.as_bytes()) {
+            return None;
+        }
         self.flashes.keep(self.base_flashes(loaded), key)
     }
 
@@ -109,30 +114,57 @@ impl Changes {
     }
 
     /// No changes, and all that is not a change.
-    pub(super) fn afresh(&self) -> Self {
+    pub(super) fn afresh(&mut self) -> Self {
         Self {
-            read: self.read,
+            #[cfg(feature = "server")]
+            own_flashes: std::mem::take(&mut self.own_flashes),
             closed: self.closed,
             point: self.point,
             ..Self::default()
         }
     }
 
-    /// What was planned at `planned` is written, and is the base; a session that was destroyed
-    /// and is not written anew stays destroyed, so that each response removes the cookie.
+    /// What was planned at `planned` is written, and goes in the place of `base`: what was
+    /// changed since is to look on it as it does on that one. `None` if the session has ended,
+    /// and then it stays so: each response removes the cookie.
     #[cfg(feature = "server")]
-    pub(super) fn acknowledge(&mut self, planned: Point, is_written: bool) {
-        let stays_destroyed = self.destroyed && !is_written;
-        if self.point == planned {
-            *self = self.afresh();
-        } else if self.point.whole == planned.whole {
-            self.cleared = false;
-            self.renewed = false;
+    pub(super) fn acknowledge(
+        &mut self,
+        planned: Point,
+        base: Option<&Record>,
+        written: Option<&Record>,
+    ) {
+        let whole = self.point.whole != planned.whole;
+        let Some(written) = written else {
+            if self.point == planned || !self.destroyed {
+                self.destroy();
+            }
+            return;
+        };
+        for (key, _) in self.flashes.set.iter() {
+            self.own_flashes.insert(key, ());
         }
-        if self.point.whole == planned.whole {
-            self.destroyed = stays_destroyed;
+        if self.destroyed && whole {
+            self.birth = None;
+            return;
         }
-        self.birth = None;
+        let mut next = Self {
+            cleared: self.cleared && whole,
+            renewed: self.renewed && whole,
+            ..self.afresh()
+        };
+        if self.point != planned {
+            let view = View::new(base, self);
+            let header = written.header();
+            let content = next.content(Some(written));
+            let subject = content.map_or("", Record::subject);
+            next.subject = (view.subject() != subject).then(|| view.subject().to_owned());
+            next.expires_at = view.expires_at().filter(|at| *at != header.expires_at);
+            next.transient = view.transient().filter(|is| *is != header.transient);
+            next.values = Layer::between(next.base_values(Some(written)), view.values());
+            next.flashes = Layer::between(next.base_flashes(Some(written)), view.flashes());
+        }
+        *self = next;
     }
 
     /// Leaves no content, and the session's id and times as they are.
@@ -150,9 +182,9 @@ impl Changes {
     }
 
     /// A new id at the next save, and from then a new lifetime.
-    pub(super) fn renew(&mut self, loaded: Option<&Record>) {
+    pub(super) fn renew(&mut self) {
         self.point.whole = self.point.whole.wrapping_add(1);
-        self.renewed = self.base(loaded).is_some();
+        self.renewed = true;
         self.birth = None;
     }
 }
@@ -164,22 +196,40 @@ pub(super) struct Before {
 }
 
 impl Layer {
+    /// What makes `now` of `base`.
+    #[cfg(feature = "server")]
+    fn between<'a>(base: Entries<'_>, now: impl Iterator<Item = Entry<'a>>) -> Self {
+        let mut layer = Self::default();
+        for (key, _) in base.clone().texts() {
+            layer.removed.insert(key, ());
+        }
+        for (key, value) in now {
+            // That keys are text was checked when the record was opened.
+            let key = std::str::from_utf8(key).unwrap_or_default();
+            layer.removed.remove(key);
+            if base.clone().find(key) != Some(value) {
+                layer.set.insert(key, Zeroizing::new(value.to_vec()));
+            }
+        }
+        layer
+    }
+
     /// Sets an entry; what the record has already is no change.
     pub(super) fn set(&mut self, base: Entries<'_>, key: &str, value: Stored) -> Before {
-        let removed = self.removed.remove(key);
+        let removed = self.removed.remove(key).is_some();
         let set = if base.find(key) == Some(value.as_slice()) {
             self.set.remove(key)
         } else {
-            self.set.insert(key.to_owned(), value)
+            self.set.insert(key, value)
         };
         Before { set, removed }
     }
 
     /// Sets an entry and leaves what the record has under this key readable.
     pub(super) fn set_beside(&mut self, key: &str, value: Stored) -> Before {
-        let removed = self.removed.contains(key);
+        let removed = self.removed.contains(key.as_bytes());
         Before {
-            set: self.set.insert(key.to_owned(), value),
+            set: self.set.insert(key, value),
             removed,
         }
     }
@@ -193,17 +243,17 @@ impl Layer {
     /// Leaves the record's entry out and one that was set in.
     pub(super) fn leave_out(&mut self, base: Entries<'_>, key: &str) {
         if base.find(key).is_some() {
-            self.removed.insert(key.to_owned());
+            self.removed.insert(key, ());
         }
     }
 
     pub(super) fn undo(&mut self, key: &str, before: Before) {
         match before.set {
-            Some(value) => self.set.insert(key.to_owned(), value),
+            Some(value) => self.set.insert(key, value),
             None => self.set.remove(key),
         };
         if before.removed {
-            self.removed.insert(key.to_owned());
+            self.removed.insert(key, ());
         }
     }
 
@@ -212,7 +262,7 @@ impl Layer {
     }
 
     fn keep<'r>(&self, base: Entries<'r>, key: &str) -> Option<&'r [u8]> {
-        if self.removed.contains(key) {
+        if self.removed.contains(key.as_bytes()) {
             None
         } else {
             base.find(key)
@@ -225,11 +275,9 @@ impl Layer {
 
     /// The entries of `base` with this layer over them, in the order of their keys.
     fn over<'a>(&'a self, base: Entries<'a>) -> impl Iterator<Item = Entry<'a>> + Clone {
-        let kept = base.filter(|(key, _)| !self.removed.contains(*key));
-        let set = self
-            .set
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_slice()));
+        let kept = base.filter(|(key, _)| !self.removed.contains(key));
+        let set = self.set.iter();
+        let set = set.map(|(key, value)| (key.as_bytes(), value.as_slice()));
         Overlaid {
             under: kept,
             waiting: None,
@@ -255,6 +303,7 @@ where
 {
     type Item = Entry<'a>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Entry<'a>> {
         let Some(under) = self.waiting.take().or_else(|| self.under.next()) else {
             return self.over.next();
@@ -322,10 +371,6 @@ impl<'a> View<'a> {
     #[cfg(feature = "server")]
     pub(crate) fn point(self) -> Point {
         self.changes.point
-    }
-
-    pub(crate) fn was_read(self) -> bool {
-        self.changes.read
     }
 
     /// The record whose id and times go on: neither destroyed nor renewed.

@@ -8,11 +8,11 @@ use cookie::time::OffsetDateTime;
 use cookie::time::format_description::well_known::Rfc3339;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::Settings;
+use super::{Driver, Settings};
 use crate::cookie::SameSite;
 use crate::error::ConfigError;
 
-pub(super) const FIELDS: [&str; 15] = [
+pub(super) const FIELDS: [&str; 22] = [
     "driver",
     "cookie_name",
     "max_age",
@@ -28,6 +28,13 @@ pub(super) const FIELDS: [&str; 15] = [
     "persistent",
     "context",
     "not_before",
+    "max_size",
+    "empty_if_unavailable",
+    "adopt_cookies",
+    "small_in_cookie",
+    "file_path",
+    "redis_url",
+    "redis_prefix",
 ];
 
 /// Where settings come from, and so what their reader calls them.
@@ -123,11 +130,11 @@ impl Given {
         }
     }
 
-    pub(super) fn driver(&self) -> Understood<()> {
-        match self {
-            Self::Text(text) if text == "cookie" => Ok(()),
-            _ => Err("only `cookie` is possible: sessions that live in their cookie"),
-        }
+    pub(super) fn driver(&self) -> Understood<Driver> {
+        let text = self.text().unwrap_or_default();
+        let known = |driver: &Driver| text.eq_ignore_ascii_case(driver.as_str());
+        let driver = Driver::ALL.into_iter().find(known);
+        driver.ok_or("it must be `cookie`, `memory`, `file` or `redis`")
     }
 
     pub(super) fn text(&self) -> Understood<String> {
@@ -162,6 +169,15 @@ impl Given {
             _ => None,
         }
         .ok_or("it must be `true`, `yes`, `on` or `1`, or `false`, `no`, `off` or `0`")
+    }
+
+    pub(super) fn size(&self) -> Understood<usize> {
+        match self {
+            Self::Whole(bytes) => usize::try_from(*bytes).ok(),
+            Self::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+        .ok_or("it must be a number of bytes such as `1048576`")
     }
 
     pub(super) fn same_site(&self) -> Understood<SameSite> {

@@ -13,7 +13,7 @@ fn from<const N: usize>(variables: [(&str, &str); N]) -> Result<Settings, Config
 #[test]
 fn every_variable_is_read_into_its_field() {
     let settings = from([
-        ("SESSION_DRIVER", "cookie"),
+        ("SESSION_DRIVER", "Redis"),
         ("SESSION_COOKIE_NAME", " __Secure-id\n"),
         ("SESSION_MAX_AGE", "1h 30m"),
         ("SESSION_MAX_LIFETIME", "7200"),
@@ -28,8 +28,16 @@ fn every_variable_is_read_into_its_field() {
         ("SESSION_PERSISTENT", "no"),
         ("SESSION_CONTEXT", "staging"),
         ("SESSION_NOT_BEFORE", "1970-01-01T03:00:00.5+02:00"),
+        ("SESSION_MAX_SIZE", "65536"),
+        ("SESSION_EMPTY_IF_UNAVAILABLE", "yes"),
+        ("SESSION_ADOPT_COOKIES", "on"),
+        ("SESSION_SMALL_IN_COOKIE", "0"),
+        ("SESSION_FILE_PATH", "/var/lib/sessions"),
+        ("SESSION_REDIS_URL", "redis://:hunter2@host/"),
+        ("SESSION_REDIS_PREFIX", "shop:"),
     ])
     .unwrap();
+    assert_eq!(settings.driver, Some(Driver::Redis));
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     assert_eq!(settings.max_age, seconds(5400));
     assert_eq!(settings.max_lifetime, seconds(7200));
@@ -47,7 +55,16 @@ fn every_variable_is_read_into_its_field() {
         format!("{cookie:?}"),
         "__Secure-id=; SameSite=None; Partitioned; Secure; Path=/shop; Domain=example.com"
     );
-    let _ = settings.builder(AppKey::generate().unwrap()).unwrap();
+    assert_eq!(settings.max_size, Some(65_536));
+    assert_eq!(settings.empty_if_unavailable, Some(true));
+    assert_eq!(settings.adopt_cookies, Some(true));
+    assert_eq!(settings.small_in_cookie, Some(false));
+    let path = settings.file_path.as_deref().unwrap();
+    assert_eq!(path.to_str(), Some("/var/lib/sessions"));
+    let url = settings.redis_url.as_ref().unwrap();
+    assert_eq!(url.as_str(), "redis://:hunter2@host/");
+    assert_eq!(settings.redis_prefix.as_deref(), Some("shop:"));
+    assert!(!format!("{settings:?}").contains("hunter2"));
 }
 
 #[test]
@@ -63,7 +80,16 @@ fn unset_and_empty_variables_mean_the_defaults() {
 #[test]
 fn what_cannot_be_read_is_refused_by_the_name_of_its_variable() {
     for (variable, content, possible) in [
-        ("SESSION_DRIVER", "redis", "`cookie`"),
+        (
+            "SESSION_DRIVER",
+            "mongodb",
+            "`cookie`, `memory`, `file` or `redis`",
+        ),
+        ("SESSION_MAX_SIZE", "1 MiB", "`1048576`"),
+        ("SESSION_MAX_SIZE", "-1", "`1048576`"),
+        ("SESSION_EMPTY_IF_UNAVAILABLE", "maybe", "`true`"),
+        ("SESSION_ADOPT_COOKIES", "never", "`true`"),
+        ("SESSION_SMALL_IN_COOKIE", "2", "`true`"),
         ("SESSION_MAX_AGE", "soon", "`24h`"),
         ("SESSION_MAX_AGE", "-1", "whole seconds"),
         ("SESSION_MAX_AGE", "18446744073709551616", "whole seconds"),
@@ -150,9 +176,49 @@ fn what_contradicts_another_variable_is_refused_in_the_words_of_the_environment(
             from([("SESSION_REFRESH_AFTER", "1m")]),
         ),
         ("SESSION_CONTEXT", from([("SESSION_CONTEXT", &long)])),
+        ("SESSION_DRIVER", from([("SESSION_DRIVER", "memory")])),
+        // Without a driver these are for nothing.
+        ("SESSION_MAX_SIZE", from([("SESSION_MAX_SIZE", "65536")])),
+        (
+            "SESSION_EMPTY_IF_UNAVAILABLE",
+            from([("SESSION_EMPTY_IF_UNAVAILABLE", "1")]),
+        ),
+        (
+            "SESSION_ADOPT_COOKIES",
+            from([("SESSION_ADOPT_COOKIES", "1")]),
+        ),
+        (
+            "SESSION_SMALL_IN_COOKIE",
+            from([("SESSION_SMALL_IN_COOKIE", "1")]),
+        ),
+        ("SESSION_FILE_PATH", from([("SESSION_FILE_PATH", "/x")])),
+        ("SESSION_REDIS_URL", from([("SESSION_REDIS_URL", "x")])),
+        (
+            "SESSION_REDIS_PREFIX",
+            from([("SESSION_REDIS_PREFIX", "x")]),
+        ),
     ] {
         assert_eq!(refused(settings).setting(), variable);
     }
+}
+
+#[test]
+fn what_is_for_another_driver_than_the_one_that_is_named_does_nothing() {
+    let settings = from([
+        ("SESSION_DRIVER", "cookie"),
+        ("SESSION_MAX_SIZE", "1"),
+        ("SESSION_FILE_PATH", "/x"),
+        ("SESSION_REDIS_URL", "x"),
+    ]);
+    let key = AppKey::generate().unwrap();
+    assert!(settings.unwrap().builder(key.clone()).is_ok());
+    // What is switched off is as if it were not there.
+    let settings = from([
+        ("SESSION_ADOPT_COOKIES", "no"),
+        ("SESSION_SMALL_IN_COOKIE", "no"),
+        ("SESSION_EMPTY_IF_UNAVAILABLE", "no"),
+    ]);
+    assert!(settings.unwrap().builder(key).is_ok());
 }
 
 #[cfg(unix)]

@@ -204,11 +204,11 @@ impl<P> StoreBuilder<P> {
         }
     }
 
-    /// What is the placement's own, and the rest.
+    /// What is the placement's own, and the rest with another.
     #[cfg(feature = "server")]
-    pub(crate) fn split(self) -> (P, StoreBuilder<()>) {
+    pub(crate) fn exchange<Q>(self, placement: Q) -> (P, StoreBuilder<Q>) {
         let rest = StoreBuilder {
-            placement: (),
+            placement,
             ring: self.ring,
             transport: self.transport,
             former: self.former,

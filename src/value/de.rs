@@ -26,10 +26,19 @@ mod tag {
 
 /// Reads `bytes` as a `T`.
 ///
-/// They are checked as a whole first, so that a malformed value is refused whatever `T` looks
-/// at, and an error after that is a disagreement about types.
+/// A malformed value is refused whatever `T` looks at, and any other error is a disagreement
+/// about types.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ValueError> {
-    T::deserialize(Decoder(&mut checked(bytes)?))
+    if matches!(bytes, [tag::LIST | tag::MAP, ..]) {
+        return T::deserialize(Decoder(&mut checked(bytes)?));
+    }
+    // What holds no other value is checked by the reading itself, if it is read to its end.
+    let mut reader = Reader::new(bytes);
+    let value = T::deserialize(Decoder(&mut reader));
+    if value.is_err() || reader.finish().is_err() {
+        checked(bytes)?;
+    }
+    value
 }
 
 /// A reader of `bytes`, which are one canonical value.
@@ -45,17 +54,13 @@ fn check(reader: &mut Reader<'_>, depth: usize) -> Result<(), Malformed> {
     match reader.byte()? {
         tag::NULL => {}
         tag::BOOL => {
-            if reader.byte()? > 1 {
-                return Err(Malformed);
-            }
+            truth(reader)?;
         }
         tag::UNSIGNED => {
             reader.varint()?;
         }
         tag::NEGATIVE => {
-            if reader.signed()? >= 0 {
-                return Err(Malformed);
-            }
+            negative(reader)?;
         }
         tag::FLOAT => {
             reader.array::<8>()?;
@@ -85,6 +90,19 @@ fn check(reader: &mut Reader<'_>, depth: usize) -> Result<(), Malformed> {
         _ => return Err(Malformed),
     }
     Ok(())
+}
+
+fn truth(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
+    match reader.byte()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed),
+    }
+}
+
+fn negative(reader: &mut Reader<'_>) -> Result<i64, Malformed> {
+    let value = reader.signed()?;
+    if value < 0 { Ok(value) } else { Err(Malformed) }
 }
 
 /// serde's own texts quote what was found; ours name its kind.
@@ -164,7 +182,7 @@ impl<'de> Decoder<'_, 'de> {
         const EXACT: i128 = 1 << 53;
         let integer = match self.0.byte()? {
             tag::UNSIGNED => i128::from(self.0.varint()?),
-            _ => i128::from(self.0.signed()?),
+            _ => i128::from(negative(self.0)?),
         };
         if integer.abs() <= EXACT {
             Ok(integer as f64)
@@ -185,9 +203,9 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
         let reader = self.0;
         match reader.byte()? {
             tag::NULL => visitor.visit_unit(),
-            tag::BOOL => visitor.visit_bool(reader.byte()? == 1),
+            tag::BOOL => visitor.visit_bool(truth(reader)?),
             tag::UNSIGNED => visitor.visit_u64(reader.varint()?),
-            tag::NEGATIVE => visitor.visit_i64(reader.signed()?),
+            tag::NEGATIVE => visitor.visit_i64(negative(reader)?),
             tag::FLOAT => visitor.visit_f64(f64::from_le_bytes(reader.array()?)),
             tag::STRING => visitor.visit_borrowed_str(reader.str()?),
             tag::BYTES => visitor.visit_borrowed_bytes(reader.bytes()?),

@@ -25,6 +25,9 @@ struct Unit;
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct Newtype(u8);
 
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+struct Pair(u8, String);
+
 #[derive(Serialize, Deserialize, PartialEq, Debug, Eq, Hash, PartialOrd, Ord)]
 enum Shape {
     Point,
@@ -87,6 +90,7 @@ fn any_serde_type_comes_back_as_it_went_in() {
     round_trip(&None::<u8>);
     round_trip(&Unit);
     round_trip(&Newtype(7));
+    round_trip(&Pair(7, "seven".to_owned()));
     round_trip(&[Shape::Point, Shape::Circle(3), Shape::Line(-1, 1)]);
     round_trip(&Shape::Box {
         wide: u64::MAX,
@@ -96,6 +100,7 @@ fn any_serde_type_comes_back_as_it_went_in() {
     round_trip(&BTreeMap::from([(true, 1), (false, 2)]));
     round_trip(&BTreeMap::from([(-5_i8, "minus five".to_owned())]));
     round_trip(&HashMap::from([(Shape::Point, 1)]));
+    round_trip(&HashMap::from([(std::net::Ipv6Addr::LOCALHOST, 1)]));
     round_trip(&"127.0.0.1".parse::<std::net::IpAddr>().unwrap());
     round_trip(&std::time::Duration::from_millis(1500));
     round_trip(&Nested {
@@ -189,12 +194,46 @@ fn a_wrong_type_is_told_by_kinds_and_never_by_content() {
     ] {
         assert_eq!(error.to_string(), text);
     }
+    for (value, text) in [
+        (Value::Null, "it is null, not u64"),
+        (Value::Bool(true), "it is a boolean, not u64"),
+        (Value::Float(1.5), "it is a float, not u64"),
+        (Value::Bytes(b"hunter2".to_vec()), "it is bytes, not u64"),
+        (vec![Value::Null].into(), "it is a list, not u64"),
+        (BTreeMap::new().into(), "it is a map, not u64"),
+    ] {
+        let error = decode::<u64>(&encode(&value).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), text);
+    }
 }
 
 #[test]
 fn a_list_longer_than_its_type_is_an_error() {
     assert!(decode::<(u8, u8)>(&encode(&[1, 2, 3]).unwrap()).is_err());
     assert!(decode::<Shape>(&encode(&BTreeMap::from([("Line", [1, 2, 3])])).unwrap()).is_err());
+}
+
+#[test]
+fn a_variant_without_content_is_its_name_or_has_null() {
+    let point = |content: Value| {
+        let map = BTreeMap::from([("Point", content)]);
+        decode::<Shape>(&encode(&map).unwrap())
+    };
+    assert_eq!(point(Value::Null), Ok(Shape::Point));
+    assert!(point(Value::from(3_u64)).is_err());
+}
+
+#[test]
+fn a_list_and_a_map_are_read_into_the_room_that_they_need() {
+    let numbers: Vec<u64> = (0..100).collect();
+    let list = encode(&numbers).unwrap();
+    let map = encode(&numbers.iter().zip(&numbers).collect::<HashMap<_, _>>()).unwrap();
+    let reading = allocation_counter::measure(|| {
+        assert_eq!(decode::<Vec<u64>>(&list).unwrap().len(), 100);
+        assert_eq!(decode::<HashMap<u64, u64>>(&map).unwrap().len(), 100);
+    });
+    // Each key is written out again, to see that it has this one spelling.
+    assert_eq!(reading.count_total, 2 + numbers.len() as u64);
 }
 
 #[test]
@@ -276,15 +315,114 @@ fn a_map_that_has_a_key_twice_or_no_text_for_keys_is_refused() {
         }
     }
     assert!(encode(&Twice).is_err());
-    assert!(encode(&BTreeMap::from([((1, 2), 3)])).is_err());
+    for error in [
+        encode(&Keyed((1, 2))),
+        encode(&Keyed(1.5_f32)),
+        encode(&Keyed(1.5_f64)),
+        encode(&Keyed(c"bytes")),
+        encode(&Keyed(None::<u8>)),
+        encode(&Keyed(Some(1))),
+        encode(&Keyed(())),
+        encode(&Keyed(Unit)),
+        encode(&Keyed(Shape::Circle(1))),
+        encode(&Keyed(Shape::Line(1, 1))),
+    ] {
+        let expected = "it has a map whose keys are neither text nor whole numbers";
+        assert_eq!(error.unwrap_err().to_string(), expected);
+    }
+    assert_eq!(encode(&Keyed(Newtype(7))), encode(&Keyed("7")));
+}
+
+/// A map of one entry, which has this key.
+struct Keyed<K>(K);
+
+impl<K: Serialize> Serialize for Keyed<K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(&self.0, 1)])
+    }
 }
 
 #[test]
-fn debug_shows_no_content() {
-    let value = Value::from(vec![Value::from("hunter2"), Value::from(4711_u64)]);
-    assert_eq!(format!("{value:?}"), "Value(list, 2)");
-    assert_eq!(format!("{:?}", Value::from("hunter2")), "Value(string, 7)");
-    assert_eq!(format!("{:?}", Value::from(4711_u64)), "Value(integer)");
+fn a_types_form_is_the_compact_one_in_entries_as_in_values() {
+    #[derive(PartialEq, Debug)]
+    struct Form {
+        is_compact: bool,
+    }
+    impl Serialize for Form {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let is_compact = !serializer.is_human_readable();
+            serializer.collect_map([("is_compact", is_compact)])
+        }
+    }
+    impl<'de> Deserialize<'de> for Form {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let is_compact = !deserializer.is_human_readable();
+            let written = BTreeMap::<String, bool>::deserialize(deserializer)?;
+            assert_eq!(written["is_compact"], is_compact);
+            Ok(Self { is_compact })
+        }
+    }
+    let compact = Form { is_compact: true };
+    let entries = [("is_compact".to_owned(), encode(&true).unwrap())];
+    assert_eq!(decode::<Form>(&encode(&compact).unwrap()), Ok(compact));
+    assert_eq!(
+        decode_entries::<Form>(&entries),
+        Ok(Form { is_compact: true })
+    );
+}
+
+#[test]
+fn a_value_is_seen_as_its_own_kind_and_as_no_other_and_debug_shows_no_content() {
+    let list = vec![Value::from("hunter2"), Value::from(4711_u64)];
+    let map = BTreeMap::from([("hunter2".to_owned(), Value::from(4711_u64))]);
+    let seen = |value: &Value| {
+        [
+            value.as_bool().map(Value::from),
+            value.as_u64().map(Value::from),
+            value.as_i64().map(Value::from),
+            value.as_f64().map(Value::from),
+            value.as_str().map(Value::from),
+            value.as_bytes().map(|bytes| Value::Bytes(bytes.to_vec())),
+            value.as_list().map(|items| Value::List(items.to_vec())),
+            value.as_map().map(|entries| Value::Map(entries.clone())),
+        ]
+    };
+    for (value, accessors, shown) in [
+        (Value::Null, &[][..], "Value(null)"),
+        (false.into(), &[0], "Value(boolean)"),
+        (4711_u64.into(), &[1, 2], "Value(integer)"),
+        (u64::MAX.into(), &[1], "Value(integer)"),
+        ((-4711_i64).into(), &[2], "Value(integer)"),
+        (47.11.into(), &[3], "Value(float)"),
+        ("hunter2".into(), &[4], "Value(string, 7)"),
+        (Value::Bytes(b"hunter2".to_vec()), &[5], "Value(bytes, 7)"),
+        (list.into(), &[6], "Value(list, 2)"),
+        (map.into(), &[7], "Value(map, 1)"),
+    ] {
+        let mut expected: [Option<Value>; 8] = Default::default();
+        for &accessor in accessors {
+            expected[accessor] = Some(value.clone());
+        }
+        assert_eq!(seen(&value), expected);
+        assert_eq!(format!("{value:?}"), shown);
+    }
+}
+
+#[test]
+fn what_no_value_can_be_is_told_by_another_formats_reader_too() {
+    use serde::de::value::{Error, I128Deserializer};
+    let wide = I128Deserializer::<Error>::new(i128::MAX);
+    let error = Value::deserialize(wide).unwrap_err().to_string();
+    let expected = "expected any value with string keys and integers of 64 bits";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
+fn dropping_a_value_without_lists_in_its_lists_allocates_nothing() {
+    let list = Value::from(vec![Value::from("a"), Value::from(1_u64)]);
+    let map = Value::from(BTreeMap::from([("k".to_owned(), Value::from("a"))]));
+    let dropping = allocation_counter::measure(|| drop((list, map)));
+    assert_eq!(dropping.count_total, 0);
 }
 
 fn any_value() -> impl Strategy<Value = Value> {

@@ -61,7 +61,7 @@ fn every_token_opens_to_the_record_that_is_stated() {
             (record.flashes(), &stated.flashes),
         ] {
             assert_eq!(entries.clone().count(), stated.len(), "{vector}");
-            for (key, bytes) in entries {
+            for (key, bytes) in entries.texts() {
                 let value: Value = value::decode(bytes).unwrap();
                 assert_eq!(Typed::from(&value), stated[key], "{vector}, {key}");
             }
@@ -124,8 +124,12 @@ fn the_parts_of_every_session_make_its_plaintext_to_the_byte() {
         let (values, flashes) = (encode(&stated.values), encode(&stated.flashes));
         let draft = Draft::new(
             &stated.subject,
-            values.iter().map(|(key, bytes)| (*key, &bytes[..])),
-            flashes.iter().map(|(key, bytes)| (*key, &bytes[..])),
+            values
+                .iter()
+                .map(|(key, bytes)| (key.as_bytes(), &bytes[..])),
+            flashes
+                .iter()
+                .map(|(key, bytes)| (key.as_bytes(), &bytes[..])),
         );
         let mut plaintext = Vec::new();
         draft.append_to(&mut plaintext, &stated.header());

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use proptest::prelude::*;
-use sealed_session::{CookieConfig, ErrorKind, Session, Status};
+use sealed_session::{CookieConfig, ErrorKind, Session, Status, Token};
 
 use crate::support::*;
 
@@ -56,6 +56,23 @@ fn what_fits_in_4096_bytes_is_sent_and_the_next_byte_is_refused() {
         let there = site.load().get::<String>("k").unwrap().unwrap();
         assert_eq!(there.len(), fits);
     }
+}
+
+#[test]
+fn a_default_cookie_holds_2984_bytes_of_session_of_which_an_empty_one_takes_39() {
+    let plaintext = |response: &HeaderMap| {
+        let (_, token) = pair(response).split_once('=').unwrap();
+        Token::parse(token).unwrap().plaintext_len()
+    };
+    let mut site = Site::new();
+    let full = site.visit(|session| {
+        let mut text = 2900;
+        while session.insert("k", "x".repeat(text)).is_ok() {
+            text += 1;
+        }
+    });
+    let empty = site.visit(Session::clear);
+    assert_eq!([plaintext(&full), plaintext(&empty)], [2984, 39]);
 }
 
 #[test]

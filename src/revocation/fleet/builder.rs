@@ -1,6 +1,5 @@
 //! The settings of a fleet's cookie store.
 
-use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,33 +9,25 @@ use crate::envelope::Kind;
 use crate::error::ConfigError;
 use crate::flow::InCookie;
 use crate::policy::CLOCK_SKEW;
-use crate::revocation::feed::{Feed, Shared};
 use crate::revocation::{GRACE, RevocationList};
+use crate::server::Redis;
 use crate::store::StoreBuilder;
 
 const MAX_STALENESS: Duration = Duration::from_secs(10);
 const MIN_STALENESS: Duration = Duration::from_millis(100);
 
-const TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What the stream's key begins with.
-const STREAM: &str = "sealed-session:revocations";
-
 /// A fleet's Redis, for the [`StoreBuilder`] of a [`RevocableCookieStore`].
+#[derive(Debug)]
 pub struct InFleet {
-    client: redis::Client,
-    stream: Option<String>,
-    timeout: Duration,
+    redis: Redis,
     max_staleness: Duration,
     goes_on: bool,
 }
 
 impl InFleet {
-    pub(super) fn by_default(client: redis::Client) -> Self {
+    pub(super) fn by_default(redis: Redis) -> Self {
         Self {
-            client,
-            stream: None,
-            timeout: TIMEOUT,
+            redis,
             max_staleness: MAX_STALENESS,
             goes_on: false,
         }
@@ -44,24 +35,10 @@ impl InFleet {
 }
 
 impl StoreBuilder<InFleet> {
-    /// The key of the stream. Default `sealed-session:revocations:` and the cookie's name. Stores
-    /// with the same cookie, keys and context share it, and no others; another one of these needs
-    /// a stream of its own.
-    pub fn stream(mut self, key: impl Into<String>) -> Self {
-        self.placement.stream = Some(key.into());
-        self
-    }
-
-    /// How long Redis may take to be reached, and to answer. Default 2 seconds.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.placement.timeout = timeout;
-        self
-    }
-
     /// How long after its end another process may still take a session for alive. A process that
     /// has not heard from Redis for longer refuses to open sessions. Default 10 seconds, at least
-    /// 100 milliseconds; below 4 seconds each silence of Redis that is longer than `timeout`
-    /// shows.
+    /// 100 milliseconds; below 4 seconds, every silence of Redis up to its response timeout may
+    /// be too long.
     pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
         self.placement.max_staleness = max_staleness;
         self
@@ -82,29 +59,18 @@ impl StoreBuilder<InFleet> {
     /// If a setting cannot be, or two contradict each other; the error names it.
     pub fn build(self) -> Result<RevocableCookieStore, ConfigError> {
         let policy = self.policy()?;
-        for (setting, duration, least) in [
-            ("max_staleness", self.placement.max_staleness, MIN_STALENESS),
-            ("timeout", self.placement.timeout, Duration::from_millis(1)),
-        ] {
-            if duration < least {
-                let problem = format!("it is shorter than {least:?}");
-                return Err(ConfigError::new(setting, problem));
-            }
+        if self.placement.max_staleness < MIN_STALENESS {
+            let problem = "it is shorter than 100 milliseconds";
+            return Err(ConfigError::new("max_staleness", problem));
         }
         let keep = policy.max_lifetime.saturating_add(CLOCK_SKEW + GRACE);
-        let (fleet, mut common) = self.split();
+        let (fleet, mut common) = self.exchange(());
         let list = RevocationList::new();
         common.revocations = Some(list.clone());
         let envelope = common.keys_for(Kind::Revocation);
         let shell = common.assemble(policy, |_, _| InCookie);
-        let name = shell.flow.transport.name();
-        let feed = Feed {
-            stream: fleet.stream.unwrap_or_else(|| format!("{STREAM}:{name}")),
-            client: fleet.client,
-            timeout: fleet.timeout,
-            keep,
-            connection: Shared::default(),
-        };
+        let name = format!("revocations:{}", shell.flow.transport.name());
+        let feed = fleet.redis.feed(&name, keep);
         Ok(RevocableCookieStore {
             inner: Arc::new(Inner {
                 shell,
@@ -117,15 +83,5 @@ impl StoreBuilder<InFleet> {
                 goes_on: fleet.goes_on,
             }),
         })
-    }
-}
-
-/// Without the client, which may show a password.
-impl fmt::Debug for InFleet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InFleet")
-            .field("stream", &self.stream)
-            .field("max_staleness", &self.max_staleness)
-            .finish_non_exhaustive()
     }
 }

@@ -4,15 +4,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-
 use super::{Inner, Progress};
 use crate::envelope::os_random;
 use crate::error::Refusal;
 use crate::event::Event;
 use crate::revocation::entry::MAX_TOKEN;
-use crate::revocation::feed::{PAGE, Position};
 use crate::revocation::{Revocation, RevocationList};
+use crate::server::redis::{PAGE, Position};
 use crate::server::{BackendError, BackendErrorKind};
 use crate::time::Millis;
 
@@ -39,47 +37,41 @@ impl Inner {
                 .map_err(|error| BackendError::new(BackendErrorKind::Other, error))?;
             tokens.push(token);
         }
-        let at = self.feed.publish(&tokens).await?;
+        let at = self.feed.append(&tokens).await?;
         self.progress(|progress| progress.latest = progress.latest.max(at));
         Ok(())
     }
 
     /// Waits for what ends next, for a while.
-    pub(super) async fn follow(
-        &self,
-        connection: &mut Option<MultiplexedConnection>,
-    ) -> Result<(), BackendError> {
-        let patience = POLL.min(self.max_staleness / 4);
-        let connection = match connection {
-            Some(connection) => connection,
-            None => connection.insert(self.feed.connect(patience).await?),
-        };
-        self.read_all(connection, Some(patience)).await
+    pub(super) async fn follow(&self) -> Result<(), BackendError> {
+        self.read_all(Some(POLL.min(self.max_staleness / 4))).await
     }
 
     /// Reads what is new, and puts back what Redis has lost.
     pub(super) async fn read_all(
         &self,
-        connection: &mut MultiplexedConnection,
         mut patience: Option<Duration>,
     ) -> Result<(), BackendError> {
         let before = self.progress(|progress| *progress);
         let nothing_yet = before.latest == Position::default();
-        let is_whole = nothing_yet || self.feed.has(connection, before.latest).await?;
+        let is_whole = nothing_yet || self.feed.has(before.latest).await?;
         let (mut after, mut there) = (before.read, None);
         let (mut is_lossy, mut unreadable) = (before.is_lossy || !is_whole, None);
         if is_lossy {
             after = Position::default();
             patience = None;
             // Only one process at a time compares and puts back, or all would put back the same.
-            if self.feed.may_restore(connection).await? {
+            if self.feed.may_restore().await? {
                 there = Some(RevocationList::new());
             }
         }
         loop {
             let now = self.shell.now();
             self.list.tell_time(now);
-            let found = self.feed.read(connection, after, patience).await?;
+            let found = match patience.take() {
+                Some(patience) => self.feed.wait(after, patience).await?,
+                None => self.feed.read(after).await?,
+            };
             for (at, token) in &found {
                 after = *at;
                 match self.opened(token) {
@@ -93,7 +85,6 @@ impl Inner {
                     Err(refusal) => unreadable = Some(refusal),
                 }
             }
-            patience = None;
             if found.len() < PAGE {
                 self.current_at.store(now.raw(), Ordering::Relaxed);
                 break;
@@ -110,7 +101,7 @@ impl Inner {
             for page in missing.chunks(PAGE) {
                 self.publish(page).await?;
             }
-            self.feed.is_restored(connection).await?;
+            self.feed.is_restored().await?;
             is_lossy = false;
         }
         self.progress(|progress| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, Request, Response, StatusCode};
 use redis::aio::MultiplexedConnection;
-use sealed_session::server::BackendErrorKind;
+use sealed_session::server::{BackendErrorKind, Redis};
 use sealed_session::tower::PendingSession;
 use sealed_session::{
     AppKey, Event, InFleet, KeyRing, Origin, Refusal, RevocableCookieStore, Session, SessionLayer,
@@ -21,7 +21,7 @@ use tower_service::Service;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
-const STREAM: &str = "sealed-session:revocations:__Host-session";
+const STREAM: &str = "session:revocations:__Host-session";
 
 type Store = RevocableCookieStore;
 
@@ -45,10 +45,10 @@ impl Fleet {
 
     fn builder(&self) -> StoreBuilder<InFleet> {
         let (now, events) = (Arc::clone(&self.now), Arc::clone(&self.events));
-        RevocableCookieStore::builder(self.key.clone(), self.server.client())
+        let redis = Redis::client(self.server.client()).response_timeout(SECOND / 2);
+        RevocableCookieStore::builder(self.key.clone(), redis)
             .clock(move || *now.lock().unwrap())
             .on_event(move |event| events.lock().unwrap().push(event))
-            .timeout(SECOND / 2)
     }
 
     /// One more process, with what has ended so far.
@@ -527,13 +527,11 @@ async fn many_ends_come_in_pages() {
 #[test]
 fn settings_that_cannot_be_are_refused_and_no_debug_shows_a_password() {
     let builder = || {
-        let client = redis::Client::open("redis://:swordfish@127.0.0.1/").unwrap();
-        RevocableCookieStore::builder(AppKey::generate().unwrap(), client)
+        let redis = Redis::open("redis://:swordfish@127.0.0.1/").unwrap();
+        RevocableCookieStore::builder(AppKey::generate().unwrap(), redis)
     };
     let error = builder().max_staleness(SECOND / 100).build().unwrap_err();
     assert_eq!(error.setting(), "max_staleness");
-    let error = builder().timeout(Duration::ZERO).build().unwrap_err();
-    assert_eq!(error.setting(), "timeout");
     let shown = format!("{:?} {:?}", builder(), builder().build().unwrap());
     assert!(!shown.contains("swordfish"));
 }

@@ -1,0 +1,530 @@
+//! The promises one by one, each in the words in which it is reported.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::super::backend::{
+    Backend, BackendErrorKind, Entry, Outcome, Promise, StoreKey, Tag, Value, When,
+};
+use super::Broken;
+use crate::envelope::{encoded_len, os_random};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What a call may take before a time that is left seems wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Calls at once.
+const CROWD: usize = 32;
+
+/// Pages after which a scan is taken for endless.
+const PAGES: usize = 100_000;
+
+/// How exact the backend's times are, and how large its values may be.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    pub(super) resolution: Duration,
+    pub(super) max_size: usize,
+}
+
+pub(super) async fn all<B: Backend>(
+    backend: &B,
+    sleep: impl AsyncFn(Duration),
+    bounds: &Bounds,
+) -> Result<(), Broken> {
+    let mut seed = [0; 32];
+    if let Err(error) = os_random(&mut seed) {
+        let promises = vec![error.to_string()];
+        return Err(Broken { promises });
+    }
+    let mut checks = Checks {
+        backend,
+        resolution: bounds.resolution,
+        seed,
+        drawn: 0,
+        keys: Vec::new(),
+        broken: Vec::new(),
+    };
+    checks.values(bounds.max_size).await;
+    checks.keys().await;
+    checks.removal().await;
+    match B::PROMISE {
+        Promise::Full => {
+            checks.conditions().await;
+            checks.crowds().await;
+        }
+        Promise::Upsert => checks.always_writes().await,
+    }
+    checks.expiry(sleep).await;
+    checks.scan().await;
+    checks.tags().await;
+    checks.tidy().await;
+    if checks.broken.is_empty() {
+        Ok(())
+    } else {
+        let promises = checks.broken;
+        Err(Broken { promises })
+    }
+}
+
+struct Checks<'b, B> {
+    backend: &'b B,
+    resolution: Duration,
+    seed: [u8; 32],
+    drawn: u64,
+    /// All that were used.
+    keys: Vec<StoreKey>,
+    broken: Vec<String>,
+}
+
+impl<B: Backend> Checks<'_, B> {
+    async fn values(&mut self, max_size: usize) {
+        let key = self.key();
+        self.is_gone("what was never put is not there", &key).await;
+
+        let promise = "what is put where nothing was is loaded as it is, with the time it has left";
+        let first = self.entry(HOUR, When::Absent);
+        self.puts(promise, &key, &first, Outcome::Stored).await;
+        self.is_there(promise, &key, &first).await;
+
+        let promise = "`When::Unchanged` replaces the value of that version, and its expiry";
+        let second = self.entry(2 * HOUR, unchanged(&first));
+        self.puts(promise, &key, &second, Outcome::Stored).await;
+        self.is_there(promise, &key, &second).await;
+
+        let promise = "the largest session of the store is kept whole";
+        let (key, mut large) = (self.key(), self.entry(HOUR, When::Absent));
+        let mut text = large.value.as_str().to_owned();
+        let rest = encoded_len(max_size).saturating_sub(text.len());
+        text.extend(std::iter::repeat_n('x', rest));
+        large.value = Value::new(text);
+        self.puts(promise, &key, &large, Outcome::Stored).await;
+        self.is_there(promise, &key, &large).await;
+
+        let promise = "a session may live for ten years";
+        let (key, long) = (self.key(), self.entry(10 * 365 * 24 * HOUR, When::Absent));
+        self.puts(promise, &key, &long, Outcome::Stored).await;
+        self.is_there(promise, &key, &long).await;
+    }
+
+    async fn keys(&mut self) {
+        let promise = "keys that differ in one bit are different keys";
+        let key = self.key();
+        let entry = self.entry(HOUR, When::Absent);
+        self.puts(promise, &key, &entry, Outcome::Stored).await;
+        for at in 0..key.as_bytes().len() {
+            for bit in [0x01, 0x20, 0x80] {
+                let mut bytes = *key.as_bytes();
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= bit;
+                }
+                self.is_gone(promise, &StoreKey::from_bytes(bytes)).await;
+            }
+        }
+    }
+
+    async fn removal(&mut self) {
+        let promise = "what is removed is gone, and nothing else is";
+        let (key, other) = (self.key(), self.key());
+        let entry = self.entry(HOUR, When::Absent);
+        let kept = self.entry(HOUR, When::Absent);
+        self.puts(promise, &key, &entry, Outcome::Stored).await;
+        self.puts(promise, &other, &kept, Outcome::Stored).await;
+        self.removes(promise, &key).await;
+        self.is_gone(promise, &key).await;
+        self.is_there(promise, &other, &kept).await;
+        let promise = "removing what is not there is no error";
+        self.removes(promise, &key).await;
+        let promise = "`touch` creates nothing";
+        self.touches(promise, &key, HOUR).await;
+        self.is_gone(promise, &key).await;
+        let promise = "what was removed can be put anew with `When::Absent`";
+        let again = self.entry(HOUR, When::Absent);
+        self.puts(promise, &key, &again, Outcome::Stored).await;
+        self.is_there(promise, &key, &again).await;
+    }
+
+    async fn conditions(&mut self) {
+        let key = self.key();
+        let promise = "`When::Unchanged` never creates";
+        let nowhere = self.entry(HOUR, When::Absent);
+        let entry = self.entry(HOUR, unchanged(&nowhere));
+        self.puts(promise, &key, &entry, Outcome::Absent).await;
+        self.is_gone(promise, &key).await;
+
+        let first = self.entry(HOUR, When::Absent);
+        self.puts(promise, &key, &first, Outcome::Stored).await;
+        let promise = "`When::Absent` never overwrites, neither the value nor its expiry";
+        let entry = self.entry(2 * HOUR, When::Absent);
+        self.puts(promise, &key, &entry, Outcome::Conflict).await;
+        self.is_there(promise, &key, &first).await;
+
+        let promise = "`When::Unchanged` never overwrites another version, nor its expiry";
+        let entry = self.entry(2 * HOUR, unchanged(&entry));
+        self.puts(promise, &key, &entry, Outcome::Conflict).await;
+        self.is_there(promise, &key, &first).await;
+
+        let promise = "a version that was replaced is another one for ever";
+        let second = self.entry(HOUR, unchanged(&first));
+        self.puts(promise, &key, &second, Outcome::Stored).await;
+        let late = self.entry(HOUR, unchanged(&first));
+        self.puts(promise, &key, &late, Outcome::Conflict).await;
+        self.is_there(promise, &key, &second).await;
+
+        let promise = "what was removed stays removed";
+        self.removes(promise, &key).await;
+        let late = self.entry(HOUR, unchanged(&second));
+        self.puts(promise, &key, &late, Outcome::Absent).await;
+        self.is_gone(promise, &key).await;
+    }
+
+    async fn always_writes(&mut self) {
+        let promise = "with `Promise::Upsert` a put always writes";
+        let key = self.key();
+        let nowhere = self.entry(HOUR, When::Absent);
+        let mut entry = self.entry(HOUR, unchanged(&nowhere));
+        for _ in 0..2 {
+            self.puts(promise, &key, &entry, Outcome::Stored).await;
+            self.is_there(promise, &key, &entry).await;
+            entry = self.entry(2 * HOUR, When::Absent);
+        }
+    }
+
+    /// Several at once, in one task: what waits lets the others go on.
+    async fn crowds(&mut self) {
+        let promise = "of many that create one key at once, one does";
+        let (key, first) = (self.key(), When::Absent);
+        let winner = self.crowd(promise, &key, &first, Outcome::Conflict).await;
+        let promise = "of many that replace one version at once, one does";
+        let Some(winner) = winner else { return };
+        let version = unchanged(&winner);
+        self.crowd(promise, &key, &version, Outcome::Conflict).await;
+
+        let promise = "what is removed while others replace it is gone";
+        let key = self.key();
+        let first = self.entry(HOUR, When::Absent);
+        self.puts(promise, &key, &first, Outcome::Stored).await;
+        let entries: Vec<_> = (0..CROWD)
+            .map(|_| self.entry(HOUR, unchanged(&first)))
+            .collect();
+        let backend = self.backend;
+        let mut calls: Vec<Call<'_, Result<(), String>>> = Vec::new();
+        for (n, entry) in entries.iter().enumerate() {
+            if n == CROWD / 2 {
+                calls.push(Box::pin(async {
+                    let removed = backend.remove(&key).await;
+                    removed.map_err(|error| format!("`remove` failed: {error}"))
+                }));
+            }
+            calls.push(Box::pin(async {
+                let put = backend.put(&key, entry).await;
+                put.map(|_| ())
+                    .map_err(|error| format!("`put` failed: {error}"))
+            }));
+        }
+        for outcome in together(calls).await {
+            if let Err(instead) = outcome {
+                self.report(promise, instead);
+            }
+        }
+        self.is_gone(promise, &key).await;
+    }
+
+    /// Puts many values at once, of which one may win; which.
+    async fn crowd(
+        &mut self,
+        promise: &str,
+        key: &StoreKey,
+        when: &When,
+        losers: Outcome,
+    ) -> Option<Entry> {
+        let entries: Vec<_> = (0..CROWD).map(|_| self.entry(HOUR, when.clone())).collect();
+        let backend = self.backend;
+        let calls = entries.iter().map(|entry| -> Call<'_, _> {
+            Box::pin(async move { (entry, backend.put(key, entry).await) })
+        });
+        let mut winners = Vec::new();
+        for (entry, outcome) in together(calls.collect()).await {
+            match outcome {
+                Ok(Outcome::Stored) => winners.push(entry),
+                Ok(outcome) if outcome == losers => {}
+                Ok(outcome) => self.report(promise, format!("`put` answered {outcome:?}")),
+                Err(error) => self.report(promise, format!("`put` failed: {error}")),
+            }
+        }
+        if let [winner] = winners[..] {
+            self.is_there(promise, key, winner).await;
+            return Some(winner.clone());
+        }
+        self.report(promise, format!("{} of {CROWD} did", winners.len()));
+        None
+    }
+
+    /// All that needs time to pass.
+    async fn expiry(&mut self, sleep: impl AsyncFn(Duration)) {
+        let soon = 2 * self.resolution;
+        let [kept, shortened, replaced, gone, reused, updated, touched] =
+            std::array::from_fn(|_| self.key());
+        let brief = "the shortest time for a session is a millisecond";
+        let entry = self.entry(Duration::from_millis(1), When::Absent);
+        self.puts(brief, &gone, &entry, Outcome::Stored).await;
+
+        let keeps = "`touch` keeps a value for longer, and it stays findable by its tag";
+        let tag = self.tag();
+        let mut tagged = self.entry(soon, When::Absent);
+        tagged.tag = Some(tag);
+        self.puts(keeps, &kept, &tagged, Outcome::Stored).await;
+        self.touches(keeps, &kept, HOUR).await;
+        tagged.ttl = HOUR;
+        self.is_there(keeps, &kept, &tagged).await;
+
+        let shortens = "`touch` keeps a value less long";
+        let entry = self.entry(HOUR, When::Absent);
+        self.puts(shortens, &shortened, &entry, Outcome::Stored)
+            .await;
+        self.touches(shortens, &shortened, soon).await;
+
+        let replaces = "a value that replaces another has its own expiry";
+        let first = self.entry(soon, When::Absent);
+        let second = self.entry(HOUR, unchanged(&first));
+        self.puts(replaces, &replaced, &first, Outcome::Stored)
+            .await;
+        self.puts(replaces, &replaced, &second, Outcome::Stored)
+            .await;
+
+        let expires = "nothing is given out after its expiry";
+        let brief_ones = [reused, updated, touched].map(|key| {
+            let entry = self.entry(soon, When::Absent);
+            (key, entry)
+        });
+        for (key, entry) in &brief_ones {
+            self.puts(expires, key, entry, Outcome::Stored).await;
+        }
+
+        sleep(2 * soon).await;
+
+        self.is_there(keeps, &kept, &tagged).await;
+        if let Some(found) = self.tagged(&tag).await {
+            if !found.contains(&kept) {
+                self.report(keeps, "it was not found".to_owned());
+            }
+        }
+        self.is_gone(shortens, &shortened).await;
+        self.is_there(replaces, &replaced, &second).await;
+        self.is_gone(brief, &gone).await;
+        for (key, _) in &brief_ones {
+            self.is_gone(expires, key).await;
+        }
+        let [_, (_, before), _] = &brief_ones;
+        let revives = "what has expired is not there for `touch`";
+        self.touches(revives, &touched, HOUR).await;
+        self.is_gone(revives, &touched).await;
+        let promise = "what has expired is not there for `put`";
+        let entry = self.entry(HOUR, When::Absent);
+        self.puts(promise, &reused, &entry, Outcome::Stored).await;
+        self.is_there(promise, &reused, &entry).await;
+        if B::PROMISE == Promise::Full {
+            let entry = self.entry(HOUR, unchanged(before));
+            self.puts(promise, &updated, &entry, Outcome::Absent).await;
+            self.is_gone(promise, &updated).await;
+        }
+    }
+
+    async fn scan(&mut self) {
+        let promise = "a scan comes to its end, and has each value on at least one page";
+        let keys: Vec<_> = (0..CROWD).map(|_| self.key()).collect();
+        for key in &keys {
+            let entry = self.entry(HOUR, When::Absent);
+            self.puts(promise, key, &entry, Outcome::Stored).await;
+        }
+        let (mut missing, mut cursor) = (keys, None);
+        for _ in 0..PAGES {
+            match self.backend.scan(cursor).await {
+                Ok((page, next)) => {
+                    missing.retain(|key| !page.contains(key));
+                    cursor = next;
+                }
+                Err(error) if error.kind() == BackendErrorKind::Unsupported => return,
+                Err(error) => return self.report(promise, format!("`scan` failed: {error}")),
+            }
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if cursor.is_some() {
+            self.report(promise, format!("{PAGES} pages were not all"));
+        } else if !missing.is_empty() {
+            let count = missing.len();
+            self.report(promise, format!("{count} of {CROWD} were on none"));
+        }
+    }
+
+    async fn tags(&mut self) {
+        let promise = "the keys with a tag are found, and no others";
+        let (tag, other) = (self.tag(), self.tag());
+        let tags = [Some(tag), Some(other), None, Some(tag)];
+        let keys = tags.map(|tag| (self.key(), tag));
+        for (key, tag) in &keys {
+            let mut entry = self.entry(HOUR, When::Absent);
+            entry.tag = *tag;
+            self.puts(promise, key, &entry, Outcome::Stored).await;
+            entry.when = unchanged(&entry);
+            entry.value = self.value();
+            self.puts(promise, key, &entry, Outcome::Stored).await;
+        }
+        let Some(found) = self.tagged(&tag).await else {
+            return;
+        };
+        for (key, its) in &keys {
+            let is_meant = *its == Some(tag);
+            if is_meant != found.contains(key) {
+                let instead = if is_meant {
+                    "one was not"
+                } else {
+                    "another was"
+                };
+                self.report(promise, format!("{instead} found"));
+            }
+        }
+    }
+
+    async fn tidy(&mut self) {
+        for key in std::mem::take(&mut self.keys) {
+            self.removes("in the end all keys are removed", &key).await;
+        }
+    }
+
+    async fn puts(&mut self, promise: &str, key: &StoreKey, entry: &Entry, outcome: Outcome) {
+        match self.backend.put(key, entry).await {
+            Ok(instead) if instead == outcome => {}
+            Ok(instead) => self.report(
+                promise,
+                format!("`put` answered {instead:?} and not {outcome:?}"),
+            ),
+            Err(error) => self.report(promise, format!("`put` failed: {error}")),
+        }
+    }
+
+    async fn touches(&mut self, promise: &str, key: &StoreKey, ttl: Duration) {
+        if let Err(error) = self.backend.touch(key, ttl).await {
+            self.report(promise, format!("`touch` failed: {error}"));
+        }
+    }
+
+    async fn removes(&mut self, promise: &str, key: &StoreKey) {
+        if let Err(error) = self.backend.remove(key).await {
+            self.report(promise, format!("`remove` failed: {error}"));
+        }
+    }
+
+    /// That `load` finds the value, and about the time that it was put with.
+    async fn is_there(&mut self, promise: &str, key: &StoreKey, entry: &Entry) {
+        let latest = entry.ttl + self.resolution;
+        let earliest = entry.ttl.saturating_sub(PATIENCE);
+        match self.backend.load(key).await {
+            Ok(Some(stored)) if stored.value != entry.value => {
+                self.report(promise, "`load` found another value".to_owned());
+            }
+            Ok(Some(stored)) if stored.ttl < earliest || stored.ttl > latest => {
+                let (ttl, instead) = (entry.ttl, stored.ttl);
+                self.report(promise, format!("of {ttl:?} there was {instead:?} left"));
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => self.report(promise, "`load` found nothing".to_owned()),
+            Err(error) => self.report(promise, format!("`load` failed: {error}")),
+        }
+    }
+
+    async fn is_gone(&mut self, promise: &str, key: &StoreKey) {
+        match self.backend.load(key).await {
+            Ok(None) => {}
+            Ok(Some(_)) => self.report(promise, "`load` found a value".to_owned()),
+            Err(error) => self.report(promise, format!("`load` failed: {error}")),
+        }
+    }
+
+    /// `None` if the backend has no tags.
+    async fn tagged(&mut self, tag: &Tag) -> Option<Vec<StoreKey>> {
+        match self.backend.tagged(tag).await {
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == BackendErrorKind::Unsupported => None,
+            Err(error) => {
+                let promise = "the keys with a tag are found";
+                self.report(promise, format!("`tagged` failed: {error}"));
+                None
+            }
+        }
+    }
+
+    fn report(&mut self, promise: &str, instead: String) {
+        let line = format!("{promise}: {instead}");
+        if !self.broken.contains(&line) {
+            self.broken.push(line);
+        }
+    }
+
+    /// Bytes that no other check and no other run has.
+    fn draw(&mut self) -> [u8; 32] {
+        self.drawn += 1;
+        let mut hash = Sha256::new_with_prefix(self.seed);
+        hash.update(self.drawn.to_be_bytes());
+        hash.finalize().into()
+    }
+
+    fn key(&mut self) -> StoreKey {
+        let key = StoreKey::from_bytes(self.draw());
+        self.keys.push(key);
+        key
+    }
+
+    fn tag(&mut self) -> Tag {
+        Tag::new(self.draw())
+    }
+
+    /// Of the alphabet that values have; like these it differs from all others where it begins.
+    fn value(&mut self) -> Value {
+        let unique = StoreKey::from_bytes(self.draw());
+        Value::new(format!("{unique}-_AZaz09"))
+    }
+
+    fn entry(&mut self, ttl: Duration, when: When) -> Entry {
+        Entry {
+            value: self.value(),
+            ttl,
+            longest_ttl: HOUR.max(ttl),
+            when,
+            tag: None,
+        }
+    }
+}
+
+fn unchanged(entry: &Entry) -> When {
+    When::Unchanged(entry.value.version())
+}
+
+type Call<'c, T> = Pin<Box<dyn Future<Output = T> + Send + 'c>>;
+
+/// What all of them give, in the order in which they are ready.
+async fn together<T>(mut calls: Vec<Call<'_, T>>) -> Vec<T> {
+    let mut outcomes = Vec::new();
+    poll_fn(|context| {
+        calls.retain_mut(|call| match call.as_mut().poll(context) {
+            Poll::Ready(outcome) => {
+                outcomes.push(outcome);
+                false
+            }
+            Poll::Pending => true,
+        });
+        if calls.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    outcomes
+}

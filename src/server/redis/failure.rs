@@ -1,0 +1,69 @@
+//! What Redis failed at, in the terms of a backend.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::server::backend::{BackendError, BackendErrorKind};
+
+/// Only the code of what a server says goes on: the rest of its text may quote a key or a value.
+impl From<&RedisError> for BackendError {
+    fn from(error: &RedisError) -> Self {
+        let (kind, code) = (kind(error), error.code().unwrap_or_default());
+        let because = || match error.kind() {
+            ErrorKind::Io => error.to_string(),
+            ErrorKind::Server(_) | ErrorKind::Extension => format!("it answers {code}"),
+            _ => error.category().to_owned(),
+        };
+        match kind {
+            BackendErrorKind::Timeout => Self::new(kind, "redis did not answer in time"),
+            BackendErrorKind::Full => Self::new(
+                kind,
+                "redis is full: raise its `maxmemory`, or remove what is not needed",
+            ),
+            BackendErrorKind::Unavailable => {
+                Self::new(kind, format_args!("redis is not there: {}", because()))
+            }
+            _ => Self::new(kind, format_args!("redis refused: {}", because())),
+        }
+    }
+}
+
+impl From<RedisError> for BackendError {
+    fn from(error: RedisError) -> Self {
+        Self::from(&error)
+    }
+}
+
+fn kind(error: &RedisError) -> BackendErrorKind {
+    if error.is_timeout() {
+        return BackendErrorKind::Timeout;
+    }
+    match error.kind() {
+        ErrorKind::Io
+        | ErrorKind::ClusterConnectionNotFound
+        | ErrorKind::MasterNameNotFoundBySentinel
+        | ErrorKind::NoValidReplicasFoundBySentinel
+        | ErrorKind::EmptySentinelList
+        | ErrorKind::Server(
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::Moved
+            | ServerErrorKind::Ask
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ReadOnly,
+        ) => BackendErrorKind::Unavailable,
+        // Before version 7, what a script ran into was in its error's text.
+        _ if error.code() == Some("OOM") || is_told(error, "OOM command not allowed") => {
+            BackendErrorKind::Full
+        }
+        // It cannot write to its disk, or has too few replicas, and was told to refuse then.
+        _ if matches!(error.code(), Some("MISCONF" | "NOREPLICAS")) => {
+            BackendErrorKind::Unavailable
+        }
+        _ => BackendErrorKind::Other,
+    }
+}
+
+fn is_told(error: &RedisError, what: &str) -> bool {
+    error.detail().is_some_and(|detail| detail.contains(what))
+}

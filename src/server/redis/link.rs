@@ -1,0 +1,257 @@
+//! Connections to Redis: made when they are first needed, and made again when they are lost.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, ready};
+use futures_util::lock::Mutex as AsyncMutex;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::sentinel::SentinelClient;
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind,
+    Value,
+};
+
+/// Each command's answer, or why there is none at all.
+pub(super) type Answers = RedisResult<Vec<RedisResult<Value>>>;
+
+/// Whatever can be cloned and sends commands.
+pub(super) trait Connection: ConnectionLike + Clone + Send + Sync + 'static {}
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connection for C {}
+
+#[derive(Clone, Copy)]
+pub(super) struct Timeouts {
+    pub(super) connection: Duration,
+    pub(super) response: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connection: Duration::from_secs(1),
+            response: Duration::from_secs(1),
+        }
+    }
+}
+
+pub(super) enum Link {
+    /// Any key is as good as another.
+    Server(Box<dyn Sender>),
+    /// What is sent at once has one key.
+    Cluster(Pool<ClusterConnection>),
+}
+
+impl Link {
+    pub(super) fn client(client: Client) -> Self {
+        Self::server(move |timeouts| {
+            let client = client.clone();
+            async move {
+                let config = timeouts.config();
+                client
+                    .get_multiplexed_async_connection_with_config(&config)
+                    .await
+            }
+            .boxed()
+        })
+    }
+
+    /// Each new connection goes to whichever server is the master by then.
+    pub(super) fn sentinel(client: SentinelClient) -> Self {
+        let client = Arc::new(AsyncMutex::new(client));
+        Self::server(move |timeouts| {
+            let client = Arc::clone(&client);
+            async move {
+                let config = timeouts.config();
+                let mut client = client.lock().await;
+                client.get_async_connection_with_config(&config).await
+            }
+            .boxed()
+        })
+    }
+
+    fn server(
+        connect: impl Fn(Timeouts) -> BoxFuture<'static, RedisResult<MultiplexedConnection>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self::Server(Box::new(Pool::new(Arc::new(connect), false)))
+    }
+
+    /// A cluster's client has timeouts of its own.
+    pub(super) fn cluster(client: ClusterClient) -> Self {
+        let connect = move |_| {
+            let client = client.clone();
+            async move { client.get_async_connection().await }.boxed()
+        };
+        Self::Cluster(Pool::new(Arc::new(connect), true))
+    }
+
+    pub(super) fn given<C: Connection>(connection: C) -> Self {
+        let cluster: Option<&ClusterConnection> = (&connection as &dyn Any).downcast_ref();
+        match cluster.cloned() {
+            Some(cluster) => Self::Cluster(Pool::of(cluster)),
+            None => Self::Server(Box::new(Pool::of(connection))),
+        }
+    }
+
+    pub(super) fn resize(&mut self, connections: usize) {
+        if let Self::Server(pool) = self {
+            pool.resize(connections);
+        }
+    }
+
+    /// Sends commands in one round trip.
+    pub(super) fn send<'a>(
+        &'a self,
+        commands: &'a Pipeline,
+        timeouts: Timeouts,
+    ) -> BoxFuture<'a, Answers> {
+        match self {
+            Self::Server(pool) => pool.send(commands, timeouts),
+            Self::Cluster(pool) => pool.send(commands, timeouts),
+        }
+    }
+}
+
+impl Timeouts {
+    fn config(self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connection))
+            .set_response_timeout(Some(self.response))
+    }
+}
+
+type Connect<C> = dyn Fn(Timeouts) -> BoxFuture<'static, RedisResult<C>> + Send + Sync;
+
+/// A connection on its way, for all who wait for it.
+type Connecting<C> = Shared<BoxFuture<'static, RedisResult<C>>>;
+
+type Slot<C> = Mutex<Option<Connecting<C>>>;
+
+/// Connections that take turns. Each carries any number of commands at once.
+pub(super) struct Pool<C> {
+    connect: Arc<Connect<C>>,
+    /// One, and perhaps more.
+    slots: (Slot<C>, Vec<Slot<C>>),
+    turn: AtomicUsize,
+    /// The connection finds its own way back.
+    mends_itself: bool,
+}
+
+impl<C: Connection> Pool<C> {
+    fn new(connect: Arc<Connect<C>>, mends_itself: bool) -> Self {
+        Self {
+            connect,
+            slots: Default::default(),
+            turn: AtomicUsize::new(0),
+            mends_itself,
+        }
+    }
+
+    fn of(connection: C) -> Self {
+        let connect = move |_| ready(Ok(connection.clone())).boxed();
+        Self::new(Arc::new(connect), true)
+    }
+
+    /// Acts on a connection, and once more on another one if the first turns out to be lost: all
+    /// that is sent may be sent twice.
+    pub(super) async fn run<T, F: Future<Output = RedisResult<T>>>(
+        &self,
+        timeouts: Timeouts,
+        act: impl Fn(C) -> F,
+    ) -> RedisResult<T> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let (first, others) = &self.slots;
+        let slot = match turn % (others.len() + 1) {
+            0 => first,
+            n => others.get(n - 1).unwrap_or(first),
+        };
+        let mut is_first = true;
+        loop {
+            let (connecting, is_joined) = self.connecting(slot, timeouts);
+            let connected = connecting.clone().await;
+            let was_connected = connected.is_ok();
+            let outcome = match connected {
+                Ok(connection) => act(connection).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = outcome else {
+                return outcome;
+            };
+            if !was_connected || !self.mends_itself && (is_lost(&error) || error.is_timeout()) {
+                forget(slot, &connecting);
+            }
+            // Whoever began to connect may have gone away, and the time ran out unattended.
+            let is_stale = !was_connected && is_joined && error.is_timeout();
+            let is_worth_it = is_stale || was_connected && is_lost(&error);
+            if !is_first || !is_worth_it {
+                return Err(error);
+            }
+            is_first = false;
+        }
+    }
+
+    fn connecting(&self, slot: &Slot<C>, timeouts: Timeouts) -> (Connecting<C>, bool) {
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_joined = slot.is_some();
+        let connecting = slot.get_or_insert_with(|| (self.connect)(timeouts).shared());
+        (connecting.clone(), is_joined)
+    }
+}
+
+/// Unless another one is in its place already.
+fn forget<C: Clone>(slot: &Slot<C>, connecting: &Connecting<C>) {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if slot.as_ref().is_some_and(|there| there.ptr_eq(connecting)) {
+        *slot = None;
+    }
+}
+
+/// Whether a new connection may do better: this one is broken, or leads to what is no longer the
+/// master.
+fn is_lost(error: &RedisError) -> bool {
+    error.is_connection_dropped() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
+
+/// A [`Pool`] of whatever.
+pub(super) trait Sender: Send + Sync {
+    fn send<'a>(&'a self, commands: &'a Pipeline, timeouts: Timeouts) -> BoxFuture<'a, Answers>;
+    fn resize(&mut self, connections: usize);
+
+    /// One connection to the same, for an answer that may take its time; none if it would be one
+    /// that others wait for too.
+    fn another(&self) -> Option<Box<dyn Sender>>;
+}
+
+impl<C: Connection> Sender for Pool<C> {
+    fn send<'a>(&'a self, commands: &'a Pipeline, timeouts: Timeouts) -> BoxFuture<'a, Answers> {
+        let send = |connection: C| query(commands, connection);
+        self.run(timeouts, send).boxed()
+    }
+
+    fn resize(&mut self, connections: usize) {
+        let others = connections.saturating_sub(1);
+        self.slots.1.resize_with(others, Mutex::default);
+    }
+
+    fn another(&self) -> Option<Box<dyn Sender>> {
+        let makes_its_own = !self.mends_itself;
+        makes_its_own.then(|| Box::new(Self::new(Arc::clone(&self.connect), false)) as _)
+    }
+}
+
+async fn query(commands: &Pipeline, mut connection: impl Connection) -> Answers {
+    let answers: Vec<RedisResult<Value>> = commands.query_async(&mut connection).await?;
+    let lost = answers.iter().filter_map(|answer| answer.as_ref().err());
+    match lost.cloned().find(is_lost) {
+        Some(error) => Err(error),
+        None => Ok(answers),
+    }
+}

@@ -1,0 +1,182 @@
+//! Where sessions are kept, by its name.
+
+use std::fmt;
+
+use super::Settings;
+#[cfg(feature = "server")]
+use crate::envelope::KeyRing;
+use crate::error::ConfigError;
+#[cfg(feature = "redis")]
+use crate::server::Redis;
+#[cfg(feature = "server")]
+use crate::server::{Backend, Behind, ServerStore};
+#[cfg(feature = "server")]
+use crate::store::StoreBuilder;
+
+/// Where sessions are kept: `SESSION_DRIVER`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Driver {
+    /// Whole in their cookies.
+    #[default]
+    Cookie,
+    /// In this process's memory. Needs the feature `server`.
+    Memory,
+    /// In a directory. Needs the feature `file`.
+    File,
+    /// In Redis. Needs the feature `redis`.
+    Redis,
+}
+
+impl Driver {
+    pub(super) const ALL: [Self; 4] = [Self::Cookie, Self::Memory, Self::File, Self::Redis];
+
+    /// What settings call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cookie => "cookie",
+            Self::Memory => "memory",
+            Self::File => "file",
+            Self::Redis => "redis",
+        }
+    }
+
+    #[cfg(feature = "server")]
+    fn feature(self) -> &'static str {
+        match self {
+            Self::Cookie | Self::Memory => "server",
+            Self::File => "file",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+/// What settings call it.
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The URL of a Redis server. Its `Debug` does not show it, since it may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisUrl(String);
+
+impl RedisUrl {
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for RedisUrl {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisUrl(..)")
+    }
+}
+
+impl Settings {
+    /// The driver that is named, or `cookie` if nothing is set that is only for others.
+    pub(crate) fn chosen_driver(&self) -> Result<Driver, ConfigError> {
+        if let Some(driver) = self.driver {
+            return Ok(driver);
+        }
+        let is_on = |switch: Option<bool>| switch == Some(true);
+        let others = [
+            ("max_size", self.max_size.is_some()),
+            ("empty_if_unavailable", is_on(self.empty_if_unavailable)),
+            ("adopt_cookies", is_on(self.adopt_cookies)),
+            ("small_in_cookie", is_on(self.small_in_cookie)),
+            ("file_path", self.file_path.is_some()),
+            ("redis_url", self.redis_url.is_some()),
+            ("redis_prefix", self.redis_prefix.is_some()),
+        ];
+        match others.into_iter().find(|(_, is_set)| *is_set) {
+            None => Ok(Driver::default()),
+            Some((field, _)) => {
+                let driver = self.source.name_of("driver");
+                let problem = format!(
+                    "it does nothing with the driver `cookie`, which is the default; set \
+                     `{driver}` or leave this out"
+                );
+                Err(self.refused(field, problem))
+            }
+        }
+    }
+
+    pub(super) fn refused(&self, field: &str, problem: impl Into<String>) -> ConfigError {
+        ConfigError::new(self.source.name_of(field), problem)
+    }
+}
+
+#[cfg(feature = "server")]
+impl Settings {
+    /// A builder that has these settings, for a store over a backend that no driver is for.
+    ///
+    /// What only drivers have is not looked at: the driver itself, `file_path`, `redis_url` and
+    /// `redis_prefix`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the builder's `build` would refuse in these settings; the error names the variable
+    /// or field.
+    pub fn server_builder<B: Backend>(
+        &self,
+        ring: impl Into<KeyRing>,
+        backend: B,
+    ) -> Result<StoreBuilder<Behind<B>>, ConfigError> {
+        let mut builder = self.apply(ServerStore::builder(ring, backend))?;
+        if let Some(bytes) = self.max_size {
+            builder = builder.max_size(bytes);
+        }
+        if self.empty_if_unavailable == Some(true) {
+            builder = builder.empty_if_unavailable();
+        }
+        if self.adopt_cookies == Some(true) {
+            builder = builder.adopt_cookies();
+        }
+        // Takes in whatever comes in a cookie, too.
+        if self.small_in_cookie == Some(true) {
+            builder = builder.small_in_cookie();
+        }
+        let checked = builder.check();
+        checked.map_err(|error| self.source.respell(&error))?;
+        Ok(builder)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn redis(&self) -> Result<Redis, ConfigError> {
+        let Some(url) = &self.redis_url else {
+            return Err(self.lacks("redis_url", Driver::Redis));
+        };
+        let redis = Redis::open(url.as_str());
+        let redis = redis.map_err(|error| self.refused("redis_url", error.problem()))?;
+        Ok(match &self.redis_prefix {
+            Some(prefix) => redis.prefix(prefix),
+            None => redis,
+        })
+    }
+
+    #[cfg(feature = "redis")]
+    fn lacks(&self, field: &str, driver: Driver) -> ConfigError {
+        self.refused(
+            field,
+            format!("the driver `{driver}` needs it, and it is not set"),
+        )
+    }
+
+    pub(crate) fn lacks_feature(&self, driver: Driver) -> ConfigError {
+        let problem = format!(
+            "`{driver}` needs the feature `{}` of sealed-session, which this program was built \
+             without",
+            driver.feature()
+        );
+        self.refused("driver", problem)
+    }
+}

@@ -1,0 +1,1 @@
+//! Server stores through real headers.
