@@ -8,14 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, Request, Response, StatusCode};
-use redis::aio::MultiplexedConnection;
 use sealed_session::server::{BackendErrorKind, Redis};
 use sealed_session::tower::PendingSession;
 use sealed_session::{
     AppKey, Event, InFleet, KeyRing, Origin, Refusal, RevocableCookieStore, Session, SessionLayer,
     StoreBuilder,
 };
-use sealed_session_stores::redis::{Server, wait_for};
+use sealed_session_stores::redis::{Cluster, Sentinel, Server, wait_for};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -26,17 +25,53 @@ const STREAM: &str = "session:revocations:__Host-session";
 type Store = RevocableCookieStore;
 
 /// A time that moves only when it is told to, and what all processes of a fleet have in common.
-struct Fleet {
-    server: Server,
+struct Fleet<S = Server> {
+    server: S,
     key: AppKey,
     now: Arc<Mutex<SystemTime>>,
     events: Arc<Mutex<Vec<Event>>>,
 }
 
+/// What a fleet's processes have in common.
+trait Common {
+    fn redis(&self) -> Redis;
+}
+
+impl Common for Server {
+    fn redis(&self) -> Redis {
+        Redis::client(self.client()).response_timeout(SECOND / 2)
+    }
+}
+
+impl Common for Sentinel {
+    fn redis(&self) -> Redis {
+        Redis::sentinel(self.client())
+    }
+}
+
+impl Common for Cluster {
+    fn redis(&self) -> Redis {
+        Redis::cluster(self.client())
+    }
+}
+
 impl Fleet {
     async fn new() -> Self {
+        Self::of(Server::start().await)
+    }
+
+    async fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        let mut ask = redis::cmd(command[0]);
+        ask.arg(&command[1..]);
+        let mut connection = self.server.connection().await;
+        ask.query_async(&mut connection).await.unwrap()
+    }
+}
+
+impl<S: Common> Fleet<S> {
+    fn of(server: S) -> Self {
         Self {
-            server: Server::start().await,
+            server,
             key: AppKey::generate().unwrap(),
             now: Arc::new(Mutex::new(SystemTime::now())),
             events: Arc::default(),
@@ -45,8 +80,7 @@ impl Fleet {
 
     fn builder(&self) -> StoreBuilder<InFleet> {
         let (now, events) = (Arc::clone(&self.now), Arc::clone(&self.events));
-        let redis = Redis::client(self.server.client()).response_timeout(SECOND / 2);
-        RevocableCookieStore::builder(self.key.clone(), redis)
+        RevocableCookieStore::builder(self.key.clone(), self.server.redis())
             .clock(move || *now.lock().unwrap())
             .on_event(move |event| events.lock().unwrap().push(event))
     }
@@ -75,16 +109,6 @@ impl Fleet {
 
     fn reported(&self, event: Event) -> bool {
         self.events.lock().unwrap().contains(&event)
-    }
-
-    async fn redis(&self) -> MultiplexedConnection {
-        self.server.connection().await
-    }
-
-    async fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
-        let mut ask = redis::cmd(command[0]);
-        ask.arg(&command[1..]);
-        ask.query_async(&mut self.redis().await).await.unwrap()
     }
 }
 
@@ -420,6 +444,61 @@ async fn what_redis_has_lost_is_put_back() {
         let length: usize = fleet.ask(&["XLEN", STREAM]).await;
         assert_eq!(length, before, "{how}");
     }
+}
+
+#[tokio::test]
+async fn a_failover_brings_no_session_back() {
+    let mut fleet = Fleet::of(Sentinel::start().await);
+    let (one, other) = (fleet.listening().await, fleet.listening().await);
+    let (first, last) = (log_in(&one).await, log_in(&one).await);
+    log_out(&one, &first).await;
+    until_revoked(&other, &first).await;
+    // The replica hears no more, and becomes the master without the last entry.
+    let [master, replica] = &fleet.server.servers;
+    replica.pause();
+    let cut = redis::cmd("CLIENT")
+        .arg(&["KILL", "TYPE", "REPLICA"])
+        .take();
+    let cut: usize = cut
+        .query_async(&mut master.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(cut, 1);
+    log_out(&one, &last).await;
+    until_revoked(&other, &last).await;
+    fleet.server.servers[0].kill();
+    fleet.server.servers[1].resume();
+    fleet.server.wait_for_failover().await;
+    wait_for("a whole stream", async || {
+        let late = fleet.builder().build().unwrap();
+        late.catch_up().await.is_ok() && is_revoked(&late, &first) && is_revoked(&late, &last)
+    })
+    .await;
+    let third = log_in(&one).await;
+    log_out(&one, &third).await;
+    until_revoked(&other, &third).await;
+}
+
+#[tokio::test]
+async fn a_cluster_and_a_connection_that_was_handed_in_are_asked_ten_times_a_second() {
+    let fleet = Fleet::of(Cluster::start().await);
+    let (one, other) = (fleet.process().await, fleet.listening().await);
+    let request = log_in(&one).await;
+    log_out(&one, &request).await;
+    until_revoked(&other, &request).await;
+    one.revoke_subject("ada", fleet.now()).await.unwrap();
+    assert_eq!(fleet.process().await.listed(), 2);
+
+    let fleet = Fleet::new().await;
+    let given = Redis::connection(fleet.server.connection().await);
+    let other = RevocableCookieStore::builder(fleet.key.clone(), given);
+    let other = other.build().unwrap();
+    other.catch_up().await.unwrap();
+    tokio::spawn(other.keep_current());
+    let one = fleet.process().await;
+    let request = log_in(&one).await;
+    log_out(&one, &request).await;
+    until_revoked(&other, &request).await;
 }
 
 #[tokio::test]
