@@ -8,11 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, Request, Response, StatusCode};
-use sealed_session::server::{BackendErrorKind, Redis};
+use sealed_session::server::{BackendErrorKind, Memory, Redis, ServerStore};
 use sealed_session::tower::PendingSession;
 use sealed_session::{
-    AppKey, Event, InFleet, KeyRing, Origin, Refusal, RevocableCookieStore, Session, SessionLayer,
-    StoreBuilder,
+    AppKey, Event, InFleet, KeyRing, Origin, Refusal, RevocableCookieStore, RevocationList,
+    Session, SessionLayer, StoreBuilder,
 };
 use sealed_session_stores::redis::{Cluster, Sentinel, Server, wait_for};
 use tower_layer::Layer;
@@ -613,4 +613,59 @@ fn settings_that_cannot_be_are_refused_and_no_debug_shows_a_password() {
     assert_eq!(error.setting(), "max_staleness");
     let shown = format!("{:?} {:?}", builder(), builder().build().unwrap());
     assert!(!shown.contains("swordfish"));
+}
+
+#[tokio::test]
+async fn a_server_store_ends_those_of_its_sessions_that_are_in_cookies() {
+    let list = RevocationList::new();
+    let now = Arc::new(Mutex::new(SystemTime::now()));
+    let clock = Arc::clone(&now);
+    let store = ServerStore::builder(AppKey::generate().unwrap(), Memory::new())
+        .small_in_cookie()
+        .revocations(list.clone())
+        .clock(move || *clock.lock().unwrap())
+        .build()
+        .unwrap();
+    let log_in = async || {
+        let session = store.load(&HeaderMap::new()).await.unwrap();
+        session.insert("user_id", 42).unwrap();
+        session.set_subject("ada").unwrap();
+        let mut response = HeaderMap::new();
+        store.save(&session, &mut response).await.unwrap();
+        request_after(&response)
+    };
+    let change = async |request: &HeaderMap, change: &dyn Fn(&Session)| {
+        let session = store.load(request).await.unwrap();
+        change(&session);
+        let mut response = HeaderMap::new();
+        store.save(&session, &mut response).await.unwrap();
+        response
+    };
+    let is_revoked = async |request: &HeaderMap| {
+        let session = store.load(request).await.unwrap();
+        session.origin() == Origin::Refused(Refusal::Revoked)
+    };
+
+    let request = log_in().await;
+    change(&request, &Session::destroy).await;
+    assert!(is_revoked(&request).await);
+
+    // It moves to the backend, and there a list is not needed.
+    let small = log_in().await;
+    let grow = |session: &Session| session.insert("text", "x".repeat(5000)).unwrap();
+    let large = request_after(&change(&small, &grow).await);
+    assert!(!is_revoked(&small).await);
+    *now.lock().unwrap() += 10 * SECOND;
+    assert!(is_revoked(&small).await && !is_revoked(&large).await);
+    let listed = list.len();
+    change(&large, &Session::destroy).await;
+    assert_eq!(list.len(), listed);
+
+    let in_cookie = log_in().await;
+    let in_backend = request_after(&change(&log_in().await, &grow).await);
+    *now.lock().unwrap() += SECOND;
+    assert_eq!(store.end_all_of("ada").await, Ok(1));
+    assert!(is_revoked(&in_cookie).await);
+    let session = store.load(&in_backend).await.unwrap();
+    assert_eq!(session.origin(), Origin::Refused(Refusal::Gone));
 }
