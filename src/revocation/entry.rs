@@ -119,6 +119,17 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_are_those_of_the_format() {
+        let expected = [
+            &[&[1, 1][..], &[7; 16], &[0; 6], &[0xff; 6]].concat(),
+            &[&[1, 2, 1, 0x8b, 0xcf, 0xe5, 0x68, 0x7b][..], b"ada"].concat(),
+        ];
+        for (entry, expected) in entries().iter().zip(expected) {
+            assert_eq!(entry.encode(), *expected);
+        }
+    }
+
+    #[test]
     fn what_is_cut_or_too_long_or_unknown_is_refused() {
         for entry in entries() {
             let bytes = entry.encode();
