@@ -46,7 +46,7 @@ fn main() {
 /// What a list of revocations costs a request that it does not hold: each time another session,
 /// so that no part of the list stays in the nearest cache.
 fn rows_of_lists(mut row: impl FnMut(&str, f64, &mut dyn FnMut(), &mut dyn FnMut())) {
-    let lists: Vec<_> = [(0, 0), (MILLION, 0), (MILLION, MILLION)]
+    let lists: Vec<_> = [(0, 0), (MILLION, 0), (0, MILLION)]
         .map(|(sessions, subjects)| list_of(sessions, subjects))
         .into();
     let plain = CookieStore::new(sealing_first(1));
@@ -56,7 +56,7 @@ fn rows_of_lists(mut row: impl FnMut(&str, f64, &mut dyn FnMut(), &mut dyn FnMut
     for (sides, list) in [
         "open, empty list / no list",
         "open, list of 1M ended / no list",
-        "open, 1M ended, 1M subjects / no list",
+        "open, list of 1M subjects / no list",
     ]
     .into_iter()
     .zip(lists)
