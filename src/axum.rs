@@ -13,8 +13,11 @@ use crate::error::{LoadError, SessionError};
 use crate::session::{Session, TypedSession};
 use crate::tower::{LoadFuture, failed};
 
-fn load<N: 'static>(parts: &Parts) -> LoadFuture {
-    LoadFuture::of(parts.extensions.get::<PendingSession<N>>())
+async fn load<N: 'static>(parts: &Parts) -> Result<Session, LoadError> {
+    match parts.extensions.get::<PendingSession<N>>() {
+        Some(pending) => pending.session().await,
+        None => LoadFuture::of::<N>(None).await,
+    }
 }
 
 /// The session of the layer without a name.

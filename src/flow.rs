@@ -453,6 +453,34 @@ impl<P: Placement> Flow<P> {
     }
 }
 
+impl Flow<InCookie> {
+    /// What [`plan`](Self::plan) says of a session that nobody has changed and that needs no
+    /// refresh: without a lock, and whatever the time is.
+    pub(crate) fn nothing_due(&self, session: &Session) -> Option<Outgoing> {
+        if session.was_touched()
+            || session.is_ambiguous()
+            || session.is_of_another_store(&self.bounds)
+        {
+            return None;
+        }
+        if let Some(loaded) = session.loaded() {
+            let read_at = session.read_at()?;
+            let refresh = self
+                .placement
+                .refresh(loaded, read_at, read_at, &self.policy);
+            if !matches!(refresh, (Due::Nothing, None)) {
+                return None;
+            }
+        }
+        Some(Outgoing {
+            carried: None,
+            former: None,
+            read: session.was_read(),
+            vary: self.transport.vary(),
+        })
+    }
+}
+
 /// The two ends of a way that never waits.
 #[cfg(test)]
 impl Flow<InCookie> {

@@ -564,8 +564,12 @@ impl Session {
         f(&mut changes, self.inner.base.newest())
     }
 
+    pub(crate) fn loaded(&self) -> Option<&Loaded> {
+        self.inner.base.newest()
+    }
+
     fn record(&self) -> Option<&Record> {
-        self.inner.base.newest().map(|loaded| &loaded.record)
+        self.loaded().map(|loaded| &loaded.record)
     }
 
     /// Lets the changes stand on what a backend has by now.
@@ -645,6 +649,10 @@ impl Session {
         self.inner.origin == Origin::Ambiguous
     }
 
+    pub(crate) fn was_touched(&self) -> bool {
+        self.inner.was_touched.load(Ordering::Acquire)
+    }
+
     pub(crate) fn was_read(&self) -> bool {
         self.inner.was_read.load(Ordering::Relaxed)
     }
@@ -662,7 +670,7 @@ impl Session {
     }
 
     fn find(&self, key: &str) -> Option<Found<'_>> {
-        if !self.inner.was_touched.load(Ordering::Acquire) {
+        if !self.was_touched() {
             self.inner.was_read.store(true, Ordering::Relaxed);
             return self.record()?.values().find(key).map(Found::Loaded);
         }

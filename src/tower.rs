@@ -119,7 +119,7 @@ mod sealed {
     /// The way through a store, whether it waits or not.
     pub trait Store: Clone + Send + Sync + 'static {
         type Load: Future<Output = Result<Session, LoadError>> + Send + Unpin;
-        type Save: Future<Output = Result<Outgoing, SaveError>> + Send;
+        type Save: Future<Output = Result<Outgoing, SaveError>> + Send + Unpin;
 
         /// The request's header that holds the token.
         fn request_header(&self) -> HeaderName;

@@ -64,7 +64,7 @@ impl Bare {
         let (nonce, rest) = rest.split_first_chunk_mut::<24>()?;
         let (rest, mac) = rest.split_last_chunk_mut::<32>()?;
         let (ciphertext, tag) = rest.split_last_chunk_mut::<16>()?;
-        self.mac_of(head, nonce, tag).verify(&Array(*mac)).ok()?;
+        self.mac_of(head, nonce, tag).verify_slice(mac).ok()?;
         let mut tag = Array(*tag);
         self.tag.decrypt_block(&mut tag);
         self.enc
@@ -73,7 +73,8 @@ impl Bare {
         Some(bytes)
     }
 
-    pub fn seal(&self, plaintext: &[u8]) -> String {
+    /// The token's characters.
+    pub fn seal(&self, plaintext: &[u8]) -> Vec<u8> {
         let mut nonce = [0; 24];
         getrandom::fill(&mut nonce).unwrap();
         let mut bytes = Vec::with_capacity(plaintext.len() + 77);
@@ -88,7 +89,9 @@ impl Bare {
         bytes.extend_from_slice(&tag);
         let mac = self.mac_of(&self.head, &nonce, &tag).finalize();
         bytes.extend_from_slice(&mac.into_bytes());
-        encode(&bytes)
+        let mut token = vec![0; base64::encoded_len(bytes.len(), false).unwrap()];
+        BASE64.encode_slice(&bytes, &mut token).unwrap();
+        token
     }
 
     /// Whether the mac is right, told by a comparison that stops at the first wrong byte: what

@@ -75,7 +75,8 @@ impl Case {
         let bare = Bare::new(&key_bytes(SEALED_UNDER), COOKIE_NAME);
         let plaintext = bare.plaintext(token.as_bytes()).unwrap();
         // Both do the same work only if each opens what the other has sealed.
-        let opened = store.load(&request(&bare.seal(&plaintext)));
+        let token = String::from_utf8(bare.seal(&plaintext)).unwrap();
+        let opened = store.load(&request(&token));
         assert_eq!(opened.len(), session.len());
         Self {
             store,

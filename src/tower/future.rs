@@ -73,7 +73,7 @@ pin_project! {
     #[project = StageProjection]
     enum Stage<F, W, R> {
         Calling { #[pin] call: F },
-        Saving { #[pin] save: W, response: Option<R> },
+        Saving { save: W, response: Option<R> },
     }
 }
 
@@ -94,11 +94,11 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Settings { store, on_error } = this.open.settings();
-        loop {
+        let (outcome, mut response) = loop {
             match this.stage.as_mut().project() {
                 StageProjection::Calling { call } => {
                     let mut response = R::of(ready!(call.poll(context))?);
+                    let Settings { store, on_error } = this.open.settings();
                     if let Some(failure) = response.take_failure() {
                         if let Failure::Call(error) = &failure {
                             store.report(Event::CallFailed, Some(error));
@@ -110,28 +110,34 @@ where
                     let Some(session) = this.open.finish() else {
                         return Poll::Ready(Ok(response));
                     };
-                    let save = store.save(&session);
+                    let mut save = this.open.settings().store.save(&session);
+                    // A save that never waits is spared its stage.
+                    if let Poll::Ready(outcome) = Pin::new(&mut save).poll(context) {
+                        break (outcome, response);
+                    }
                     let response = Some(response);
                     this.stage.set(Stage::Saving { save, response });
                 }
                 StageProjection::Saving { save, response } => {
-                    let outcome = ready!(save.poll(context));
-                    let Some(mut response) = response.take() else {
+                    let outcome = ready!(Pin::new(save).poll(context));
+                    let Some(response) = response.take() else {
                         // Polled after it was ready, which no executor does.
                         return Poll::Pending;
                     };
-                    match outcome {
-                        Ok(outgoing) => response.apply(outgoing),
-                        Err(error) => {
-                            store.report(Event::SaveFailed, Some(&error));
-                            let failure = Failure::Save(error);
-                            response = response.replace(&failure, on_error);
-                        }
-                    }
-                    return Poll::Ready(Ok(response));
+                    break (outcome, response);
                 }
             }
+        };
+        let Settings { store, on_error } = this.open.settings();
+        match outcome {
+            Ok(outgoing) => response.apply(outgoing),
+            Err(error) => {
+                store.report(Event::SaveFailed, Some(&error));
+                let failure = Failure::Save(error);
+                response = response.replace(&failure, on_error);
+            }
         }
+        Poll::Ready(Ok(response))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A session that is loaded when somebody asks for it, once for all who ask.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -33,7 +34,7 @@ impl<N> PendingSession<N> {
     ///
     /// If two layers of this name are around the handler.
     pub async fn session(&self) -> Result<Session, LoadError> {
-        LoadFuture::of(Some(self)).await
+        poll_fn(|context| self.request.poll_session(context)).await
     }
 }
 
@@ -118,7 +119,7 @@ impl Future for LoadFuture {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &self.request {
-            Some(request) => Arc::clone(request).poll_session(context),
+            Some(request) => request.poll_session(context),
             None => {
                 let error = LoadError(LoadErrorKind::MissingLayer);
                 Events::default().report(Event::LoadFailed, Some(&error));
@@ -178,8 +179,7 @@ impl Fields {
 
 /// A request of whatever store.
 trait Ask: Send + Sync {
-    fn poll_session(self: Arc<Self>, context: &mut Context<'_>)
-    -> Poll<Result<Session, LoadError>>;
+    fn poll_session(&self, context: &mut Context<'_>) -> Poll<Result<Session, LoadError>>;
 }
 
 struct OneRequest<S: Sessions, H> {
@@ -229,10 +229,7 @@ impl<L: Future + Unpin> Loading<L> {
 }
 
 impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
-    fn poll_session(
-        self: Arc<Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Session, LoadError>> {
+    fn poll_session(&self, context: &mut Context<'_>) -> Poll<Result<Session, LoadError>> {
         let mut state = lock(&self.state);
         let polled = match &mut state.progress {
             Progress::Loaded(outcome) => return Poll::Ready(outcome.clone()),
@@ -273,7 +270,10 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
 
 /// The layer's end of a request. Dropped without [`finish`](Self::finish), it gives the session
 /// up: the service failed or panicked, or the request was cancelled.
-pub(crate) struct Open<S: Sessions, H>(Arc<OneRequest<S, H>>);
+pub(crate) struct Open<S: Sessions, H> {
+    request: Arc<OneRequest<S, H>>,
+    is_finished: bool,
+}
 
 impl<S: Sessions, H> Open<S, H> {
     pub(crate) fn new<N>(settings: Arc<Settings<S, H>>, fields: Fields) -> (Self, PendingSession<N>)
@@ -293,11 +293,18 @@ impl<S: Sessions, H> Open<S, H> {
             request: Arc::<OneRequest<S, H>>::clone(&request),
             of: PhantomData,
         };
-        (Self(request), pending)
+        let is_finished = false;
+        (
+            Self {
+                request,
+                is_finished,
+            },
+            pending,
+        )
     }
 
     pub(super) fn settings(&self) -> &Settings<S, H> {
-        &self.0.settings
+        &self.request.settings
     }
 
     /// Gives whoever asks an error: another layer of the same name has seen the request before.
@@ -306,18 +313,19 @@ impl<S: Sessions, H> Open<S, H> {
         self.settings()
             .store
             .report(Event::LoadFailed, Some(&error));
-        lock(&self.0.state).progress = Progress::Loaded(Err(error));
+        lock(&self.request.state).progress = Progress::Loaded(Err(error));
     }
 
     /// Closes the session and gives it, if it was asked for.
-    pub(crate) fn finish(&self) -> Option<Session> {
+    pub(crate) fn finish(&mut self) -> Option<Session> {
+        self.is_finished = true;
         let session = self.end()?;
         session.close();
         Some(session)
     }
 
     fn end(&self) -> Option<Session> {
-        let mut state = lock(&self.0.state);
+        let mut state = lock(&self.request.state);
         match (std::mem::replace(&mut state.over, true), &state.progress) {
             (false, Progress::Loaded(Ok(session))) => Some(session.clone()),
             _ => None,
@@ -327,6 +335,9 @@ impl<S: Sessions, H> Open<S, H> {
 
 impl<S: Sessions, H> Drop for Open<S, H> {
     fn drop(&mut self) {
+        if self.is_finished {
+            return;
+        }
         let Some(session) = self.end() else {
             return;
         };

@@ -218,7 +218,7 @@ fn a_task_that_stops_waiting_takes_the_load_from_nobody() {
 #[test]
 fn a_session_that_is_loaded_after_its_request_is_over_is_closed() {
     let store = Gated::new();
-    let (open, pending) = store.pending();
+    let (mut open, pending) = store.pending();
     let task = Arc::new(Task::default());
     let mut asking = pin!(pending.session());
     assert!(task.poll(asking.as_mut()).is_pending());
@@ -308,7 +308,7 @@ fn a_failed_save_replaces_the_response_by_a_bare_500_or_by_the_error_handlers() 
 fn a_failed_load_is_an_error_for_all_who_ask_and_is_reported_once() {
     let mut store = Gated::open();
     store.load_fails = true;
-    let (open, pending) = store.pending();
+    let (mut open, pending) = store.pending();
     let first = now(pending.session()).unwrap_err();
     assert_eq!(now(pending.session()).unwrap_err(), first);
     assert!(open.finish().is_none(), "there is nothing to save");

@@ -495,7 +495,7 @@ impl<B: Backend> Checks<'_, B> {
         Entry {
             value: self.value(),
             ttl,
-            longest_ttl: ttl,
+            longest_ttl: HOUR.max(ttl),
             when,
             tag: None,
         }
