@@ -22,6 +22,7 @@
 //! two.
 
 mod backend;
+mod cleaner;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod memory;
@@ -38,7 +39,7 @@ pub use backend::{
     Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored,
     Tag, Value, Version, When,
 };
-pub use memory::Memory;
+pub use memory::{Memory, MemoryBuilder};
 
 use crate::envelope::{KeyRing, Kind, os_random};
 use crate::error::{ConfigError, LoadError, LoadErrorKind, Refusal, SaveError, SaveErrorKind};

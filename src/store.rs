@@ -10,6 +10,8 @@ use std::time::SystemTime;
 use http::{HeaderMap, HeaderName};
 
 pub use builder::StoreBuilder;
+#[cfg(feature = "server")]
+pub(crate) use shell::Clock;
 pub(crate) use shell::Shell;
 
 use crate::envelope::{KeyRing, Random, os_random};
