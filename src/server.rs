@@ -25,6 +25,8 @@ mod backend;
 mod cleaner;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(all(feature = "file", unix))]
+mod file;
 mod memory;
 mod placement;
 
@@ -39,6 +41,8 @@ pub use backend::{
     Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored,
     Tag, Value, Version, When,
 };
+#[cfg(all(feature = "file", unix))]
+pub use file::{File, FileBuilder};
 pub use memory::{Memory, MemoryBuilder};
 
 use crate::envelope::{KeyRing, Kind, os_random};
@@ -70,6 +74,10 @@ pub struct ServerStore<B> {
 
 /// Sessions in this process's memory.
 pub type MemoryStore = ServerStore<Memory>;
+
+/// Sessions in a directory of this machine.
+#[cfg(all(feature = "file", unix))]
+pub type FileStore = ServerStore<File>;
 
 struct Inner<B> {
     shell: Shell<InBackend>,

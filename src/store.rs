@@ -69,7 +69,8 @@ impl CookieStore {
     }
 
     /// The session of a request, from the values of its Cookie fields as text or bytes; with a
-    /// [`Transport`] other than a cookie, of its [`request_header`](Self::request_header).
+    /// [`Transport`](crate::Transport) other than a cookie, of its
+    /// [`request_header`](Self::request_header).
     pub fn load_from<'a, C: AsRef<[u8]> + ?Sized + 'a>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'a C>,
@@ -85,7 +86,7 @@ impl CookieStore {
     }
 
     /// The request's header that a session is read from: `cookie`, unless the store has another
-    /// [`Transport`].
+    /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
         self.shell.flow.transport.request_header()
     }

@@ -125,6 +125,11 @@ impl Tag {
         Self(mac)
     }
 
+    #[cfg(all(feature = "file", unix))]
+    pub(super) fn from_hex(text: &str) -> Option<Self> {
+        from_hex(text).map(Self)
+    }
+
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -253,6 +258,18 @@ pub struct Entry {
     pub tag: Option<Tag>,
 }
 
+impl Entry {
+    /// An entry without a tag, for a backend's own tests.
+    pub fn new(value: Value, ttl: Duration, when: When) -> Self {
+        Self {
+            value,
+            ttl,
+            when,
+            tag: None,
+        }
+    }
+}
+
 /// What must be under a key for a value to be put there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
@@ -291,6 +308,16 @@ pub enum Outcome {
 /// Where [`Backend::scan`] goes on, as only the backend understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub String);
+
+impl Cursor {
+    /// The key that a backend of ours has written into it.
+    pub(super) fn key(&self) -> Result<StoreKey, BackendError> {
+        StoreKey::from_hex(&self.0).ok_or_else(|| {
+            let problem = "the cursor is not one that this backend has given out";
+            BackendError::new(BackendErrorKind::Other, problem)
+        })
+    }
+}
 
 /// A backend could not do what it was asked to.
 ///

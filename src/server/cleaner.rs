@@ -1,21 +1,11 @@
 //! A thread that cleans up now and then, and ends at once when it is told to.
 
 use std::fmt;
-use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::error::ConfigError;
-
-/// What a builder's `clean_up_every` must be.
-pub(super) fn check(every: Duration) -> Result<(), ConfigError> {
-    if every.is_zero() {
-        let problem = "it is zero, and a thread would do nothing else; a minute is usual";
-        return Err(ConfigError::new("clean_up_every", problem));
-    }
-    Ok(())
-}
 
 /// Ends its thread when it is dropped.
 pub(super) struct Cleaner {
@@ -45,12 +35,16 @@ impl Stop {
 
 impl Cleaner {
     /// Calls `clean_up` each time that `every` has passed since the last call, for as long as
-    /// somebody else holds `what`.
+    /// somebody else holds `what`. `every` is a builder's `clean_up_every`.
     pub(super) fn start<T: Send + Sync + 'static>(
         every: Duration,
         what: &Arc<T>,
         clean_up: impl Fn(&T, &Stop) + Send + 'static,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, ConfigError> {
+        if every.is_zero() {
+            let problem = "it is zero, and a thread would do nothing else; a minute is usual";
+            return Err(ConfigError::new("clean_up_every", problem));
+        }
         let stop = Arc::<Stop>::default();
         let (seen, what) = (Arc::clone(&stop), Arc::downgrade(what));
         let work = move || {
@@ -61,7 +55,8 @@ impl Cleaner {
         };
         let thread = thread::Builder::new()
             .name("sealed-session".to_owned())
-            .spawn(work)?;
+            .spawn(work)
+            .map_err(|error| ConfigError::new("clean_up_every", format!("no thread: {error}")))?;
         Ok(Self {
             stop,
             thread: Mutex::new(Some(thread)),
@@ -109,7 +104,7 @@ mod tests {
     use super::*;
 
     const FOREVER: Duration = Duration::from_secs(u64::MAX);
-    const AT_ONCE: Duration = Duration::ZERO;
+    const AT_ONCE: Duration = Duration::from_nanos(1);
 
     #[test]
     fn a_thread_that_would_wait_for_ever_ends_when_it_is_told_to() {

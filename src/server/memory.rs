@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::backend::{
-    Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag,
+    Backend, BackendError, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag,
 };
 use super::cleaner::{Cleaner, Stop};
 use crate::error::ConfigError;
@@ -39,7 +39,7 @@ const PAGE: usize = 1024;
 /// fill the store.
 ///
 /// When it is full, the sessions that have expired make room. If none has, whatever needs more
-/// room is refused with [`BackendErrorKind::Full`], and fails to be saved: a new session, a
+/// room is refused with [`BackendErrorKind::Full`](super::BackendErrorKind::Full), and fails to be saved: a new session, a
 /// renewed one, one that grows. No session is given up for another, and those that are there can
 /// be read, touched, shrunk and destroyed.
 ///
@@ -191,14 +191,7 @@ impl Backend for Memory {
         &self,
         after: Option<Cursor>,
     ) -> Result<(Vec<StoreKey>, Option<Cursor>), BackendError> {
-        let after = after
-            .map(|Cursor(text)| {
-                StoreKey::from_hex(&text).ok_or_else(|| {
-                    let problem = "the cursor is not one that this backend has given out";
-                    BackendError::new(BackendErrorKind::Other, problem)
-                })
-            })
-            .transpose()?;
+        let after = after.map(|cursor| cursor.key()).transpose()?;
         let keys = self.shared.table().keys_after(after, PAGE);
         let next = keys.get(PAGE - 1).map(|last| Cursor(last.to_string()));
         Ok((keys, next))
@@ -278,10 +271,8 @@ impl MemoryBuilder {
             return Err(ConfigError::new("max_bytes", problem));
         }
         let every = self.clean_up_every;
-        super::cleaner::check(every)?;
         let shared = self.assemble();
-        let cleaner = Cleaner::start(every, &shared, Shared::clean_up)
-            .map_err(|error| ConfigError::new("clean_up_every", format!("no thread: {error}")))?;
+        let cleaner = Cleaner::start(every, &shared, Shared::clean_up)?;
         Ok(Memory {
             cleaner: Some(cleaner),
             shared,

@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use sha2::{Digest, Sha256};
 
-use super::super::backend::{Value, When};
+use super::super::backend::{BackendErrorKind, Value, When};
 use super::*;
 
 #[path = "../../../tests/support/now.rs"]
