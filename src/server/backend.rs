@@ -267,6 +267,7 @@ impl Entry {
         Self {
             value,
             ttl,
+            longest_ttl: ttl,
             when,
             tag: None,
         }
