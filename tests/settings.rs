@@ -457,7 +457,7 @@ mod any {
             (
                 json!({ "driver": "file" }),
                 "driver",
-                "`file` needs the feature `file`",
+                "turn on the feature `file`",
             ),
             #[cfg(all(feature = "file", unix))]
             (
@@ -475,7 +475,7 @@ mod any {
             (
                 json!({ "driver": "redis" }),
                 "driver",
-                "`redis` needs the feature `redis`",
+                "turn on the feature `redis`",
             ),
             #[cfg(feature = "redis")]
             (

@@ -42,18 +42,6 @@ impl Driver {
             Self::Redis => "redis",
         }
     }
-
-    #[cfg(all(
-        feature = "server",
-        not(all(feature = "file", feature = "redis", unix))
-    ))]
-    fn feature(self) -> &'static str {
-        match self {
-            Self::Cookie | Self::Memory => "server",
-            Self::File => "file",
-            Self::Redis => "redis",
-        }
-    }
 }
 
 /// What settings call it.
@@ -190,8 +178,13 @@ impl Settings {
     #[cfg(not(all(feature = "file", feature = "redis", unix)))]
     pub(crate) fn lacks_feature(&self, driver: Driver) -> ConfigError {
         let problem = format!(
-            "`{driver}` needs the feature `{}` of sealed-session, which this program does not have",
-            driver.feature()
+            "this program is built without `{driver}`; turn on the feature `{driver}` of \
+             sealed-session{}",
+            if driver == Driver::File {
+                " (Unix only)"
+            } else {
+                ""
+            }
         );
         self.refused("driver", problem)
     }

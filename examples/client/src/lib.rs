@@ -49,7 +49,7 @@ impl Place {
     fn configure(&self, command: &mut Command) {
         command
             .env("SESSION_DRIVER", self.driver.as_str())
-            .env("SESSION_FILE_PATH", self.folder.path())
+            .env("SESSION_FILE_PATH", self.folder.path().join("sessions"))
             // So that a cart can be too large everywhere.
             .env("SESSION_MAX_SIZE", "4096");
         if let Some(redis) = &self.redis {
