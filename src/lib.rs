@@ -52,6 +52,7 @@
 //!   the trait for backends, and one in memory.
 //! - `file`: `FileStore`, for sessions in a directory, on Unix; elsewhere the feature adds nothing.
 //! - `redis`: `RedisStore`, sessions in Redis: a single server, under Sentinel or a cluster.
+//!   `RevocableCookieStore`, sessions in cookies that end across a fleet.
 //! - `tracing`: an event of that crate for each thing worth noticing.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -102,6 +103,8 @@ pub use revocation::RevocationList;
 pub use server::FileStore;
 #[cfg(feature = "server")]
 pub use server::MemoryStore;
+#[cfg(feature = "redis")]
+pub use revocation::fleet::{InFleet, RevocableCookieStore};
 #[cfg(feature = "redis")]
 pub use server::RedisStore;
 pub use session::{Field, Key, KeyOf, Origin, Session, Status, TypedSession};

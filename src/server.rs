@@ -30,7 +30,7 @@ mod file;
 mod memory;
 mod placement;
 #[cfg(feature = "redis")]
-mod redis;
+pub(crate) mod redis;
 #[cfg(feature = "tower-sessions")]
 mod tower_sessions;
 
