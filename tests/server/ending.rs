@@ -109,7 +109,7 @@ fn sessions_that_do_not_match_end() {
     let mut site = Site::new();
     let browsers = log_in(&mut site, &["ada", "eve", "bob", "eve", "kim"]);
     site.browser = browsers[0].clone();
-    site.visit(|session| session.renew());
+    site.visit(sealed_session::Session::renew);
     site.shelf
         .force(StoreKey::from_bytes([7; 32]), "junk", HOUR);
     let mut seen = Vec::new();

@@ -30,7 +30,7 @@ fn loading_fails_closed_with_an_error_that_says_what_failed() {
 
 #[test]
 fn a_store_that_goes_on_without_its_backend_gives_an_empty_session_that_cannot_be_saved() {
-    let mut site = Site::visited(|builder| builder.empty_if_unavailable());
+    let mut site = Site::visited(sealed_session::StoreBuilder::empty_if_unavailable);
     site.shelf.plan("load", Incident::Fails);
     let session = site.load();
     assert_eq!(session.origin(), refused(Refusal::Unavailable));
@@ -70,10 +70,12 @@ fn a_store_that_goes_on_without_its_backend_gives_an_empty_session_that_cannot_b
     );
 }
 
-/// What can be saved, with the calls that it makes.
-const SAVES: [(&str, &[&str], fn(&Session)); 5] = [
+/// What is saved, the calls that it makes, and how it comes about.
+type Save = (&'static str, &'static [&'static str], fn(&Session));
+
+const SAVES: [Save; 5] = [
     ("changed", &["put"], |session| {
-        session.insert("a", 1).unwrap()
+        session.insert("a", 1).unwrap();
     }),
     ("renewed", &["put", "put"], |session| {
         session.insert("a", 1).unwrap();

@@ -24,21 +24,21 @@ const CHANGES: [Change; 20] = [
     ("without new", |session| session.remove("new")),
     ("clear", Session::clear),
     ("flash note", |session| {
-        session.flash("note", "new").unwrap()
+        session.flash("note", "new").unwrap();
     }),
     ("flash other", |session| session.flash("other", 1).unwrap()),
     ("take note", |session| {
-        drop(session.take_flash::<String>("note"))
+        drop(session.take_flash::<String>("note"));
     }),
     ("subject eve", |session| session.set_subject("eve").unwrap()),
     ("subject ada", |session| session.set_subject("ada").unwrap()),
     ("not remembered", |session| session.remember(false)),
     ("remembered", |session| session.remember(true)),
     ("an hour", |session| {
-        session.set_expiry(start() + HOUR).unwrap()
+        session.set_expiry(start() + HOUR).unwrap();
     }),
     ("a day", |session| {
-        session.set_expiry(start() + DAY).unwrap()
+        session.set_expiry(start() + DAY).unwrap();
     }),
     ("past", |session| session.set_expiry(start()).unwrap()),
     ("renew", Session::renew),

@@ -51,8 +51,8 @@ fn a_small_session_stays_in_its_cookie_and_the_backend_is_never_asked() {
         });
         assert!(!sets_no_cookie(&response));
     }
-    site.visit(|session| session.renew());
-    site.visit(|session| session.destroy());
+    site.visit(sealed_session::Session::renew);
+    site.visit(sealed_session::Session::destroy);
     assert_eq!(site.load().origin(), Origin::Absent);
     assert_eq!(site.calls(), [""; 0]);
 }
@@ -61,7 +61,7 @@ fn a_small_session_stays_in_its_cookie_and_the_backend_is_never_asked() {
 fn the_limit_between_the_places_is_that_of_a_cookie_to_the_byte() {
     let mut length = 2900;
     let (in_cookie, behind) = loop {
-        let mut site = Site::with(|builder| builder.small_in_cookie());
+        let mut site = Site::with(sealed_session::StoreBuilder::small_in_cookie);
         let response = site.visit(|session| session.insert("a", "x".repeat(length)).unwrap());
         if site.calls().is_empty() {
             length += 1;
@@ -80,7 +80,7 @@ fn the_limit_between_the_places_is_that_of_a_cookie_to_the_byte() {
 
 #[test]
 fn a_session_that_grows_moves_to_the_backend_and_one_that_shrinks_moves_back() {
-    let mut site = Site::with(|builder| builder.small_in_cookie());
+    let mut site = Site::with(sealed_session::StoreBuilder::small_in_cookie);
     site.visit(|session| {
         session.insert("a", 1).unwrap();
         session.set_subject("ada").unwrap();
@@ -95,7 +95,7 @@ fn a_session_that_grows_moves_to_the_backend_and_one_that_shrinks_moves_back() {
     assert_eq!(site.calls(), ["put"]);
     assert_eq!(pair(&response).len(), NAME.len() + 1 + 155);
     assert!(
-        sets_no_cookie(&site.save(&session)) == false,
+        !sets_no_cookie(&site.save(&session)),
         "each response gets it"
     );
     assert_eq!(site.calls(), [""; 0]);
@@ -139,7 +139,7 @@ fn a_large_session_that_is_renewed_destroyed_or_ends_small_leaves_nothing_behind
         ("destroy", 0),
         ("destroy and begin", 0),
     ] {
-        let mut site = Site::with(|builder| builder.small_in_cookie());
+        let mut site = Site::with(sealed_session::StoreBuilder::small_in_cookie);
         site.visit(|session| session.insert("large", large()).unwrap());
         let stub = site.request();
         site.visit(|session| match what {
@@ -169,7 +169,7 @@ fn a_large_session_that_is_renewed_destroyed_or_ends_small_leaves_nothing_behind
 
 #[test]
 fn a_move_to_the_cookie_that_another_request_overtakes_takes_its_changes_along() {
-    let mut site = Site::with(|builder| builder.small_in_cookie());
+    let mut site = Site::with(sealed_session::StoreBuilder::small_in_cookie);
     site.visit(|session| session.insert("large", large()).unwrap());
     site.overtaken("put", |session| session.insert("theirs", 1).unwrap());
     site.visit(|session| {
@@ -184,9 +184,9 @@ fn a_move_to_the_cookie_that_another_request_overtakes_takes_its_changes_along()
 
 #[test]
 fn a_move_to_the_cookie_of_a_session_destroyed_meanwhile_ends_it() {
-    let mut site = Site::with(|builder| builder.small_in_cookie());
+    let mut site = Site::with(sealed_session::StoreBuilder::small_in_cookie);
     site.visit(|session| session.insert("large", large()).unwrap());
-    site.overtaken("put", |session| session.destroy());
+    site.overtaken("put", sealed_session::Session::destroy);
     let response = site.visit(|session| session.insert("large", 1).unwrap());
     assert!(is_removal(set_cookie(&response)));
     assert!(site.shelf.slots().is_empty());
@@ -194,7 +194,7 @@ fn a_move_to_the_cookie_of_a_session_destroyed_meanwhile_ends_it() {
 
 #[test]
 fn a_move_that_fails_leaves_the_session_where_it_was() {
-    let mut site = Site::with(|builder| builder.small_in_cookie());
+    let mut site = Site::with(sealed_session::StoreBuilder::small_in_cookie);
     site.visit(|session| session.insert("a", 1).unwrap());
     let id = site.load().id();
     let session = site.load();
@@ -218,7 +218,7 @@ fn a_cookie_that_holds_a_session_is_refused_by_default_and_left_alone() {
     let (app_key, clock, shelf, cookie_store) = cookie_service();
     let mut browser = Browser::default();
     visit(&cookie_store, &mut browser, &clock, |session| {
-        session.insert("a", 1).unwrap()
+        session.insert("a", 1).unwrap();
     });
     let mut site = Site::of(&clock, &shelf, app_key, |builder| builder);
     site.browser = browser;
@@ -232,7 +232,7 @@ fn a_running_service_moves_from_cookies_to_a_backend_and_back_and_nobody_is_logg
     let (app_key, clock, shelf, cookie_store) = cookie_service();
     let mut browser = Browser::default();
     visit(&cookie_store, &mut browser, &clock, |session| {
-        session.insert("user_id", 42).unwrap()
+        session.insert("user_id", 42).unwrap();
     });
     let is_logged_in = |session: &sealed_session::Session| {
         assert_eq!(session.get("user_id"), Ok(Some(42)));
@@ -260,7 +260,10 @@ fn a_running_service_moves_from_cookies_to_a_backend_and_back_and_nobody_is_logg
     server.visit(is_logged_in);
     server.visit(|session| session.insert("page", 2).unwrap());
 
-    let mut back = server.rebuilt(app_key.clone(), |builder| builder.small_in_cookie());
+    let mut back = server.rebuilt(
+        app_key.clone(),
+        sealed_session::StoreBuilder::small_in_cookie,
+    );
     back.visit(is_logged_in);
     let on_the_way = back.request();
     back.visit(|session| session.insert("page", 3).unwrap());
@@ -282,15 +285,20 @@ fn an_adopted_session_that_is_destroyed_or_renewed_does_not_come_back_by_itself(
         let (app_key, clock, shelf, cookie_store) = cookie_service();
         let mut browser = Browser::default();
         visit(&cookie_store, &mut browser, &clock, |session| {
-            session.insert("a", 1).unwrap()
+            session.insert("a", 1).unwrap();
         });
-        let mut site = Site::of(&clock, &shelf, app_key, |builder| builder.adopt_cookies());
+        let mut site = Site::of(
+            &clock,
+            &shelf,
+            app_key,
+            sealed_session::StoreBuilder::adopt_cookies,
+        );
         site.browser = browser;
         site.visit(|session| {
             if ends {
-                session.destroy()
+                session.destroy();
             } else {
-                session.renew()
+                session.renew();
             }
         });
         assert_eq!(shelf.slots().len(), usize::from(!ends));
@@ -303,9 +311,14 @@ fn a_move_writes_what_was_changed_since_once() {
     let (app_key, clock, shelf, cookie_store) = cookie_service();
     let mut browser = Browser::default();
     visit(&cookie_store, &mut browser, &clock, |session| {
-        session.insert("a", 1).unwrap()
+        session.insert("a", 1).unwrap();
     });
-    let mut site = Site::of(&clock, &shelf, app_key, |builder| builder.adopt_cookies());
+    let mut site = Site::of(
+        &clock,
+        &shelf,
+        app_key,
+        sealed_session::StoreBuilder::adopt_cookies,
+    );
     site.browser = browser;
     let session = site.load();
     session.insert("b", 2).unwrap();

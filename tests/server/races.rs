@@ -60,7 +60,7 @@ fn three_requests_and_more_each_replay_until_all_is_there() {
                 site.shelf.plan("put", Incident::Passes);
             }
             site.overtaken("put", move |session| {
-                session.insert(&format!("k{n}"), n).unwrap()
+                session.insert(&format!("k{n}"), n).unwrap();
             });
         }
         site.visit(|session| session.insert("mine", 1).unwrap());
@@ -118,7 +118,7 @@ fn a_session_destroyed_while_a_slow_request_held_it_stays_destroyed() {
     for (what, handler) in slow {
         let mut site = Site::visited(|builder| builder);
         let session = site.load();
-        site.visit(|session| session.destroy());
+        site.visit(sealed_session::Session::destroy);
         handler(&session);
         let response = site.save(&session);
         assert!(is_removal(set_cookie(&response)), "{what}");
@@ -153,7 +153,7 @@ fn a_session_destroyed_between_any_two_calls_of_a_save_stays_destroyed() {
         for _ in 0..passes {
             site.shelf.plan("put", Incident::Passes);
         }
-        site.overtaken("put", |session| session.destroy());
+        site.overtaken("put", sealed_session::Session::destroy);
         let session = site.load();
         session.insert("a", 1).unwrap();
         if renews {
@@ -176,7 +176,7 @@ fn a_session_destroyed_while_a_save_catches_up_stays_destroyed() {
     let session = site.load();
     session.insert("ours", 1).unwrap();
     site.shelf.plan("load", Incident::Passes);
-    site.overtaken("load", |session| session.destroy());
+    site.overtaken("load", sealed_session::Session::destroy);
     let response = site.save(&session);
     assert!(site.shelf.is_as_planned());
     assert!(is_removal(set_cookie(&response)));
@@ -189,7 +189,7 @@ fn a_slow_request_that_only_reads_brings_nothing_back() {
     let mut site = Site::visited(|builder| builder.idle_timeout(HOUR));
     let session = site.load();
     site.clock.forward(30 * MINUTE);
-    site.visit(|session| session.destroy());
+    site.visit(sealed_session::Session::destroy);
     site.calls();
     assert!(sets_no_cookie(&site.save(&session)));
     assert_eq!(site.calls(), ["touch"]);
@@ -269,7 +269,7 @@ fn a_change_that_was_acknowledged_before_a_renewal_ended_moves_along() {
 fn a_slow_request_whose_session_has_moved_is_an_error_that_leaves_the_cookie_alone() {
     let mut site = Site::visited(|builder| builder);
     let session = site.load();
-    site.visit(|session| session.renew());
+    site.visit(sealed_session::Session::renew);
     session.insert("late", 1).unwrap();
     for _ in 0..2 {
         let error = site.try_save(&session).unwrap_err();
@@ -285,7 +285,7 @@ fn a_slow_request_whose_session_has_moved_is_an_error_that_leaves_the_cookie_alo
 fn of_two_renewals_at_once_one_wins_and_the_other_is_told() {
     let site = Site::visited(|builder| builder);
     site.shelf.plan("put", Incident::Passes);
-    site.overtaken("put", |session| session.renew());
+    site.overtaken("put", sealed_session::Session::renew);
     let session = site.load();
     session.renew();
     let error = site.try_save(&session).unwrap_err();

@@ -132,13 +132,13 @@ fn a_set_cookie_comes_with_what_the_browser_must_know_and_with_nothing_else() {
     type Handler = fn(&Site, &sealed_session::Session);
     let cases: [(&str, bool, Handler); 8] = [
         ("values", false, |_, session| {
-            session.insert("b", 2).unwrap()
+            session.insert("b", 2).unwrap();
         }),
         ("a flash", false, |_, session| {
-            session.flash("b", 2).unwrap()
+            session.flash("b", 2).unwrap();
         }),
         ("a subject", false, |_, session| {
-            session.set_subject("eve").unwrap()
+            session.set_subject("eve").unwrap();
         }),
         ("cleared", false, |_, session| session.clear()),
         ("renewed", true, |_, session| session.renew()),

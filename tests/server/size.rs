@@ -109,7 +109,7 @@ fn two_requests_that_fill_a_session_together_are_an_error_of_the_later_one() {
 fn two_requests_that_are_too_large_together_are_an_error_of_the_later_one() {
     let site = Site::visited(|builder| builder.max_size(10_000));
     site.overtaken("put", |session| {
-        session.insert("theirs", "x".repeat(6000)).unwrap()
+        session.insert("theirs", "x".repeat(6000)).unwrap();
     });
     let session = site.load();
     session.insert("ours", "x".repeat(6000)).unwrap();
