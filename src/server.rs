@@ -561,3 +561,6 @@ impl<B: fmt::Debug> fmt::Debug for ServerStore<B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
