@@ -50,6 +50,7 @@
 //! - `axum`, `actix-web`: the layer and extractors for these frameworks.
 //! - `server`: `server::ServerStore`, for sessions that live in a backend behind their cookies,
 //!   the trait for backends, and one in memory.
+//! - `file`: `FileStore`, for sessions in a directory, on Unix; elsewhere the feature adds nothing.
 //! - `redis`: `RedisStore`, sessions in Redis: a single server, under Sentinel or a cluster.
 //!   `RevocableCookieStore`, sessions in cookies that end across a fleet.
 //! - `tracing`: an event of that crate for each thing worth noticing.
@@ -98,6 +99,10 @@ pub use event::Event;
 pub use flow::{HeaderChange, InCookie, Outgoing};
 pub use record::SessionId;
 pub use revocation::RevocationList;
+#[cfg(all(feature = "file", unix))]
+pub use server::FileStore;
+#[cfg(feature = "server")]
+pub use server::MemoryStore;
 #[cfg(feature = "redis")]
 pub use revocation::fleet::{InFleet, RevocableCookieStore};
 #[cfg(feature = "redis")]

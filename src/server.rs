@@ -22,8 +22,11 @@
 //! two.
 
 mod backend;
+mod cleaner;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(all(feature = "file", unix))]
+mod file;
 mod memory;
 mod placement;
 #[cfg(feature = "redis")]
@@ -44,7 +47,9 @@ pub use backend::{
     Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored,
     Tag, Value, Version, When,
 };
-pub use memory::Memory;
+#[cfg(all(feature = "file", unix))]
+pub use file::{File, FileBuilder};
+pub use memory::{Memory, MemoryBuilder};
 #[cfg(feature = "tower-sessions")]
 pub use tower_sessions::TowerSessions;
 
@@ -77,6 +82,10 @@ pub struct ServerStore<B> {
 
 /// Sessions in this process's memory.
 pub type MemoryStore = ServerStore<Memory>;
+
+/// Sessions in a directory of this machine.
+#[cfg(all(feature = "file", unix))]
+pub type FileStore = ServerStore<File>;
 
 /// Sessions in Redis, for as many processes as there are.
 #[cfg(feature = "redis")]
@@ -552,3 +561,6 @@ impl<B: fmt::Debug> fmt::Debug for ServerStore<B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,8 +30,8 @@ use given::{FIELDS, Fields, Given, Source};
 /// nothing, so that another driver is a change of one variable. If none is named, it is an error:
 /// somebody has forgotten to.
 ///
-/// Every wrong setting is an error that names the variable or field, never shows its content,
-/// and says what is possible. In a file so is a field that does not exist.
+/// Every wrong setting is an error that names the variable or field, never shows its content but
+/// for a path, and says what is possible. In a file so is a field that does not exist.
 ///
 /// ```
 /// use sealed_session::{AppKey, Settings};
@@ -167,10 +167,16 @@ pub struct Settings {
     /// large only now and then, and for the way back to `cookie`.
     pub small_in_cookie: Option<bool>,
 
-    /// The directory of the driver `file`, which needs it.
+    /// The most bytes that the driver `memory` keeps. Default 256 MiB.
     ///
-    /// Whoever can write to it can end sessions, and neither read nor make any. Give it to the
-    /// service alone: `/var/lib/shop/sessions`.
+    /// Beyond, new sessions cannot be saved until others have ended: see `server::Memory`. A
+    /// session counts as four thirds of its size and 384 bytes.
+    pub memory_max_bytes: Option<usize>,
+
+    /// The directory of the driver `file`, which needs it. It is made if it is not there; the one
+    /// around it must be.
+    ///
+    /// It must be the service's own, which no other user may enter: `/var/lib/shop/sessions`.
     pub file_path: Option<PathBuf>,
 
     /// The server of the driver `redis`, which needs it: `redis://:password@host:6379/0`. It may be
@@ -232,6 +238,7 @@ impl Settings {
             empty_if_unavailable: fields.get("empty_if_unavailable", Given::truth)?,
             adopt_cookies: fields.get("adopt_cookies", Given::truth)?,
             small_in_cookie: fields.get("small_in_cookie", Given::truth)?,
+            memory_max_bytes: fields.get("memory_max_bytes", Given::size)?,
             file_path: fields.get("file_path", Given::text)?.map(PathBuf::from),
             redis_url: fields.get("redis_url", Given::text)?.map(RedisUrl::from),
             redis_prefix: fields.get("redis_prefix", Given::text)?,

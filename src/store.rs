@@ -16,6 +16,8 @@ pub(crate) use any::each;
 #[cfg(all(feature = "server", feature = "settings"))]
 pub use any::{AnyStore, Chosen};
 pub use builder::StoreBuilder;
+#[cfg(feature = "server")]
+pub(crate) use shell::Clock;
 pub(crate) use shell::Shell;
 
 use crate::envelope::{KeyRing, Random, os_random};
@@ -73,7 +75,8 @@ impl CookieStore {
     }
 
     /// The session of a request, from the values of its Cookie fields as text or bytes; with a
-    /// [`Transport`] other than a cookie, of its [`request_header`](Self::request_header).
+    /// [`Transport`](crate::Transport) other than a cookie, of its
+    /// [`request_header`](Self::request_header).
     pub fn load_from<'a, C: AsRef<[u8]> + ?Sized + 'a>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'a C>,
@@ -89,7 +92,7 @@ impl CookieStore {
     }
 
     /// The request's header that a session is read from: `cookie`, unless the store has another
-    /// [`Transport`].
+    /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
         self.shell.flow.transport.request_header()
     }

@@ -304,22 +304,11 @@ fn a_store_comes_from_the_environment_alone() {
 /// The store that the driver names.
 #[cfg(feature = "server")]
 mod any {
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-
+    use pollster::block_on;
     use sealed_session::server::{Memory, ServerStore};
     use sealed_session::{AnyStore, ConfigError};
 
     use super::*;
-
-    /// In a cookie or in memory nothing waits.
-    fn at_once<F: Future>(future: F) -> F::Output {
-        let mut context = Context::from_waker(Waker::noop());
-        match pin!(future).poll(&mut context) {
-            Poll::Ready(output) => output,
-            Poll::Pending => panic!("it waits"),
-        }
-    }
 
     fn store(settings: serde_json::Value, key: &AppKey) -> Result<AnyStore, ConfigError> {
         AnyStore::new(key.clone(), &read(settings))
@@ -327,16 +316,16 @@ mod any {
 
     fn load(store: &AnyStore, set_cookie: &str) -> Session {
         let pair = set_cookie.split(';').next().unwrap();
-        at_once(store.load_from([pair])).unwrap()
+        block_on(store.load_from([pair])).unwrap()
     }
 
     fn respond(store: &AnyStore, session: &Session) -> Option<String> {
-        let outgoing = at_once(store.respond(session)).unwrap();
+        let outgoing = block_on(store.respond(session)).unwrap();
         outgoing.set_cookies().next().map(str::to_owned)
     }
 
     fn logged_in(store: &AnyStore, name: &str) -> String {
-        let session = at_once(store.load_from::<str>([])).unwrap();
+        let session = block_on(store.load_from::<str>([])).unwrap();
         session.insert("name", name).unwrap();
         respond(store, &session).unwrap()
     }
@@ -350,9 +339,9 @@ mod any {
             let is_in_cookie = matches!(store, AnyStore::Cookie(_));
             assert_eq!(is_in_cookie, driver != Some("Memory"));
             let mut response = http::HeaderMap::new();
-            let session = at_once(store.load(&response)).unwrap();
+            let session = block_on(store.load(&response)).unwrap();
             session.insert("name", "x".repeat(1000)).unwrap();
-            at_once(store.save(&session, &mut response)).unwrap();
+            block_on(store.save(&session, &mut response)).unwrap();
             let cookie = response["set-cookie"].to_str().unwrap();
             assert!(cookie.starts_with("__Host-id="), "{cookie}");
             assert!(cookie.ends_with("; Max-Age=60"), "{cookie}");
@@ -402,9 +391,29 @@ mod any {
         }
 
         let store = store(json!({ "driver": "memory", "max_size": 4096 }), &key).unwrap();
-        let session = at_once(store.load_from::<str>([])).unwrap();
+        let session = block_on(store.load_from::<str>([])).unwrap();
         assert!(session.insert("name", "x".repeat(3900)).is_ok());
         assert!(session.insert("name", "x".repeat(4100)).is_err());
+    }
+
+    #[cfg(all(feature = "file", unix))]
+    #[test]
+    fn a_directory_outlives_the_store() {
+        let key = AppKey::generate().unwrap();
+        let folder = tempfile::TempDir::new().unwrap();
+        let settings = json!({ "driver": "file", "file_path": folder.path().join("sessions") });
+        let cookie = {
+            let store = store(settings.clone(), &key).unwrap();
+            let session = block_on(store.load_from::<str>([])).unwrap();
+            session.insert("name", "ada").unwrap();
+            let outgoing = block_on(store.respond(&session)).unwrap();
+            outgoing.set_cookies().next().unwrap().to_owned()
+        };
+        let store = store(settings, &key).unwrap();
+        assert!(matches!(store, AnyStore::File(_)));
+        let pair = cookie.split(';').next().unwrap();
+        let session = block_on(store.load_from([pair])).unwrap();
+        assert_eq!(session.get("name"), Ok(Some("ada".to_owned())));
     }
 
     /// Nothing connects before a session is asked for.
@@ -430,9 +439,9 @@ mod any {
         let key = AppKey::generate().unwrap();
         let builder = settings.server_builder(key.clone(), Memory::new());
         let store: ServerStore<Memory> = builder.unwrap().build().unwrap();
-        let session = at_once(store.load_from::<str>([])).unwrap();
+        let session = block_on(store.load_from::<str>([])).unwrap();
         session.insert("name", "x".repeat(8000)).unwrap();
-        let outgoing = at_once(store.respond(&session)).unwrap();
+        let outgoing = block_on(store.respond(&session)).unwrap();
         assert!(outgoing.set_cookies().next().unwrap().ends_with("=60"));
         assert!(session.insert("name", "x".repeat(8200)).is_err());
         let settings = read(json!({ "max_size": 4095 }));
@@ -444,22 +453,35 @@ mod any {
     fn a_driver_that_cannot_be_is_refused_with_what_it_lacks() {
         let key = AppKey::generate().unwrap();
         for (settings, setting, problem) in [
+            #[cfg(not(all(feature = "file", unix)))]
             (
                 json!({ "driver": "file" }),
                 "driver",
-                "`file` needs the feature `file`",
+                "turn on the feature `file`",
+            ),
+            #[cfg(all(feature = "file", unix))]
+            (
+                json!({ "driver": "file" }),
+                "file_path",
+                "the driver needs it",
+            ),
+            #[cfg(all(feature = "file", unix))]
+            (
+                json!({ "driver": "file", "file_path": "/proc/self/sessions" }),
+                "file_path",
+                "/proc/self/sessions: ",
             ),
             #[cfg(not(feature = "redis"))]
             (
                 json!({ "driver": "redis" }),
                 "driver",
-                "`redis` needs the feature `redis`",
+                "turn on the feature `redis`",
             ),
             #[cfg(feature = "redis")]
             (
                 json!({ "driver": "redis" }),
                 "redis_url",
-                "the driver `redis` needs it",
+                "the driver needs it",
             ),
             #[cfg(feature = "redis")]
             (
@@ -471,6 +493,11 @@ mod any {
                 json!({ "driver": "memory", "max_size": 1 }),
                 "max_size",
                 "at least 4096 bytes",
+            ),
+            (
+                json!({ "driver": "memory", "memory_max_bytes": 100 }),
+                "memory_max_bytes",
+                "less than one session takes",
             ),
             (
                 json!({ "driver": "memory", "max_age": 0 }),

@@ -104,6 +104,11 @@ impl StoreKey {
         Self(bytes)
     }
 
+    /// A key that a backend has kept as text: what displays as these 64 digits, in lower case.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        from_hex(text).map(Self)
+    }
+
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -118,6 +123,11 @@ pub struct Tag([u8; 32]);
 impl Tag {
     pub(crate) fn new(mac: [u8; 32]) -> Self {
         Self(mac)
+    }
+
+    #[cfg(all(feature = "file", unix))]
+    pub(super) fn from_hex(text: &str) -> Option<Self> {
+        from_hex(text).map(Self)
     }
 
     /// The 32 bytes.
@@ -138,6 +148,23 @@ impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         hex(&self.0, f)
     }
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let digit = |byte: &u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 32];
+    if text.len() != 2 * bytes.len() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let [high, low] = pair else { return None };
+        *byte = 16 * digit(high)? + digit(low)?;
+    }
+    Some(bytes)
 }
 
 impl fmt::Debug for StoreKey {
@@ -174,8 +201,7 @@ impl Value {
     /// What tells this value from all others that were ever put: its first 40 characters, which
     /// hold the nonce. Shorter only if a backend returned what nobody has put.
     pub fn version(&self) -> Version {
-        let end = self.0.len().min(Version::LEN);
-        Version(self.0.get(..end).unwrap_or_default().to_owned())
+        Version(Version::in_text(&self.0).to_owned())
     }
 }
 
@@ -196,6 +222,10 @@ impl Version {
     /// The characters.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    fn in_text(value: &str) -> &str {
+        value.get(..value.len().min(Self::LEN)).unwrap_or_default()
     }
 }
 
@@ -231,6 +261,19 @@ pub struct Entry {
     pub tag: Option<Tag>,
 }
 
+impl Entry {
+    /// An entry without a tag, for a backend's own tests.
+    pub fn new(value: Value, ttl: Duration, when: When) -> Self {
+        Self {
+            value,
+            ttl,
+            longest_ttl: ttl,
+            when,
+            tag: None,
+        }
+    }
+}
+
 /// What must be under a key for a value to be put there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
@@ -238,6 +281,21 @@ pub enum When {
     Absent,
     /// The value of this version.
     Unchanged(Version),
+}
+
+impl When {
+    /// What becomes of a put if this value is there, of which the beginning is enough;
+    /// [`Outcome::Stored`] if it may go ahead.
+    pub(super) fn outcome(&self, there: Option<&str>) -> Outcome {
+        match (self, there) {
+            (Self::Absent, None) => Outcome::Stored,
+            (Self::Unchanged(_), None) => Outcome::Absent,
+            (Self::Unchanged(version), Some(there)) if version.0 == Version::in_text(there) => {
+                Outcome::Stored
+            }
+            (_, Some(_)) => Outcome::Conflict,
+        }
+    }
 }
 
 /// What has become of a [`Backend::put`].
@@ -254,6 +312,16 @@ pub enum Outcome {
 /// Where [`Backend::scan`] goes on, as only the backend understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub String);
+
+impl Cursor {
+    /// The key that a backend of ours has written into it.
+    pub(super) fn key(&self) -> Result<StoreKey, BackendError> {
+        StoreKey::from_hex(&self.0).ok_or_else(|| {
+            let problem = "the cursor is not one that this backend has given out";
+            BackendError::new(BackendErrorKind::Other, problem)
+        })
+    }
+}
 
 /// A backend could not do what it was asked to.
 ///

@@ -6,10 +6,12 @@ use super::Settings;
 #[cfg(feature = "server")]
 use crate::envelope::KeyRing;
 use crate::error::ConfigError;
+#[cfg(all(feature = "file", unix))]
+use crate::server::File;
 #[cfg(feature = "redis")]
 use crate::server::Redis;
 #[cfg(feature = "server")]
-use crate::server::{Backend, Behind, ServerStore};
+use crate::server::{Backend, Behind, Memory, ServerStore};
 #[cfg(feature = "server")]
 use crate::store::StoreBuilder;
 
@@ -22,7 +24,7 @@ pub enum Driver {
     Cookie,
     /// In this process's memory. Needs the feature `server`.
     Memory,
-    /// In a directory. Needs the feature `file`.
+    /// In a directory. Needs the feature `file`, and Unix.
     File,
     /// In Redis. Needs the feature `redis`.
     Redis,
@@ -36,15 +38,6 @@ impl Driver {
         match self {
             Self::Cookie => "cookie",
             Self::Memory => "memory",
-            Self::File => "file",
-            Self::Redis => "redis",
-        }
-    }
-
-    #[cfg(feature = "server")]
-    fn feature(self) -> &'static str {
-        match self {
-            Self::Cookie | Self::Memory => "server",
             Self::File => "file",
             Self::Redis => "redis",
         }
@@ -93,6 +86,7 @@ impl Settings {
             ("empty_if_unavailable", is_on(self.empty_if_unavailable)),
             ("adopt_cookies", is_on(self.adopt_cookies)),
             ("small_in_cookie", is_on(self.small_in_cookie)),
+            ("memory_max_bytes", self.memory_max_bytes.is_some()),
             ("file_path", self.file_path.is_some()),
             ("redis_url", self.redis_url.is_some()),
             ("redis_prefix", self.redis_prefix.is_some()),
@@ -119,8 +113,8 @@ impl Settings {
 impl Settings {
     /// A builder that has these settings, for a store over a backend that no driver is for.
     ///
-    /// What only drivers have is not looked at: the driver itself, `file_path`, `redis_url` and
-    /// `redis_prefix`.
+    /// What only drivers have is not looked at: the driver itself, `memory_max_bytes`,
+    /// `file_path`, `redis_url` and `redis_prefix`.
     ///
     /// # Errors
     ///
@@ -150,11 +144,24 @@ impl Settings {
         Ok(builder)
     }
 
+    pub(crate) fn memory(&self) -> Result<Memory, ConfigError> {
+        let mut memory = Memory::builder();
+        if let Some(bytes) = self.memory_max_bytes {
+            memory = memory.max_bytes(bytes);
+        }
+        let memory = memory.build();
+        memory.map_err(|error| self.refused("memory_max_bytes", error.problem()))
+    }
+
+    #[cfg(all(feature = "file", unix))]
+    pub(crate) fn file(&self) -> Result<File, ConfigError> {
+        let path = self.needed("file_path", self.file_path.as_ref())?;
+        File::open(path).map_err(|error| self.refused("file_path", error.problem()))
+    }
+
     #[cfg(feature = "redis")]
     pub(crate) fn redis(&self) -> Result<Redis, ConfigError> {
-        let Some(url) = &self.redis_url else {
-            return Err(self.lacks("redis_url", Driver::Redis));
-        };
+        let url = self.needed("redis_url", self.redis_url.as_ref())?;
         let redis = Redis::open(url.as_str());
         let redis = redis.map_err(|error| self.refused("redis_url", error.problem()))?;
         Ok(match &self.redis_prefix {
@@ -163,19 +170,21 @@ impl Settings {
         })
     }
 
-    #[cfg(feature = "redis")]
-    fn lacks(&self, field: &str, driver: Driver) -> ConfigError {
-        self.refused(
-            field,
-            format!("the driver `{driver}` needs it, and it is not set"),
-        )
+    #[cfg(any(all(feature = "file", unix), feature = "redis"))]
+    fn needed<'s, T>(&self, field: &str, setting: Option<&'s T>) -> Result<&'s T, ConfigError> {
+        setting.ok_or_else(|| self.refused(field, "the driver needs it, and it is not set"))
     }
 
+    #[cfg(not(all(feature = "file", feature = "redis", unix)))]
     pub(crate) fn lacks_feature(&self, driver: Driver) -> ConfigError {
         let problem = format!(
-            "`{driver}` needs the feature `{}` of sealed-session, which this program was built \
-             without",
-            driver.feature()
+            "this program is built without `{driver}`; turn on the feature `{driver}` of \
+             sealed-session{}",
+            if driver == Driver::File {
+                " (Unix only)"
+            } else {
+                ""
+            }
         );
         self.refused("driver", problem)
     }

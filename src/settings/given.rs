@@ -12,7 +12,7 @@ use super::{Driver, Settings};
 use crate::cookie::SameSite;
 use crate::error::ConfigError;
 
-pub(super) const FIELDS: [&str; 22] = [
+pub(super) const FIELDS: [&str; 23] = [
     "driver",
     "cookie_name",
     "max_age",
@@ -32,6 +32,7 @@ pub(super) const FIELDS: [&str; 22] = [
     "empty_if_unavailable",
     "adopt_cookies",
     "small_in_cookie",
+    "memory_max_bytes",
     "file_path",
     "redis_url",
     "redis_prefix",

@@ -32,6 +32,7 @@ fn every_variable_is_read_into_its_field() {
         ("SESSION_EMPTY_IF_UNAVAILABLE", "yes"),
         ("SESSION_ADOPT_COOKIES", "on"),
         ("SESSION_SMALL_IN_COOKIE", "0"),
+        ("SESSION_MEMORY_MAX_BYTES", "1048576"),
         ("SESSION_FILE_PATH", "/var/lib/sessions"),
         ("SESSION_REDIS_URL", "redis://:hunter2@host/"),
         ("SESSION_REDIS_PREFIX", "shop:"),
@@ -59,6 +60,7 @@ fn every_variable_is_read_into_its_field() {
     assert_eq!(settings.empty_if_unavailable, Some(true));
     assert_eq!(settings.adopt_cookies, Some(true));
     assert_eq!(settings.small_in_cookie, Some(false));
+    assert_eq!(settings.memory_max_bytes, Some(1_048_576));
     let path = settings.file_path.as_deref().unwrap();
     assert_eq!(path.to_str(), Some("/var/lib/sessions"));
     let url = settings.redis_url.as_ref().unwrap();
@@ -190,6 +192,10 @@ fn what_contradicts_another_variable_is_refused_in_the_words_of_the_environment(
         (
             "SESSION_SMALL_IN_COOKIE",
             from([("SESSION_SMALL_IN_COOKIE", "1")]),
+        ),
+        (
+            "SESSION_MEMORY_MAX_BYTES",
+            from([("SESSION_MEMORY_MAX_BYTES", "65536")]),
         ),
         ("SESSION_FILE_PATH", from([("SESSION_FILE_PATH", "/x")])),
         ("SESSION_REDIS_URL", from([("SESSION_REDIS_URL", "x")])),

@@ -9,6 +9,8 @@ use crate::envelope::KeyRing;
 use crate::error::{ConfigError, LoadError, SaveError};
 use crate::flow::{InCookie, Outgoing};
 use crate::server::{Behind, Memory, MemoryStore};
+#[cfg(all(feature = "file", unix))]
+use crate::server::{File, FileStore};
 #[cfg(feature = "redis")]
 use crate::server::{Redis, RedisStore};
 use crate::session::Session;
@@ -37,6 +39,9 @@ pub enum AnyStore {
     Cookie(CookieStore),
     /// Sessions in this process's memory.
     Memory(MemoryStore),
+    /// Sessions in a directory.
+    #[cfg(all(feature = "file", unix))]
+    File(FileStore),
     /// Sessions in Redis.
     #[cfg(feature = "redis")]
     Redis(RedisStore),
@@ -48,6 +53,8 @@ macro_rules! each {
         match $any {
             $crate::store::AnyStore::Cookie($in_cookie) => $at_once,
             $crate::store::AnyStore::Memory($store) => $waits,
+            #[cfg(all(feature = "file", unix))]
+            $crate::store::AnyStore::File($store) => $waits,
             #[cfg(feature = "redis")]
             $crate::store::AnyStore::Redis($store) => $waits,
         }
@@ -67,6 +74,8 @@ pub struct Chosen(Place);
 enum Place {
     Cookie,
     Memory(Behind<Memory>),
+    #[cfg(all(feature = "file", unix))]
+    File(Behind<File>),
     #[cfg(feature = "redis")]
     Redis(Behind<Redis>),
 }
@@ -97,8 +106,8 @@ impl AnyStore {
         Self::new(KeyRing::from_env()?, &Settings::from_env()?)
     }
 
-    /// A builder that has these settings, for those that only code can make: a clock, former
-    /// cookies.
+    /// A builder that has these settings, for those that only code can make: a hook for events,
+    /// former cookies. A clock that it is given is not the backend's, which forgets by its own.
     ///
     /// # Errors
     ///
@@ -108,27 +117,28 @@ impl AnyStore {
         ring: impl Into<KeyRing>,
         settings: &Settings,
     ) -> Result<StoreBuilder<Chosen>, ConfigError> {
-        let (place, rest) = match settings.chosen_driver()? {
+        match settings.chosen_driver()? {
             Driver::Cookie => {
                 let builder = settings.builder(ring)?;
-                (Place::Cookie, builder.exchange(()).1)
+                Ok(builder.map(|InCookie| Chosen(Place::Cookie)))
             }
             Driver::Memory => {
-                let builder = settings.server_builder(ring, Memory::new())?;
-                let (behind, rest) = builder.exchange(());
-                (Place::Memory(behind), rest)
+                let builder = settings.server_builder(ring, settings.memory()?)?;
+                Ok(builder.map(|behind| Chosen(Place::Memory(behind))))
+            }
+            #[cfg(all(feature = "file", unix))]
+            Driver::File => {
+                let builder = settings.server_builder(ring, settings.file()?)?;
+                Ok(builder.map(|behind| Chosen(Place::File(behind))))
             }
             #[cfg(feature = "redis")]
             Driver::Redis => {
                 let builder = settings.server_builder(ring, settings.redis()?)?;
-                let (behind, rest) = builder.exchange(());
-                (Place::Redis(behind), rest)
+                Ok(builder.map(|behind| Chosen(Place::Redis(behind))))
             }
-            #[cfg(not(feature = "redis"))]
-            driver @ Driver::Redis => return Err(settings.lacks_feature(driver)),
-            driver @ Driver::File => return Err(settings.lacks_feature(driver)),
-        };
-        Ok(rest.exchange(Chosen(place)).1)
+            #[cfg(not(all(feature = "file", feature = "redis", unix)))]
+            driver => Err(settings.lacks_feature(driver)),
+        }
     }
 
     /// As [`ServerStore::load`](crate::server::ServerStore::load).
@@ -194,6 +204,13 @@ impl AnyStore {
     }
 }
 
+impl<P> StoreBuilder<P> {
+    fn map<Q>(self, change: impl FnOnce(P) -> Q) -> StoreBuilder<Q> {
+        let (placement, rest) = self.exchange(());
+        rest.exchange(change(placement)).1
+    }
+}
+
 impl StoreBuilder<Chosen> {
     /// The finished store.
     ///
@@ -203,10 +220,12 @@ impl StoreBuilder<Chosen> {
     pub fn build(self) -> Result<AnyStore, ConfigError> {
         let (Chosen(place), rest) = self.exchange(());
         match place {
-            Place::Cookie => rest.exchange(InCookie).1.build().map(AnyStore::Cookie),
-            Place::Memory(behind) => rest.exchange(behind).1.build().map(AnyStore::Memory),
+            Place::Cookie => rest.map(|()| InCookie).build().map(AnyStore::Cookie),
+            Place::Memory(behind) => rest.map(|()| behind).build().map(AnyStore::Memory),
+            #[cfg(all(feature = "file", unix))]
+            Place::File(behind) => rest.map(|()| behind).build().map(AnyStore::File),
             #[cfg(feature = "redis")]
-            Place::Redis(behind) => rest.exchange(behind).1.build().map(AnyStore::Redis),
+            Place::Redis(behind) => rest.map(|()| behind).build().map(AnyStore::Redis),
         }
     }
 }

@@ -6,7 +6,7 @@ use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::web::{Form, Html, Redirect};
 use actix_web::{App, HttpServer, get, post};
-use sealed_session::{CookieStore, KeyRing, Session, SessionLayer};
+use sealed_session::{AnyStore, Session, SessionLayer};
 use shop::{Add, LogIn, Problem};
 
 fn failed(problem: Problem) -> InternalError<Problem> {
@@ -50,7 +50,8 @@ async fn log_out(session: Session) -> Redirect {
 
 #[actix_web::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let store = CookieStore::new(KeyRing::from_env()?);
+    // SESSION_DRIVER says where sessions are: cookie, memory, file or redis.
+    let store = AnyStore::from_env()?;
     let app = move || {
         App::new()
             .service(front)

@@ -7,7 +7,7 @@ use axum::extract::Form;
 use axum::http::StatusCode;
 use axum::response::{Html, Redirect};
 use axum::routing::{get, post};
-use sealed_session::{CookieStore, KeyRing, Session, SessionLayer};
+use sealed_session::{AnyStore, Session, SessionLayer};
 use shop::{Add, LogIn, Problem};
 use tokio::net::TcpListener;
 
@@ -47,7 +47,8 @@ async fn log_out(session: Session) -> Redirect {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let store = CookieStore::new(KeyRing::from_env()?);
+    // SESSION_DRIVER says where sessions are: cookie, memory, file or redis.
+    let store = AnyStore::from_env()?;
     let app = Router::new()
         .route("/", get(front))
         .route("/profile", get(profile))

@@ -13,15 +13,55 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use cookie::Cookie;
-use sealed_session::{AppKey, CookieStore, KeyId, KeyRing, Session, Token};
+use sealed_session::server::conformance::{Call, Spy};
+use sealed_session::server::{Memory, ServerStore, StoreKey};
+use sealed_session::{AppKey, CookieStore, KeyId, Session, SessionId, Token};
+use sealed_session_stores::redis;
+use tempfile::TempDir;
+use tokio::runtime;
 use ureq::Agent;
 use ureq::http::Response;
 use ureq::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE, VARY};
 use ureq::{Body, Cookie as JarCookie};
 
+pub use sealed_session::Driver;
 pub use story::*;
 
 const COOKIE: &str = "__Host-session";
+
+/// What a shop has outside of its process: its settings, and where its sessions are.
+struct Place {
+    driver: Driver,
+    folder: TempDir,
+    redis: Option<redis::Server>,
+}
+
+impl Place {
+    fn of(driver: Driver) -> Self {
+        let redis = (driver == Driver::Redis).then(|| wait(redis::Server::start()));
+        Self {
+            driver,
+            folder: TempDir::new().unwrap(),
+            redis,
+        }
+    }
+
+    fn configure(&self, command: &mut Command) {
+        command
+            .env("SESSION_DRIVER", self.driver.as_str())
+            .env("SESSION_FILE_PATH", self.folder.path().join("sessions"))
+            // So that a cart can be too large everywhere.
+            .env("SESSION_MAX_SIZE", "4096");
+        if let Some(redis) = &self.redis {
+            command.env("SESSION_REDIS_URL", redis.url());
+        }
+    }
+}
+
+fn wait<F: Future>(future: F) -> F::Output {
+    let mut runtime = runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(future)
+}
 
 /// A program that serves the shop; it is ended on drop.
 struct Site {
@@ -31,9 +71,10 @@ struct Site {
 
 impl Site {
     /// Starts `program` with the app key `sealing`, and `accepted` as one that only opens.
-    fn start(program: &str, sealing: &AppKey, accepted: Option<&AppKey>) -> Self {
+    fn start(program: &str, place: &Place, sealing: &AppKey, accepted: Option<&AppKey>) -> Self {
         let mut command = Command::new(program);
         command.arg("0").env("APP_KEY", &*sealing.to_base64());
+        place.configure(&mut command);
         match accepted {
             Some(key) => command.env("APP_PREVIOUS_KEYS", &*key.to_base64()),
             None => command.env_remove("APP_PREVIOUS_KEYS"),
@@ -58,19 +99,28 @@ impl Drop for Site {
     }
 }
 
+/// Which session it is, as far as its cookie tells.
+#[derive(Debug, PartialEq)]
+enum Identity {
+    InCookie(SessionId),
+    InBackend(StoreKey),
+}
+
 /// One visitor of a shop, with a cookie jar, who also knows the shop's app key.
 pub struct Visitor {
     program: &'static str,
     site: Site,
+    place: Place,
     key: AppKey,
     agent: Agent,
 }
 
 impl Visitor {
     /// Opens the shop, with a fresh app key, and lets somebody in.
-    pub fn of(program: &'static str) -> Self {
+    pub fn of(program: &'static str, driver: Driver) -> Self {
         let key = AppKey::generate().unwrap();
-        let site = Site::start(program, &key, None);
+        let place = Place::of(driver);
+        let site = Site::start(program, &place, &key, None);
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -80,6 +130,7 @@ impl Visitor {
         Self {
             program,
             site,
+            place,
             key,
             agent: config.build().into(),
         }
@@ -87,7 +138,7 @@ impl Visitor {
 
     /// Closes the shop and opens it again under other keys: a deploy. The jar stays.
     fn deploy(&mut self, sealing: AppKey, accepted: Option<&AppKey>) {
-        self.site = Site::start(self.program, &sealing, accepted);
+        self.site = Site::start(self.program, &self.place, &sealing, accepted);
         self.key = sealing;
     }
 
@@ -128,11 +179,27 @@ impl Visitor {
         jar.insert(cookie, &url).unwrap();
     }
 
+    fn is_in_cookie(&self) -> bool {
+        self.place.driver == Driver::Cookie
+    }
+
     /// What the visitor cannot see: the session in the cookie.
     fn session(&self) -> Session {
-        let store = CookieStore::new(KeyRing::new(self.key.clone()));
         let token = self.token().expect("the jar has a session cookie");
-        store.load_from([&format!("{COOKIE}={token}")])
+        CookieStore::new(self.key.clone()).load_from([&format!("{COOKIE}={token}")])
+    }
+
+    fn identity(&self) -> Identity {
+        if self.is_in_cookie() {
+            return Identity::InCookie(self.session().id().unwrap());
+        }
+        let token = self.token().expect("the jar has a session cookie");
+        let store = ServerStore::new(self.key.clone(), Spy::new(Memory::new()));
+        wait(store.load_from([&format!("{COOKIE}={token}")])).unwrap();
+        match store.backend().take().as_slice() {
+            [Call::Load(key)] => Identity::InBackend(*key),
+            calls => panic!("{calls:?}"),
+        }
     }
 
     fn key_id(&self) -> KeyId {
@@ -176,11 +243,17 @@ impl From<Response<Body>> for Answer {
     }
 }
 
-/// The story as the tests of one example: give it the path of the program.
+/// The story as the tests of one example that has a cookie store: give it the path of the program.
 #[macro_export]
 macro_rules! story {
     ($program:expr) => {
-        $crate::story! { $program =>
+        $crate::story! { in $program, Cookie =>
+            a_rotated_key_logs_nobody_out
+            a_copied_cookie_opens_after_the_logout_until_its_deadline
+        }
+    };
+    (in $program:expr, $driver:ident => $($sentence:ident)*) => {
+        $crate::story! { $program, $driver =>
             a_page_without_a_session_is_left_as_it_is
             a_guest_has_no_profile_and_an_error_saves_the_session
             a_login_sets_the_cookie_with_every_attribute
@@ -190,17 +263,45 @@ macro_rules! story {
             a_cart_that_does_not_fit_is_refused_and_stays_as_it_was
             a_login_gives_the_session_a_new_id
             a_tampered_cookie_makes_a_guest_who_can_log_in_again
-            a_rotated_key_logs_nobody_out
             a_logout_removes_the_cookie_with_the_same_attributes
-            a_copied_cookie_opens_after_the_logout_until_its_deadline
+            $($sentence)*
         }
     };
-    ($program:expr => $($sentence:ident)*) => {
+    ($program:expr, $driver:ident => $($sentence:ident)*) => {
         $(
             #[test]
             fn $sentence() {
-                $crate::$sentence($crate::Visitor::of($program));
+                $crate::$sentence($crate::Visitor::of($program, $crate::Driver::$driver));
             }
         )*
+    };
+}
+
+/// The story with each store, as the tests of one example that takes its store from the
+/// environment.
+#[macro_export]
+macro_rules! stories {
+    ($program:expr) => {
+        mod in_cookies {
+            $crate::story!($program);
+        }
+        mod in_memory {
+            $crate::story! { in $program, Memory =>
+                a_copied_cookie_opens_nothing_after_the_logout
+                sessions_in_memory_end_with_the_process
+            }
+        }
+        mod in_files {
+            $crate::story! { in $program, File =>
+                a_copied_cookie_opens_nothing_after_the_logout
+                a_rotated_key_logs_nobody_out
+            }
+        }
+        mod in_redis {
+            $crate::story! { in $program, Redis =>
+                a_copied_cookie_opens_nothing_after_the_logout
+                a_rotated_key_logs_nobody_out
+            }
+        }
     };
 }

@@ -1,0 +1,298 @@
+//! A backend in a directory.
+
+mod dir;
+mod directory;
+mod format;
+mod tags;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::backend::{
+    Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag,
+};
+use super::cleaner::{Cleaner, Stop};
+use crate::error::ConfigError;
+use crate::store::Clock;
+use crate::time::Millis;
+use directory::Directory;
+
+/// How often the directory is cleaned up unless the builder says otherwise.
+const EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// The most keys of a page of [`Backend::scan`].
+const PAGE: usize = 1024;
+
+/// Sessions in a directory of this machine, for one process or several: each a file, named by its
+/// [`StoreKey`] as 64 hexadecimal digits. On Unix only.
+///
+/// It keeps [`Promise::Full`], between threads and between processes that have the same
+/// directory: whoever writes has locked one of 256 parts of it (`flock`). The directory must be
+/// on a local file system; on a network's, locks may hold on one machine only, or not at all.
+///
+/// # What survives
+///
+/// Whatever was acknowledged, if the process is killed, and also if the machine loses its power,
+/// as far as the disk writes what it says: a value is written whole to a file of its own, and is
+/// on the disk before it gets the session's name in one step; and so are the name, and the
+/// removal of one, before the call returns. A value that was being written is there, or the one
+/// before it; never a part of one. Only a touch does not wait for the disk: after a loss of
+/// power, a session may be idle out as if it had not been touched.
+///
+/// # Who may touch it
+///
+/// The directory must belong to the user that the process runs as, and nobody else may enter it;
+/// it is made with mode 700, files with 600. Nothing that a client sends becomes part of a path.
+/// Symbolic links in it are not followed, and what is not a session's file, whatever its name, is
+/// neither read as one, written over nor removed, except by destroying the session whose name it
+/// has. At most 16 MiB are read of any file, which is the most that a value may have.
+///
+/// # How expired sessions go
+///
+/// None is given out. Every ten minutes a thread looks at each file and removes those of expired
+/// sessions, and what processes that were killed have left; it ends when the backend is dropped
+/// or [stopped](Self::stop). Nothing bounds the number of sessions but the disk: when that is
+/// full, saving fails with [`BackendErrorKind::Full`], and what is there stays.
+///
+/// # What it costs
+///
+/// A session is a file, and with a subject an empty one more, and a directory for each subject.
+/// A put waits for the disk twice, one that gives a session a subject up to five times, a removal
+/// once; a load and a touch never do. All of it runs on the threads of the crate `blocking`,
+/// beside whatever runtime there is: at most 500, each with up to five open files, or as many
+/// threads as the variable `BLOCKING_MAX_THREADS` says. A call that is dropped has either
+/// happened wholly, or will, or will not.
+///
+/// Finding the sessions of a subject takes time that grows with their number; listing all goes by
+/// pages of up to 1024.
+///
+/// ```
+/// use sealed_session::AppKey;
+/// use sealed_session::{FileStore, server::File};
+///
+/// # let path = std::env::temp_dir().join(format!("sessions-{}", std::process::id()));
+/// let store = FileStore::new(AppKey::generate()?, File::open(&path)?);
+/// # drop(store);
+/// # std::fs::remove_dir(path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct File {
+    shared: Arc<Shared>,
+    cleaner: Cleaner,
+}
+
+struct Shared {
+    directory: Directory,
+    clock: Box<Clock>,
+}
+
+impl File {
+    /// A backend in this directory, with the default settings. The directory is made if it is not
+    /// there, the one that it is in must be.
+    ///
+    /// # Errors
+    ///
+    /// As [`FileBuilder::build`].
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, ConfigError> {
+        Self::builder(path).build()
+    }
+
+    /// A builder that starts from the defaults: a clean-up every ten minutes.
+    pub fn builder(path: impl Into<PathBuf>) -> FileBuilder {
+        FileBuilder {
+            path: path.into(),
+            clean_up_every: EVERY,
+            clock: Box::new(SystemTime::now),
+        }
+    }
+
+    /// Removes what has expired or was left behind now, and tells how many sessions. It blocks
+    /// the thread.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that failed; the rest was gone on with.
+    pub fn clean_up(&self) -> Result<usize, BackendError> {
+        self.shared
+            .clean_up(|| false)
+            .map_err(|error| failed(&error))
+    }
+
+    /// Ends the thread that cleans up, and waits until it has ended. All else goes on.
+    pub fn stop(&self) {
+        self.cleaner.stop();
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let shared = Arc::clone(&self.shared);
+        let done = blocking::unblock(move || work(&shared)).await;
+        done.map_err(|error| failed(&error))
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Millis {
+        (self.clock)().into()
+    }
+
+    fn clean_up(&self, is_over: impl Fn() -> bool) -> io::Result<usize> {
+        let (mut removed, mut problem) = (0, None);
+        for first in 0..=u8::MAX {
+            if is_over() {
+                break;
+            }
+            match self.directory.clean_up(first, self.now()) {
+                Ok(more) => removed += more,
+                Err(error) => problem = problem.or(Some(error)),
+            }
+            if let Err(error) = self.directory.clean_up_tags(first) {
+                problem = problem.or(Some(error));
+            }
+        }
+        problem.map_or(Ok(removed), Err)
+    }
+
+    fn clean_up_unseen(&self, stop: &Stop) {
+        // Nobody waits for the result, and what is wrong with the disk shows in the next save.
+        let _ = self.clean_up(|| stop.is_due());
+    }
+}
+
+/// What a system's error means for a session. It names no file.
+fn failed(error: &io::Error) -> BackendError {
+    let kind = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BackendErrorKind::Full,
+        ErrorKind::OutOfMemory | ErrorKind::ResourceBusy => BackendErrorKind::Unavailable,
+        _ if error.raw_os_error().is_some_and(is_out_of_files) => BackendErrorKind::Unavailable,
+        _ => BackendErrorKind::Other,
+    };
+    BackendError::new(kind, format_args!("the directory of sessions: {error}"))
+}
+
+fn is_out_of_files(errno: i32) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(errno))
+}
+
+impl Backend for File {
+    const PROMISE: Promise = Promise::Full;
+
+    async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, BackendError> {
+        let key = *key;
+        self.run(move |shared| {
+            let found = shared.directory.load(&key)?;
+            // Asked for after the file was read, which may have had to wait.
+            let now = shared.now();
+            let alive = found.filter(|(_, expires)| *expires > now);
+            Ok(alive.map(|(value, expires)| Stored {
+                value,
+                ttl: expires.since(now),
+            }))
+        })
+        .await
+    }
+
+    async fn put(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
+        let (key, entry) = (*key, entry.clone());
+        self.run(move |shared| shared.directory.put(&key, &entry, shared.now()))
+            .await
+    }
+
+    async fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<(), BackendError> {
+        let key = *key;
+        self.run(move |shared| shared.directory.touch(&key, ttl, shared.now()))
+            .await
+    }
+
+    async fn remove(&self, key: &StoreKey) -> Result<(), BackendError> {
+        let key = *key;
+        self.run(move |shared| shared.directory.remove(&key)).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<Cursor>,
+    ) -> Result<(Vec<StoreKey>, Option<Cursor>), BackendError> {
+        let first = StoreKey::from_bytes([0; 32]);
+        let from = after.map_or(Ok(first), |cursor| cursor.key())?;
+        let (keys, next) = self
+            .run(move |shared| shared.directory.keys_from(from, PAGE))
+            .await?;
+        Ok((keys, next.map(|next| Cursor(next.to_string()))))
+    }
+
+    async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, BackendError> {
+        let tag = *tag;
+        self.run(move |shared| shared.directory.tagged(&tag)).await
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File")
+            .field("directory", &self.shared.directory)
+            .field("cleaner", &self.cleaner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`File`].
+#[must_use]
+pub struct FileBuilder {
+    path: PathBuf,
+    clean_up_every: Duration,
+    clock: Box<Clock>,
+}
+
+impl FileBuilder {
+    /// How long the thread that cleans up waits in between. It looks at every file each time.
+    /// Default ten minutes.
+    pub fn clean_up_every(mut self, every: Duration) -> Self {
+        self.clean_up_every = every;
+        self
+    }
+
+    /// Where the time comes from; give the store's builder the same. Default
+    /// [`SystemTime::now`]. When the thread cleans up is not its to say.
+    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// The finished backend.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be made or opened, is another user's, or others may enter it, if
+    /// it would be cleaned up without a pause, or the system has no thread to give; the error
+    /// names the setting.
+    pub fn build(self) -> Result<File, ConfigError> {
+        let every = self.clean_up_every;
+        let directory = Directory::open(&self.path).map_err(|problem| {
+            ConfigError::new("path", format!("{}: {problem}", self.path.display()))
+        })?;
+        let shared = Arc::new(Shared {
+            directory,
+            clock: self.clock,
+        });
+        let cleaner = Cleaner::start(every, &shared, Shared::clean_up_unseen)?;
+        Ok(File { shared, cleaner })
+    }
+}
+
+impl fmt::Debug for FileBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileBuilder")
+            .field("path", &self.path)
+            .field("clean_up_every", &self.clean_up_every)
+            .finish_non_exhaustive()
+    }
+}

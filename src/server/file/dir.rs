@@ -1,0 +1,183 @@
+//! A directory that is open, and what is done in it: each thing by a name in that directory, and
+//! no symbolic link is followed.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+const DIR_MODE: Mode = Mode::RWXU;
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Locks on it hold between threads as well as processes, because each has opened it anew, and
+/// end when it is dropped, or with the process.
+#[derive(Debug)]
+pub(super) struct Dir(fs::File);
+
+/// What is under a name.
+pub(super) enum Found {
+    Nothing,
+    File(fs::File),
+    /// A link, a directory, a pipe: never ours.
+    Strange,
+}
+
+impl Dir {
+    /// Opens a directory of this process's user, which nobody else may enter; makes it if it is
+    /// not there.
+    pub(super) fn root(path: &Path) -> Result<Self, String> {
+        match fs::DirBuilder::new()
+            .mode(DIR_MODE.as_raw_mode())
+            .create(path)
+        {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(format!("it cannot be made: {error}"));
+            }
+            _ => {}
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map_err(|error| format!("it cannot be opened: {error}"))?;
+        let dir = fs::File::from(dir);
+        let metadata = dir
+            .metadata()
+            .map_err(|error| format!("it cannot be looked at: {error}"))?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err("it belongs to another user than this process runs as".to_owned());
+        }
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(format!(
+                "others may enter it, its mode is {mode:03o}; `chmod 700` it"
+            ));
+        }
+        Ok(Self(dir))
+    }
+
+    /// The directory of this name, if it is there.
+    pub(super) fn dir(&self, name: &str) -> io::Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match self.open(name, flags) {
+            Ok(dir) => Ok(Some(Self(dir.into()))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The directory of this name, made if it is not there.
+    pub(super) fn dir_or_new(&self, name: &str) -> io::Result<Self> {
+        if let Some(dir) = self.dir(name)? {
+            return Ok(dir);
+        }
+        match rustix::fs::mkdirat(&self.0, name, DIR_MODE) {
+            // Another may have been faster, and not yet have come to make it last.
+            Ok(()) | Err(Errno::EXIST) => self.sync()?,
+            Err(error) => return Err(error.into()),
+        }
+        self.dir(name)?.ok_or_else(|| Errno::NOENT.into())
+    }
+
+    pub(super) fn file(&self, name: &str) -> io::Result<Found> {
+        self.find(name, OFlags::RDONLY)
+    }
+
+    pub(super) fn file_to_write(&self, name: &str) -> io::Result<Found> {
+        self.find(name, OFlags::RDWR)
+    }
+
+    fn find(&self, name: &str, access: OFlags) -> io::Result<Found> {
+        // Opening a pipe would wait for its other end, and a terminal could become ours.
+        let calm = OFlags::NONBLOCK | OFlags::NOCTTY;
+        match self.open(name, access | calm | OFlags::NOFOLLOW | OFlags::CLOEXEC) {
+            Ok(file) => {
+                let file = fs::File::from(file);
+                let is_file = file.metadata()?.is_file();
+                Ok(if is_file {
+                    Found::File(file)
+                } else {
+                    Found::Strange
+                })
+            }
+            Err(Errno::NOENT) => Ok(Found::Nothing),
+            // A link, a directory that was to be written, a socket.
+            Err(Errno::LOOP | Errno::MLINK | Errno::ISDIR | Errno::NXIO) => Ok(Found::Strange),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A new file, which must not be there.
+    pub(super) fn create(&self, name: &str) -> io::Result<fs::File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(&self.0, name, flags, FILE_MODE);
+        Ok(retry_on_intr(open)?.into())
+    }
+
+    fn open(&self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        retry_on_intr(|| rustix::fs::openat(&self.0, name, flags, Mode::empty()))
+    }
+
+    /// Puts the file `from` in the place of `to`, which may be there, in one step.
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    /// Removes what is under this name, if it is there; a directory stays.
+    pub(super) fn unlink(&self, name: &str) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.0, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes the directory of this name, if it is there and empty.
+    pub(super) fn remove_if_empty(&self, name: &str) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The names in it that are text, as all of ours are.
+    pub(super) fn names(&self) -> io::Result<impl Iterator<Item = io::Result<String>>> {
+        let entries = rustix::fs::Dir::read_from(&self.0)?;
+        Ok(entries.filter_map(|entry| match entry {
+            Ok(entry) => Some(Ok(entry.file_name().to_str().ok()?.to_owned())),
+            Err(error) => Some(Err(error.into())),
+        }))
+    }
+
+    /// Waits until nobody else has locked it alone.
+    pub(super) fn lock_shared(&self) -> io::Result<()> {
+        flock(&self.0, FlockOperation::LockShared)
+    }
+
+    /// Waits until nobody else has locked it.
+    pub(super) fn lock(&self) -> io::Result<()> {
+        flock(&self.0, FlockOperation::LockExclusive)
+    }
+
+    pub(super) fn unlock(&self) -> io::Result<()> {
+        flock(&self.0, FlockOperation::Unlock)
+    }
+
+    /// Waits until the names in it are on the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+/// Locks a file, unless another has.
+pub(super) fn try_lock(file: &fs::File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        locked => locked.map(|()| true),
+    }
+}
+
+fn flock(file: &fs::File, operation: FlockOperation) -> io::Result<()> {
+    Ok(retry_on_intr(|| rustix::fs::flock(file, operation))?)
+}

@@ -1,0 +1,196 @@
+//! What a session's file holds: a line of fixed length that says when it expires and what its tag
+//! is, then the value.
+//!
+//! ```text
+//! 1 001763697785123 3f…64 digits or dashes…a0
+//! AeFmn…
+//! ```
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+
+use super::super::backend::{Tag, Value, Version};
+use crate::time::Millis;
+
+/// The most bytes of a value.
+pub(super) const MAX_VALUE: usize = 16 << 20;
+
+const FORMAT: &str = "1 ";
+const EXPIRES_LEN: usize = 15;
+const TAG_LEN: usize = 64;
+const HEADER_LEN: usize = FORMAT.len() + EXPIRES_LEN + 1 + TAG_LEN + 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) expires: Millis,
+    pub(super) tag: Option<Tag>,
+}
+
+/// A file that is one of a session: its header, and its value or the beginning of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) header: Header,
+    pub(super) value: String,
+}
+
+impl Header {
+    fn parse(line: &str) -> Option<Self> {
+        let line = line.strip_prefix(FORMAT)?.strip_suffix('\n')?;
+        let (expires, tag) = line.split_once(' ')?;
+        if expires.len() != EXPIRES_LEN || !expires.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let tag = if tag == "-".repeat(TAG_LEN) {
+            None
+        } else {
+            Some(Tag::from_hex(tag)?)
+        };
+        let expires = Millis::from_raw(expires.parse().ok()?);
+        Some(Self { expires, tag })
+    }
+}
+
+pub(super) fn write(mut file: &fs::File, header: &Header, value: &Value) -> io::Result<()> {
+    let expires = header.expires.raw();
+    let tag = match header.tag {
+        Some(tag) => tag.to_string(),
+        None => "-".repeat(TAG_LEN),
+    };
+    let value = value.as_str();
+    file.write_all(format!("{FORMAT}{expires:0EXPIRES_LEN$} {tag}\n{value}").as_bytes())
+}
+
+/// Exchanges the expiry, and nothing else.
+pub(super) fn write_expiry(file: &fs::File, expires: Millis) -> io::Result<()> {
+    let digits = format!("{:0EXPIRES_LEN$}", expires.raw());
+    file.write_all_at(digits.as_bytes(), FORMAT.len() as u64)
+}
+
+/// All that a file holds; `None` if it is not one of a session.
+pub(super) fn read(file: &fs::File) -> io::Result<Option<Content>> {
+    let content = read_up_to(file, MAX_VALUE + 1)?;
+    Ok(content.filter(|content| content.value.len() <= MAX_VALUE))
+}
+
+/// The header and the beginning of the value, enough to tell its version.
+pub(super) fn read_head(file: &fs::File) -> io::Result<Option<Content>> {
+    read_up_to(file, Version::LEN)
+}
+
+fn read_up_to(file: &fs::File, value_len: usize) -> io::Result<Option<Content>> {
+    let mut bytes = Vec::new();
+    let limit = HEADER_LEN + value_len;
+    file.take(limit as u64).read_to_end(&mut bytes)?;
+    Ok(parse(bytes))
+}
+
+fn parse(bytes: Vec<u8>) -> Option<Content> {
+    let mut text = String::from_utf8(bytes).ok()?;
+    let header = Header::parse(text.get(..HEADER_LEN)?)?;
+    text.drain(..HEADER_LEN);
+    Some(Content {
+        header,
+        value: text,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Seek;
+
+    use super::*;
+
+    fn file(bytes: &[u8]) -> fs::File {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        file
+    }
+
+    fn written(header: &Header, value: &str) -> Vec<u8> {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        write(path.as_file(), header, &Value::new(value.to_owned())).unwrap();
+        fs::read(path.path()).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for tag in [None, Some(Tag::new([0x3f; 32]))] {
+            for millis in [0, 1_763_697_785_123, Millis::MAX.raw()] {
+                let expires = Millis::from_raw(millis);
+                let header = Header { expires, tag };
+                for value in ["", "a", &"v".repeat(MAX_VALUE)] {
+                    let bytes = written(&header, value);
+                    let value = value.to_owned();
+                    let content = Content { header, value };
+                    assert_eq!(read(&file(&bytes)).unwrap(), Some(content));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_exchanged_expiry_leaves_the_rest() {
+        let mut header = Header {
+            expires: Millis::MAX,
+            tag: Some(Tag::new([0xa0; 32])),
+        };
+        let file = file(&written(&header, "value"));
+        header.expires = Millis::from_raw(7);
+        write_expiry(&file, header.expires).unwrap();
+        let content = read(&file).unwrap().unwrap();
+        assert_eq!((content.header, &*content.value), (header, "value"));
+    }
+
+    #[test]
+    fn what_is_not_a_sessions_file_is_none() {
+        let expires = Millis::from_raw(1_763_697_785_123);
+        let good = written(&Header { expires, tag: None }, "value");
+        let text = String::from_utf8(good.clone()).unwrap();
+        for length in 0..HEADER_LEN {
+            let cut = file(&good[..length]);
+            assert_eq!(read(&cut).unwrap(), None, "{length} bytes");
+        }
+        let dashes = "-".repeat(TAG_LEN);
+        for (why, bad) in [
+            ("another format", text.replacen("1 ", "2 ", 1)),
+            ("a sign", text.replacen(" 0017", " +017", 1)),
+            ("a space", text.replacen(" 0017", "  017", 1)),
+            ("no line's end", text.replacen('\n', " ", 1)),
+            ("a longer number", text.replacen(" 0", " 00", 1)),
+            (
+                "upper case",
+                text.replacen(&dashes, &"A".repeat(TAG_LEN), 1),
+            ),
+            ("a short tag", text.replacen("--", "-", 1)),
+            (
+                "characters of two bytes",
+                text.replacen(&dashes, &"é".repeat(32), 1),
+            ),
+            ("one across the header's end", text.replacen("-\n", "é", 1)),
+            ("nothing but zeros", "\0".repeat(200)),
+        ] {
+            assert_ne!(bad, text, "{why}");
+            assert_eq!(read(&file(bad.as_bytes())).unwrap(), None, "{why}");
+            assert_eq!(read_head(&file(bad.as_bytes())).unwrap(), None, "{why}");
+        }
+        assert_eq!(read(&file(&[&*good, b"\xff"].concat())).unwrap(), None);
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_value_may_be_long() {
+        let huge = file(&written(
+            &Header {
+                expires: Millis::MAX,
+                tag: None,
+            },
+            "value",
+        ));
+        huge.set_len(1 << 40).unwrap();
+        let used = allocation_counter::measure(|| assert_eq!(read(&huge).unwrap(), None));
+        assert!(used.bytes_max < 4 * MAX_VALUE as u64, "{}", used.bytes_max);
+        (&huge).rewind().unwrap();
+        let used = allocation_counter::measure(|| assert!(read_head(&huge).unwrap().is_some()));
+        assert!(used.bytes_max < 1024, "{}", used.bytes_max);
+    }
+}

@@ -1,0 +1,93 @@
+//! Which sessions have a tag: for each tag a directory, in it an empty file for each key.
+//!
+//! ```text
+//! tags/3f/3f…64 digits…a0/91…64 digits…7c
+//! ```
+//!
+//! A key's files are only made and removed by whoever has locked the directory of its session.
+
+use std::io;
+
+use super::super::backend::{StoreKey, Tag};
+use super::dir::Dir;
+
+const TAGS: &str = "tags";
+
+/// Two digits of a key or tag: there are 256 directories of each.
+pub(super) fn shard(of: &[u8; 32]) -> String {
+    let [first, ..] = of;
+    shard_of(*first)
+}
+
+pub(super) fn shard_of(first: u8) -> String {
+    format!("{first:02x}")
+}
+
+/// Makes the key one of the tag's, and waits until that is on the disk.
+pub(super) fn add(root: &Dir, tag: &Tag, key: &StoreKey) -> io::Result<()> {
+    let shard = root.dir_or_new(TAGS)?.dir_or_new(&shard(tag.as_bytes()))?;
+    // Else the directory could be removed in between, because it is empty.
+    shard.lock()?;
+    let dir = shard.dir_or_new(&tag.to_string())?;
+    match dir.create(&key.to_string()) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    dir.sync()
+}
+
+/// A key that stays does no harm, so that nothing waits for the disk.
+pub(super) fn remove(root: &Dir, tag: &Tag, key: &StoreKey) -> io::Result<()> {
+    let Some(shard) = shard_if_there(root, &shard(tag.as_bytes()))? else {
+        return Ok(());
+    };
+    let name = tag.to_string();
+    shard.lock()?;
+    if let Some(dir) = shard.dir(&name)? {
+        dir.unlink(&key.to_string())?;
+    }
+    shard.remove_if_empty(&name)
+}
+
+pub(super) fn keys(root: &Dir, tag: &Tag) -> io::Result<Vec<StoreKey>> {
+    let Some(shard) = shard_if_there(root, &shard(tag.as_bytes()))? else {
+        return Ok(Vec::new());
+    };
+    let Some(dir) = shard.dir(&tag.to_string())? else {
+        return Ok(Vec::new());
+    };
+    let mut keys = Vec::new();
+    for name in dir.names()? {
+        keys.extend(StoreKey::from_hex(&name?));
+    }
+    Ok(keys)
+}
+
+/// Removes what is left of a tag without keys.
+pub(super) fn remove_if_empty(root: &Dir, tag: &Tag) -> io::Result<()> {
+    let Some(shard) = shard_if_there(root, &shard(tag.as_bytes()))? else {
+        return Ok(());
+    };
+    shard.lock()?;
+    shard.remove_if_empty(&tag.to_string())
+}
+
+/// The tags in a shard.
+pub(super) fn in_shard(root: &Dir, first: u8) -> io::Result<Vec<Tag>> {
+    let Some(shard) = shard_if_there(root, &shard_of(first))? else {
+        return Ok(Vec::new());
+    };
+    let mut tags = Vec::new();
+    for name in shard.names()? {
+        tags.extend(Tag::from_hex(&name?));
+    }
+    Ok(tags)
+}
+
+fn shard_if_there(root: &Dir, shard: &str) -> io::Result<Option<Dir>> {
+    match root.dir(TAGS)? {
+        Some(tags) => tags.dir(shard),
+        None => Ok(None),
+    }
+}

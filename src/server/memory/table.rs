@@ -1,0 +1,177 @@
+//! What the backend in memory holds, as a function of the time it is told.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry as Place};
+use std::ops::Bound;
+use std::time::Duration;
+
+use super::super::backend::{
+    BackendError, BackendErrorKind, Entry, Outcome, StoreKey, Stored, Tag, Value,
+};
+use crate::time::Millis;
+
+/// What a session takes beside its value, in bytes: the three entries below and the allocator's
+/// share. Trees, because they grow and shrink without ever moving all at once, and are in order.
+pub(super) const OVERHEAD: usize = 384;
+
+/// How many expired sessions make room for one that comes. More than one, so that a crowd that
+/// has expired goes although nobody cleans up.
+const RECLAIMED_BY_PUT: usize = 2;
+
+#[derive(Debug)]
+pub(super) struct Table {
+    slots: BTreeMap<StoreKey, Slot>,
+    by_expiry: BTreeSet<(Millis, StoreKey)>,
+    by_tag: BTreeSet<(Tag, StoreKey)>,
+    bytes: usize,
+    pub(super) limits: Limits,
+}
+
+#[derive(Debug)]
+struct Slot {
+    value: Box<str>,
+    expires: Millis,
+    tag: Option<Tag>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) sessions: usize,
+    pub(super) bytes: usize,
+}
+
+impl Table {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            by_expiry: BTreeSet::new(),
+            by_tag: BTreeSet::new(),
+            bytes: 0,
+            limits,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn load(&self, key: &StoreKey, now: Millis) -> Option<Stored> {
+        let slot = self.slots.get(key).filter(|slot| slot.expires > now)?;
+        Some(Stored {
+            value: Value::new(slot.value.as_ref().to_owned()),
+            ttl: slot.expires.since(now),
+        })
+    }
+
+    pub(super) fn put(
+        &mut self,
+        key: &StoreKey,
+        entry: &Entry,
+        now: Millis,
+    ) -> Result<Outcome, BackendError> {
+        self.reclaim(now, RECLAIMED_BY_PUT);
+        if self.slots.get(key).is_some_and(|slot| slot.expires <= now) {
+            self.remove(key);
+        }
+        let there = self.slots.get(key).map(|slot| &*slot.value);
+        let was = there.map(str::len);
+        let outcome = entry.when.outcome(there);
+        if outcome == Outcome::Stored {
+            let value = entry.value.as_str();
+            self.make_room(was, value.len(), now)?;
+            self.remove(key);
+            let slot = Slot {
+                value: value.into(),
+                expires: now.plus(entry.ttl),
+                tag: entry.tag,
+            };
+            self.by_expiry.insert((slot.expires, *key));
+            self.by_tag.extend(slot.tag.map(|tag| (tag, *key)));
+            self.bytes += OVERHEAD + slot.value.len();
+            self.slots.insert(*key, slot);
+        }
+        Ok(outcome)
+    }
+
+    /// Makes room for a value in place of one of the length `was`. What does not grow needs none:
+    /// a session can always end, move or shrink.
+    fn make_room(
+        &mut self,
+        was: Option<usize>,
+        length: usize,
+        now: Millis,
+    ) -> Result<(), BackendError> {
+        let (sessions, bytes) = match was {
+            Some(was) if length <= was => return Ok(()),
+            Some(was) => (0, length - was),
+            None => (1, OVERHEAD.saturating_add(length)),
+        };
+        loop {
+            let problem = if self.slots.len() + sessions > self.limits.sessions {
+                format!("{} sessions are in memory", self.limits.sessions)
+            } else if self.bytes.saturating_add(bytes) > self.limits.bytes {
+                format!("the limit of {} bytes is reached", self.limits.bytes)
+            } else {
+                return Ok(());
+            };
+            if self.reclaim(now, 1) == 0 {
+                let full = format_args!("{problem}, and none of them has expired");
+                return Err(BackendError::new(BackendErrorKind::Full, full));
+            }
+        }
+    }
+
+    pub(super) fn touch(&mut self, key: &StoreKey, ttl: Duration, now: Millis) {
+        if let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.expires > now) {
+            self.by_expiry.remove(&(slot.expires, *key));
+            slot.expires = now.plus(ttl);
+            self.by_expiry.insert((slot.expires, *key));
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &StoreKey) {
+        if let Place::Occupied(place) = self.slots.entry(*key) {
+            let slot = place.remove();
+            self.by_expiry.remove(&(slot.expires, *key));
+            if let Some(tag) = slot.tag {
+                self.by_tag.remove(&(tag, *key));
+            }
+            self.bytes -= OVERHEAD + slot.value.len();
+        }
+    }
+
+    /// Removes what has expired, the longest expired first, and tells how many there were.
+    pub(super) fn reclaim(&mut self, now: Millis, at_most: usize) -> usize {
+        for reclaimed in 0..at_most {
+            match self.by_expiry.first() {
+                Some((expires, key)) if *expires <= now => {
+                    let key = *key;
+                    self.remove(&key);
+                }
+                _ => return reclaimed,
+            }
+        }
+        at_most
+    }
+
+    /// The next keys in their order.
+    pub(super) fn keys_after(&self, after: Option<StoreKey>, at_most: usize) -> Vec<StoreKey> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let keys = self.slots.range((after, Bound::Unbounded));
+        keys.map(|(key, _)| *key).take(at_most).collect()
+    }
+
+    pub(super) fn tagged(&self, tag: &Tag) -> Vec<StoreKey> {
+        let first = StoreKey::from_bytes([0; 32]);
+        let last = StoreKey::from_bytes([u8::MAX; 32]);
+        let tagged = self.by_tag.range((*tag, first)..=(*tag, last));
+        tagged.map(|(_, key)| *key).collect()
+    }
+}
