@@ -62,7 +62,8 @@ pub enum Event {
     /// A session has ended while a request held it, and its changes are dropped. The cookie is
     /// removed if a backend had the session, and left alone if it was in the cookie.
     Lost,
-    /// A backend failed, and the request goes on without.
+    /// A backend failed, and the request goes on without; or a `RevocableCookieStore` cannot read
+    /// what has ended in other processes, or not all of it.
     BackendFailed,
 }
 

@@ -163,7 +163,7 @@ impl<P: Placement> Flow<P> {
         } else {
             self.policy.admit(header, now)?;
             if let Some(list) = &self.revocations {
-                list.check(&record, now)?;
+                list.admit(&record, now)?;
             }
         }
         Ok(Loaded {
@@ -247,17 +247,16 @@ impl<P: Placement> Flow<P> {
         next: Option<SessionId>,
         now: Millis,
     ) -> Option<Revocation> {
-        let Header { id, expires_at, .. } = *self.listable(loaded)?.header();
+        let Header { id, issued_at, .. } = *self.listable(loaded)?.header();
         let goes_on = next.is_some() && !view.is_destroyed();
-        (next != Some(id)).then(|| Revocation::Id {
-            id,
-            from: if goes_on {
-                now.plus(GRACE)
-            } else {
-                Millis::default()
-            },
-            until: expires_at,
-        })
+        let from = if goes_on {
+            now.plus(GRACE)
+        } else {
+            Millis::default()
+        };
+        // Not this cookie's own deadline: a copy's may have been moved further away.
+        let until = issued_at.plus(self.policy.max_lifetime);
+        (next != Some(id)).then_some(Revocation::Id { id, from, until })
     }
 
     /// The record of a session that the list of revocations is about.
@@ -274,8 +273,7 @@ impl<P: Placement> Flow<P> {
             return false;
         };
         session.lock_for_save(|changes, loaded| {
-            let record = self.listable(loaded);
-            let view = View::new(record, changes);
+            let view = View::new(self.listable(loaded), changes);
             let at = match view.continued() {
                 Some(_) => now.plus(GRACE),
                 None => now,

@@ -99,12 +99,12 @@ pub use event::Event;
 pub use flow::{HeaderChange, InCookie, Outgoing};
 pub use record::SessionId;
 pub use revocation::RevocationList;
+#[cfg(feature = "redis")]
+pub use revocation::fleet::{InFleet, RevocableCookieStore};
 #[cfg(all(feature = "file", unix))]
 pub use server::FileStore;
 #[cfg(feature = "server")]
 pub use server::MemoryStore;
-#[cfg(feature = "redis")]
-pub use revocation::fleet::{InFleet, RevocableCookieStore};
 #[cfg(feature = "redis")]
 pub use server::RedisStore;
 pub use session::{Field, Key, KeyOf, Origin, Session, Status, TypedSession};

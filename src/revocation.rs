@@ -1,7 +1,7 @@
 //! Ends sessions that live in cookies: a list of those that are over before their time.
 //!
-//! The list holds only what could still be alive: an id until its session's deadline, a subject
-//! until no session from before its cutoff can be left. Each is looked for when a genuine session
+//! The list holds only what could still be alive: an id until no cookie of its session can be, a
+//! subject until no session from before its cutoff can be left. Each is looked for when a genuine session
 //! is opened, so nothing that a client makes up is ever listed or searched for.
 
 #[cfg(feature = "redis")]
@@ -141,9 +141,11 @@ impl RevocationList {
         Self::default()
     }
 
-    /// Ends the session with this id, which would live until `until` at most: see
+    /// Ends the session with this id, no cookie of which can be alive after `until`: see
     /// [`Session::id`](crate::Session::id) and
-    /// [`Session::expires_at`](crate::Session::expires_at).
+    /// [`Session::expires_at`](crate::Session::expires_at), or, where the application moves
+    /// deadlines, [`Session::issued_at`](crate::Session::issued_at) and the store's
+    /// `max_lifetime`.
     pub fn revoke(&self, id: SessionId, until: SystemTime) {
         self.put(Revocation::Id {
             id,
@@ -225,10 +227,15 @@ impl RevocationList {
             .fetch_max(max_lifetime, Ordering::Relaxed);
     }
 
-    /// Whether a session is over.
+    /// Whether the session of a request goes on.
+    pub(crate) fn admit(&self, record: &Record, now: Millis) -> Result<(), Refusal> {
+        self.tell_time(now);
+        self.check(record, now)
+    }
+
+    /// Whether a session goes on at some time.
     pub(crate) fn check(&self, record: &Record, now: Millis) -> Result<(), Refusal> {
         let Shared { ids, subjects, .. } = &*self.shared;
-        self.tell_time(now);
         let header = record.header();
         if header.issued_at.raw() < self.shared.not_before.load(Ordering::Relaxed) {
             return Err(Refusal::Cutoff);

@@ -26,6 +26,9 @@ use crate::session::{Origin, Session};
 use crate::store::{Shell, StoreBuilder};
 use crate::time::Millis;
 
+/// The longest that one read waits, and so the longest between two.
+const POLL: Duration = Duration::from_secs(1);
+
 /// How long after a failure the next attempt is made.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -204,9 +207,9 @@ impl RevocableCookieStore {
         }
     }
 
-    /// Ends the session with this id, which would live until `until` at most: see
-    /// [`Session::id`] and [`Session::expires_at`]. When it returns, Redis has it and this
-    /// process refuses the session.
+    /// Ends the session with this id, no cookie of which can be alive after `until`: see
+    /// [`RevocationList::revoke`]. When it returns, Redis has it and this process refuses the
+    /// session.
     ///
     /// # Errors
     ///
@@ -295,9 +298,13 @@ impl RevocableCookieStore {
                         }
                     }
                 }
-                if is_away || store.progress(|progress| progress.is_lossy) {
-                    drop(store);
+                let is_lossy = store.progress(|progress| progress.is_lossy);
+                drop(store);
+                if is_away {
                     tokio::time::sleep(RETRY).await;
+                } else if is_lossy {
+                    // Another process restores the stream, and this one has read all of it.
+                    tokio::time::sleep(POLL).await;
                 }
             }
         }

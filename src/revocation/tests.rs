@@ -117,7 +117,7 @@ fn what_is_dead_is_swept_out_as_the_list_grows() {
     let mut most = 0;
     for n in 0..100_000 {
         let now = n * 1000;
-        list.check(&witness, at(now)).unwrap();
+        list.admit(&witness, at(now)).unwrap();
         // 1000 are alive at any time, and 10 subjects.
         list.put(ended(n, 0, now + 1_000_000));
         if n % 8640 == 0 {
@@ -135,6 +135,18 @@ fn what_is_dead_is_swept_out_as_the_list_grows() {
         list.check(&last, at(moment + day - 2)),
         Err(Refusal::Revoked)
     );
+}
+
+#[test]
+fn looking_ahead_forgets_nothing() {
+    let list = RevocationList::new();
+    let ended_until = |n| list.put(ended(n, 0, 60_000 + n));
+    ended_until(0);
+    let record = record(id(0), "", at(0));
+    assert_eq!(list.admit(&record, at(50_000)), Err(Refusal::Revoked));
+    assert_eq!(list.check(&record, at(60_000)), Ok(()), "a save asks so");
+    (1..1000).for_each(|n| assert_eq!(ended_until(n), None));
+    assert_eq!(list.admit(&record, at(59_999)), Err(Refusal::Revoked));
 }
 
 #[test]

@@ -63,6 +63,23 @@ fn a_deadline_that_is_set_into_the_past_ends_copies_too() {
 }
 
 #[test]
+fn a_copy_whose_deadline_a_thief_has_moved_stays_ended() {
+    let list = RevocationList::new();
+    let mut site = Site::with(|it| {
+        it.lifetime(HOUR)
+            .max_lifetime(DAY)
+            .revocations(list.clone())
+    });
+    site.visit(|session| session.insert("user_id", 42).unwrap());
+    let (late, mut thief) = (site.clock.now() + 20 * HOUR, copy(&site));
+    thief.visit(|session| session.set_expiry(late).unwrap());
+    site.visit(Session::destroy);
+    site.clock.forward(2 * HOUR);
+    (0..100).for_each(|_| drop(site.visit(|session| session.insert("user_id", 1).unwrap())));
+    assert_eq!(thief.load().origin(), refused(Refusal::Revoked));
+}
+
+#[test]
 fn what_is_written_after_the_end_is_a_new_session_and_the_old_one_stays_ended() {
     let (mut site, _) = site();
     let thief = copy(&site);

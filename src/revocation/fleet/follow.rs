@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Inner, Progress};
+use super::{Inner, POLL, Progress};
 use crate::envelope::os_random;
 use crate::error::Refusal;
 use crate::event::Event;
@@ -13,9 +13,6 @@ use crate::revocation::{Revocation, RevocationList};
 use crate::server::redis::{PAGE, Position};
 use crate::server::{BackendError, BackendErrorKind};
 use crate::time::Millis;
-
-/// The longest that one read waits, and so the longest between two.
-const POLL: Duration = Duration::from_secs(1);
 
 impl Inner {
     pub(super) fn is_stale(&self, now: Millis) -> bool {
