@@ -69,7 +69,7 @@ fn rows_of_lists(mut row: impl FnMut(&str, f64, &mut dyn FnMut(), &mut dyn FnMut
             debug_assert!(session.contains("user_id"));
             drop(black_box(session));
         };
-        row(sides, 1.05, &mut || load(&listed, at.next()), &mut || {
+        row(sides, 1.15, &mut || load(&listed, at.next()), &mut || {
             load(&plain, then.next())
         });
     }

@@ -67,6 +67,11 @@ const RETRY: Duration = Duration::from_millis(250);
 /// A session that a process renews before it has heard of its end is another one and goes on.
 /// [`revoke_subject`](Self::revoke_subject) with a moment some seconds ahead ends these too.
 ///
+/// # Size
+///
+/// In each process that of a [`RevocationList`]. In Redis about 160 bytes for each session that
+/// has ended. A million are read in some seconds when a process starts.
+///
 /// # What Redis holds
 ///
 /// One key, `<prefix>revocations:<cookie's name>`: a stream of sealed entries, in which no id and no subject can be read, and to which

@@ -55,19 +55,16 @@ async fn main() {
     }
     delays.sort();
     println!(
-        "{LOGOUTS} logouts, from the answer until the other process refuses: median {:?}, \
+        "{LOGOUTS} logouts, from the handler until another process refuses: median {:?}, \
          99 of 100 within {:?}, at most {:?}",
         delays[LOGOUTS / 2],
         delays[LOGOUTS * 99 / 100],
         delays[LOGOUTS - 1]
     );
 
-    let mut flush = server.connection().await;
-    let flush: () = redis::cmd("FLUSHALL")
-        .query_async(&mut flush)
-        .await
-        .unwrap();
-    let () = flush;
+    let mut connection = server.connection().await;
+    let flush = redis::cmd("FLUSHALL");
+    flush.exec_async(&mut connection).await.unwrap();
     let start = Instant::now();
     let late = process();
     while late.listed() < one.listed() {
@@ -107,8 +104,8 @@ async fn delay(one: &RevocableCookieStore, other: &RevocableCookieStore) -> Dura
     one.catch_up().await.unwrap();
     let session = one.load_from([pair.as_str()]).unwrap();
     session.destroy();
-    drop(one.respond(&session).await.unwrap());
     let start = Instant::now();
+    drop(one.respond(&session).await.unwrap());
     let revoked = Origin::Refused(Refusal::Revoked);
     while other.load_from([pair.as_str()]).unwrap().origin() != revoked {
         tokio::task::yield_now().await;
