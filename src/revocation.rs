@@ -63,10 +63,10 @@ const TICK: u64 = 1000;
 ///
 /// # Size
 ///
-/// An ended session takes 38 to 76 bytes until it is forgotten, a subject 29 to 58 and its text. The dead
-/// are swept out as the list grows, a thirty-second part at a time; at most twice as many dead as
-/// living are held. Only genuine sessions get on the list, each once: to
-/// make it grow a client has to be given sessions and end them.
+/// An ended session takes 38 to 76 bytes until it is forgotten, a subject 29 to 58 and its text.
+/// The dead are swept out as the list grows, a thirty-second part at a time; at most twice as many
+/// dead as living are held. Only genuine sessions get on the list, each once: to make it grow a
+/// client has to be given sessions and end them.
 #[derive(Clone, Default)]
 pub struct RevocationList {
     shared: Arc<Shared>,
