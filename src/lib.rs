@@ -70,6 +70,10 @@ mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limit;
+#[cfg(all(test, any(feature = "server", feature = "tower")))]
+#[expect(clippy::panic, reason = "a test's way to fail")]
+#[path = "../tests/support/now.rs"]
+mod now;
 mod policy;
 mod reader;
 mod record;
@@ -99,12 +103,12 @@ pub use event::Event;
 pub use flow::{HeaderChange, InCookie, Outgoing};
 pub use record::SessionId;
 pub use revocation::RevocationList;
+#[cfg(feature = "redis")]
+pub use revocation::fleet::{InFleet, RevocableCookieStore};
 #[cfg(all(feature = "file", unix))]
 pub use server::FileStore;
 #[cfg(feature = "server")]
 pub use server::MemoryStore;
-#[cfg(feature = "redis")]
-pub use revocation::fleet::{InFleet, RevocableCookieStore};
 #[cfg(feature = "redis")]
 pub use server::RedisStore;
 pub use session::{Field, Key, KeyOf, Origin, Session, Status, TypedSession};
