@@ -149,20 +149,18 @@ impl Changes {
             return;
         }
         let mut next = Self {
-            cleared: self.cleared && whole,
             renewed: self.renewed && whole,
             ..self.afresh()
         };
         if self.point != planned {
             let view = View::new(base, self);
             let header = written.header();
-            let content = next.content(Some(written));
-            let subject = content.map_or("", Record::subject);
-            next.subject = (view.subject() != subject).then(|| view.subject().to_owned());
+            let subject = Some(view.subject()).filter(|subject| *subject != written.subject());
+            next.subject = subject.map(str::to_owned);
             next.expires_at = view.expires_at().filter(|at| *at != header.expires_at);
             next.transient = view.transient().filter(|is| *is != header.transient);
-            next.values = Layer::between(next.base_values(Some(written)), view.values());
-            next.flashes = Layer::between(next.base_flashes(Some(written)), view.flashes());
+            next.values = Layer::between(written.values(), view.values());
+            next.flashes = Layer::between(written.flashes(), view.flashes());
         }
         *self = next;
     }
