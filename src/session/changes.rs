@@ -51,6 +51,8 @@ pub(crate) struct Point {
     pub(super) all: u32,
     /// Those that concern the record as a whole.
     whole: u32,
+    /// Records that came in the place of others.
+    pub(super) base: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +113,14 @@ impl Changes {
             destroyed: true,
             ..self.afresh()
         };
+    }
+
+    /// Somebody else has ended the session after `planned`; what was begun since stays.
+    #[cfg(feature = "server")]
+    pub(super) fn lose(&mut self, planned: Point) {
+        if !self.destroyed || self.point.whole == planned.whole {
+            self.destroy();
+        }
     }
 
     /// No changes, and all that is not a change.

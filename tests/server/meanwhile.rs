@@ -202,6 +202,24 @@ fn a_session_that_is_destroyed_while_a_save_waits_is_gone_with_the_next() {
 }
 
 #[test]
+fn what_begins_anew_while_a_save_waits_stays_whoever_else_ends_the_old_one() {
+    let mut site = Site::visited(|builder| builder);
+    let session = site.load();
+    session.insert("a", 1).unwrap();
+    let (clone, shelf, key) = (session.clone(), site.shelf.clone(), site.shelf.only_key());
+    let incident = Incident::Before(Box::new(move || {
+        clone.destroy();
+        clone.insert("b", 2).unwrap();
+        shelf.lose(&key);
+    }));
+    site.shelf.plan("put", incident);
+    let response = site.save(&session);
+    site.receive(&response);
+    assert_eq!(site.load().keys(), ["b"]);
+    assert_eq!(site.shelf.slots().len(), 1);
+}
+
+#[test]
 fn a_flash_of_this_request_stays_unreadable_in_it_however_often_it_is_saved() {
     let mut site = Site::visited(|builder| builder);
     let store = site.store.clone();

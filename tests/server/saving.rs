@@ -238,6 +238,22 @@ fn a_stub_under_an_old_key_is_sealed_again_and_so_is_a_value() {
 }
 
 #[test]
+fn keys_that_are_exchanged_between_a_load_and_its_save_log_nobody_out() {
+    let (old, new) = (key(), key());
+    let mut site = Site::new().rebuilt(old.clone(), |builder| builder);
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let session = site.load();
+    session.insert("b", 2).unwrap();
+    site.overtaken("put", |session| session.insert("c", 3).unwrap());
+    site.store.replace_keys(ring(&[&new, &old]));
+    let response = site.save(&session);
+    site.receive(&response);
+    site.visit(|_| ());
+    site.store.replace_keys(new);
+    assert_eq!(site.load().keys(), ["a", "b", "c"]);
+}
+
+#[test]
 fn only_the_stub_is_sent_if_only_the_stub_is_under_an_old_key() {
     let (old, new) = (key(), key());
     let clock = Clock::at(std::time::SystemTime::UNIX_EPOCH + 20_000 * DAY);
