@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sealed_session::server::{
     Backend, BackendError, Cursor, Entry, Outcome, Promise, Redis, ServerStore, StoreKey, Stored,
-    Tag,
+    Tag, Value,
 };
 use sealed_session::{AppKey, Event, Origin, RedisStore, Refusal};
 use sealed_session_stores::redis::{Server, wait_for};
@@ -49,7 +49,7 @@ async fn a_session_that_is_destroyed_while_a_slow_request_holds_it_stays_destroy
     let mut connection = server.connection().await;
     let left = records(&mut connection).await;
     println!("{MEETINGS} meetings: the slow request came too late {lost} times");
-    assert_eq!(left, [String::new(); 0], "sessions that came back");
+    assert!(left.is_empty(), "{} sessions came back", left.len());
     // Each that came too late removed the cookie, and no other did.
     assert_eq!(removals, lost);
     // Half of them come after the end has been answered; of the rest some come first.
@@ -62,7 +62,7 @@ async fn meet(store: &RedisStore, round: usize) -> Answer {
     let slow = visitor.load(store).await.unwrap();
     let end = visitor.load(store).await.unwrap();
     slow.insert("late", round).unwrap();
-    if round % 5 == 0 && round % 4 < 2 {
+    if round.is_multiple_of(5) {
         slow.renew();
     }
     end.destroy();
@@ -85,8 +85,11 @@ async fn meet(store: &RedisStore, round: usize) -> Answer {
             answer.unwrap()
         }
     };
-    let again = visitor.load(store).await.unwrap();
-    assert_eq!(again.origin(), Origin::Refused(Refusal::Gone));
+    for cookie in [Some(visitor), Some(one).filter(|one| one.cookie.is_some())] {
+        let Some(visitor) = cookie else { continue };
+        let again = visitor.load(store).await.unwrap();
+        assert_eq!(again.origin(), Origin::Refused(Refusal::Gone));
+    }
     answer
 }
 
@@ -188,7 +191,7 @@ impl Backend for Dies {
         self.redis.touch(key, ttl).await
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<(), BackendError> {
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
         self.live().await;
         self.redis.remove(key).await
     }
