@@ -273,8 +273,8 @@ impl<B: Backend> ServerStore<B> {
         let Some(write) = write else {
             return Ok(Written::All);
         };
-        if let Some(key) = &write.remove {
-            backend.remove(key).await?;
+        if let Some(key) = write.remove {
+            self.end(key).await?;
         }
         if let Some((key, entry)) = &write.put {
             match backend.put(key, entry).await? {
@@ -309,6 +309,19 @@ impl<B: Backend> ServerStore<B> {
             session.acknowledge(then.planned, then.base);
         }
         Ok(Written::All)
+    }
+
+    /// Removes a record; and if another request has given the session a new id in the meantime,
+    /// the record that it has there.
+    async fn end(&self, mut key: StoreKey) -> Result<(), BackendError> {
+        let Inner { shell, backend, .. } = &*self.inner;
+        while let Some(removed) = backend.remove(&key).await? {
+            match shell.flow.placement.moved_to(&key, &removed) {
+                Some(next) => key = next,
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// A mark whose answer got lost may be there: then the old id is gone, and the new record must

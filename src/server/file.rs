@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::backend::{
-    Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag,
+    Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored,
+    Tag, Value,
 };
 use super::cleaner::{Cleaner, Stop};
 use crate::error::ConfigError;
@@ -216,7 +217,7 @@ impl Backend for File {
             .await
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<(), BackendError> {
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
         let key = *key;
         self.run(move |shared| shared.directory.remove(&key)).await
     }

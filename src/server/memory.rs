@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::backend::{
-    Backend, BackendError, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag,
+    Backend, BackendError, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value,
 };
 use super::cleaner::{Cleaner, Stop};
 use crate::error::ConfigError;
@@ -186,9 +186,8 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<(), BackendError> {
-        self.shared.table().remove(key);
-        Ok(())
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
+        Ok(self.shared.table().remove(key))
     }
 
     async fn scan(

@@ -127,12 +127,10 @@ proptest! {
         };
         if has_moved {
             prop_assert_ne!(old.origin(), Origin::Opened, "the old id is gone");
-            prop_assert_eq!(session.origin(), Origin::Opened);
-        } else {
-            let origin = session.origin();
-            prop_assert_eq!(origin == Origin::Opened, !is_destroyed, "it stays as it ended");
-            prop_assert_eq!(site.shelf.slots().is_empty(), is_destroyed);
         }
+        let origin = session.origin();
+        prop_assert_eq!(origin == Origin::Opened, !is_destroyed, "it stays as it ended");
+        prop_assert_eq!(site.shelf.slots().is_empty(), is_destroyed);
         if session.origin() == Origin::Opened {
             for n in acknowledged {
                 let (new, old) = (format!("new {n}"), format!("old {n}"));
