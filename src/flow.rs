@@ -270,6 +270,9 @@ impl<P: Placement> Flow<P> {
     /// renewed has ended too, unless this one renews it as well: written once more under its old
     /// id, it would replace the new cookie and be refused ten seconds later.
     pub(crate) fn is_over(&self, session: &Session, now: Millis) -> bool {
+        let Some(list) = &self.revocations else {
+            return false;
+        };
         session.lock_for_save(|changes, loaded| {
             let record = self.listable(loaded);
             let view = View::new(record, changes);
@@ -277,9 +280,8 @@ impl<P: Placement> Flow<P> {
                 Some(_) => now.plus(GRACE),
                 None => now,
             };
-            let list = self.revocations.as_ref();
-            let over = |(record, list): (_, &RevocationList)| list.check(record, at).is_err();
-            view.base().zip(list).is_some_and(over)
+            let is_over = |record| list.check(record, at).is_err();
+            view.base().is_some_and(is_over)
         })
     }
 

@@ -110,15 +110,25 @@ pub fn encode_value<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
         .map_err(|error| error.to_string())
 }
 
-/// The envelope of a cookie store without a context.
+/// The envelope of a store without a context.
 #[derive(Debug)]
 pub struct Envelope(envelope::Envelope);
 
 impl Envelope {
     /// The envelope of the cookie `name`.
     pub fn new(ring: &KeyRing, name: &str) -> Self {
+        Self::of(Kind::Cookie, ring, name)
+    }
+
+    /// The envelope of what a backend gets for the cookie `name`.
+    #[cfg(feature = "server")]
+    pub fn of_store(ring: &KeyRing, name: &str) -> Self {
+        Self::of(Kind::Store, ring, name)
+    }
+
+    fn of(kind: Kind, ring: &KeyRing, name: &str) -> Self {
         let used_for = Use {
-            kind: Kind::Cookie,
+            kind,
             name: name.to_owned(),
             context: String::new(),
         };

@@ -52,6 +52,7 @@
 //!   the trait for backends, and one in memory.
 //! - `file`: `FileStore`, for sessions in a directory, on Unix; elsewhere the feature adds nothing.
 //! - `redis`: `RedisStore`, sessions in Redis: a single server, under Sentinel or a cluster.
+//!   `RevocableCookieStore`, sessions in cookies that end across a fleet.
 //! - `tower-sessions`: `server::TowerSessions`, over any database that has a store for
 //!   tower-sessions.
 //! - `tracing`: an event of that crate for each thing worth noticing.
@@ -100,6 +101,8 @@ pub use event::Event;
 pub use flow::{HeaderChange, InCookie, Outgoing};
 pub use record::SessionId;
 pub use revocation::RevocationList;
+#[cfg(feature = "redis")]
+pub use revocation::fleet::{InFleet, RevocableCookieStore};
 #[cfg(all(feature = "file", unix))]
 pub use server::FileStore;
 #[cfg(feature = "server")]

@@ -8,7 +8,7 @@ use crate::record::Header;
 use crate::time::Millis;
 
 /// How far ahead another node's clock may be.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 pub(crate) const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -51,6 +51,11 @@ impl SessionId {
         Ok(Self(id))
     }
 
+    #[cfg(feature = "redis")]
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// The sixteen bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0

@@ -4,6 +4,10 @@
 //! until no session from before its cutoff can be left. Each is looked for when a genuine session
 //! is opened, so nothing that a client makes up is ever listed or searched for.
 
+#[cfg(feature = "redis")]
+mod entry;
+#[cfg(feature = "redis")]
+pub(crate) mod fleet;
 mod table;
 
 use std::fmt;
@@ -150,15 +154,18 @@ impl RevocationList {
     }
 
     /// Ends all sessions of `subject` that were issued before `moment`, copies and their renewed
-    /// descendants among them: "log out everywhere". Of two moments the later holds.
+    /// descendants among them: "log out everywhere". Of two moments the later holds. No session
+    /// is of an empty subject.
     ///
     /// A session that is renewed at this very moment may count as issued after it. With a moment
     /// some seconds ahead none slips through, and who logs in before then has to do so again.
     pub fn revoke_subject(&self, subject: &str, moment: SystemTime) {
-        self.put(Revocation::Subject {
-            subject: subject.into(),
-            moment: moment.into(),
-        });
+        if !subject.is_empty() {
+            self.put(Revocation::Subject {
+                subject: subject.into(),
+                moment: moment.into(),
+            });
+        }
     }
 
     /// Ends all sessions that were issued before `moment`.
@@ -177,6 +184,38 @@ impl RevocationList {
     /// Whether neither a session nor a subject is held.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What could still be alive of what is listed here, and is not listed as strictly in `other`.
+    #[cfg(feature = "redis")]
+    fn beyond(&self, other: &Self, now: Millis) -> Vec<Revocation> {
+        let (own, other) = (&*self.shared, &*other.shared);
+        let mut beyond = Vec::new();
+        own.ids.each(|&id, &Span { from, until }| {
+            let covers = |span: Span| span.from <= from && until <= span.until;
+            if !other.ids.get(&id).is_some_and(covers) {
+                beyond.push(Revocation::Id { id, from, until });
+            }
+        });
+        own.subjects.each(|subject, &moment| {
+            if other.subjects.get(&**subject).is_none_or(|it| it < moment) {
+                let subject = subject.clone();
+                beyond.push(Revocation::Subject { subject, moment });
+            }
+        });
+        let not_before = |shared: &Shared| shared.not_before.load(Ordering::Relaxed);
+        if not_before(own) > not_before(other) {
+            let moment = Millis::from_raw(not_before(own));
+            beyond.push(Revocation::All { moment });
+        }
+        beyond.retain(|revocation| self.matters(revocation, now));
+        beyond
+    }
+
+    /// Whether no session from before `moment` can be alive.
+    fn is_forgotten(&self, moment: Millis, now: Millis) -> bool {
+        let longest = self.shared.max_lifetime.load(Ordering::Relaxed);
+        moment.plus(Duration::from_millis(longest)) <= now
     }
 
     /// Sessions may live this long: it is how long subjects are held.
@@ -199,7 +238,10 @@ impl RevocationList {
         if span.is_some_and(|span| span.counts(now)) {
             return Err(Refusal::Revoked);
         }
-        let moment = subjects.get(record.subject());
+        let moment = match record.subject() {
+            "" => None,
+            subject => subjects.get(subject),
+        };
         if moment.is_some_and(|moment| header.issued_at < moment) {
             return Err(Refusal::Revoked);
         }
@@ -215,6 +257,17 @@ impl RevocationList {
         !(is_renewed && before.is_some_and(|span| span.counts(now)))
     }
 
+    /// Whether what has ended could otherwise be alive.
+    #[cfg(feature = "redis")]
+    fn matters(&self, revocation: &Revocation, now: Millis) -> bool {
+        match revocation {
+            Revocation::Id { until, .. } => *until > now,
+            Revocation::Subject { moment, .. } | Revocation::All { moment } => {
+                !self.is_forgotten(*moment, now)
+            }
+        }
+    }
+
     /// For an id: what was on the list before.
     fn put(&self, revocation: Revocation) -> Option<Span> {
         let shared = &*self.shared;
@@ -228,9 +281,8 @@ impl RevocationList {
                 shared.ids.put(id, join, |span| span.until <= now)
             }
             Revocation::Subject { subject, moment } => {
-                let longest = Duration::from_millis(shared.max_lifetime.load(Ordering::Relaxed));
                 let join = |before: Option<Millis>| before.map_or(moment, |it| it.max(moment));
-                let is_over = |moment: &Millis| moment.plus(longest) <= now;
+                let is_over = |moment: &Millis| self.is_forgotten(*moment, now);
                 shared.subjects.put(subject, join, is_over);
                 None
             }

@@ -30,7 +30,7 @@ mod file;
 mod memory;
 mod placement;
 #[cfg(feature = "redis")]
-mod redis;
+pub(crate) mod redis;
 #[cfg(feature = "tower-sessions")]
 mod tower_sessions;
 
@@ -561,3 +561,6 @@ impl<B: fmt::Debug> fmt::Debug for ServerStore<B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -576,7 +576,10 @@ impl Session {
     #[cfg(feature = "server")]
     pub(crate) fn rebase(&self, mut newer: Loaded) {
         self.lock_for_save(|_, loaded| {
-            newer.cookie_is_due |= loaded.is_some_and(|loaded| loaded.cookie_is_due);
+            // The id of a first save whose answer got lost is in no cookie yet.
+            let id = newer.record.header().id;
+            newer.cookie_is_due |=
+                loaded.is_none_or(|loaded| loaded.cookie_is_due || loaded.record.header().id != id);
             self.inner.base.replace(Some(newer));
         });
     }

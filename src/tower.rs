@@ -101,6 +101,9 @@ pub trait Sessions: sealed::Store {}
 
 impl Sessions for CookieStore {}
 
+#[cfg(feature = "redis")]
+impl Sessions for crate::RevocableCookieStore {}
+
 #[cfg(feature = "server")]
 impl<B: Backend> Sessions for ServerStore<B> {}
 
@@ -146,6 +149,30 @@ mod sealed {
 
         fn save(&self, session: &Session) -> Self::Save {
             ready(self.respond(session))
+        }
+
+        fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {
+            self.events().report(event, error);
+        }
+    }
+
+    /// Loading never waits, saving only if something ends.
+    #[cfg(feature = "redis")]
+    impl Store for crate::RevocableCookieStore {
+        type Load = Ready<Result<Session, LoadError>>;
+        type Save = Pin<Box<dyn Future<Output = Result<Outgoing, SaveError>> + Send>>;
+
+        fn request_header(&self) -> HeaderName {
+            self.request_header()
+        }
+
+        fn load(&self, field: &[u8]) -> Self::Load {
+            ready(self.load_from([field]))
+        }
+
+        fn save(&self, session: &Session) -> Self::Save {
+            let (store, session) = (self.clone(), session.clone());
+            Box::pin(async move { store.respond(&session).await })
         }
 
         fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {

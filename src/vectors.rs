@@ -241,6 +241,8 @@ impl Vector {
             Kind::Cookie | Kind::Header => MAX_NAME_AND_VALUE - self.cookie.len(),
             Kind::Token | Kind::Timed => Sealer::MAX_TOKEN,
             Kind::Store => self.token.len(),
+            #[cfg(feature = "redis")]
+            Kind::Revocation => self.token.len(),
         };
         self.envelope().open(self.token.as_bytes(), limit)
     }

@@ -10,7 +10,11 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use sealed_session::CookieStore;
-use sealed_session_benches::{Case, SIZES, open, request, seal, sealing_first, sealing_last};
+use sealed_session_benches::{
+    Case, SIZES, list_of, open, request, seal, sealing_first, sealing_last, session_of, token_of,
+};
+
+const MILLION: usize = 1_000_000;
 
 const ROUNDS: usize = 2_001;
 const BATCH: Duration = Duration::from_micros(40);
@@ -33,6 +37,41 @@ fn main() {
             }
         };
         rows_of(&Case::new(text), row);
+        if text == 0 && chosen.iter().all(|word| size == word || word == "list") {
+            rows_of_lists(row);
+        }
+    }
+}
+
+/// What a list of revocations costs a request that it does not hold: each time another session,
+/// so that no part of the list stays in the nearest cache.
+fn rows_of_lists(mut row: impl FnMut(&str, f64, &mut dyn FnMut(), &mut dyn FnMut())) {
+    let lists: Vec<_> = [(0, 0), (MILLION, 0), (MILLION, MILLION)]
+        .map(|(sessions, subjects)| list_of(sessions, subjects))
+        .into();
+    let plain = CookieStore::new(sealing_first(1));
+    let requests: Vec<_> = (0..4096)
+        .map(|n| request(&token_of(&plain, &session_of(&plain, n))))
+        .collect();
+    for (sides, list) in [
+        "open, empty list / no list",
+        "open, list of 1M ended / no list",
+        "open, 1M ended, 1M subjects / no list",
+    ]
+    .into_iter()
+    .zip(lists)
+    {
+        let builder = CookieStore::builder(sealing_first(1));
+        let listed = builder.revocations(list).build().unwrap();
+        let (mut at, mut then) = (requests.iter().cycle(), requests.iter().cycle());
+        let load = |store: &CookieStore, request: Option<&HeaderMap>| {
+            let session = store.load(black_box(request.unwrap()));
+            debug_assert!(session.contains("user_id"));
+            drop(black_box(session));
+        };
+        row(sides, 1.05, &mut || load(&listed, at.next()), &mut || {
+            load(&plain, then.next())
+        });
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{COOKIE, HeaderValue, SET_COOKIE};
-use sealed_session::{AppKey, CookieStore, KeyRing, Session};
+use sealed_session::{AppKey, CookieStore, KeyRing, RevocationList, Session};
 
 pub use bare::Bare;
 
@@ -139,6 +139,28 @@ fn fill(session: &Session, text: usize) {
     if text > 0 {
         session.insert("text", "x".repeat(text)).unwrap();
     }
+}
+
+/// A session of a user's own.
+pub fn session_of(store: &CookieStore, user: usize) -> Session {
+    let session = store.load(&HeaderMap::new());
+    session.insert("user_id", user).unwrap();
+    session.set_subject(format!("living user {user}")).unwrap();
+    session
+}
+
+/// So many sessions that have ended, and so many subjects.
+pub fn list_of(sessions: usize, subjects: usize) -> RevocationList {
+    let (list, store) = (RevocationList::new(), CookieStore::new(sealing_first(1)));
+    for user in 0..sessions {
+        let session = session_of(&store, user);
+        drop(store.respond(&session).unwrap());
+        list.revoke(session.id().unwrap(), session.expires_at().unwrap());
+    }
+    for subject in 0..subjects {
+        list.revoke_subject(&format!("user {subject}"), SystemTime::now());
+    }
+    list
 }
 
 /// The token that a save sends.

@@ -3,7 +3,7 @@
 use allocation_counter::{AllocationInfo, measure};
 use http::HeaderMap;
 use sealed_session::{CookieStore, Origin, Refusal};
-use sealed_session_benches::{Case, SIZES, request, sealing_last};
+use sealed_session_benches::{Case, SIZES, list_of, request, sealing_last};
 
 /// An opened session owns its token's bytes and the state of its own.
 const OPENED: u64 = 2;
@@ -186,4 +186,23 @@ fn a_header_full_of_forged_tokens_allocates_as_much_as_four_of_them() {
         (all.count_total, all.bytes_total),
         (four.count_total, four.bytes_total)
     );
+}
+
+#[test]
+fn a_list_allocates_nothing_for_a_request_and_so_much_for_each_entry() {
+    // As the list says of itself: without the text of a subject, and with what malloc adds to it.
+    for (sessions, subjects, least, most) in [(20_000, 0, 38, 80), (0, 20_000, 28, 60)] {
+        let mut list = None;
+        let made = measure(|| list = Some(list_of(sessions, subjects)));
+        let texts: usize = (0..subjects).map(|n| format!("user {n}").len()).sum();
+        let bytes = usize::try_from(made.bytes_current).unwrap() - texts;
+        let each = bytes / (sessions + subjects);
+        assert!((least..=most).contains(&each), "{each} bytes");
+
+        let case = warm(0);
+        let builder = CookieStore::builder(sealing_last(1));
+        let store = builder.revocations(list.unwrap()).build().unwrap();
+        let opened = load(&store, &case.request(), Origin::Opened);
+        assert_eq!(opened.count_total, OPENED);
+    }
 }

@@ -30,9 +30,18 @@ fn main() {
         .map(|token| text(token, "token").as_bytes().to_vec());
     let with_settings = |(n, bytes): (usize, &Vec<u8>)| [&[n as u8 % 4], bytes.as_slice()].concat();
     let times = TIMES.map(|(settings, times)| record(settings, times));
+    let sealed = plaintexts.iter().enumerate().flat_map(|(n, bytes)| {
+        let choices = [n as u8 % 4, n as u8 % 4 | CATCHES_UP];
+        choices.map(|choice| [&[choice], bytes.as_slice()].concat())
+    });
+    let timed = TIMES.iter().flat_map(|(settings, times)| {
+        [0, CATCHES_UP].map(|choice| record(settings | choice, *times))
+    });
+    let raw = RETURNED.map(|(choice, text)| [&[choice], text.as_bytes()].concat());
+    let returned = sealed.chain(timed).chain(raw).collect();
     let dictionary = fs::read_to_string(root.join("dictionaries/session.dict")).unwrap();
 
-    let seeds: [(&str, Vec<Vec<u8>>); 9] = [
+    let seeds: [(&str, Vec<Vec<u8>>); 10] = [
         ("app_key", bytes_of(&KEYS)),
         ("cookie_header", bytes_of(&COOKIE_HEADERS)),
         (
@@ -54,6 +63,7 @@ fn main() {
                 .collect(),
         ),
         ("settings", bytes_of(&SETTINGS)),
+        ("store", returned),
         ("token", texts.filter(|token| token.len() < 200).collect()),
         ("value", values),
     ];
@@ -183,6 +193,25 @@ const SETTINGS: [&str; 8] = [
     "c1ms\nd1h",
     "f3m",
     "zx",
+];
+
+/// The target `store`: a request that saves over what another has saved.
+const CATCHES_UP: u8 = 0x08;
+
+/// Text that is no value, for requests that load and that catch up.
+const RETURNED: [(u8, &str); 6] = [
+    (4, ""),
+    (4, "junk"),
+    (0x0c, "é"),
+    (
+        4,
+        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    ),
+    (
+        0x0c,
+        "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    ),
+    (4, "AQ=="),
 ];
 
 /// When the target `load` loads.

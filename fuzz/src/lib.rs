@@ -19,6 +19,7 @@ mod reference;
 mod response;
 mod session;
 mod settings;
+mod store;
 mod token;
 mod value;
 
@@ -29,6 +30,7 @@ pub use record::record;
 pub use response::response;
 pub use session::session;
 pub use settings::settings;
+pub use store::store;
 pub use token::token;
 pub use value::value;
 
@@ -36,7 +38,7 @@ pub use value::value;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, in the order of their names.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("app_key", app_key),
     ("cookie_header", cookie_header),
     ("load", load),
@@ -44,6 +46,7 @@ pub const TARGETS: [Target; 9] = [
     ("response", response),
     ("session", session),
     ("settings", settings),
+    ("store", store),
     ("token", token),
     ("value", value),
 ];

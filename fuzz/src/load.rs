@@ -9,10 +9,10 @@ use sealed_session::{AppKey, CookieStore, KeyRing, Origin, Refusal, Session, Sta
 
 use crate::reference::{Record, read_record, read_value, value_bytes};
 
-const NAME: &str = "__Host-session";
-const NOW: u64 = 1_800_003_600_000;
-const MINUTE: u64 = 60_000;
-const DAY: u64 = 24 * 60 * MINUTE;
+pub(crate) const NAME: &str = "__Host-session";
+pub(crate) const NOW: u64 = 1_800_003_600_000;
+pub(crate) const MINUTE: u64 = 60_000;
+pub(crate) const DAY: u64 = 24 * 60 * MINUTE;
 
 /// A store and what it was told, beside the envelope under which its cookies come in.
 struct Setup {
@@ -58,14 +58,14 @@ static SETUPS: LazyLock<[Setup; 4]> = LazyLock::new(|| {
 static SEALING: LazyLock<Envelope> =
     LazyLock::new(|| Envelope::new(&keys()[0].clone().into(), NAME));
 
-fn keys() -> [AppKey; 2] {
+pub(crate) fn keys() -> [AppKey; 2] {
     [3, 5].map(|step| {
         let bytes: Vec<u8> = (0..32).map(|n| n * step).collect();
         AppKey::from_bytes(&bytes).expect("32 bytes")
     })
 }
 
-fn moment(millis: u64) -> SystemTime {
+pub(crate) fn moment(millis: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(millis)
 }
 
@@ -91,7 +91,7 @@ pub fn load(data: &[u8]) {
             );
         }
         Ok(record) => {
-            setup.holds(&session, &record);
+            holds(&session, &record, setup.deadline(&record));
             setup.saves(&session, &record, plaintext);
         }
     }
@@ -122,32 +122,6 @@ impl Setup {
 
     fn deadline(&self, record: &Record) -> u64 {
         record.expires_at.min(record.issued_at + self.max_lifetime)
-    }
-
-    fn holds(&self, session: &Session, record: &Record) {
-        assert_eq!(session.origin(), Origin::Opened);
-        assert!(!session.is_new());
-        assert_eq!(session.id().expect("an id").as_bytes(), &record.id);
-        assert_eq!(session.issued_at(), Some(moment(record.issued_at)));
-        assert_eq!(session.expires_at(), Some(moment(self.deadline(record))));
-        assert_eq!(session.subject().unwrap_or_default(), record.subject);
-        let keys: Vec<&String> = record.values.iter().map(|(key, _)| key).collect();
-        assert!(session.keys().iter().eq(keys));
-        for (key, bytes) in &record.values {
-            let value = session.get::<Value>(key);
-            let expected = read_value(bytes);
-            assert_eq!(value.is_ok(), expected.is_some(), "{value:?}");
-            assert_eq!(
-                value.ok().flatten().map(|value| value_bytes(&value)),
-                expected.map(|_| bytes.clone())
-            );
-        }
-        let are_all_sound = record
-            .values
-            .iter()
-            .all(|(_, bytes)| read_value(bytes).is_some());
-        assert_eq!(session.to_map().is_ok(), are_all_sound);
-        assert_eq!(session.status(), Status::Unmodified);
     }
 
     /// What a save writes is what came in, but for what the save is about.
@@ -192,7 +166,7 @@ impl Setup {
         assert_eq!(read_record(&sealed), Ok(changed.clone()));
 
         let again = self.store.load_from([pair]);
-        self.holds(&again, &changed);
+        holds(&again, &changed, self.deadline(&changed));
         for (key, bytes) in &record.flashes {
             let taken = again.take_flash::<Value>(key);
             let expected = read_value(bytes);
@@ -210,4 +184,31 @@ impl Setup {
             }
         }
     }
+}
+
+/// That the session is that of the record, to the last value.
+pub(crate) fn holds(session: &Session, record: &Record, deadline: u64) {
+    assert_eq!(session.origin(), Origin::Opened);
+    assert!(!session.is_new());
+    assert_eq!(session.id().expect("an id").as_bytes(), &record.id);
+    assert_eq!(session.issued_at(), Some(moment(record.issued_at)));
+    assert_eq!(session.expires_at(), Some(moment(deadline)));
+    assert_eq!(session.subject().unwrap_or_default(), record.subject);
+    let keys: Vec<&String> = record.values.iter().map(|(key, _)| key).collect();
+    assert!(session.keys().iter().eq(keys));
+    for (key, bytes) in &record.values {
+        let value = session.get::<Value>(key);
+        let expected = read_value(bytes);
+        assert_eq!(value.is_ok(), expected.is_some(), "{value:?}");
+        assert_eq!(
+            value.ok().flatten().map(|value| value_bytes(&value)),
+            expected.map(|_| bytes.clone())
+        );
+    }
+    let are_all_sound = record
+        .values
+        .iter()
+        .all(|(_, bytes)| read_value(bytes).is_some());
+    assert_eq!(session.to_map().is_ok(), are_all_sound);
+    assert_eq!(session.status(), Status::Unmodified);
 }

@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     Store,
     Token,
     Timed,
+    #[cfg(feature = "redis")]
+    Revocation,
 }
 
 impl Kind {
@@ -56,6 +58,8 @@ impl Kind {
             Self::Store => "store",
             Self::Token => "token",
             Self::Timed => "timed",
+            #[cfg(feature = "redis")]
+            Self::Revocation => "revocation",
         }
     }
 }

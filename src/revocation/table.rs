@@ -73,6 +73,14 @@ impl<K: Hash + Eq + Spread, V: Copy> Table<K, V> {
         before
     }
 
+    #[cfg(feature = "redis")]
+    pub(super) fn each(&self, mut look: impl FnMut(&K, &V)) {
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            shard.iter().for_each(|(key, value)| look(key, value));
+        }
+    }
+
     fn shard(&self, spread: u8) -> Option<&RwLock<HashMap<K, V>>> {
         self.shards.get(usize::from(spread) % SHARDS)
     }

@@ -1,6 +1,7 @@
 //! A backend in Redis.
 
 mod failure;
+mod feed;
 mod link;
 mod pages;
 
@@ -16,6 +17,7 @@ use super::backend::{
     Tag, Value, When,
 };
 use crate::error::ConfigError;
+pub(crate) use feed::{Feed, PAGE, Position};
 use link::{Connection, Link, Timeouts};
 
 /// Compares and sets in one step. Arguments: the value, its milliseconds, and the version that

@@ -225,6 +225,15 @@ impl<P> StoreBuilder<P> {
         (self.placement, rest)
     }
 
+    pub(crate) fn keys_for(&self, kind: Kind) -> Envelope {
+        let used_for = Use {
+            kind,
+            name: self.transport.name().to_owned(),
+            context: self.context.clone(),
+        };
+        Envelope::new(&self.ring, used_for)
+    }
+
     /// A store's shell with these settings. `place` makes the placement, given the store's keys
     /// and what fits its cookie.
     pub(crate) fn assemble<Q: Placement>(
@@ -233,17 +242,9 @@ impl<P> StoreBuilder<P> {
         place: impl FnOnce(KeysFor<'_>, Limit) -> Q,
     ) -> Shell<Q> {
         let name = self.transport.name();
-        let keys_for = |kind| {
-            let used_for = Use {
-                kind,
-                name: name.to_owned(),
-                context: self.context.clone(),
-            };
-            Envelope::new(&self.ring, used_for)
-        };
         let limit = Limit::Cookie { name: name.len() };
-        let placement = place(&keys_for, limit);
-        let envelope = keys_for(self.transport.kind());
+        let placement = place(&|kind| self.keys_for(kind), limit);
+        let envelope = self.keys_for(self.transport.kind());
         let (transport, former) = (self.transport, &self.former);
         let revocations = self.revocations;
         if let Some(list) = &revocations {

@@ -1,1 +1,34 @@
-//! Server stores through real headers.
+//! Sessions behind their cookies: real Cookie and Set-Cookie headers, a backend whose clock the
+//! tests drive and whose calls can be delayed, fail or be overtaken by another request.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod conformance;
+mod ending;
+mod failures;
+mod hostile;
+mod interleaved;
+#[cfg(feature = "tower")]
+mod layer;
+mod lifetimes;
+mod meanwhile;
+#[path = "../support/now.rs"]
+mod now;
+mod places;
+mod races;
+mod saving;
+#[cfg(feature = "tower")]
+#[path = "../support/service.rs"]
+mod service;
+mod shelf;
+mod site;
+mod size;
+#[path = "../it/support.rs"]
+#[expect(dead_code, reason = "some of it is for cookie stores")]
+mod support;

@@ -81,7 +81,7 @@ impl Link {
         + Sync
         + 'static,
     ) -> Self {
-        Self::Server(Box::new(Pool::new(Box::new(connect), false)))
+        Self::Server(Box::new(Pool::new(Arc::new(connect), false)))
     }
 
     /// A cluster's client has timeouts of its own.
@@ -90,7 +90,7 @@ impl Link {
             let client = client.clone();
             async move { client.get_async_connection().await }.boxed()
         };
-        Self::Cluster(Pool::new(Box::new(connect), true))
+        Self::Cluster(Pool::new(Arc::new(connect), true))
     }
 
     pub(super) fn given<C: Connection>(connection: C) -> Self {
@@ -137,7 +137,7 @@ type Slot<C> = Mutex<Option<Connecting<C>>>;
 
 /// Connections that take turns. Each carries any number of commands at once.
 pub(super) struct Pool<C> {
-    connect: Box<Connect<C>>,
+    connect: Arc<Connect<C>>,
     /// One, and perhaps more.
     slots: (Slot<C>, Vec<Slot<C>>),
     turn: AtomicUsize,
@@ -146,7 +146,7 @@ pub(super) struct Pool<C> {
 }
 
 impl<C: Connection> Pool<C> {
-    fn new(connect: Box<Connect<C>>, mends_itself: bool) -> Self {
+    fn new(connect: Arc<Connect<C>>, mends_itself: bool) -> Self {
         Self {
             connect,
             slots: Default::default(),
@@ -157,7 +157,7 @@ impl<C: Connection> Pool<C> {
 
     fn of(connection: C) -> Self {
         let connect = move |_| ready(Ok(connection.clone())).boxed();
-        Self::new(Box::new(connect), true)
+        Self::new(Arc::new(connect), true)
     }
 
     /// Acts on a connection, and once more on another one if the first turns out to be lost: all
@@ -224,6 +224,10 @@ fn is_lost(error: &RedisError) -> bool {
 pub(super) trait Sender: Send + Sync {
     fn send<'a>(&'a self, commands: &'a Pipeline, timeouts: Timeouts) -> BoxFuture<'a, Answers>;
     fn resize(&mut self, connections: usize);
+
+    /// One connection to the same, for an answer that may take its time; none if it would be one
+    /// that others wait for too.
+    fn another(&self) -> Option<Box<dyn Sender>>;
 }
 
 impl<C: Connection> Sender for Pool<C> {
@@ -235,6 +239,11 @@ impl<C: Connection> Sender for Pool<C> {
     fn resize(&mut self, connections: usize) {
         let others = connections.saturating_sub(1);
         self.slots.1.resize_with(others, Mutex::default);
+    }
+
+    fn another(&self) -> Option<Box<dyn Sender>> {
+        let makes_its_own = !self.mends_itself;
+        makes_its_own.then(|| Box::new(Self::new(Arc::clone(&self.connect), false)) as _)
     }
 }
 

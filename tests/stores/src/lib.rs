@@ -2,3 +2,4 @@
 //! stopped with it.
 
 pub mod redis;
+pub mod steps;

@@ -1,0 +1,140 @@
+//! What a fleet's processes tell each other about one thing that has ended, before it is sealed.
+//!
+//! ```text
+//! format   1   0x01
+//! what     1   0x01 a session, 0x02 a subject, 0x03 all
+//!
+//! a session:   id 16, from 6, until 6
+//! a subject:   moment 6, subject: the rest, at most 64 bytes
+//! all:         moment 6
+//! ```
+//!
+//! Moments are Unix milliseconds, big-endian.
+
+use super::Revocation;
+use crate::envelope::encoded_len;
+use crate::error::Refusal;
+use crate::reader::{Malformed, Reader};
+use crate::record::{MAX_SUBJECT, SessionId};
+use crate::time::Millis;
+
+const FORMAT: u8 = 1;
+
+const SESSION: u8 = 0x01;
+const SUBJECT: u8 = 0x02;
+const ALL: u8 = 0x03;
+
+/// The longest token of an entry.
+pub(super) const MAX_TOKEN: usize = encoded_len(2 + 6 + MAX_SUBJECT);
+
+impl Revocation {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![FORMAT];
+        match self {
+            Self::Id { id, from, until } => {
+                bytes.push(SESSION);
+                bytes.extend_from_slice(id.as_bytes());
+                bytes.extend_from_slice(&from.to_be_bytes());
+                bytes.extend_from_slice(&until.to_be_bytes());
+            }
+            Self::Subject { subject, moment } => {
+                bytes.push(SUBJECT);
+                bytes.extend_from_slice(&moment.to_be_bytes());
+                bytes.extend_from_slice(subject.as_bytes());
+            }
+            Self::All { moment } => {
+                bytes.push(ALL);
+                bytes.extend_from_slice(&moment.to_be_bytes());
+            }
+        }
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        let mut reader = Reader::new(bytes);
+        if reader.byte()? != FORMAT {
+            return Err(Refusal::Newer);
+        }
+        let what = reader.byte()?;
+        let revocation = match what {
+            SESSION => Self::Id {
+                id: SessionId::from_bytes(reader.array()?),
+                from: moment(&mut reader)?,
+                until: moment(&mut reader)?,
+            },
+            SUBJECT => {
+                let moment = moment(&mut reader)?;
+                let subject = reader.take(reader.rest().len())?;
+                let subject = std::str::from_utf8(subject).map_err(|_| Malformed)?;
+                Self::Subject {
+                    subject: subject.into(),
+                    moment,
+                }
+            }
+            ALL => Self::All {
+                moment: moment(&mut reader)?,
+            },
+            _ => return Err(Refusal::Newer),
+        };
+        reader.finish()?;
+        Ok(revocation)
+    }
+}
+
+fn moment(reader: &mut Reader<'_>) -> Result<Millis, Malformed> {
+    reader.array().map(Millis::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries() -> [Revocation; 4] {
+        let moment = Millis::from_raw(1_700_000_000_123);
+        [
+            Revocation::Id {
+                id: SessionId::from_bytes([7; 16]),
+                from: Millis::default(),
+                until: Millis::MAX,
+            },
+            Revocation::Subject {
+                subject: "ada".into(),
+                moment,
+            },
+            Revocation::Subject {
+                subject: "é".repeat(MAX_SUBJECT / 2).into(),
+                moment,
+            },
+            Revocation::All { moment },
+        ]
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_and_fits_a_token() {
+        for entry in entries() {
+            let bytes = entry.encode();
+            assert!(encoded_len(bytes.len()) <= MAX_TOKEN);
+            assert_eq!(Revocation::decode(&bytes), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_too_long_or_unknown_is_refused() {
+        for entry in entries() {
+            let bytes = entry.encode();
+            let least = bytes.len().min(8);
+            for end in 0..least {
+                assert!(Revocation::decode(&bytes[..end]).is_err(), "{end}");
+            }
+            if !matches!(entry, Revocation::Subject { .. }) {
+                let long = [&bytes[..], &[0]].concat();
+                assert_eq!(Revocation::decode(&long), Err(Refusal::BadRecord));
+            }
+        }
+        for bytes in [[2, 1], [1, 0], [1, 4]] {
+            assert_eq!(Revocation::decode(&bytes), Err(Refusal::Newer));
+        }
+        let no_text = [&[1, 2, 0, 0, 0, 0, 0, 0][..], &[0xff]].concat();
+        assert_eq!(Revocation::decode(&no_text), Err(Refusal::BadRecord));
+    }
+}

@@ -1,0 +1,87 @@
+//! The settings of a fleet's cookie store.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{Inner, RevocableCookieStore};
+use crate::envelope::Kind;
+use crate::error::ConfigError;
+use crate::flow::InCookie;
+use crate::policy::CLOCK_SKEW;
+use crate::revocation::{GRACE, RevocationList};
+use crate::server::Redis;
+use crate::store::StoreBuilder;
+
+const MAX_STALENESS: Duration = Duration::from_secs(10);
+const MIN_STALENESS: Duration = Duration::from_millis(100);
+
+/// A fleet's Redis, for the [`StoreBuilder`] of a [`RevocableCookieStore`].
+#[derive(Debug)]
+pub struct InFleet {
+    redis: Redis,
+    max_staleness: Duration,
+    goes_on: bool,
+}
+
+impl InFleet {
+    pub(super) fn by_default(redis: Redis) -> Self {
+        Self {
+            redis,
+            max_staleness: MAX_STALENESS,
+            goes_on: false,
+        }
+    }
+}
+
+impl StoreBuilder<InFleet> {
+    /// How long after its end another process may still take a session for alive. A process that
+    /// has not heard from Redis for longer refuses to open sessions. Default 10 seconds, at least
+    /// 100 milliseconds; below 4 seconds, every silence of Redis up to its response timeout may
+    /// be too long.
+    pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
+        self.placement.max_staleness = max_staleness;
+        self
+    }
+
+    /// While Redis is away, opens sessions by the list as it is, instead of giving an error, and
+    /// reports an event for each: what has ended elsewhere in the meantime opens here. Sessions
+    /// still cannot be ended then.
+    pub fn go_on_while_away(mut self) -> Self {
+        self.placement.goes_on = true;
+        self
+    }
+
+    /// The finished store. It connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// If a setting cannot be, or two contradict each other; the error names it.
+    pub fn build(self) -> Result<RevocableCookieStore, ConfigError> {
+        let policy = self.policy()?;
+        if self.placement.max_staleness < MIN_STALENESS {
+            let problem = "it is shorter than 100 milliseconds";
+            return Err(ConfigError::new("max_staleness", problem));
+        }
+        let keep = policy.max_lifetime.saturating_add(CLOCK_SKEW + GRACE);
+        let (fleet, mut common) = self.exchange(());
+        let list = RevocationList::new();
+        common.revocations = Some(list.clone());
+        let envelope = common.keys_for(Kind::Revocation);
+        let shell = common.assemble(policy, |_, _| InCookie);
+        let name = format!("revocations:{}", shell.flow.transport.name());
+        let feed = fleet.redis.feed(&name, keep);
+        Ok(RevocableCookieStore {
+            inner: Arc::new(Inner {
+                shell,
+                list,
+                envelope,
+                feed,
+                progress: Mutex::default(),
+                current_at: AtomicU64::new(0),
+                max_staleness: fleet.max_staleness,
+                goes_on: fleet.goes_on,
+            }),
+        })
+    }
+}

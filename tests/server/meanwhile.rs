@@ -1,0 +1,183 @@
+//! A session that is changed while a save of it waits for the backend.
+
+use std::sync::{Arc, Mutex};
+
+use http::HeaderMap;
+use sealed_session::{Session, Status};
+
+use crate::now::now;
+use crate::shelf::Incident;
+use crate::site::Site;
+use crate::support::*;
+
+type Change = (&'static str, fn(&Session));
+
+/// What can be done to a session with `count` = 1, the flash `note` and the subject `ada`, and
+/// what takes each back.
+const CHANGES: [Change; 20] = [
+    ("nothing", |_| ()),
+    ("count = 2", |session| session.insert("count", 2).unwrap()),
+    ("count = 1", |session| session.insert("count", 1).unwrap()),
+    ("without count", |session| session.remove("count")),
+    ("new = 1", |session| session.insert("new", 1).unwrap()),
+    ("new = 2", |session| session.insert("new", 2).unwrap()),
+    ("without new", |session| session.remove("new")),
+    ("clear", Session::clear),
+    ("flash note", |session| {
+        session.flash("note", "new").unwrap();
+    }),
+    ("flash other", |session| session.flash("other", 1).unwrap()),
+    ("take note", |session| {
+        drop(session.take_flash::<String>("note"));
+    }),
+    ("subject eve", |session| session.set_subject("eve").unwrap()),
+    ("subject ada", |session| session.set_subject("ada").unwrap()),
+    ("not remembered", |session| session.remember(false)),
+    ("remembered", |session| session.remember(true)),
+    ("an hour", |session| {
+        session.set_expiry(start() + HOUR).unwrap();
+    }),
+    ("a day", |session| {
+        session.set_expiry(start() + DAY).unwrap();
+    }),
+    ("past", |session| session.set_expiry(start()).unwrap()),
+    ("renew", Session::renew),
+    ("destroy", Session::destroy),
+];
+
+fn start() -> std::time::SystemTime {
+    std::time::SystemTime::UNIX_EPOCH + 20_000 * DAY
+}
+
+/// What the session holds that the browser has in the end, and how long it is kept. One that was
+/// not worth a cookie when it began has no end.
+fn told(site: &mut Site) -> (String, Option<String>) {
+    let session = site.load();
+    let (values, subject) = (session.to_map().unwrap(), session.subject());
+    let flashes = ["note", "other"].map(|name| {
+        let flash: Option<sealed_session::Value> = session.take_flash(name).unwrap();
+        flash
+    });
+    let content = format!("{values:?} {subject:?} {flashes:?}");
+    let deadline = session.expires_at();
+    site.browser.close();
+    let is_kept = !site.browser.names().is_empty();
+    (content, deadline.map(|end| format!("{end:?} {is_kept}")))
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_comes_back_whatever_changes_when() {
+    for is_new in [false, true] {
+        let site = || match is_new {
+            true => Site::new(),
+            false => Site::visited(|builder| builder),
+        };
+        for (first, change) in CHANGES {
+            for (second, meanwhile) in CHANGES {
+                let what = format!("new: {is_new}, {first}, meanwhile {second}");
+                let mut at_once = site();
+                at_once.visit(|session| {
+                    change(session);
+                    meanwhile(session);
+                });
+
+                let mut site = site();
+                let session = site.load();
+                change(&session);
+                let pending = Arc::new(Mutex::new(Some((session.clone(), meanwhile))));
+                let run = move || {
+                    if let Some((session, meanwhile)) = pending.lock().unwrap().take() {
+                        meanwhile(&session);
+                    }
+                };
+                for call in ["put", "remove"] {
+                    site.shelf
+                        .plan(call, Incident::Before(Box::new(run.clone())));
+                }
+                let response = site.save(&session);
+                run();
+                site.shelf.forget_plans();
+                site.receive(&response);
+                let response = site.save(&session);
+                site.receive(&response);
+                // A session that has ended stays so, and the save that ended it took all with it.
+                let has_ended = first == "past" || (second == "past" && first != "destroy");
+                // A deadline that was saved goes with the id that is given up.
+                let has_new_deadline = second == "renew" && ["an hour", "a day"].contains(&first);
+                if !has_ended && !has_new_deadline {
+                    let (told, expected) = (told(&mut site), told(&mut at_once));
+                    assert_eq!(told.0, expected.0, "{what}");
+                    assert!(expected.1.is_none() || told.1 == expected.1, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_changed_while_a_save_waits_is_there_to_read_and_to_save() {
+    let mut site = Site::visited(|builder| builder);
+    let session = site.load();
+    session.insert("count", 2).unwrap();
+    let clone = session.clone();
+    site.shelf.plan(
+        "put",
+        Incident::Before(Box::new(move || {
+            clone.insert("count", 1).unwrap();
+            clone.insert("new", 1).unwrap();
+            clone.remove("name");
+        })),
+    );
+    site.save(&session);
+    assert_eq!(
+        site.load().get("count"),
+        Ok(Some(2)),
+        "as it was when the save began"
+    );
+    assert_eq!(session.status(), Status::Modified);
+    assert_eq!(session.get("count"), Ok(Some(1)));
+    assert_eq!(session.keys(), ["count", "new"]);
+    let response = site.save(&session);
+    site.receive(&response);
+    let session = site.load();
+    assert_eq!(session.get("count"), Ok(Some(1)));
+    assert_eq!(session.keys(), ["count", "new"]);
+}
+
+#[test]
+fn a_flash_of_this_request_stays_unreadable_in_it_however_often_it_is_saved() {
+    let mut site = Site::visited(|builder| builder);
+    let store = site.store.clone();
+    site.visit(|session| {
+        session.flash("own", 1).unwrap();
+        let mut headers = HeaderMap::new();
+        now(store.save(session, &mut headers)).unwrap();
+        assert_eq!(session.take_flash::<u8>("own"), Ok(None));
+        assert_eq!(session.take_flash("note"), Ok(Some("hello".to_owned())));
+        now(store.save(session, &mut headers)).unwrap();
+        assert_eq!(session.take_flash::<u8>("own"), Ok(None));
+        assert_eq!(session.take_flash::<String>("note"), Ok(None));
+    });
+    let session = site.load();
+    assert_eq!(session.take_flash("own"), Ok(Some(1)));
+    assert_eq!(session.take_flash::<String>("note"), Ok(None));
+}
+
+#[test]
+fn a_session_that_is_saved_all_day_can_be_dropped() {
+    let on_a_small_stack = || {
+        let site = Site::new();
+        let session = site.load();
+        for n in 0..5_000 {
+            session.insert("n", n).unwrap();
+            site.save(&session);
+        }
+        drop(session);
+    };
+    std::thread::Builder::new()
+        .stack_size(128 * 1024)
+        .spawn(on_a_small_stack)
+        .unwrap()
+        .join()
+        .unwrap();
+}
