@@ -72,6 +72,10 @@ mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limit;
+#[cfg(all(test, any(feature = "server", feature = "tower")))]
+#[expect(clippy::panic, reason = "a test's way to fail")]
+#[path = "../tests/support/now.rs"]
+mod now;
 mod policy;
 mod reader;
 mod record;

@@ -1,7 +1,5 @@
 //! What only a store that waits, or one that fails, can show.
 
-#[path = "../../tests/support/now.rs"]
-mod now;
 #[path = "../../tests/support/service.rs"]
 mod service;
 
@@ -22,7 +20,7 @@ use super::pending::{Fields, Open};
 use super::*;
 use crate::envelope::AppKey;
 use crate::error::{ErrorKind, LoadErrorKind, SaveErrorKind};
-use now::now;
+use crate::now::now;
 use service::service;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -8,21 +8,17 @@ use sha2::{Digest, Sha256};
 
 use super::super::backend::{BackendErrorKind, Value, When};
 use super::*;
-
-#[path = "../../../tests/support/now.rs"]
-mod now;
-use now::now;
+use crate::now::now;
 
 fn key(n: u64) -> StoreKey {
     StoreKey::from_bytes(Sha256::digest(n.to_be_bytes()).into())
 }
 
 fn entry(length: usize, tag: Option<Tag>) -> Entry {
+    let value = Value::new("v".repeat(length));
     Entry {
-        value: Value::new("v".repeat(length)),
-        ttl: Duration::from_secs(60),
-        when: When::Absent,
         tag,
+        ..Entry::new(value, Duration::from_secs(60), When::Absent)
     }
 }
 

@@ -249,9 +249,9 @@ impl<C: Connection> Sender for Pool<C> {
 
 async fn query(commands: &Pipeline, mut connection: impl Connection) -> Answers {
     let answers: Vec<RedisResult<Value>> = commands.query_async(&mut connection).await?;
-    let lost = answers.iter().filter_map(|answer| answer.as_ref().err());
-    match lost.cloned().find(is_lost) {
-        Some(error) => Err(error),
+    let mut lost = answers.iter().filter_map(|answer| answer.as_ref().err());
+    match lost.find(|error| is_lost(error)) {
+        Some(error) => Err(error.clone()),
         None => Ok(answers),
     }
 }

@@ -21,12 +21,11 @@ fn at(millis: u64) -> Millis {
 }
 
 fn entry(text: &str, ttl: u64, when: When) -> Entry {
-    Entry {
-        value: Value::new(text.to_owned()),
-        ttl: Duration::from_millis(ttl),
+    Entry::new(
+        Value::new(text.to_owned()),
+        Duration::from_millis(ttl),
         when,
-        tag: None,
-    }
+    )
 }
 
 fn create(table: &mut Table, n: u8, text: &str, ttl: u64, now: u64) -> Option<Outcome> {
