@@ -122,7 +122,7 @@ impl Table {
                 return Ok(());
             };
             if self.reclaim(now, 1) == 0 {
-                let full = format_args!("{problem}, and none of them has expired");
+                let full = format!("{problem}, and none of them has expired");
                 return Err(BackendError::new(BackendErrorKind::Full, full));
             }
         }
