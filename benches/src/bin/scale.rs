@@ -6,14 +6,15 @@
 //! machine makes it slower and never faster, so that the upper decile counts: the slices that
 //! were disturbed least.
 
+use std::fs;
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
-use sealed_session::CookieStore;
+use sealed_session::{CookieStore, RevocationList, SessionId};
 use sealed_session_benches::{Case, SIZES, open, seal, sealing_first};
 
 const ROUNDS: usize = 301;
@@ -71,6 +72,54 @@ fn main() {
         let [median, _] = deciles(&took.collect::<Vec<_>>());
         println!("Exchanging the ring for one of {keys:>2}: {median:.1} µs, the median.");
     }
+    ended_sessions();
+}
+
+/// What a list of ended sessions takes in memory, and what it adds to an open.
+fn ended_sessions() {
+    let list = RevocationList::new();
+    let builder = CookieStore::builder(sealing_first(1)).revocations(list.clone());
+    let (case, store) = (Case::new(0), builder.build().unwrap());
+    let request = case.request();
+    let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+    for length in [1, 1_000_000] {
+        let ids: Vec<SessionId> = (list.len()..length).map(|_| new_id(&case.store)).collect();
+        let before = resident_kib();
+        for id in &ids {
+            list.revoke(*id, tomorrow);
+        }
+        let taken = resident_kib() - before;
+        let mut slices = [const { Vec::new() }; 2];
+        for _ in 0..ROUNDS {
+            for (store, slices) in [&case.store, &store].into_iter().zip(&mut slices) {
+                let start = Instant::now();
+                for _ in 0..1_000 {
+                    black_box(open(store, black_box(&request)));
+                }
+                // Of a thousand microseconds, one is a nanosecond of each call.
+                slices.push(-start.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+        let [[_, without], [_, with]] = slices.map(|slices| deciles(&slices));
+        let more = without - with;
+        println!(
+            "A list of ended sessions, {length} long: {taken} KiB; an open takes {more:.0} ns more."
+        );
+    }
+}
+
+fn new_id(store: &CookieStore) -> SessionId {
+    let session = store.load(&HeaderMap::new());
+    session.insert("user_id", 1).unwrap();
+    seal(store, &session, &mut HeaderMap::new());
+    session.id().unwrap()
+}
+
+/// Memory of this process, as Linux counts it.
+fn resident_kib() -> i64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.unwrap().trim_end_matches("kB").trim().parse().unwrap()
 }
 
 fn rows(cores: usize) -> Vec<Row> {
