@@ -43,7 +43,7 @@
 //! All are off by default.
 //!
 //! - `settings`: `Settings` and `CookieStore::from_env`, from `SESSION_*` variables or any serde
-//!   format.
+//!   format; with `server`, `AnyStore`, whichever store `SESSION_DRIVER` names.
 //! - `cli`: the command `sealed-session`; the library stays the same.
 //! - `tower`: `SessionLayer`, which loads when asked and saves by itself, and guards, for whatever
 //!   speaks tower.
@@ -54,6 +54,8 @@
 //! - `file`: `FileStore`, for sessions in a directory, on Unix; elsewhere the feature adds nothing.
 //! - `redis`: `RedisStore`, sessions in Redis: a single server, under Sentinel or a cluster.
 //!   `RevocableCookieStore`, sessions in cookies that end across a fleet.
+//! - `tower-sessions`: `server::TowerSessions`, over any database that has a store for
+//!   tower-sessions.
 //! - `tracing`: an event of that crate for each thing worth noticing.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -32,6 +32,8 @@ const COOKIE: &str = "__Host-session";
 /// What a shop has outside of its process: its settings, and where its sessions are.
 struct Place {
     driver: Driver,
+    /// A setting that is on besides.
+    switch: Option<&'static str>,
     folder: TempDir,
     redis: Option<redis::Server>,
 }
@@ -41,6 +43,7 @@ impl Place {
         let redis = (driver == Driver::Redis).then(|| wait(redis::Server::start()));
         Self {
             driver,
+            switch: None,
             folder: TempDir::new().unwrap(),
             redis,
         }
@@ -52,6 +55,9 @@ impl Place {
             .env("SESSION_FILE_PATH", self.folder.path().join("sessions"))
             // So that a cart can be too large everywhere.
             .env("SESSION_MAX_SIZE", "4096");
+        if let Some(switch) = self.switch {
+            command.env(switch, "true");
+        }
         if let Some(redis) = &self.redis {
             command.env("SESSION_REDIS_URL", redis.url());
         }
@@ -140,6 +146,13 @@ impl Visitor {
     fn deploy(&mut self, sealing: AppKey, accepted: Option<&AppKey>) {
         self.site = Site::start(self.program, &self.place, &sealing, accepted);
         self.key = sealing;
+    }
+
+    /// Closes the shop and opens it again with its sessions elsewhere. Keys and jar stay.
+    fn move_to(&mut self, driver: Driver, switch: Option<&'static str>) {
+        self.place.driver = driver;
+        self.place.switch = switch;
+        self.site = Site::start(self.program, &self.place, &self.key, None);
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -295,12 +308,14 @@ macro_rules! stories {
             $crate::story! { in $program, File =>
                 a_copied_cookie_opens_nothing_after_the_logout
                 a_rotated_key_logs_nobody_out
+                a_service_moves_into_its_backend_and_back_and_nobody_is_logged_out
             }
         }
         mod in_redis {
             $crate::story! { in $program, Redis =>
                 a_copied_cookie_opens_nothing_after_the_logout
                 a_rotated_key_logs_nobody_out
+                a_service_moves_into_its_backend_and_back_and_nobody_is_logged_out
             }
         }
     };

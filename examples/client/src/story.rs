@@ -2,7 +2,7 @@
 
 use cookie::time::{Duration, OffsetDateTime};
 use cookie::{Cookie, SameSite};
-use sealed_session::AppKey;
+use sealed_session::{AppKey, Driver, Origin, Refusal};
 
 use crate::{Answer, COOKIE, Visitor};
 
@@ -220,6 +220,35 @@ pub fn a_copied_cookie_opens_nothing_after_the_logout(visitor: Visitor) {
     visitor.post("/logout", &[]);
     visitor.plant(&copy);
     assert_guest(&visitor);
+}
+
+/// In the steps of docs/stores.md.
+pub fn a_service_moves_into_its_backend_and_back_and_nobody_is_logged_out(mut visitor: Visitor) {
+    let backend = visitor.place.driver;
+    let (small, adopt) = ("SESSION_SMALL_IN_COOKIE", "SESSION_ADOPT_COOKIES");
+    let (in_cookie, in_backend) = (Origin::Opened, Origin::Refused(Refusal::Elsewhere));
+    visitor.move_to(Driver::Cookie, None);
+    visitor.log_in();
+    for (driver, switch, where_then) in [
+        (Driver::Cookie, None, in_cookie),
+        (backend, Some(small), in_cookie),
+        (backend, Some(adopt), in_backend),
+        (backend, None, in_backend),
+        (backend, Some(adopt), in_backend),
+        (backend, Some(small), in_cookie),
+        (Driver::Cookie, None, in_cookie),
+    ] {
+        visitor.move_to(driver, switch);
+        let profile = visitor.get("/profile");
+        assert!(profile.text.starts_with("You are Ada."), "{profile:?}");
+        assert_eq!(visitor.add("tea").status, 303);
+        assert_eq!(
+            visitor.session().origin(),
+            where_then,
+            "{driver} {switch:?}"
+        );
+    }
+    assert_eq!(visitor.get("/cart").text, "tea\n".repeat(7));
 }
 
 pub fn sessions_in_memory_end_with_the_process(mut visitor: Visitor) {
