@@ -21,7 +21,10 @@ use crate::record::SessionId;
 /// - With [`Promise::Full`], `put` is one step that nothing comes between: with
 ///   [`When::Absent`] it never overwrites, with [`When::Unchanged`] it never creates and never
 ///   overwrites what another has put. What was removed stays removed.
-/// - An error means that nothing is known about what has happened: a caller may try again.
+/// - A call whose future is dropped happens wholly or not at all.
+/// - An error means that nothing is known about what has happened: a caller may try again. Only
+///   [`BackendErrorKind::Full`] means that nothing was written; touching, removing and writing
+///   less than is there still work then.
 ///
 /// The suite behind the feature `conformance` checks what is declared.
 pub trait Backend: Send + Sync + 'static {
@@ -41,8 +44,9 @@ pub trait Backend: Send + Sync + 'static {
         entry: &Entry,
     ) -> impl Future<Output = Result<Outcome, BackendError>> + Send;
 
-    /// Lets the value under `key` expire after `ttl` from now, without writing it again. One that
-    /// is not there stays so.
+    /// Lets the value under `key` expire after `ttl` from now, later or earlier than it would
+    /// have, without writing it again. One that is not there stays so. `ttl` is at least a
+    /// millisecond.
     fn touch(
         &self,
         key: &StoreKey,
@@ -127,7 +131,8 @@ impl StoreKey {
 pub struct Tag([u8; 32]);
 
 impl Tag {
-    pub(crate) fn new(mac: [u8; 32]) -> Self {
+    /// A tag that a backend has kept as bytes.
+    pub fn from_bytes(mac: [u8; 32]) -> Self {
         Self(mac)
     }
 

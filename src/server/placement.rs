@@ -282,7 +282,7 @@ impl InBackend {
             return Vec::new();
         }
         let hidden = self.envelope.hidden_subjects(subject);
-        hidden.into_iter().map(Tag::new).collect()
+        hidden.into_iter().map(Tag::from_bytes).collect()
     }
 
     fn seal(&self, plaintext: &[u8], random: Random<'_>) -> Result<Value, SaveError> {

@@ -497,7 +497,7 @@ impl<B: Backend> Checks<'_, B> {
     }
 
     fn tag(&mut self) -> Tag {
-        Tag::new(self.draw())
+        Tag::from_bytes(self.draw())
     }
 
     /// Of the alphabet that values have; like these it differs from all others where it begins.

@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        for tag in [None, Some(Tag::new([0x3f; 32]))] {
+        for tag in [None, Some(Tag::from_bytes([0x3f; 32]))] {
             for millis in [0, 1_763_697_785_123, Millis::MAX.raw()] {
                 let expires = Millis::from_raw(millis);
                 let header = Header { expires, tag };
@@ -133,7 +133,7 @@ mod tests {
     fn an_exchanged_expiry_leaves_the_rest() {
         let mut header = Header {
             expires: Millis::MAX,
-            tag: Some(Tag::new([0xa0; 32])),
+            tag: Some(Tag::from_bytes([0xa0; 32])),
         };
         let file = file(&written(&header, "value"));
         header.expires = Millis::from_raw(7);

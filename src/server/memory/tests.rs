@@ -144,7 +144,7 @@ fn of_many_that_replace_one_version_one_does() {
 fn a_session_takes_no_more_than_it_counts_as() {
     const SESSIONS: u64 = 20_000;
     let memory = Memory::new();
-    let tag = |n: u64| Some(Tag::new(*key(n + 1_000_000).as_bytes()));
+    let tag = |n: u64| Some(Tag::from_bytes(*key(n + 1_000_000).as_bytes()));
     let used = allocation_counter::measure(|| {
         // Comings and goings leave the trees' nodes as full as they are in a service.
         for n in 0..3 * SESSIONS {

@@ -13,7 +13,7 @@ fn key(n: u8) -> StoreKey {
 }
 
 fn tag(n: u8) -> Tag {
-    Tag::new([n; 32])
+    Tag::from_bytes([n; 32])
 }
 
 fn at(millis: u64) -> Millis {
