@@ -103,9 +103,9 @@ impl Backend for Scripted {
         Ok(())
     }
 
-    async fn remove(&self, _: &StoreKey) -> Result<(), BackendError> {
+    async fn remove(&self, _: &StoreKey) -> Result<Option<Value>, BackendError> {
         *self.removed.lock().expect("one thread") += 1;
-        Ok(())
+        Ok(None)
     }
 }
 

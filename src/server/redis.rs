@@ -8,6 +8,7 @@ mod pages;
 use std::fmt;
 use std::time::Duration;
 
+use redis::aio::ConnectionLike;
 use redis::cluster::ClusterClient;
 use redis::sentinel::SentinelClient;
 use redis::{Client, Cmd, IntoConnectionInfo, Pipeline, RedisResult};
@@ -18,7 +19,7 @@ use super::backend::{
 };
 use crate::error::ConfigError;
 pub(crate) use feed::{Feed, PAGE, Position};
-use link::{Connection, Link, Timeouts};
+use link::{Link, Timeouts};
 
 /// Compares and sets in one step. Arguments: the value, its milliseconds, and the version that
 /// must be there, empty if nothing must be.
@@ -146,8 +147,7 @@ impl Redis {
     /// A connection that is there already, and has its own timeouts:
     /// `redis::aio::ConnectionManager`, `redis::cluster_async::ClusterConnection`, or
     /// `redis::aio::MultiplexedConnection`, which does not come back once it is broken.
-    #[expect(private_bounds, reason = "the bound is the sum of public ones")]
-    pub fn connection<C: Connection>(connection: C) -> Self {
+    pub fn connection(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> Self {
         Self::over(Link::given(connection))
     }
 
