@@ -324,6 +324,13 @@ impl Error for SaveError {
 
 #[cfg(feature = "server")]
 impl SaveError {
+    /// Whether another request is to blame: it has given the session a new id, or others have
+    /// saved it each time before this one could. Nothing is wrong with the store, and the client
+    /// may try again with its newest cookie: status 409, say.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.0, SaveErrorKind::Conflict | SaveErrorKind::Moved)
+    }
+
     /// The backend's error, if it was the backend that failed.
     pub fn backend(&self) -> Option<&BackendError> {
         match &self.0 {

@@ -57,6 +57,7 @@ fn a_store_that_goes_on_without_its_backend_gives_an_empty_session_that_cannot_b
             error.backend().unwrap().kind(),
             BackendErrorKind::Unavailable
         );
+        assert!(!error.is_conflict());
         assert_eq!(site.calls(), [""; 0]);
     }
     assert_eq!(site.load().keys(), ["count", "name"]);

@@ -85,7 +85,7 @@ fn a_request_that_never_comes_through_is_told_so_and_can_try_again() {
     session.insert("ours", 1).unwrap();
     let error = site.try_save(&session).unwrap_err();
     assert!(error.to_string().contains("try again"), "{error}");
-    assert!(error.backend().is_none());
+    assert!(error.is_conflict() && error.backend().is_none());
     assert!(!site.load().contains("ours"));
     let response = site.save(&session);
     site.receive(&response);
@@ -274,7 +274,7 @@ fn a_slow_request_whose_session_has_moved_is_an_error_that_leaves_the_cookie_alo
     for _ in 0..2 {
         let error = site.try_save(&session).unwrap_err();
         assert!(error.to_string().contains("new id"), "{error}");
-        assert_eq!(error.backend(), None);
+        assert!(error.is_conflict() && error.backend().is_none());
     }
     let session = site.load();
     assert_eq!(session.origin(), Origin::Opened);
