@@ -50,6 +50,7 @@
 //! - `axum`, `actix-web`: the layer and extractors for these frameworks.
 //! - `server`: `server::ServerStore`, for sessions that live in a backend behind their cookies,
 //!   the trait for backends, and one in memory.
+//! - `conformance`: `server::conformance`, which checks what a backend of one's own promises.
 //! - `file`: `FileStore`, for sessions in a directory, on Unix; elsewhere the feature adds nothing.
 //! - `redis`: `RedisStore`, sessions in Redis: a single server, under Sentinel or a cluster.
 //!   `RevocableCookieStore`, sessions in cookies that end across a fleet.

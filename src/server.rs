@@ -59,6 +59,7 @@ use crate::event::{Event, Events};
 use crate::flow::{Opened, Outgoing};
 use crate::policy::Policy;
 use crate::revocation::RevocationList;
+use crate::session::changes::Point;
 use crate::session::{Loaded, Origin, Session, Status};
 use crate::store::{Shell, StoreBuilder};
 use placement::{Fetch, InBackend, Keep, Write};
@@ -236,10 +237,12 @@ impl<B: Backend> ServerStore<B> {
             self.inner.shell.let_go_if_over(session, now);
             let plan = flow.plan(session, now, &mut os_random)?;
             let is_resealed = session.is_resealed();
+            let then = plan.write.as_ref().and_then(|write| write.then.as_ref());
+            let planned = then.map(|then| then.planned).unwrap_or_default();
             match self.write(session, plan.write).await? {
                 Written::All => {}
                 Written::Behind(key) => {
-                    self.catch_up(session, &key).await?;
+                    self.catch_up(session, planned, &key).await?;
                     continue;
                 }
                 Written::Taken => {
@@ -247,7 +250,7 @@ impl<B: Backend> ServerStore<B> {
                     continue;
                 }
                 Written::Ended => {
-                    self.lose(session);
+                    self.lose(session, planned);
                     continue;
                 }
             }
@@ -270,8 +273,8 @@ impl<B: Backend> ServerStore<B> {
         let Some(write) = write else {
             return Ok(Written::All);
         };
-        if let Some(key) = &write.remove {
-            backend.remove(key).await?;
+        if let Some(key) = write.remove {
+            self.end(key).await?;
         }
         if let Some((key, entry)) = &write.put {
             match backend.put(key, entry).await? {
@@ -308,6 +311,19 @@ impl<B: Backend> ServerStore<B> {
         Ok(Written::All)
     }
 
+    /// Removes a record; and if another request has given the session a new id in the meantime,
+    /// the record that it has there.
+    async fn end(&self, mut key: StoreKey) -> Result<(), BackendError> {
+        let Inner { shell, backend, .. } = &*self.inner;
+        while let Some(removed) = backend.remove(&key).await? {
+            match shell.flow.placement.moved_to(&key, &removed) {
+                Some(next) => key = next,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
     /// A mark whose answer got lost may be there: then the old id is gone, and the new record must
     /// not go too.
     async fn put_mark(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
@@ -324,28 +340,39 @@ impl<B: Backend> ServerStore<B> {
     }
 
     /// Lets the session's changes stand on what another request has written.
-    async fn catch_up(&self, session: &Session, key: &StoreKey) -> Result<(), SaveError> {
+    async fn catch_up(
+        &self,
+        session: &Session,
+        planned: Point,
+        key: &StoreKey,
+    ) -> Result<(), SaveError> {
         let Inner { shell, backend, .. } = &*self.inner;
-        let Some(stored) = backend.load(key).await? else {
-            self.lose(session);
+        let found = backend.load(key).await?;
+        if !session.unless_overtaken(planned, |_, _| ()) {
+            return Ok(());
+        }
+        let Some(stored) = found else {
+            self.lose(session, planned);
             return Ok(());
         };
         let (placement, policy) = (&shell.flow.placement, &shell.flow.policy);
         match placement.open(key, &stored, shell.now(), policy) {
             Ok(newer) => {
-                session.rebase(newer);
-                self.events().report(Event::Replayed, None);
+                if session.rebase(planned, newer) {
+                    self.events().report(Event::Replayed, None);
+                }
             }
             Err(Refusal::Moved) => return Err(SaveError(SaveErrorKind::Moved)),
-            Err(Refusal::Expired | Refusal::Cutoff) => self.lose(session),
+            Err(Refusal::Expired | Refusal::Cutoff) => self.lose(session, planned),
             Err(refusal) => return Err(SaveError(SaveErrorKind::Unreadable(refusal))),
         }
         Ok(())
     }
 
-    fn lose(&self, session: &Session) {
-        session.lose();
-        self.events().report(Event::Lost, None);
+    fn lose(&self, session: &Session, planned: Point) {
+        if session.lose(planned) {
+            self.events().report(Event::Lost, None);
+        }
     }
 
     /// Ends all sessions of `subject`, on whatever device: "log out everywhere". Tells how many
@@ -502,7 +529,8 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
     }
 
     /// While the backend is away, gives requests a fresh, empty session instead of an error: a
-    /// shop that stays open for guests. What is changed in one still cannot be saved.
+    /// shop that stays open for guests. What is changed in one cannot be saved, not even if the
+    /// backend is back by then: it would take the place of the session that is there.
     pub fn empty_if_unavailable(mut self) -> Self {
         self.placement.empty_if_unavailable = true;
         self

@@ -572,16 +572,15 @@ impl Session {
         self.loaded().map(|loaded| &loaded.record)
     }
 
-    /// Lets the changes stand on what a backend has by now.
+    /// Lets the changes stand on what a backend has by now. Not if another save of this session
+    /// has come further since `planned`: what that one has is newer. Tells whether they do.
     #[cfg(feature = "server")]
-    pub(crate) fn rebase(&self, mut newer: Loaded) {
-        self.lock_for_save(|_, loaded| {
-            // The id of a first save whose answer got lost is in no cookie yet.
-            let id = newer.record.header().id;
-            newer.cookie_is_due |=
-                loaded.is_none_or(|loaded| loaded.cookie_is_due || loaded.record.header().id != id);
-            self.inner.base.replace(Some(newer));
-        });
+    pub(crate) fn rebase(&self, planned: Point, mut newer: Loaded) -> bool {
+        self.unless_overtaken(planned, |changes, loaded| {
+            // A first save whose answer got lost has set no cookie.
+            newer.cookie_is_due |= loaded.is_none_or(|loaded| loaded.cookie_is_due);
+            self.replace(changes, Some(newer));
+        })
     }
 
     /// A backend has written what was planned when the changes stood at `planned`: that is the
@@ -589,10 +588,13 @@ impl Session {
     #[cfg(feature = "server")]
     pub(crate) fn acknowledge(&self, planned: Point, written: Option<Loaded>) {
         self.lock_for_save(|changes, loaded| {
+            if written.is_some() && changes.point.base != planned.base {
+                return;
+            }
             let base = loaded.map(|loaded| &loaded.record);
             let record = written.as_ref().map(|written| &written.record);
             changes.acknowledge(planned, base, record);
-            self.inner.base.replace(written);
+            self.replace(changes, written);
         });
     }
 
@@ -602,13 +604,34 @@ impl Session {
         self.lock_for_save(|changes, _| changes.birth = None);
     }
 
-    /// Somebody else has ended the session: nothing of it is left.
+    /// Somebody else has ended the session: nothing of it is left. Not if another save of it has
+    /// come further since `planned`. Tells whether it is so.
     #[cfg(feature = "server")]
-    pub(crate) fn lose(&self) {
-        self.lock_for_save(|changes, _| {
-            changes.destroy();
-            self.inner.base.replace(None);
-        });
+    pub(crate) fn lose(&self, planned: Point) -> bool {
+        self.unless_overtaken(planned, |changes, _| {
+            changes.lose(planned);
+            self.replace(changes, None);
+        })
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn unless_overtaken(
+        &self,
+        planned: Point,
+        f: impl FnOnce(&mut Changes, Option<&Loaded>),
+    ) -> bool {
+        self.lock_for_save(|changes, loaded| {
+            let is_overtaken = changes.point.base != planned.base;
+            if !is_overtaken {
+                f(changes, loaded);
+            }
+            !is_overtaken
+        })
+    }
+
+    fn replace(&self, changes: &mut Changes, loaded: Option<Loaded>) {
+        changes.point.base = changes.point.base.wrapping_add(1);
+        self.inner.base.replace(loaded);
     }
 
     /// Its cookie is no longer worth anything, and is left alone: by now the client may have
@@ -618,7 +641,7 @@ impl Session {
             let view = View::new(loaded.map(|loaded| &loaded.record), changes);
             let is_changed = view.is_changed();
             *changes = changes.afresh();
-            self.inner.base.replace(None);
+            self.replace(changes, None);
             is_changed
         })
     }

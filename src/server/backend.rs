@@ -49,8 +49,14 @@ pub trait Backend: Send + Sync + 'static {
         ttl: Duration,
     ) -> impl Future<Output = Result<(), BackendError>> + Send;
 
-    /// Removes the value under `key`, if there is one.
-    fn remove(&self, key: &StoreKey) -> impl Future<Output = Result<(), BackendError>> + Send;
+    /// Removes the value under `key`, if there is one, and gives it back. With
+    /// [`Promise::Full`] that is one step, so that nothing is removed unseen: if it is the mark of
+    /// a session that has moved, the session ends where it went. Otherwise a backend may give back
+    /// `None`.
+    fn remove(
+        &self,
+        key: &StoreKey,
+    ) -> impl Future<Output = Result<Option<Value>, BackendError>> + Send;
 
     /// Some of the keys, and where to go on. Each value that is there from the first page to the
     /// last is on at least one of them; keys without a value may be too.

@@ -1,5 +1,6 @@
 //! Sessions behind their cookies: the cookie holds a stub, a backend the values.
 
+use std::iter::empty;
 use std::time::Duration;
 
 use super::backend::{Entry, StoreKey, Stored, Tag, Value, When};
@@ -156,7 +157,7 @@ impl Placement for InBackend {
         place: &Place,
         random: Random<'_>,
     ) -> Result<Option<Box<Write>>, SaveError> {
-        let mut write = self.leave(next, random)?;
+        let mut write = self.leave(next, place, random)?;
         let draft = next.view.draft();
         let mut plaintext = Vec::with_capacity(draft.len());
         draft.append_to(&mut plaintext, &next.header);
@@ -233,7 +234,12 @@ impl InBackend {
     }
 
     /// What becomes of the record that a backend has, if the next one does not go in its place.
-    fn leave(&self, next: &Next<'_>, random: Random<'_>) -> Result<Write, SaveError> {
+    fn leave(
+        &self,
+        next: &Next<'_>,
+        place: &Place,
+        random: Random<'_>,
+    ) -> Result<Write, SaveError> {
         let mut write = Write::default();
         let Some((header, held)) = self.held(next).filter(|(was, _)| was.id != next.header.id)
         else {
@@ -249,7 +255,9 @@ impl InBackend {
             ..*header
         };
         let mut plaintext = Vec::new();
-        Draft::new("", std::iter::empty(), std::iter::empty()).append_to(&mut plaintext, &header);
+        // Whoever ends the session without knowing of the move must find it.
+        let to = (!place.in_cookie).then(|| StoreKey::of(next.header.id).to_string());
+        Draft::new(&to.unwrap_or_default(), empty(), empty()).append_to(&mut plaintext, &header);
         let entry = Entry {
             value: self.seal(&plaintext, random)?,
             ttl: MARK_TTL,
@@ -259,6 +267,13 @@ impl InBackend {
         };
         write.mark = Some((key, entry));
         Ok(write)
+    }
+
+    /// Where the session of a mark has its record, if that is in the backend.
+    pub(super) fn moved_to(&self, key: &StoreKey, mark: &Value) -> Option<StoreKey> {
+        let (record, _) = self.decode(key, mark).ok()?;
+        let is_mark = record.header().in_backend;
+        StoreKey::from_hex(record.subject()).filter(|_| is_mark)
     }
 
     /// What a subject's sessions were put with under each key, the sealing key's first.
@@ -286,23 +301,8 @@ impl InBackend {
         now: Millis,
         policy: &Policy,
     ) -> Result<Loaded, Refusal> {
-        let text = stored.value.as_str().as_bytes();
-        let opened = self
-            .envelope
-            .open(text, encoded_len(self.max_size))
-            .map_err(|refusal| match refusal {
-                Refusal::UnknownKey | Refusal::UnknownVersion => refusal,
-                _ => Refusal::BadValue,
-            })?;
-        let is_under_old_key = !opened.under_sealing_key;
-        let record = Record::decode(opened.plaintext).map_err(|refusal| match refusal {
-            Refusal::Newer => refusal,
-            _ => Refusal::BadValue,
-        })?;
+        let (record, is_under_old_key) = self.decode(key, &stored.value)?;
         let header = record.header();
-        if StoreKey::of(header.id) != *key {
-            return Err(Refusal::Swapped);
-        }
         if header.in_backend {
             return Err(Refusal::Moved);
         }
@@ -318,6 +318,25 @@ impl InBackend {
             })),
             record,
         })
+    }
+
+    /// What was put under `key`, and whether an accepted key sealed it.
+    fn decode(&self, key: &StoreKey, value: &Value) -> Result<(Record, bool), Refusal> {
+        let opened = self
+            .envelope
+            .open(value.as_str().as_bytes(), encoded_len(self.max_size))
+            .map_err(|refusal| match refusal {
+                Refusal::UnknownKey | Refusal::UnknownVersion => refusal,
+                _ => Refusal::BadValue,
+            })?;
+        let record = Record::decode(opened.plaintext).map_err(|refusal| match refusal {
+            Refusal::Newer => refusal,
+            _ => Refusal::BadValue,
+        })?;
+        if StoreKey::of(record.header().id) != *key {
+            return Err(Refusal::Swapped);
+        }
+        Ok((record, !opened.under_sealing_key))
     }
 
     /// The session of a stub, given what the backend has for it.

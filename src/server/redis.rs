@@ -81,7 +81,7 @@ return redis.call('PEXPIREAT', KEYS[1], last[2])";
 /// nor give one to another visitor.
 ///
 /// Each command and script has one key, so that all work in a cluster. The commands are `GET`,
-/// `PTTL`, `EVAL`, `PEXPIRE`, `UNLINK`, `ZRANGE` and `SCAN`, in scripts `GETRANGE`, `SET`,
+/// `PTTL`, `EVAL`, `PEXPIRE`, `GETDEL`, `ZRANGE` and `SCAN`, in scripts `GETRANGE`, `SET`,
 /// `TIME`, `ZREMRANGEBYSCORE`, `ZADD`, `ZRANGE` and `PEXPIREAT`, and in a cluster also
 /// `CLUSTER SLOTS`.
 ///
@@ -255,6 +255,11 @@ fn script(text: &str, key: &str) -> Cmd {
     command
 }
 
+/// What is no text was not put by us, and will not open.
+fn text(value: Vec<u8>) -> Value {
+    Value::new(String::from_utf8_lossy(&value).into_owned())
+}
+
 fn millis(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1)
 }
@@ -270,8 +275,7 @@ impl Backend for Redis {
         let (value, ttl): (Option<Vec<u8>>, i64) = (understood(value)?, understood(ttl)?);
         // It may expire between the two.
         let stored = value.filter(|_| ttl != -2).map(|value| Stored {
-            // What is no text was not put by us, and will not open.
-            value: Value::new(String::from_utf8_lossy(&value).into_owned()),
+            value: text(value),
             ttl: Duration::from_millis(u64::try_from(ttl).unwrap_or(0)),
         });
         Ok(stored)
@@ -309,8 +313,9 @@ impl Backend for Redis {
         self.ask_one(touch).await
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<(), BackendError> {
-        self.ask_one(command("UNLINK", &self.key(key))).await
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
+        let value: Option<Vec<u8>> = self.ask_one(command("GETDEL", &self.key(key))).await?;
+        Ok(value.map(text))
     }
 
     /// In a cluster each master has pages of its own. While slots move from one to another, a

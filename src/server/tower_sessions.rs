@@ -134,8 +134,9 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
         written.map_err(|error| failed(error, id, sealed_in(&record)))
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<(), BackendError> {
-        self.delete(id_of(key)).await
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
+        self.delete(id_of(key)).await?;
+        Ok(None)
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Point {
     pub(super) all: u32,
     /// Those that concern the record as a whole.
     whole: u32,
+    /// Records that came in the place of others.
+    pub(super) base: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +115,14 @@ impl Changes {
         };
     }
 
+    /// Somebody else has ended the session after `planned`; what was begun since stays.
+    #[cfg(feature = "server")]
+    pub(super) fn lose(&mut self, planned: Point) {
+        if !self.destroyed || self.point.whole == planned.whole {
+            self.destroy();
+        }
+    }
+
     /// No changes, and all that is not a change.
     pub(super) fn afresh(&mut self) -> Self {
         Self {
@@ -149,20 +159,18 @@ impl Changes {
             return;
         }
         let mut next = Self {
-            cleared: self.cleared && whole,
             renewed: self.renewed && whole,
             ..self.afresh()
         };
         if self.point != planned {
             let view = View::new(base, self);
             let header = written.header();
-            let content = next.content(Some(written));
-            let subject = content.map_or("", Record::subject);
-            next.subject = (view.subject() != subject).then(|| view.subject().to_owned());
+            let subject = Some(view.subject()).filter(|subject| *subject != written.subject());
+            next.subject = subject.map(str::to_owned);
             next.expires_at = view.expires_at().filter(|at| *at != header.expires_at);
             next.transient = view.transient().filter(|is| *is != header.transient);
-            next.values = Layer::between(next.base_values(Some(written)), view.values());
-            next.flashes = Layer::between(next.base_flashes(Some(written)), view.flashes());
+            next.values = Layer::between(written.values(), view.values());
+            next.flashes = Layer::between(written.flashes(), view.flashes());
         }
         *self = next;
     }

@@ -106,6 +106,8 @@ enum Fault {
     RemovesMore,
     RemovingNothingFails,
     RemovesLater,
+    RemovesUnseen,
+    RemovesAnother,
     TouchCreates,
     TouchDoesNothing,
     TouchOnlyProlongs,
@@ -305,11 +307,14 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
         Ok(())
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<(), BackendError> {
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
         let mut slots = self.slots.lock().unwrap();
         let removed = slots.remove(&self.place(key));
+        let mut value = removed.as_ref().map(|slot| Value::new(slot.text.clone()));
         match self.fault {
             Fault::RemovesMore => slots.clear(),
+            Fault::RemovesUnseen => value = None,
+            Fault::RemovesAnother => value = value.map(|_| Value::new("x".repeat(80))),
             Fault::RemovesLater => {
                 slots.extend(removed.map(|slot| (self.place(key), slot)));
             }
@@ -321,7 +326,7 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
             }
             _ => {}
         }
-        Ok(())
+        Ok(value)
     }
 
     async fn scan(
@@ -351,7 +356,7 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
     }
 }
 
-const FULL: [(Fault, &str); 30] = [
+const FULL: [(Fault, &str); 32] = [
     (
         Fault::ForgetsAtOnce,
         "what is put where nothing was is loaded as it is",
@@ -402,6 +407,8 @@ const FULL: [(Fault, &str); 30] = [
         "removing what is not there is no error",
     ),
     (Fault::RemovesLater, "what is removed is gone"),
+    (Fault::RemovesUnseen, "what is removed is given back"),
+    (Fault::RemovesAnother, "what is removed is given back"),
     (Fault::TouchCreates, "`touch` creates nothing"),
     (Fault::TouchDoesNothing, "`touch` keeps a value for longer"),
     (Fault::TouchOnlyProlongs, "`touch` keeps a value less long"),

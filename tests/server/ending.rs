@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sealed_session::server::{
-    Backend, BackendError, BackendErrorKind, Entry, Outcome, Promise, ServerStore, StoreKey, Stored,
+    Backend, BackendError, BackendErrorKind, Entry, Outcome, Promise, ServerStore, StoreKey,
+    Stored, Value,
 };
 use sealed_session::{Event, Origin, Refusal};
 
@@ -172,8 +173,8 @@ impl Backend for Plain {
         Ok(())
     }
 
-    async fn remove(&self, _: &StoreKey) -> Result<(), BackendError> {
-        Ok(())
+    async fn remove(&self, _: &StoreKey) -> Result<Option<Value>, BackendError> {
+        Ok(None)
     }
 }
 

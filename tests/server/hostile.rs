@@ -170,8 +170,8 @@ impl Backend for Liar {
         self.next().map(drop)
     }
 
-    async fn remove(&self, _: &StoreKey) -> Result<(), BackendError> {
-        self.next().map(drop)
+    async fn remove(&self, _: &StoreKey) -> Result<Option<Value>, BackendError> {
+        self.next().map(|_| None)
     }
 
     async fn scan(

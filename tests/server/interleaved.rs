@@ -62,7 +62,7 @@ fn act(session: &Session, n: usize, handler: Handler) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn requests_in_any_order_keep_their_promises(
@@ -78,7 +78,8 @@ proptest! {
             for n in 0..handlers.len() {
                 session.insert(&format!("old {n}"), n).unwrap();
             }
-            session.insert("large", "x".repeat(5000)).unwrap();
+            let length = if small_in_cookie { 3000 } else { 10 };
+            session.insert("large", "x".repeat(length)).unwrap();
         });
         let cookie = site.request();
         site.shelf.yields(true);
@@ -126,12 +127,10 @@ proptest! {
         };
         if has_moved {
             prop_assert_ne!(old.origin(), Origin::Opened, "the old id is gone");
-            prop_assert_eq!(session.origin(), Origin::Opened);
-        } else {
-            let origin = session.origin();
-            prop_assert_eq!(origin == Origin::Opened, !is_destroyed, "it stays as it ended");
-            prop_assert_eq!(site.shelf.slots().is_empty(), is_destroyed);
         }
+        let origin = session.origin();
+        prop_assert_eq!(origin == Origin::Opened, !is_destroyed, "it stays as it ended");
+        prop_assert_eq!(site.shelf.slots().is_empty(), is_destroyed);
         if session.origin() == Origin::Opened {
             for n in acknowledged {
                 let (new, old) = (format!("new {n}"), format!("old {n}"));

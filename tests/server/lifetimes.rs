@@ -172,6 +172,21 @@ fn a_cutoff_ends_sessions_in_the_backend_before_it_is_asked() {
 }
 
 #[test]
+fn a_cutoff_or_a_shorter_lifetime_ends_a_session_that_a_save_catches_up_with() {
+    let site = Site::visited(|builder| builder);
+    let (store, later) = (site.store.clone(), site.clock.now() + TICK);
+    site.overtaken("put", move |session| {
+        session.insert("theirs", 1).unwrap();
+        store.set_not_before(later);
+    });
+    let session = site.load();
+    session.insert("ours", 1).unwrap();
+    assert!(is_removal(set_cookie(&site.save(&session))));
+    assert_eq!(site.events(), [sealed_session::Event::Lost]);
+    assert!(session.is_empty());
+}
+
+#[test]
 fn a_session_of_a_clock_that_is_ahead_is_refused() {
     let site = Site::visited(|builder| builder);
     site.clock.back(60 * SECOND);

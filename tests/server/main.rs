@@ -32,3 +32,4 @@ mod size;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "some of it is for cookie stores")]
 mod support;
+mod threads;

@@ -144,6 +144,81 @@ fn what_is_changed_while_a_save_waits_is_there_to_read_and_to_save() {
     assert_eq!(session.keys(), ["count", "new"]);
 }
 
+/// Saves the session once, with a change made while that waits, and once more.
+fn save_around(site: &mut Site, session: &Session, meanwhile: fn(&Session)) {
+    let clone = session.clone();
+    let incident = Incident::Before(Box::new(move || meanwhile(&clone)));
+    site.shelf.plan("put", incident);
+    for _ in 0..2 {
+        let response = site.save(session);
+        site.receive(&response);
+    }
+    assert!(site.shelf.is_as_planned());
+}
+
+#[test]
+fn a_session_that_is_renewed_while_a_save_waits_gets_a_new_id_with_the_next() {
+    for is_new in [true, false] {
+        let mut site = match is_new {
+            true => Site::new(),
+            false => Site::visited(|builder| builder),
+        };
+        let session = site.load();
+        session.insert("a", 1).unwrap();
+        save_around(&mut site, &session, Session::renew);
+        assert_eq!(
+            site.shelf.slots().len(),
+            2,
+            "new: {is_new}: the session and a mark"
+        );
+        assert_eq!(site.load().get("a"), Ok(Some(1)));
+        assert_eq!(site.load().id(), session.id());
+    }
+}
+
+#[test]
+fn a_session_that_is_destroyed_while_a_save_waits_is_gone_with_the_next() {
+    for is_new in [true, false] {
+        let mut site = match is_new {
+            true => Site::new(),
+            false => Site::visited(|builder| builder),
+        };
+        let session = site.load();
+        session.insert("a", 1).unwrap();
+        save_around(&mut site, &session, Session::destroy);
+        assert!(site.shelf.slots().is_empty(), "new: {is_new}");
+        assert!(site.load().is_new());
+    }
+    let mut site = Site::visited(|builder| builder);
+    let (old, session) = (site.load().id(), site.load());
+    session.insert("a", 1).unwrap();
+    save_around(&mut site, &session, |session| {
+        session.destroy();
+        session.insert("b", 2).unwrap();
+    });
+    assert_eq!(site.shelf.slots().len(), 1);
+    assert_eq!(site.load().keys(), ["b"]);
+    assert_ne!(site.load().id(), old);
+}
+
+#[test]
+fn what_begins_anew_while_a_save_waits_stays_whoever_else_ends_the_old_one() {
+    let mut site = Site::visited(|builder| builder);
+    let session = site.load();
+    session.insert("a", 1).unwrap();
+    let (clone, shelf, key) = (session.clone(), site.shelf.clone(), site.shelf.only_key());
+    let incident = Incident::Before(Box::new(move || {
+        clone.destroy();
+        clone.insert("b", 2).unwrap();
+        shelf.lose(&key);
+    }));
+    site.shelf.plan("put", incident);
+    let response = site.save(&session);
+    site.receive(&response);
+    assert_eq!(site.load().keys(), ["b"]);
+    assert_eq!(site.shelf.slots().len(), 1);
+}
+
 #[test]
 fn a_flash_of_this_request_stays_unreadable_in_it_however_often_it_is_saved() {
     let mut site = Site::visited(|builder| builder);

@@ -332,3 +332,38 @@ fn an_untouched_session_under_an_old_key_yields_to_whoever_saves_it() {
     );
     assert_eq!(site.load().get("a"), Ok(Some(2)));
 }
+
+#[test]
+fn a_session_that_is_destroyed_by_a_request_that_has_not_heard_of_its_new_id_ends_there() {
+    for renewals in [1, 3] {
+        let mut site = Site::visited(|builder| builder);
+        let session = site.load();
+        for _ in 0..renewals {
+            site.visit(|session| {
+                session.renew();
+                session.set_subject("eve").unwrap();
+            });
+        }
+        let renewed = site.request();
+        session.destroy();
+        site.calls();
+        assert!(is_removal(set_cookie(&site.save(&session))));
+        assert_eq!(site.calls(), vec!["remove"; renewals + 1]);
+        let renewed = crate::now::now(site.store.load(&renewed)).unwrap();
+        assert_eq!(renewed.origin(), refused(Refusal::Gone));
+        assert!(site.shelf.slots().is_empty());
+    }
+}
+
+#[test]
+fn a_session_that_has_moved_into_its_cookie_leaves_a_mark_that_leads_nowhere() {
+    let mut site = Site::with(sealed_session::StoreBuilder::small_in_cookie);
+    site.visit(|session| session.insert("large", "x".repeat(5000)).unwrap());
+    let session = site.load();
+    site.visit(|session| session.remove("large"));
+    session.destroy();
+    site.calls();
+    site.save(&session);
+    assert_eq!(site.calls(), ["remove"]);
+    assert!(site.shelf.slots().is_empty());
+}

@@ -180,6 +180,26 @@ fn persistence_and_deadline_are_those_of_the_last_stub() {
 }
 
 #[test]
+fn a_stub_that_got_lost_on_its_way_is_sent_again_by_the_next_request() {
+    type Handler = fn(&Site, &sealed_session::Session);
+    let handlers: [Handler; 2] = [
+        |_, session| session.remember(false),
+        |site, session| session.set_expiry(site.clock.now() + HOUR).unwrap(),
+    ];
+    for (handler, expected) in handlers.into_iter().zip([None, Some(HOUR)]) {
+        let mut site = Site::visited(|builder| builder);
+        let session = site.load();
+        handler(&site, &session);
+        site.save(&session);
+        site.calls();
+        let response = site.visit(|_| ());
+        assert_eq!(max_age(&response), expected);
+        assert_eq!(site.calls(), ["load"]);
+        assert!(site.visit(|_| ()).is_empty());
+    }
+}
+
+#[test]
 fn a_stub_under_an_old_key_is_sealed_again_and_so_is_a_value() {
     let (old, new) = (key(), key());
     let clock = Clock::at(std::time::SystemTime::UNIX_EPOCH + 20_000 * DAY);
@@ -215,6 +235,22 @@ fn a_stub_under_an_old_key_is_sealed_again_and_so_is_a_value() {
     site.calls();
     site.visit(|_| ());
     assert_eq!(site.calls(), ["load", "put"]);
+}
+
+#[test]
+fn keys_that_are_exchanged_between_a_load_and_its_save_log_nobody_out() {
+    let (old, new) = (key(), key());
+    let mut site = Site::new().rebuilt(old.clone(), |builder| builder);
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let session = site.load();
+    session.insert("b", 2).unwrap();
+    site.overtaken("put", |session| session.insert("c", 3).unwrap());
+    site.store.replace_keys(ring(&[&new, &old]));
+    let response = site.save(&session);
+    site.receive(&response);
+    site.visit(|_| ());
+    site.store.replace_keys(new);
+    assert_eq!(site.load().keys(), ["a", "b", "c"]);
 }
 
 #[test]

@@ -112,8 +112,9 @@ impl Shelf {
         self.0.slots.lock().unwrap().insert(key, slot);
     }
 
-    pub(crate) fn lose(&self, key: &StoreKey) {
-        self.0.slots.lock().unwrap().remove(key);
+    pub(crate) fn lose(&self, key: &StoreKey) -> Option<Value> {
+        let slot = self.0.slots.lock().unwrap().remove(key)?;
+        Some(slot.value)
     }
 
     async fn step<T>(
@@ -208,7 +209,7 @@ impl Backend for Shelf {
         self.step("touch", work).await
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<(), BackendError> {
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
         let work = || self.lose(key);
         self.step("remove", work).await
     }

@@ -134,11 +134,20 @@ impl<B: Backend> Checks<'_, B> {
         let kept = self.entry(HOUR, When::Absent);
         self.puts(promise, &key, &entry, Outcome::Stored).await;
         self.puts(promise, &other, &kept, Outcome::Stored).await;
-        self.removes(promise, &key).await;
+        let removed = self.removes(promise, &key).await;
         self.is_gone(promise, &key).await;
         self.is_there(promise, &other, &kept).await;
-        let promise = "removing what is not there is no error";
-        self.removes(promise, &key).await;
+        let promise = "what is removed is given back";
+        if removed.is_none() && B::PROMISE == Promise::Full {
+            self.report(promise, "`remove` gave back nothing".to_owned());
+        }
+        if removed.is_some_and(|removed| removed != entry.value) {
+            self.report(promise, "`remove` gave back another value".to_owned());
+        }
+        let promise = "removing what is not there is no error and gives back nothing";
+        if self.removes(promise, &key).await.is_some() {
+            self.report(promise, "`remove` gave back a value".to_owned());
+        }
         let promise = "`touch` creates nothing";
         self.touches(promise, &key, HOUR).await;
         self.is_gone(promise, &key).await;
@@ -217,7 +226,9 @@ impl<B: Backend> Checks<'_, B> {
             if n == CROWD / 2 {
                 calls.push(Box::pin(async {
                     let removed = backend.remove(&key).await;
-                    removed.map_err(|error| format!("`remove` failed: {error}"))
+                    removed
+                        .map(drop)
+                        .map_err(|error| format!("`remove` failed: {error}"))
                 }));
             }
             calls.push(Box::pin(async {
@@ -415,9 +426,13 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    async fn removes(&mut self, promise: &str, key: &StoreKey) {
-        if let Err(error) = self.backend.remove(key).await {
-            self.report(promise, format!("`remove` failed: {error}"));
+    async fn removes(&mut self, promise: &str, key: &StoreKey) -> Option<Value> {
+        match self.backend.remove(key).await {
+            Ok(removed) => removed,
+            Err(error) => {
+                self.report(promise, format!("`remove` failed: {error}"));
+                None
+            }
         }
     }
 

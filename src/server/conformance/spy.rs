@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::super::backend::{
-    Backend, BackendError, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag,
+    Backend, BackendError, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value,
 };
 
 /// Notes each call of the backend inside, in their order: to prove in a test which calls were
@@ -106,7 +106,7 @@ impl<B: Backend> Backend for Spy<B> {
         self.note(Call::Touch(*key, ttl)).touch(key, ttl).await
     }
 
-    async fn remove(&self, key: &StoreKey) -> Result<(), BackendError> {
+    async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
         self.note(Call::Remove(*key)).remove(key).await
     }
 

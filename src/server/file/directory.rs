@@ -102,18 +102,23 @@ impl Directory {
         Ok(())
     }
 
-    pub(super) fn remove(&self, key: &StoreKey) -> io::Result<()> {
+    pub(super) fn remove(&self, key: &StoreKey) -> io::Result<Option<Value>> {
         let Some(shard) = self.shard(key)? else {
-            return Ok(());
+            return Ok(None);
         };
         shard.lock()?;
-        match there(&shard, key)? {
-            There::Nothing => return Ok(()),
-            There::Strange => shard.unlink(&key.to_string())?,
-            There::Session(content) => self.forget(&shard, key, &content)?,
+        let content = match shard.file(&key.to_string())? {
+            Found::Nothing => return Ok(None),
+            Found::Strange => None,
+            Found::File(file) => format::read(&file)?,
+        };
+        match &content {
+            None => shard.unlink(&key.to_string())?,
+            Some(content) => self.forget(&shard, key, content)?,
         }
         shard.unlock()?;
-        shard.sync()
+        shard.sync()?;
+        Ok(content.map(|content| Value::new(content.value)))
     }
 
     /// Keys in their order from this one on, at most so many, and the one to go on from.

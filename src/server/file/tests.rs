@@ -2,11 +2,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 
 use tempfile::TempDir;
 
 use super::super::backend::{Value, When};
+use super::dir::Found;
 use super::directory::UNFINISHED;
 use super::*;
 
@@ -147,25 +149,45 @@ fn a_touch_writes_nothing_but_the_expiry_and_wakes_nothing() {
 }
 
 #[test]
-fn a_load_never_sees_half_a_touch() {
+fn a_load_waits_for_the_end_of_a_touch() {
+    let (dir, directory) = open();
+    let entry = entry("a", When::Absent);
+    directory.put(&key(1), &entry, at(0)).unwrap();
+    let root = dir::Dir::root(dir.path()).unwrap();
+    let shard = root.dir(&tags::shard(key(1).as_bytes())).unwrap().unwrap();
+    let Found::File(file) = shard.file_to_write(&key(1).to_string()).unwrap() else {
+        panic!("it is not there");
+    };
+    let (begun, has_begun) = mpsc::channel();
+    shard.lock().unwrap();
+    format::write_expiry(&file, at(0)).unwrap();
+    let expires = thread::scope(|scope| {
+        let loading = scope.spawn(|| {
+            begun.send(()).unwrap();
+            directory.load(&key(1)).unwrap().unwrap().1
+        });
+        has_begun.recv().unwrap();
+        // Time enough for one that would not wait.
+        (0..10_000).for_each(|_| thread::yield_now());
+        format::write_expiry(&file, at(7)).unwrap();
+        shard.unlock().unwrap();
+        loading.join().unwrap()
+    });
+    assert_eq!(expires, at(7));
+}
+
+#[test]
+fn a_clean_up_leaves_files_that_are_being_written() {
     let (_dir, directory) = open();
-    directory
-        .put(&key(1), &entry("a", When::Absent), at(0))
-        .unwrap();
-    // All digits of the two differ that can.
-    let [low, high] = [222_222_222_222, 1_999_999_999_999].map(Duration::from_millis);
-    let now = Millis::default();
-    directory.touch(&key(1), low, now).unwrap();
     thread::scope(|scope| {
-        let touches = scope.spawn(|| {
-            for _ in 0..5_000 {
-                directory.touch(&key(1), high, now).unwrap();
-                directory.touch(&key(1), low, now).unwrap();
+        let writing = scope.spawn(|| {
+            for n in 0..300 {
+                let entry = entry(&n.to_string(), When::Absent);
+                directory.put(&key(1), &entry, at(n * 1000)).unwrap();
             }
         });
-        while !touches.is_finished() {
-            let (_, expires) = directory.load(&key(1)).unwrap().unwrap();
-            assert!([low, high].contains(&expires.since(now)), "{expires:?}");
+        while !writing.is_finished() {
+            directory.clean_up(1, at(0)).unwrap();
         }
     });
 }

@@ -4,7 +4,7 @@
 mod tests;
 
 use std::collections::BTreeSet;
-use std::collections::btree_map::{BTreeMap, Entry as Place};
+use std::collections::btree_map::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ impl Table {
                 return Ok(());
             };
             if self.reclaim(now, 1) == 0 {
-                let full = format_args!("{problem}, and none of them has expired");
+                let full = format!("{problem}, and none of them has expired");
                 return Err(BackendError::new(BackendErrorKind::Full, full));
             }
         }
@@ -136,15 +136,14 @@ impl Table {
         }
     }
 
-    pub(super) fn remove(&mut self, key: &StoreKey) {
-        if let Place::Occupied(place) = self.slots.entry(*key) {
-            let slot = place.remove();
-            self.by_expiry.remove(&(slot.expires, *key));
-            if let Some(tag) = slot.tag {
-                self.by_tag.remove(&(tag, *key));
-            }
-            self.bytes -= OVERHEAD + slot.value.len();
+    pub(super) fn remove(&mut self, key: &StoreKey) -> Option<Value> {
+        let slot = self.slots.remove(key)?;
+        self.by_expiry.remove(&(slot.expires, *key));
+        if let Some(tag) = slot.tag {
+            self.by_tag.remove(&(tag, *key));
         }
+        self.bytes -= OVERHEAD + slot.value.len();
+        Some(Value::new(slot.value.into_string()))
     }
 
     /// Removes what has expired, the longest expired first, and tells how many there were.

@@ -122,15 +122,7 @@ impl Redis {
 
     fn parse(&self, key: &[u8]) -> Option<StoreKey> {
         let digits = key.strip_prefix(self.prefix.as_bytes())?;
-        let mut bytes = [0; 32];
-        if digits.len() != 2 * bytes.len() {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).ok()?;
-            *byte = u8::from_str_radix(pair, 16).ok()?;
-        }
-        Some(StoreKey::from_bytes(bytes))
+        StoreKey::from_hex(std::str::from_utf8(digits).ok()?)
     }
 }
 

@@ -169,7 +169,13 @@ impl Cluster {
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{said}");
         let cluster = Self { nodes };
-        for node in &cluster.nodes {
+        cluster.wait_until_whole().await;
+        cluster
+    }
+
+    /// As each node sees it.
+    pub async fn wait_until_whole(&self) {
+        for node in &self.nodes {
             let is_whole = async || {
                 let mut connection = node.connection().await;
                 let info = redis::cmd("CLUSTER").arg("INFO").take();
@@ -178,7 +184,6 @@ impl Cluster {
             };
             wait_for("a whole cluster", is_whole).await;
         }
-        cluster
     }
 
     pub fn client(&self) -> ClusterClient {

@@ -39,7 +39,8 @@ pub fn after(writer: u8, step: u64) -> Option<Value> {
 pub async fn take(backend: &impl Backend, writer: u8, step: u64) {
     let key = key(writer, step);
     let Some(value) = after(writer, step) else {
-        return backend.remove(&key).await.unwrap();
+        backend.remove(&key).await.unwrap();
+        return;
     };
     let when = match step % LIFE {
         0 => When::Absent,

@@ -14,19 +14,28 @@ use crate::private;
 /// How many processes are killed.
 const KILLS: u64 = 50;
 
-fn child(directory: &Path, task: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_file-child"))
-        .arg(directory)
-        .args(task)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+/// Another process, which does not outlive the test.
+struct Process(Child);
+
+impl Process {
+    fn start(directory: &Path, task: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_file-child"));
+        command.arg(directory).args(task).stdout(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    /// What it tells, until it ends.
+    fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
+        let lines = BufReader::new(self.0.stdout.take().unwrap()).lines();
+        lines.map(Result::unwrap)
+    }
 }
 
-/// What a process tells, until it ends.
-fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    lines.map(Result::unwrap)
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
 }
 
 fn unfinished(directory: &Path) -> usize {
@@ -48,9 +57,9 @@ async fn what_was_acknowledged_is_there_whenever_the_process_is_killed() {
     let (mut acknowledged, mut in_flight, mut abandoned) = (0, 0, 0);
     for kill in 0..KILLS {
         let dir = private();
-        let mut child = child(dir.path(), &["write"]);
+        let mut child = Process::start(dir.path(), &["write"]);
         let mut done = BTreeMap::new();
-        let mut lines = lines(&mut child);
+        let mut lines = child.lines();
         let mut hear = |line: String| {
             let (writer, step) = line.split_once(' ').unwrap();
             let step: u64 = step.parse().unwrap();
@@ -65,9 +74,9 @@ async fn what_was_acknowledged_is_there_whenever_the_process_is_killed() {
             .by_ref()
             .take(usize::try_from(20 + kill * 3).unwrap())
             .for_each(&mut hear);
-        child.kill().unwrap();
+        child.0.kill().unwrap();
         lines.for_each(&mut hear);
-        child.wait().unwrap();
+        drop(child);
         abandoned += unfinished(dir.path());
 
         let file = File::open(dir.path()).unwrap();
@@ -118,8 +127,9 @@ async fn of_two_processes_one_replaces_each_version() {
     let file = File::open(dir.path()).unwrap();
     let first = lasting(count(0, 0), When::Absent);
     assert_eq!(file.put(&contested(), &first).await, Ok(Outcome::Stored));
-    let mut racers = ["1", "2"].map(|by| child(dir.path(), &["race", by, &WRITES.to_string()]));
-    let told = racers.each_mut().map(lines);
+    let mut racers =
+        ["1", "2"].map(|by| Process::start(dir.path(), &["race", by, &WRITES.to_string()]));
+    let told = racers.each_mut().map(Process::lines);
     let told = told.map(|lines| std::thread::spawn(|| lines.collect::<Vec<_>>()));
     let mut won = Vec::new();
     let mut lost = 0;
@@ -134,7 +144,7 @@ async fn of_two_processes_one_replaces_each_version() {
     assert!(
         racers
             .iter_mut()
-            .all(|racer| racer.wait().unwrap().success())
+            .all(|racer| racer.0.wait().unwrap().success())
     );
     won.sort();
     assert!(
@@ -160,17 +170,20 @@ async fn what_was_removed_stays_removed_whoever_holds_it() {
         let entry = lasting(count(0, 0), When::Absent);
         assert_eq!(file.put(&key(n), &entry).await, Ok(Outcome::Stored));
     }
-    let holders = ["1", "2"].map(|by| child(dir.path(), &["hold", by, &KEYS.to_string()]));
+    let holders = ["1", "2"].map(|by| Process::start(dir.path(), &["hold", by, &KEYS.to_string()]));
     for n in 0..KEYS {
         // Both are at it once it has been written.
-        while counted(&file.load(&key(n)).await.unwrap().unwrap().value) == 0 {}
+        while counted(&file.load(&key(n)).await.unwrap().unwrap().value) == 0 {
+            let before = file.load(&key(n.saturating_sub(1))).await.unwrap();
+            assert!(n == 0 || before.is_none(), "key {n} has come back");
+        }
         file.remove(&key(n)).await.unwrap();
     }
     let mut caught = 0;
     for mut holder in holders {
-        let absent = lines(&mut holder).filter(|line| line.starts_with("absent"));
+        let absent = holder.lines().filter(|line| line.starts_with("absent"));
         caught += absent.count();
-        assert!(holder.wait().unwrap().success());
+        assert!(holder.0.wait().unwrap().success());
     }
     for n in 0..KEYS {
         assert!(
