@@ -12,7 +12,8 @@ const SHARDS: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Table<K, V> {
-    shards: [RwLock<HashMap<K, V>>; SHARDS],
+    /// Boxed, so that all that a request looks at while the list is empty is close together.
+    shards: Box<[RwLock<HashMap<K, V>>]>,
     /// So that nobody pays for a list that is empty, as it often is.
     len: AtomicUsize,
 }
@@ -25,7 +26,7 @@ pub(super) trait Spread {
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
         Self {
-            shards: Default::default(),
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             len: AtomicUsize::new(0),
         }
     }

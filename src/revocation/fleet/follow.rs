@@ -88,7 +88,7 @@ impl Inner {
             }
         }
         if let Some(refusal) = unreadable {
-            let error = format_args!("an entry of the revocations is not ours: {refusal}");
+            let error = format!("an entry of the revocations is not ours: {refusal}");
             self.shell
                 .events()
                 .report(Event::BackendFailed, Some(&error));
