@@ -106,6 +106,11 @@ pub(crate) struct Vector {
     idle_timeout_ms: Option<u64>,
     not_before_ms: Option<u64>,
     session: Option<Contents>,
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "read where there is a fleet")
+    )]
+    pub(crate) ended: Option<Ended>,
     #[serde(default)]
     pub(crate) data: Hex,
     pub(crate) expires_at: Option<u64>,
@@ -152,6 +157,21 @@ struct Contents {
     flashes: BTreeMap<String, Typed>,
 }
 
+/// What a vector of kind `revocation` says.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "read where there is a fleet")
+)]
+pub(crate) struct Ended {
+    pub(crate) id: Option<Hex>,
+    pub(crate) from: Option<u64>,
+    pub(crate) until: Option<u64>,
+    pub(crate) subject: Option<String>,
+    pub(crate) moment: Option<u64>,
+}
+
 /// A value as the files spell it.
 #[derive(serde::Deserialize, PartialEq, Debug)]
 #[serde(rename_all = "lowercase")]
@@ -175,6 +195,8 @@ enum KindName {
     Store,
     Token,
     Timed,
+    #[cfg(feature = "redis")]
+    Revocation,
 }
 
 /// Bytes that stand in a file as lower-case hexadecimal digits.

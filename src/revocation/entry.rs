@@ -5,7 +5,7 @@
 //! what     1   0x01 a session, 0x02 a subject, 0x03 all
 //!
 //! a session:   id 16, from 6, until 6
-//! a subject:   moment 6, subject: the rest, at most 64 bytes
+//! a subject:   moment 6, subject: the rest, 1 to 64 bytes
 //! all:         moment 6
 //! ```
 //!
@@ -66,6 +66,9 @@ impl Revocation {
                 let moment = moment(&mut reader)?;
                 let subject = reader.take(reader.rest().len())?;
                 let subject = std::str::from_utf8(subject).map_err(|_| Malformed)?;
+                if subject.is_empty() || subject.len() > MAX_SUBJECT {
+                    return Err(Refusal::BadRecord);
+                }
                 Self::Subject {
                     subject: subject.into(),
                     moment,
@@ -88,6 +91,7 @@ fn moment(reader: &mut Reader<'_>) -> Result<Millis, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::{File, vectors};
 
     fn entries() -> [Revocation; 4] {
         let moment = Millis::from_raw(1_700_000_000_123);
@@ -145,7 +149,37 @@ mod tests {
         for bytes in [[2, 1], [1, 0], [1, 4]] {
             assert_eq!(Revocation::decode(&bytes), Err(Refusal::Newer));
         }
-        let no_text = [&[1, 2, 0, 0, 0, 0, 0, 0][..], &[0xff]].concat();
-        assert_eq!(Revocation::decode(&no_text), Err(Refusal::BadRecord));
+        for subject in [&[][..], &[0xff], &[b'a'; MAX_SUBJECT + 1]] {
+            let bytes = [&[1, 2, 0, 0, 0, 0, 0, 0][..], subject].concat();
+            assert_eq!(Revocation::decode(&bytes), Err(Refusal::BadRecord));
+        }
+    }
+
+    #[test]
+    fn every_vector_opens_to_what_has_ended_and_is_written_alike() {
+        let file: File = vectors!("revocations.json");
+        assert_eq!(file.vectors.len(), 6);
+        for vector in &file.vectors {
+            let opened = vector.open().unwrap().plaintext;
+            assert_eq!(*opened, *vector.plaintext, "{vector}");
+            let stated = vector.ended.as_ref().unwrap();
+            let moment = |of: Option<u64>| Millis::from_raw(of.unwrap());
+            let stated = match (&stated.id, &stated.subject) {
+                (Some(id), _) => Revocation::Id {
+                    id: SessionId::from_bytes(id[..].try_into().unwrap()),
+                    from: moment(stated.from),
+                    until: moment(stated.until),
+                },
+                (None, Some(subject)) => Revocation::Subject {
+                    subject: subject.as_str().into(),
+                    moment: moment(stated.moment),
+                },
+                (None, None) => Revocation::All {
+                    moment: moment(stated.moment),
+                },
+            };
+            assert_eq!(stated.encode(), *opened, "{vector}");
+            assert_eq!(Revocation::decode(&opened), Ok(stated), "{vector}");
+        }
     }
 }

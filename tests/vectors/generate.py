@@ -845,6 +845,36 @@ def backends():
     ]
 
 
+# revocations.json
+
+
+def revocations():
+    def vector(name, why, plaintext, **ended):
+        return {
+            "name": name, "why": why, **derived(KEY_A, "revocation", COOKIE, ""),
+            "kind": "revocation", "cookie": COOKIE, "context": "",
+            **seal(name, plaintext, KEY_A, "revocation", COOKIE),
+            "ring": [KEY_A.hex()], "opened_under": "sealing", "ended": ended,
+        }
+
+    def session(name, why, since, until):
+        session_id = fixed_bytes("id of " + name, 16)
+        plaintext = b"\x01\x01" + session_id + since.to_bytes(6, "big") + until.to_bytes(6, "big")
+        return vector(name, why, plaintext, id=session_id.hex(), **{"from": since}, until=until)
+
+    def subject(name, why, subject):
+        return vector(name, why, b"\x01\x02" + NOW.to_bytes(6, "big") + subject.encode(), moment=NOW, subject=subject)
+
+    return [
+        session("a destroyed session", "at once, until no copy can be alive", 0, ISSUED + DAY_MS),
+        session("a renewed session", "ten seconds later, for requests on their way", NOW + 10_000, ISSUED + DAY_MS),
+        session("a session at the end of 48 bits", "the latest there is", LAST_MS, LAST_MS),
+        subject("a subject", "all of its sessions from before", "user:42"),
+        subject("a subject of 64 bytes in two alphabets", "the longest there is", "ü🔑" * 10 + "abcd"),
+        vector("all", "whatever was issued before", b"\x01\x03" + NOW.to_bytes(6, "big"), moment=NOW),
+    ]
+
+
 # Writing
 
 
@@ -878,6 +908,8 @@ def main():
           "one key id, so no ring takes both of them, and only the mac tells their tokens apart.", **collisions())
     write("backend.json", "What a backend sees of sessions: the key that each is kept under, and what a subject's have in common.",
           backend=backends())
+    write("revocations.json", "Tokens of kind revocation: what has ended, as the processes of a fleet tell each other.",
+          vectors=revocations())
 
 
 if __name__ == "__main__":

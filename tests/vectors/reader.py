@@ -195,6 +195,18 @@ def read_record(plaintext):
     return record
 
 
+def read_revocation(plaintext):
+    at = Cursor(plaintext, "bad_record")
+    refuse_if(at.number(1) != 1, "newer")
+    match at.number(1):
+        case 1: ended = {"id": at.take(16).hex(), "from": at.number(6), "until": at.number(6)}
+        case 2: ended = {"moment": at.number(6), "subject": at.take(len(at.data)).decode()}
+        case 3: ended = {"moment": at.number(6)}
+        case _: raise Refused("newer")
+    at.check(not at.data and 1 <= len(ended.get("subject", "-").encode()) <= 64)
+    return ended
+
+
 def admit(record, now_ms, max_lifetime_ms=DAY_MS, idle_timeout_ms=None, not_before_ms=0):
     issued, seen = record["issued_at"], record["seen_at"]
     refuse_if(record["flags"] & ELSEWHERE, "elsewhere")
@@ -221,6 +233,8 @@ def open_vector(vector):
         expires_at = Cursor(plaintext, "bad_record").number(6)
         refuse_if(vector["now_ms"] >= expires_at, "expired")
         return found | {"expires_at": expires_at, "data": plaintext[6:].hex()}
+    if kind == "revocation":
+        return found | {"ended": read_revocation(plaintext)}
     record = read_record(plaintext)
     admit(record, **{setting: ms for setting, ms in vector.items() if setting.endswith("_ms")})
     for part in ("values", "flashes"):

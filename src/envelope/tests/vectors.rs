@@ -52,16 +52,16 @@ struct HkdfVector {
 
 /// Every token of the vectors that opens: sessions, a Sealer's, and those of the collisions.
 fn tokens() -> Vec<Vector> {
-    let [sessions, sealer, collisions]: [File; 3] = [
+    let files: Vec<File> = vec![
         vectors!("sessions.json"),
         vectors!("sealer.json"),
         vectors!("collision.json"),
+        #[cfg(feature = "redis")]
+        vectors!("revocations.json"),
     ];
-    let all: Vec<_> = [sessions, sealer, collisions]
-        .into_iter()
-        .flat_map(|file| file.vectors)
-        .collect();
-    assert_eq!(all.len(), 43 + 16 + 4);
+    let of_a_fleet = if cfg!(feature = "redis") { 6 } else { 0 };
+    let all: Vec<_> = files.into_iter().flat_map(|file| file.vectors).collect();
+    assert_eq!(all.len(), 43 + 16 + 4 + of_a_fleet);
     all
 }
 
