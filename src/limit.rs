@@ -78,3 +78,39 @@ impl fmt::Display for TooLarge {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(outcome: Result<(), TooLarge>) -> Option<(usize, usize)> {
+        outcome
+            .err()
+            .map(|too_large| (too_large.size, too_large.limit))
+    }
+
+    #[test]
+    fn each_limit_is_exact() {
+        assert_eq!(sizes(check_entries(1024)), None);
+        assert_eq!(sizes(check_entries(1025)), Some((1025, 1024)));
+        let cookie = Limit::Cookie { name: 14 };
+        assert_eq!(sizes(cookie.check(2984)), None);
+        assert_eq!(sizes(cookie.check(2985)), Some((4097, 4096)));
+        #[cfg(feature = "server")]
+        assert_eq!(sizes(Limit::Plaintext(5000).check(5000)), None);
+        #[cfg(feature = "server")]
+        assert_eq!(
+            sizes(Limit::Plaintext(5000).check(5001)),
+            Some((5001, 5000))
+        );
+    }
+
+    #[test]
+    fn an_error_says_of_what_there_is_too_much() {
+        let entries = check_entries(1025).unwrap_err().to_string();
+        assert!(entries.starts_with("its values or its flashes would be 1025 entries"));
+        let cookie = Limit::Cookie { name: 14 }.check(2985).unwrap_err();
+        let cookie = cookie.to_string();
+        assert!(cookie.starts_with("the cookie's or header's name and value would be 4097 bytes"));
+    }
+}
