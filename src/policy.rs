@@ -186,6 +186,39 @@ mod tests {
         assert!(!policy(None, 0).refresh_is_due(&header, at(8000)));
     }
 
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_backend_keeps_a_session_until_it_is_idle_or_over_whichever_comes_first() {
+        let millis = Duration::from_millis;
+        for (idle, deadline, now, ttl) in [
+            (None, 9000, 1000, 8000),
+            (Some(1000), 9000, 1000, 1000),
+            (Some(1000), 9000, 8500, 500),
+            (None, 9000, 9000, 1),
+        ] {
+            assert_eq!(policy(idle, 0).ttl(at(deadline), at(now)), millis(ttl));
+        }
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_touch_is_due_when_it_moves_the_end_by_a_tenth() {
+        for (idle, forgotten_at, now, due) in [
+            (Some(1000), 2000, 1099, false),
+            (Some(1000), 2000, 1100, true),
+            // The timeout was longer before.
+            (Some(1000), 2099, 1000, false),
+            (Some(1000), 2100, 1000, true),
+            // There was one before.
+            (None, 9000, 1000, false),
+            (None, 8201, 1000, false),
+            (None, 8200, 1000, true),
+        ] {
+            let is_due = policy(idle, 0).touch_is_due(at(forgotten_at), at(9000), at(now));
+            assert_eq!(is_due, due, "{idle:?} {forgotten_at} {now}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_times_make_it_panic(a in any::<u64>(), b in any::<u64>(), c in any::<u64>(), now in any::<u64>(), idle in any::<u64>(), cutoff in any::<u64>()) {
