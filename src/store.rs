@@ -130,16 +130,17 @@ impl CookieStore {
             return Ok(outgoing);
         }
         let now = self.shell.now();
-        loop {
-            self.shell.let_go_if_over(session, now);
-            let plan = self.shell.flow.plan(session, now, random)?;
-            if self.shell.flow.retire(plan.left, now) {
-                if session.is_resealed() {
-                    self.events().report(Event::Resealed, None);
-                }
-                return Ok(plan.outgoing);
-            }
+        self.shell.let_go_if_over(session, now);
+        let mut plan = self.shell.flow.plan(session, now, random)?;
+        if !self.shell.flow.retire(plan.left.take(), now) {
+            // It has ended since the look a moment ago.
+            self.shell.let_go(session);
+            plan = self.shell.flow.plan(session, now, random)?;
         }
+        if session.is_resealed() {
+            self.events().report(Event::Resealed, None);
+        }
+        Ok(plan.outgoing)
     }
 
     /// Exchanges the keys, for this store and all its clones, while requests run.

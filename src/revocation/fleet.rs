@@ -197,19 +197,20 @@ impl RevocableCookieStore {
     pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
         let Inner { shell, .. } = &*self.inner;
         let now = shell.now();
-        loop {
-            shell.let_go_if_over(session, now);
-            let plan = shell.flow.plan(session, now, &mut os_random)?;
-            if let Some(left) = &plan.left {
-                self.inner.publish(std::slice::from_ref(left)).await?;
-            }
-            if shell.flow.retire(plan.left, now) {
-                if session.is_resealed() {
-                    self.events().report(Event::Resealed, None);
-                }
-                return Ok(plan.outgoing);
-            }
+        shell.let_go_if_over(session, now);
+        let mut plan = shell.flow.plan(session, now, &mut os_random)?;
+        if let Some(left) = &plan.left {
+            self.inner.publish(std::slice::from_ref(left)).await?;
         }
+        if !shell.flow.retire(plan.left.take(), now) {
+            // It has ended since the look a moment ago.
+            shell.let_go(session);
+            plan = shell.flow.plan(session, now, &mut os_random)?;
+        }
+        if session.is_resealed() {
+            self.events().report(Event::Resealed, None);
+        }
+        Ok(plan.outgoing)
     }
 
     /// Ends the session with this id, no cookie of which can be alive after `until`: see

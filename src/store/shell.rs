@@ -31,7 +31,13 @@ impl<P: Placement> Shell<P> {
 
     /// A session that has ended since it was opened is not written any more.
     pub(crate) fn let_go_if_over(&self, session: &Session, now: Millis) {
-        if self.flow.is_over(session, now) && session.let_go() {
+        if self.flow.is_over(session, now) {
+            self.let_go(session);
+        }
+    }
+
+    pub(crate) fn let_go(&self, session: &Session) {
+        if session.let_go() {
             self.events().report(Event::Lost, None);
         }
     }
