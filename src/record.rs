@@ -544,6 +544,7 @@ mod tests {
                     written.len(),
                     "{length} bytes, {count} entries"
                 );
+                assert_eq!(draft.entries(), count.max(1));
             }
         }
     }
