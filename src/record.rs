@@ -56,6 +56,16 @@ impl SessionId {
         Self(bytes)
     }
 
+    /// The id that displays as these 32 digits, in lower case: to end a session that a log names.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 32 || !text.as_bytes().iter().all(is_digit) {
+            return None;
+        }
+        let bytes = u128::from_str_radix(text, 16).ok()?.to_be_bytes();
+        Some(Self(bytes))
+    }
+
     /// The sixteen bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -515,6 +525,17 @@ mod tests {
         let id = SessionId([0xab; 16]);
         assert_eq!(id.to_string(), "ab".repeat(16));
         assert_eq!(format!("{id:?}"), "SessionId(..)");
+        assert_eq!(SessionId::from_hex(&id.to_string()), Some(id));
+        let signed = format!("+{}", "a".repeat(31));
+        for bad in [
+            "",
+            &"a".repeat(31),
+            &"A".repeat(32),
+            &"g".repeat(32),
+            &signed,
+        ] {
+            assert_eq!(SessionId::from_hex(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! Redis.
 
 use std::future::{Ready, ready};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
@@ -172,6 +173,26 @@ async fn a_logout_reaches_another_process_within_what_is_promised() {
     delays.sort();
     let (median, most) = (delays[RUNS / 2], delays[RUNS - 1]);
     println!("{RUNS} logouts reached another process: median {median:?}, at most {most:?}");
+}
+
+/// The longest that a process may be without news, and so what is promised.
+const PROMISED: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_session_is_ended_by_another_process_of_the_system_that_was_told_its_id() {
+    let fleet = Fleet::new().await;
+    let store = fleet.listening().await;
+    let (request, bystander) = (log_in(&store).await, log_in(&store).await);
+    let id = store.load(&request).unwrap().id().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_revocation-child"));
+    child.args([fleet.server.url(), id.to_string()]);
+    child.env("APP_KEY", &*fleet.key.to_base64());
+    let status = tokio::task::spawn_blocking(move || child.status());
+    assert!(status.await.unwrap().unwrap().success());
+    let start = Instant::now();
+    until_revoked(&store, &request).await;
+    assert!(start.elapsed() < PROMISED);
+    assert!(is_alive(&store, &bystander));
 }
 
 #[tokio::test]
