@@ -131,8 +131,14 @@ impl Envelope {
         Ok(self.keys().sealing.seal(length, write, &nonce))
     }
 
-    /// A subject as a backend may see it, under each key of the ring: the sealing key's first.
-    /// Empty unless the envelope is for a backend.
+    /// A subject as a backend may see it, under the sealing key. `None` unless the envelope is for
+    /// a backend.
+    #[cfg(feature = "server")]
+    pub(crate) fn hidden_subject(&self, subject: &str) -> Option<[u8; 32]> {
+        self.keys().sealing.hide_subject(subject)
+    }
+
+    /// The same under each key of the ring.
     #[cfg(feature = "server")]
     pub(crate) fn hidden_subjects(&self, subject: &str) -> Vec<[u8; 32]> {
         let keys = self.keys();

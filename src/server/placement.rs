@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::backend::{Entry, StoreKey, Stored, Tag, Value, When};
 use crate::envelope::{Envelope, KeyRing, Plaintext, Random, encoded_len};
 use crate::error::{Refusal, SaveError, SaveErrorKind};
-use crate::flow::{Due, Next, Opened, Place, Placement};
+use crate::flow::{Due, InCookie, Next, Opened, Place, Placement};
 use crate::limit::{Limit, check_entries};
 use crate::policy::Policy;
 use crate::record::{Draft, Header, Record};
@@ -106,10 +106,9 @@ impl Placement for InBackend {
     ) -> (Due, Option<Box<Write>>) {
         let header = loaded.record.header();
         let Some(held) = &loaded.held else {
-            let is_due = loaded.under_old_key
-                || loaded.cookie_is_due
-                || policy.refresh_is_due(header, read_at);
-            return (if is_due { Due::Record } else { Due::Nothing }, None);
+            let (due, _) = InCookie.refresh(loaded, read_at, now, policy);
+            let again = loaded.cookie_is_due;
+            return (if again { Due::Record } else { due }, None);
         };
         if held.is_under_old_key {
             return (Due::Record, None);
@@ -158,9 +157,13 @@ impl Placement for InBackend {
         random: Random<'_>,
     ) -> Result<Option<Box<Write>>, SaveError> {
         let mut write = self.leave(next, place, random)?;
+        if place.in_cookie && write.is_nothing() {
+            return Ok(None);
+        }
         let draft = next.view.draft();
         let mut plaintext = Vec::with_capacity(draft.len());
         draft.append_to(&mut plaintext, &next.header);
+        let plaintext = Plaintext::from_vec(plaintext);
         let held = if place.in_cookie {
             None
         } else {
@@ -181,7 +184,7 @@ impl Placement for InBackend {
                 when: own.map_or(When::Absent, |(_, held)| {
                     When::Unchanged(held.version.clone())
                 }),
-                tag: self.tags(subject).into_iter().next(),
+                tag: self.tag(subject),
             };
             let held = Held {
                 version: entry.value.version(),
@@ -191,10 +194,7 @@ impl Placement for InBackend {
             write.put = Some((StoreKey::of(id), entry));
             Some(Box::new(held))
         };
-        if write.is_nothing() {
-            return Ok(None);
-        }
-        let record = Record::decode(Plaintext::from_vec(plaintext))
+        let record = Record::decode(plaintext)
             .map_err(|refusal| SaveError(SaveErrorKind::Unreadable(refusal)))?;
         write.then = Some(Then {
             planned: next.view.point(),
@@ -276,7 +276,13 @@ impl InBackend {
         StoreKey::from_hex(record.subject()).filter(|_| is_mark)
     }
 
-    /// What a subject's sessions were put with under each key, the sealing key's first.
+    /// What a subject's session is put with.
+    fn tag(&self, subject: &str) -> Option<Tag> {
+        let subject = Some(subject).filter(|subject| !subject.is_empty())?;
+        self.envelope.hidden_subject(subject).map(Tag::from_bytes)
+    }
+
+    /// What a subject's sessions were put with, under each key.
     pub(super) fn tags(&self, subject: &str) -> Vec<Tag> {
         if subject.is_empty() {
             return Vec::new();
