@@ -91,7 +91,9 @@ return redis.call('PEXPIREAT', KEYS[1], last[2])";
 /// Nothing connects before the first call, and each call that finds no connection tries to make
 /// one, so that a server may be down when a service starts, and come back whenever it likes. A
 /// connection that breaks is made again, and the command sent again, once: sent twice, each does
-/// what it does once. A connection that does not answer in time is given up, and that call fails.
+/// what it does once. Only what a removal has removed is told by its first answer alone: if that is
+/// lost, a logout that meets a renewal leaves the session under its new id. A connection that does
+/// not answer in time is given up, and that call fails.
 ///
 /// | | error |
 /// |---|---|
