@@ -8,7 +8,7 @@ use sealed_session::{AppKey, ConfigError, CookieStore, Origin, Refusal, Settings
 use serde::Deserialize;
 use serde::de::value::{Error, MapDeserializer};
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 23] = [
     "driver",
     "cookie_name",
     "max_age",
@@ -24,6 +24,14 @@ const FIELDS: [&str; 15] = [
     "persistent",
     "context",
     "not_before",
+    "max_size",
+    "empty_if_unavailable",
+    "adopt_cookies",
+    "small_in_cookie",
+    "memory_max_bytes",
+    "file_path",
+    "redis_url",
+    "redis_prefix",
 ];
 
 static KEY: LazyLock<AppKey> = LazyLock::new(|| AppKey::generate().expect("a random source"));

@@ -74,10 +74,10 @@ const RETRY: Duration = Duration::from_millis(250);
 ///
 /// # What Redis holds
 ///
-/// One key, `<prefix>revocations:<cookie's name>`: a stream of sealed entries, in which no id and no subject can be read, and to which
-/// nobody without an app key can add one that counts. Whoever can write to Redis can delete
-/// entries, and the processes put them back. Entries that can no longer matter are dropped, and
-/// the key expires when the last one could.
+/// One key, `<prefix>revocations:<cookie's name>`: a stream of sealed entries, in which no id and
+/// no subject can be read, and to which nobody without an app key can add one that counts. Whoever
+/// can write to Redis can delete entries, and the processes put them back. Entries that can no
+/// longer matter are dropped, and the key expires when the last one could.
 ///
 /// If Redis loses its data, wholly or the latest writes, each process notices within a second,
 /// and one of them puts back what it has. Processes that start before that know less; and if all
