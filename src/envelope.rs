@@ -17,6 +17,7 @@ mod key;
 mod keyring;
 mod sealer;
 mod token;
+mod xaes;
 
 use std::fmt;
 use std::ops::Deref;
@@ -148,7 +149,7 @@ impl Envelope {
 
     /// Opens `token`, of which at most `max_length` characters are looked at.
     pub(crate) fn open(&self, token: &[u8], max_length: usize) -> Result<Opened, Refusal> {
-        let token = Token::parse_bytes(token, max_length)?;
+        let mut token = Token::parse_bytes(token, max_length)?;
         let id = token.key_id();
         let keys = self.keys();
         let under_sealing_key = keys.sealing.id == id;
@@ -158,8 +159,9 @@ impl Envelope {
             let accepted = keys.accepted.iter().find(|keys| keys.id == id);
             accepted.ok_or(Refusal::UnknownKey)?
         };
+        keys.open(token.bytes_mut())?;
         Ok(Opened {
-            plaintext: keys.open(token)?,
+            plaintext: token.into_plaintext(),
             under_sealing_key,
         })
     }

@@ -5,7 +5,6 @@
 mod outgoing;
 mod placement;
 
-use std::io::Write;
 use std::iter::empty;
 use std::sync::Arc;
 
@@ -435,9 +434,11 @@ impl<P: Placement> Flow<P> {
         } else {
             None
         };
+        let mut digits = itoa::Buffer::new();
+        let max_age = max_age.map(|seconds| [MAX_AGE, digits.format(seconds)]);
+        let max_age = max_age.iter().flatten().map(|part| part.as_bytes());
+        let max_age_len: usize = max_age.clone().map(<[u8]>::len).sum();
         let (before, after) = &self.around_token;
-        let digits = |n: u64| n.checked_ilog10().map_or(1, |log| log as usize + 1);
-        let max_age_len = max_age.map_or(0, |seconds| MAX_AGE.len() + digits(seconds));
         // To the byte: what has room to spare is allocated once more on its way into a header.
         let mut field =
             Vec::with_capacity(before.len() + encoded_len(length) + after.len() + max_age_len);
@@ -445,10 +446,7 @@ impl<P: Placement> Flow<P> {
         self.envelope
             .seal_into_bytes(&mut field, length, write, random)?;
         field.extend_from_slice(after.as_bytes());
-        if let Some(seconds) = max_age {
-            // Writing to a `Vec` does not fail.
-            let _ = write!(field, "{MAX_AGE}{seconds}");
-        }
+        max_age.for_each(|part| field.extend_from_slice(part));
         Ok(outgoing::sensitive(field))
     }
 }

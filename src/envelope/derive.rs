@@ -14,13 +14,12 @@ use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use xaes_256_gcm::Xaes256Gcm;
-use xaes_256_gcm::aead::AeadInOut;
 use zeroize::Zeroizing;
 
 use super::key::{AppKey, KeyId};
-use super::token::{self, Token};
-use super::{Plaintext, Refusal};
+use super::token;
+use super::xaes::Xaes;
+use crate::error::Refusal;
 
 pub(super) const SALT: &[u8] = b"sealed-session/v1";
 
@@ -109,7 +108,7 @@ fn expand(prk: &[u8; 32], parts: &[&str], out: &mut [u8]) {
 /// The keys of one use, set up: AES key schedules and HMAC pads.
 pub(super) struct UseKeys {
     pub(super) id: KeyId,
-    enc: Xaes256Gcm,
+    enc: Xaes,
     mac: Hmac<Sha256>,
     tag: Aes256,
     /// Hides subjects from a backend that finds sessions by them; only for the kind `store`.
@@ -122,7 +121,7 @@ impl UseKeys {
         let subkey = |label| subkey(key, label, used_for);
         Self {
             id: key.id(),
-            enc: Xaes256Gcm::new(&Array(*subkey(ENC))),
+            enc: Xaes::new(&subkey(ENC)),
             mac: new_hmac(&subkey(MAC)),
             tag: Aes256::new(&Array(*subkey(TAG))),
             #[cfg(feature = "server")]
@@ -138,15 +137,15 @@ impl UseKeys {
         nonce: &[u8; token::NONCE],
     ) -> Vec<u8> {
         let mut buffer = Vec::with_capacity(token::OVERHEAD + length);
-        buffer.push(token::VERSION);
-        buffer.extend_from_slice(self.id.as_bytes());
-        let mut aad = [0; token::NONCE_AT];
-        aad.copy_from_slice(&buffer);
-        buffer.extend_from_slice(nonce);
+        let mut front = [token::VERSION; token::CIPHERTEXT_AT];
+        front[1..token::NONCE_AT].copy_from_slice(self.id.as_bytes());
+        front[token::NONCE_AT..].copy_from_slice(nonce);
+        buffer.extend_from_slice(&front);
+        let aad = &front[..token::NONCE_AT];
         write(&mut buffer);
-        let tag = self.encrypt(&mut buffer, nonce, &aad);
+        let tag = self.encrypt(&mut buffer, nonce, aad);
         buffer.extend_from_slice(&tag);
-        let mac = self.mac(&aad, nonce, &tag).finalize().into_bytes();
+        let mac = self.mac(&front, &tag).finalize().into_bytes();
         buffer.extend_from_slice(&mac);
         buffer
     }
@@ -158,38 +157,27 @@ impl UseKeys {
     )]
     fn encrypt(&self, buffer: &mut [u8], nonce: &[u8; token::NONCE], aad: &[u8]) -> [u8; 16] {
         let plaintext = buffer.get_mut(token::CIPHERTEXT_AT..).unwrap_or_default();
-        let mut tag = self
+        let tag = self
             .enc
-            .encrypt_inout_detached(&Array(*nonce), aad, plaintext.into())
+            .encrypt(nonce, aad, plaintext)
             .expect("a token far below GCM's limit");
+        let mut tag = Array(tag);
         self.tag.encrypt_block(&mut tag);
         tag.into()
     }
 
-    /// The mac is checked before anything is decrypted; it covers everything that decides how
-    /// the ciphertext decrypts, and through the tag the ciphertext.
-    pub(super) fn open(&self, token: Token) -> Result<Plaintext, Refusal> {
-        let mut buffer = token.into_bytes();
-        let parts = token::Parts::of(&mut buffer).ok_or(Refusal::Malformed)?;
-        self.mac(parts.head, parts.nonce, parts.tag)
+    /// Decrypts a token's ciphertext in place. The mac is checked before that; it covers everything
+    /// that decides how the ciphertext decrypts, and through the tag the ciphertext.
+    pub(super) fn open(&self, token: &mut [u8]) -> Result<(), Refusal> {
+        let parts = token::Parts::of(token).ok_or(Refusal::Malformed)?;
+        self.mac(parts.front, parts.tag)
             .verify_slice(parts.mac)
             .map_err(|_| Refusal::Forged)?;
         let mut tag = Array(*parts.tag);
         self.tag.decrypt_block(&mut tag);
         self.enc
-            .decrypt_inout_detached(
-                &Array(*parts.nonce),
-                parts.head,
-                parts.ciphertext.into(),
-                &tag,
-            )
-            .map_err(|_| Refusal::Corrupt)?;
-        let end = buffer.len() - token::TAG - token::MAC;
-        Ok(Plaintext {
-            buffer,
-            start: token::CIPHERTEXT_AT,
-            end,
-        })
+            .decrypt(parts.nonce, parts.head, parts.ciphertext, &tag.into())
+            .map_err(|_| Refusal::Corrupt)
     }
 
     #[cfg(feature = "server")]
@@ -199,10 +187,9 @@ impl UseKeys {
         Some(mac.finalize().into_bytes().into())
     }
 
-    fn mac(&self, head: &[u8], nonce: &[u8], tag: &[u8]) -> Hmac<Sha256> {
+    fn mac(&self, front: &[u8], tag: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.mac.clone();
-        mac.update(head);
-        mac.update(nonce);
+        mac.update(front);
         mac.update(tag);
         mac
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::engine::{self, Engine, general_purpose};
 
-use super::KeyId;
+use super::{KeyId, Plaintext};
 use crate::error::{OpenError, Refusal};
 
 pub(super) const VERSION: u8 = 1;
@@ -114,8 +114,17 @@ impl Token {
         self.bytes.len().saturating_sub(OVERHEAD)
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// What is left of a token whose ciphertext has been decrypted in place.
+    pub(super) fn into_plaintext(self) -> Plaintext {
+        Plaintext {
+            start: CIPHERTEXT_AT,
+            end: self.bytes.len().saturating_sub(TAG + MAC),
+            buffer: self.bytes,
+        }
     }
 }
 
@@ -131,6 +140,8 @@ impl fmt::Debug for Token {
 
 /// The fields of a token, each at its place.
 pub(super) struct Parts<'a> {
+    /// All before the ciphertext: what the mac is about, with the tag.
+    pub(super) front: &'a [u8; CIPHERTEXT_AT],
     /// Version and key id: GCM's associated data.
     pub(super) head: &'a [u8; NONCE_AT],
     pub(super) nonce: &'a [u8; NONCE],
@@ -141,13 +152,14 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     pub(super) fn of(token: &'a mut [u8]) -> Option<Self> {
-        let (head, rest) = token.split_first_chunk_mut()?;
-        let (nonce, rest) = rest.split_first_chunk_mut()?;
+        let (front, rest) = token.split_first_chunk_mut::<CIPHERTEXT_AT>()?;
+        let (head, nonce) = front.split_first_chunk()?;
         let (rest, mac) = rest.split_last_chunk_mut()?;
         let (ciphertext, tag) = rest.split_last_chunk_mut()?;
         Some(Self {
+            front,
             head,
-            nonce,
+            nonce: nonce.first_chunk()?,
             ciphertext,
             tag,
             mac,

@@ -112,6 +112,16 @@ impl Outgoing {
 
     /// The same without a copy of what is carried, which is gone afterwards.
     pub(crate) fn apply_once(&mut self, headers: &mut HeaderMap) {
+        if self.is_empty() {
+            return;
+        }
+        let present = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        let varies = self.varies(present(VARY));
+        let private = if self.writes() {
+            private(present(CACHE_CONTROL))
+        } else {
+            None
+        };
         if self.writes() {
             self.replace_earlier(headers);
             for value in self.former().iter().cloned().filter_map(sensitive) {
@@ -122,21 +132,15 @@ impl Outgoing {
                 Some(Carried::Header(name, value)) => drop(headers.insert(name, value)),
                 None => {}
             }
-            let present = headers
-                .get_all(CACHE_CONTROL)
-                .iter()
-                .map(HeaderValue::as_bytes);
-            let value = private(present).and_then(|value| match value {
-                Cow::Borrowed(value) => Some(HeaderValue::from_static(value)),
-                Cow::Owned(value) => value.try_into().ok(),
-            });
-            if let Some(value) = value {
-                headers.insert(CACHE_CONTROL, value);
-            }
-        } else if !self.read {
-            return;
         }
-        if !self.varies(headers.get_all(VARY).iter().map(HeaderValue::as_bytes)) {
+        let private = private.and_then(|value| match value {
+            Cow::Borrowed(value) => Some(HeaderValue::from_static(value)),
+            Cow::Owned(value) => value.try_into().ok(),
+        });
+        if let Some(value) = private {
+            headers.insert(CACHE_CONTROL, value);
+        }
+        if !varies {
             headers.append(VARY, self.vary.clone());
         }
     }

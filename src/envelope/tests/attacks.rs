@@ -90,8 +90,8 @@ fn a_gcm_collision_under_two_known_keys_is_refused_by_the_mac_though_gcm_opens_i
         assert_eq!(sealed_by.id(), reader.id(), "{refused}");
         assert!(!sealed_by.is_same_as(reader), "{refused}");
 
-        let mut token = Token::parse(&refused.token).unwrap().into_bytes();
-        let parts = Parts::of(&mut token).unwrap();
+        let mut token = Token::parse(&refused.token).unwrap();
+        let parts = Parts::of(token.bytes_mut()).unwrap();
         let enc = subkey(reader, "enc", &used_for);
         let is_opened_by_gcm = [&sealed_by, reader].iter().any(|key| {
             let mut tag = Array(*parts.tag);

@@ -138,8 +138,8 @@ fn a_nonce_that_repeats_gives_forgeries_against_plain_gcm_and_none_against_ours(
 
     let ours = SEEN.map(|message| seal(&envelope, message, &nonce));
     let on_the_wire = ours.each_ref().map(|token| {
-        let mut token = Token::parse(token).unwrap().into_bytes();
-        let parts = Parts::of(&mut token).unwrap();
+        let mut token = Token::parse(token).unwrap();
+        let parts = Parts::of(token.bytes_mut()).unwrap();
         Sealed {
             ciphertext: parts.ciphertext.to_vec(),
             tag: *parts.tag,

@@ -66,7 +66,7 @@ fn tokens() -> Vec<Vector> {
 }
 
 #[test]
-fn the_published_vectors_hold_for_the_crates_in_use() {
+fn the_published_vectors_hold_for_what_is_in_use() {
     let Primitives {
         aes_256,
         hmac_sha256,
@@ -123,6 +123,11 @@ fn the_published_vectors_hold_for_the_crates_in_use() {
         } = vector;
         let sealed = Sealed::seal::<Xaes256Gcm>(&key, &nonce, &aad, &plaintext);
         assert_eq!(sealed, stated, "{name}");
+        let ours = xaes::Xaes::new(key[..].try_into().unwrap());
+        let mut ciphertext = plaintext.to_vec();
+        let tag = ours.encrypt(nonce[..].try_into().unwrap(), &aad, &mut ciphertext);
+        let sealed = tag.map(|tag| Sealed { ciphertext, tag });
+        assert_eq!(sealed.unwrap(), stated, "{name}");
         let opened = stated.open::<Xaes256Gcm>(&key, &nonce, &aad);
         assert_eq!(opened, Some(plaintext.to_vec()), "{name}");
         let sealed = Sealed::seal::<Aes256Gcm>(&xaes_key, &nonce[12..], &aad, &plaintext);
@@ -150,10 +155,8 @@ fn every_app_key_gives_the_stated_prk_id_and_subkeys() {
 #[test]
 fn every_nonce_gives_the_stated_xaes_key_gcm_tag_and_ciphertext() {
     for vector in tokens() {
-        let mut token = Token::parse_bytes(vector.token.as_bytes(), usize::MAX)
-            .unwrap()
-            .into_bytes();
-        let parts = Parts::of(&mut token).unwrap();
+        let mut token = Token::parse_bytes(vector.token.as_bytes(), usize::MAX).unwrap();
+        let parts = Parts::of(token.bytes_mut()).unwrap();
         let (nonce, plaintext) = (&vector.nonce, &vector.plaintext);
         assert_eq!(parts.nonce[..], **nonce, "{vector}");
         let under_enc =
