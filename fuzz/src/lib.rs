@@ -20,6 +20,7 @@ mod response;
 mod session;
 mod settings;
 mod store;
+mod terms;
 mod token;
 mod value;
 

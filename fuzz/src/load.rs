@@ -2,72 +2,32 @@
 //! loading it again changes nothing.
 
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sealed_session::fuzzing::Envelope;
-use sealed_session::{AppKey, CookieStore, KeyRing, Origin, Refusal, Session, Status, Value};
+use sealed_session::{CookieStore, Origin, Refusal, Session, Status, Value};
 
 use crate::reference::{Record, read_record, read_value, value_bytes};
-
-pub(crate) const NAME: &str = "__Host-session";
-pub(crate) const NOW: u64 = 1_800_003_600_000;
-pub(crate) const MINUTE: u64 = 60_000;
-pub(crate) const DAY: u64 = 24 * 60 * MINUTE;
+use crate::terms::{NAME, NOW, TERMS, Terms, moment, ring, sealing};
 
 /// A store and what it was told, beside the envelope under which its cookies come in.
 struct Setup {
+    terms: Terms,
     store: CookieStore,
     incoming: Envelope,
-    max_lifetime: u64,
-    idle_timeout: Option<u64>,
-    not_before: u64,
-    is_under_old_key: bool,
 }
 
 static SETUPS: LazyLock<[Setup; 4]> = LazyLock::new(|| {
-    let [new, old] = keys();
-    let setup = |max_lifetime, idle_timeout, not_before, is_under_old_key| {
-        let ring = KeyRing::new(new.clone())
-            .accept(old.clone())
-            .expect("two ids");
-        let mut builder = CookieStore::builder(ring)
-            .max_lifetime(Duration::from_millis(max_lifetime))
-            .not_before(moment(not_before))
-            .clock(|| moment(NOW));
-        if let Some(timeout) = idle_timeout {
-            builder = builder.idle_timeout(Duration::from_millis(timeout));
-        }
-        let key = if is_under_old_key { &old } else { &new };
-        Setup {
-            store: builder.build().expect("settings that can be"),
-            incoming: Envelope::new(&key.clone().into(), NAME),
-            max_lifetime,
-            idle_timeout,
-            not_before,
-            is_under_old_key,
-        }
-    };
-    [
-        setup(DAY, None, 0, false),
-        setup(DAY, None, 0, true),
-        setup(90 * MINUTE, Some(30 * MINUTE), 0, false),
-        setup(30 * DAY, None, NOW - 30 * MINUTE, false),
-    ]
+    TERMS.map(|terms| Setup {
+        terms,
+        store: terms
+            .tell(CookieStore::builder(ring()))
+            .build()
+            .expect("settings that can be"),
+        incoming: Envelope::new(&terms.incoming(), NAME),
+    })
 });
 
-static SEALING: LazyLock<Envelope> =
-    LazyLock::new(|| Envelope::new(&keys()[0].clone().into(), NAME));
-
-pub(crate) fn keys() -> [AppKey; 2] {
-    [3, 5].map(|step| {
-        let bytes: Vec<u8> = (0..32).map(|n| n * step).collect();
-        AppKey::from_bytes(&bytes).expect("32 bytes")
-    })
-}
-
-pub(crate) fn moment(millis: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(millis)
-}
+static SEALING: LazyLock<Envelope> = LazyLock::new(|| Envelope::new(&sealing(), NAME));
 
 /// `data`: a byte that chooses the settings, then what is sealed in the cookie.
 pub fn load(data: &[u8]) {
@@ -91,7 +51,7 @@ pub fn load(data: &[u8]) {
             );
         }
         Ok(record) => {
-            holds(&session, &record, setup.deadline(&record));
+            holds(&session, &record, setup.terms.deadline(&record));
             setup.saves(&session, &record, plaintext);
         }
     }
@@ -104,33 +64,25 @@ impl Setup {
             return Err(Refusal::TooLong);
         }
         let record = read_record(plaintext)?;
-        let idle_at = self.idle_timeout.map(|timeout| record.seen_at + timeout);
         if record.in_backend {
-            Err(Refusal::Elsewhere)
-        } else if record.issued_at.max(record.seen_at) > NOW + MINUTE {
-            Err(Refusal::Future)
-        } else if NOW >= self.deadline(&record) {
-            Err(Refusal::Expired)
-        } else if record.issued_at < self.not_before {
-            Err(Refusal::Cutoff)
-        } else if idle_at.is_some_and(|idle_at| NOW >= idle_at) {
-            Err(Refusal::Idle)
-        } else {
-            Ok(record)
+            return Err(Refusal::Elsewhere);
         }
-    }
-
-    fn deadline(&self, record: &Record) -> u64 {
-        record.expires_at.min(record.issued_at + self.max_lifetime)
+        self.terms.admit(&record)?;
+        let timeout = self.terms.idle_timeout;
+        if timeout.is_some_and(|timeout| NOW >= record.seen_at + timeout) {
+            return Err(Refusal::Idle);
+        }
+        Ok(record)
     }
 
     /// What a save writes is what came in, but for what the save is about.
     fn saves(&self, session: &Session, record: &Record, plaintext: &[u8]) {
         let is_stale = self
+            .terms
             .idle_timeout
             .is_some_and(|timeout| NOW.saturating_sub(record.seen_at) >= timeout / 10);
         let outgoing = self.store.respond(session).expect("a session that fits");
-        let is_due = self.is_under_old_key || is_stale;
+        let is_due = self.terms.is_under_old_key || is_stale;
         assert_eq!(outgoing.set_cookies().count(), usize::from(is_due));
 
         session.remember(record.transient);
@@ -141,7 +93,7 @@ impl Setup {
             .next()
             .expect("a cookie for a change");
         let pair = cookie.split(';').next().unwrap_or_default();
-        if self.deadline(record) == record.issued_at {
+        if self.terms.deadline(record) == record.issued_at {
             // A node whose clock is ahead issued it for no time at all: the change ends it.
             assert!(pair.ends_with('=') && cookie.contains("; Max-Age=0"));
             return;
@@ -150,7 +102,7 @@ impl Setup {
             .split("; Max-Age=")
             .nth(1)
             .map(|seconds| seconds.parse());
-        let seconds = (self.deadline(record) - NOW).div_ceil(1000);
+        let seconds = (self.terms.deadline(record) - NOW).div_ceil(1000);
         assert_eq!(max_age, record.transient.then_some(Ok(seconds)));
 
         let changed = Record {
@@ -166,7 +118,7 @@ impl Setup {
         assert_eq!(read_record(&sealed), Ok(changed.clone()));
 
         let again = self.store.load_from([pair]);
-        holds(&again, &changed, self.deadline(&changed));
+        holds(&again, &changed, self.terms.deadline(&changed));
         for (key, bytes) in &record.flashes {
             let taken = again.take_flash::<Value>(key);
             let expected = read_value(bytes);

@@ -12,10 +12,11 @@ use sealed_session::fuzzing::Envelope;
 use sealed_session::server::{
     Backend, BackendError, Entry, Outcome, Promise, ServerStore, StoreKey, Stored, Value, When,
 };
-use sealed_session::{ErrorKind, KeyRing, Origin, Outgoing, Refusal, SaveError, Session};
+use sealed_session::{ErrorKind, Origin, Outgoing, Refusal, SaveError, Session};
 
-use crate::load::{DAY, MINUTE, NAME, NOW, holds, keys, moment};
+use crate::load::holds;
 use crate::reference::{Record, read_record, token_bytes};
+use crate::terms::{DAY, MINUTE, NAME, NOW, TERMS, Terms, keys, ring, sealing};
 
 const MAX_SIZE: usize = 4096;
 
@@ -30,47 +31,25 @@ const CATCHES_UP: u8 = 0x08;
 const FIXED_ID: u8 = 0x10;
 
 struct Setup {
+    terms: Terms,
     store: ServerStore<Scripted>,
     /// Of cookies, and under the sealing key and the one of the incoming values.
     stubs: Envelope,
     sealing: Envelope,
     incoming: Envelope,
-    max_lifetime: u64,
-    not_before: u64,
-    is_under_old_key: bool,
 }
 
 static SETUPS: LazyLock<[Setup; 4]> = LazyLock::new(|| {
-    let [new, old] = keys();
-    let setup = |max_lifetime, idle_timeout, not_before, is_under_old_key| {
-        let ring = KeyRing::new(new.clone())
-            .accept(old.clone())
-            .expect("two ids");
-        let mut builder = ServerStore::builder(ring, Scripted::default())
-            .max_size(MAX_SIZE)
-            .max_lifetime(Duration::from_millis(max_lifetime))
-            .not_before(moment(not_before))
-            .clock(|| moment(NOW));
-        if let Some(timeout) = idle_timeout {
-            builder = builder.idle_timeout(Duration::from_millis(timeout));
-        }
-        let key = if is_under_old_key { &old } else { &new };
+    TERMS.map(|terms| {
+        let builder = ServerStore::builder(ring(), Scripted::default()).max_size(MAX_SIZE);
         Setup {
-            store: builder.build().expect("settings that can be"),
-            stubs: Envelope::new(&new.clone().into(), NAME),
-            sealing: Envelope::of_store(&new.clone().into(), NAME),
-            incoming: Envelope::of_store(&key.clone().into(), NAME),
-            max_lifetime,
-            not_before,
-            is_under_old_key,
+            terms,
+            store: terms.tell(builder).build().expect("settings that can be"),
+            stubs: Envelope::new(&sealing(), NAME),
+            sealing: Envelope::of_store(&sealing(), NAME),
+            incoming: Envelope::of_store(&terms.incoming(), NAME),
         }
-    };
-    [
-        setup(DAY, None, 0, false),
-        setup(DAY, None, 0, true),
-        setup(90 * MINUTE, Some(30 * MINUTE), 0, false),
-        setup(30 * DAY, None, NOW - 30 * MINUTE, false),
-    ]
+    })
 });
 
 /// Answers loads with what it was given, refuses one put if it is told to, and keeps the others.
@@ -178,19 +157,10 @@ impl Setup {
             Err(Refusal::Swapped)
         } else if record.in_backend {
             Err(Refusal::Moved)
-        } else if record.issued_at.max(record.seen_at) > NOW + MINUTE {
-            Err(Refusal::Future)
-        } else if NOW >= self.deadline(&record) {
-            Err(Refusal::Expired)
-        } else if record.issued_at < self.not_before {
-            Err(Refusal::Cutoff)
         } else {
+            self.terms.admit(&record)?;
             Ok(record)
         }
-    }
-
-    fn deadline(&self, record: &Record) -> u64 {
-        record.expires_at.min(record.issued_at + self.max_lifetime)
     }
 
     /// A request with the stub of `id`, to which the backend returns these in turn.
@@ -219,15 +189,15 @@ impl Setup {
                 return;
             }
         };
-        holds(&session, &record, self.deadline(&record));
+        holds(&session, &record, self.terms.deadline(&record));
         let outgoing = self.save(&session).expect("a backend that answers");
         let puts = self.puts();
-        if self.is_under_old_key && self.ends(&record, &outgoing) {
+        if self.terms.is_under_old_key && self.ends(&record, &outgoing) {
             return;
         }
         let is_stub_due = record.expires_at != NOW + DAY || record.transient;
         assert_eq!(outgoing.set_cookies().count(), usize::from(is_stub_due));
-        assert_eq!(puts.len(), usize::from(self.is_under_old_key));
+        assert_eq!(puts.len(), usize::from(self.terms.is_under_old_key));
         let mut version = returned.version();
         if let [put] = &puts[..] {
             assert_eq!(put.when, When::Unchanged(version));
@@ -293,7 +263,7 @@ impl Setup {
 
     /// Whether a change ends it, because a node whose clock is ahead issued it for no time.
     fn ends(&self, record: &Record, outgoing: &Outgoing) -> bool {
-        let ends = self.deadline(record) == record.issued_at && record.issued_at >= NOW;
+        let ends = self.terms.deadline(record) == record.issued_at && record.issued_at >= NOW;
         if ends {
             assert!(is_removal(outgoing));
             assert_eq!(*self.store.backend().removed.lock().expect("one thread"), 1);
@@ -318,7 +288,7 @@ impl Setup {
         };
         assert_eq!(read_record(&sealed), Ok(expected));
         assert_eq!(put.tag.is_some(), !record.subject.is_empty());
-        let rest = Duration::from_millis(self.deadline(record) - NOW);
+        let rest = Duration::from_millis(self.terms.deadline(record) - NOW);
         assert!(put.ttl <= rest && !put.ttl.is_zero());
     }
 }
