@@ -68,6 +68,8 @@ pub(crate) struct Plan<W> {
     pub(crate) write: Option<W>,
     /// The id that a session in a cookie leaves behind; copies of the cookie still have it.
     pub(crate) left: Option<Revocation>,
+    /// It came under an accepted key, and goes on under the sealing key.
+    pub(crate) is_resealed: bool,
 }
 
 /// A record on its way out.
@@ -204,6 +206,9 @@ impl<P: Placement> Flow<P> {
             } else {
                 None
             };
+            let is_under_old_key = loaded.is_some_and(|loaded| loaded.under_old_key);
+            let is_sealed = !matches!(due, Due::Nothing | Due::Removal);
+            let is_resealed = is_sealed && is_under_old_key && view.base().is_some();
             let (mut write, mut left) = (refresh, None);
             let value = match due {
                 Due::Nothing => None,
@@ -235,6 +240,7 @@ impl<P: Placement> Flow<P> {
                 },
                 write,
                 left,
+                is_resealed,
             })
         })
     }

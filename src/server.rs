@@ -236,7 +236,6 @@ impl<B: Backend> ServerStore<B> {
             let now = self.inner.shell.now();
             self.inner.shell.let_go_if_over(session, now);
             let plan = flow.plan(session, now, &mut os_random)?;
-            let is_resealed = session.is_resealed();
             let then = plan.write.as_ref().and_then(|write| write.then.as_ref());
             let planned = then.map(|then| then.planned).unwrap_or_default();
             match self.write(session, plan.write).await? {
@@ -254,7 +253,7 @@ impl<B: Backend> ServerStore<B> {
                     continue;
                 }
             }
-            if is_resealed {
+            if plan.is_resealed {
                 self.events().report(Event::Resealed, None);
             }
             // What is written is written, whoever else has ended the cookie just now.

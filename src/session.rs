@@ -646,13 +646,6 @@ impl Session {
         })
     }
 
-    /// Whether a save moves it to the sealing key.
-    pub(crate) fn is_resealed(&self) -> bool {
-        let newest = self.inner.base.newest();
-        newest.is_some_and(|loaded| loaded.under_old_key)
-            && self.lock_for_save(|changes, _| View::new(self.record(), changes).base().is_some())
-    }
-
     /// As [`origin`](Self::origin), but not a reading by the handler.
     pub(crate) fn origin_unread(&self) -> Origin {
         self.inner.origin

@@ -137,7 +137,7 @@ impl CookieStore {
             self.shell.let_go(session);
             plan = self.shell.flow.plan(session, now, random)?;
         }
-        if session.is_resealed() {
+        if plan.is_resealed {
             self.events().report(Event::Resealed, None);
         }
         Ok(plan.outgoing)

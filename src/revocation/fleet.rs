@@ -207,7 +207,7 @@ impl RevocableCookieStore {
             shell.let_go(session);
             plan = shell.flow.plan(session, now, &mut os_random)?;
         }
-        if session.is_resealed() {
+        if plan.is_resealed {
             self.events().report(Event::Resealed, None);
         }
         Ok(plan.outgoing)

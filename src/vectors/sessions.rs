@@ -109,7 +109,7 @@ fn every_cookie_gives_a_handler_the_session_that_is_stated() {
             assert_eq!(Typed::from(&flash), *typed, "{vector}, {key}");
         }
         assert_eq!(
-            session.is_resealed(),
+            session.loaded().unwrap().under_old_key,
             vector.opened_under == "accepted",
             "{vector}"
         );
