@@ -29,7 +29,10 @@ pub(crate) fn encode_entries<T: Serialize + DeserializeOwned>(
 ) -> Result<BTreeMap<String, Option<Bytes>>, ValueError> {
     let mut value = ser::to_value(value)?;
     let Value::Map(fields) = &mut value else {
-        let problem = format!("it is a {}, not a struct with named fields", value.kind());
+        let problem = format!(
+            "it is of the kind {}, not a struct with named fields",
+            value.kind()
+        );
         return Err(ValueError::Mismatch(problem));
     };
     let mut entries: BTreeMap<_, _> = field_names::<T>()

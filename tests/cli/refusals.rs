@@ -182,11 +182,11 @@ fn input_that_cannot_be_sealed_ends_with_2_and_is_not_shown() {
         ),
         (
             br#""hunter2""#,
-            "standard input has a string; a JSON object is needed",
+            "standard input has JSON of another kind (string); an object is needed",
         ),
         (
             br#"["hunter2"]"#,
-            "standard input has a list; a JSON object is needed",
+            "standard input has JSON of another kind (list); an object is needed",
         ),
         (
             b"{\"a\": \"\xff hunter2\"}",

@@ -147,9 +147,11 @@ fn an_update_that_met_another_change_is_made_again() {
 #[test]
 fn what_has_no_named_fields_is_refused() {
     let list = TypedSession::<Vec<u8>>::from(Session::new());
+    let error = list.set(&vec![1]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotStorable);
     assert_eq!(
-        list.set(&vec![1]).unwrap_err().kind(),
-        ErrorKind::NotStorable
+        error.to_string(),
+        "the typed session: it is of the kind list, not a struct with named fields"
     );
     assert_eq!(list.get().unwrap_err().kind(), ErrorKind::WrongType);
     assert!(list.session().is_empty());

@@ -176,7 +176,7 @@ fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
     let entries = object.as_map().ok_or_else(|| {
         let kind = object.kind();
         Failure::usage(format!(
-            "standard input has a {kind}; a JSON object is needed"
+            "standard input has JSON of another kind ({kind}); an object is needed"
         ))
     })?;
     let session = store.load_from::<str>([]);
