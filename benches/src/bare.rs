@@ -1,5 +1,5 @@
 //! The primitives of a token, one after the other with nothing around them: as docs/format.md
-//! has them, with the crates and in the manner of the library.
+//! has them, with published crates, called in the manner of the library.
 
 use aes::Aes256;
 use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};

@@ -123,7 +123,7 @@ impl UseKeys {
             id: key.id(),
             enc: Xaes::new(&subkey(ENC)),
             mac: new_hmac(&subkey(MAC)),
-            tag: Aes256::new(&Array(*subkey(TAG))),
+            tag: Aes256::new((&*subkey(TAG)).into()),
             #[cfg(feature = "server")]
             subject: (used_for.kind == Kind::Store).then(|| new_hmac(&subkey(SUBJECT))),
         }
