@@ -222,7 +222,7 @@ impl Session {
 
     /// Replaces the value under `key` by what `change` makes of it. If another clone changed
     /// the entry in between, `change` is called again with the newer value, so that nothing is
-    /// lost.
+    /// lost; if it is `change` that changes the entry, each time to another value, without end.
     ///
     /// ```
     /// # use sealed_session::Session;

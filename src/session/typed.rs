@@ -68,7 +68,8 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
     }
 
     /// Changes the fields of `T`. If another clone changed the session in between, `change` is
-    /// called again with what is there then, so that nothing is lost.
+    /// called again with what is there then, so that nothing is lost; if it is `change` that
+    /// changes the session, each time in another way, without end.
     ///
     /// # Errors
     ///
