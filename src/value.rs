@@ -10,7 +10,7 @@ mod ser;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 pub(crate) use de::decode;
@@ -290,7 +290,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut entries = BTreeMap::new();
         while let Some((key, value)) = access.next_entry()? {
-            entries.insert(key, value);
+            if entries.insert(key, value).is_some() {
+                return Err(A::Error::custom("a map has one key twice"));
+            }
         }
         Ok(Value::Map(entries))
     }

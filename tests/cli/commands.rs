@@ -104,6 +104,18 @@ fn numbers_are_exact_to_the_last_digit() {
     }
 }
 
+/// Other readers of JSON keep the last of them.
+#[test]
+fn a_key_that_comes_twice_is_an_error_and_nothing_is_lost() {
+    let key = keygen();
+    let ring = [("APP_KEY", key.as_str())];
+    for json in [r#"{"a":1,"a":2}"#, r#"{"a":[{"b":1,"c":2,"b":1}]}"#] {
+        let error = fails(2, &["seal"], &ring, json);
+        let told = "standard input cannot be sealed: a map has one key twice at line 1";
+        assert!(error.starts_with(told), "{error}");
+    }
+}
+
 #[test]
 fn what_json_lacks_is_shown_as_the_help_says() {
     let key = keygen();

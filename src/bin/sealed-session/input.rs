@@ -24,8 +24,14 @@ pub(crate) fn read() -> Result<String, Failure> {
 
 pub(crate) fn read_json() -> Result<Value, Failure> {
     let json = read()?;
-    let value = serde_json::from_str(&json)
-        .map_err(|error| Failure::usage(format!("standard input is not JSON: {error}")))?;
+    let value = serde_json::from_str(&json).map_err(|error| {
+        let what = if error.is_data() {
+            "cannot be sealed"
+        } else {
+            "is not JSON"
+        };
+        Failure::usage(format!("standard input {what}: {error}"))
+    })?;
     if has_integer_beyond_64_bits(&json) {
         let problem = "standard input has an integer beyond 64 bits; write it as text";
         return Err(Failure::usage(problem));
