@@ -1,5 +1,6 @@
 //! What is worth noticing, told in one place: to `tracing` and to the store's hook.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use crate::session::Origin;
 /// Something that an operator may want to see or count. None holds a key, a token or a value.
 ///
 /// With the feature `tracing` each is one event of that crate, under the target
-/// `sealed_session`, with the fields `event` and `reason`, and `error` where there is one.
+/// `sealed_session`, with the fields `event` and `reason`, and `error` where there is one, with
+/// its causes.
 /// [`on_event`](crate::CookieStoreBuilder::on_event) gets the same, for counters:
 ///
 /// ```
@@ -114,14 +116,14 @@ impl Event {
 
     /// Tells `tracing`. Whatever a client can cause at will is below the level of a warning.
     #[cfg(feature = "tracing")]
-    fn trace(self, error: Option<&dyn fmt::Display>) {
+    fn trace(self, error: Option<&(dyn Error + 'static)>) {
         macro_rules! at {
             ($level:ident) => {
                 tracing::$level!(
                     target: "sealed_session",
                     event = self.as_str(),
                     reason = self.reason(),
-                    error = error.map(tracing::field::display),
+                    error = error.map(|error| tracing::field::display(WithCauses(error))),
                     "{self}"
                 )
             };
@@ -137,7 +139,7 @@ impl Event {
     }
 
     #[cfg(not(feature = "tracing"))]
-    fn trace(self, _: Option<&dyn fmt::Display>) {}
+    fn trace(self, _: Option<&(dyn Error + 'static)>) {}
 }
 
 /// A sentence for the operator.
@@ -161,6 +163,19 @@ impl fmt::Display for Event {
     }
 }
 
+/// An error and what it comes from, in one line.
+#[cfg(feature = "tracing")]
+struct WithCauses<'e>(&'e (dyn Error + 'static));
+
+#[cfg(feature = "tracing")]
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        std::iter::successors(self.0.source(), |&cause| cause.source())
+            .try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
 type Hook = dyn Fn(Event) + Send + Sync;
 
 /// Where events go.
@@ -177,7 +192,7 @@ impl Events {
     }
 
     /// Never called while a session is locked: the hook is a caller's.
-    pub(crate) fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {
+    pub(crate) fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
         event.trace(error);
         if let Some(hook) = &self.hook {
             hook(event);

@@ -111,7 +111,7 @@ impl<B: Backend> Sessions for ServerStore<B> {}
 impl Sessions for AnyStore {}
 
 mod sealed {
-    use std::fmt;
+    use std::error::Error;
     #[cfg(feature = "server")]
     use std::pin::Pin;
 
@@ -132,7 +132,7 @@ mod sealed {
 
         fn save(&self, session: &Session) -> Self::Save;
 
-        fn report(&self, event: Event, error: Option<&dyn fmt::Display>);
+        fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>);
     }
 
     impl Store for CookieStore {
@@ -151,7 +151,7 @@ mod sealed {
             ready(self.respond(session))
         }
 
-        fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {
+        fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
         }
     }
@@ -175,7 +175,7 @@ mod sealed {
             Box::pin(async move { store.respond(&session).await })
         }
 
-        fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {
+        fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
         }
     }
@@ -199,7 +199,7 @@ mod sealed {
             Box::pin(async move { store.respond(&session).await })
         }
 
-        fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {
+        fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
         }
     }
@@ -221,7 +221,7 @@ mod sealed {
             each!(self, store => Box::pin(Store::save(store, session)), store => Store::save(store, session))
         }
 
-        fn report(&self, event: Event, error: Option<&dyn fmt::Display>) {
+        fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             each!(self, store => store.events().report(event, error));
         }
     }

@@ -214,6 +214,30 @@ fn each_noteworthy_thing_is_one_event_without_a_secret() {
     }
 }
 
+#[cfg(feature = "server")]
+#[test]
+fn what_a_backend_says_when_it_fails_is_in_the_event() {
+    use sealed_session::server::{Memory, ServerStore};
+
+    let memory = Memory::builder().max_sessions(1).build().unwrap();
+    let store = ServerStore::new(AppKey::generate().unwrap(), memory);
+    let mut layered = SessionLayer::new(store).layer(service(async |request: Request<()>| {
+        let pending = request.extensions().get::<PendingSession>().unwrap();
+        pending.session().await.unwrap().insert("n", 1).unwrap();
+        Ok::<_, ()>(Response::new(String::new()))
+    }));
+    let capture = Capture::default();
+    tracing::subscriber::with_default(capture.clone(), || {
+        assert_eq!(now(layered.call(request(""))).unwrap().status(), 200);
+        assert_eq!(now(layered.call(request(""))).unwrap().status(), 500);
+    });
+    let (level, line) = capture.take_one();
+    assert_eq!(level, Level::ERROR);
+    assert!(line.contains("event=save_failed"), "{line}");
+    let error = "error=the session's backend failed: 1 sessions are in memory";
+    assert!(line.contains(error), "{line}");
+}
+
 #[test]
 fn a_visit_without_incident_makes_no_event() {
     let capture = Capture::default();

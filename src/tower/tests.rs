@@ -4,7 +4,7 @@
 mod service;
 
 use std::convert::Infallible;
-use std::fmt;
+use std::error::Error;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -132,7 +132,7 @@ impl sealed::Store for Gated {
         })
     }
 
-    fn report(&self, event: Event, _: Option<&dyn fmt::Display>) {
+    fn report(&self, event: Event, _: Option<&(dyn Error + 'static)>) {
         self.events.lock().unwrap().push(event);
     }
 }

@@ -88,7 +88,10 @@ impl Inner {
             }
         }
         if let Some(refusal) = unreadable {
-            let error = format!("an entry of the revocations is not ours: {refusal}");
+            let error = BackendError::new(
+                BackendErrorKind::Other,
+                format_args!("an entry of the revocations is not ours: {refusal}"),
+            );
             self.shell
                 .events()
                 .report(Event::BackendFailed, Some(&error));
