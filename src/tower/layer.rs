@@ -70,6 +70,8 @@ impl<S: Sessions, N, H> SessionLayer<S, N, H> {
     /// guards and errors of the session make. Default a 500 without a body. With actix-web it
     /// returns an `HttpResponse`.
     ///
+    /// Of several layers each answers for its own save, and the innermost for everything else.
+    ///
     /// ```
     /// # use sealed_session::{AppKey, CookieStore};
     /// # use sealed_session::tower::{Failure, SessionLayer};

@@ -32,7 +32,7 @@ impl<N> PendingSession<N> {
     ///
     /// # Errors
     ///
-    /// If two layers of this name are around the handler.
+    /// If two layers of this name are around the handler, or the store's backend fails.
     pub async fn session(&self) -> Result<Session, LoadError> {
         poll_fn(|context| self.request.poll_session(context)).await
     }

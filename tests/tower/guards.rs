@@ -95,6 +95,10 @@ fn the_error_handler_answers_for_guards_that_cannot_load() {
         Response::new("hook".to_owned())
     });
     let guarded = RequireSession::new().layer(service(async |_| ok()));
-    let mut twice = layer.layer(hooked.layer(guarded));
+    let mut twice = layer.layer(hooked.layer(guarded.clone()));
     assert_eq!(now(twice.call(no_cookie())).unwrap().body(), "hook");
+    let mut twice = hooked.layer(layer.layer(guarded));
+    let response = now(twice.call(no_cookie())).unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(response.body(), "", "the innermost layer answers");
 }
