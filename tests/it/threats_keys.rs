@@ -11,15 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sealed_session::{AppKey, KeyRing, Sealer, Token};
 
-fn key() -> AppKey {
-    AppKey::generate().unwrap()
-}
-
-fn ring(sealing: &AppKey, accepted: &[&AppKey]) -> KeyRing {
-    let ring = KeyRing::new(sealing.clone());
-    let accept = |ring: KeyRing, key: &&AppKey| ring.accept((*key).clone()).unwrap();
-    accepted.iter().fold(ring, accept)
-}
+use crate::support::{key, ring};
 
 fn bytes_of(key: &AppKey) -> Vec<u8> {
     let text = key.to_base64();
@@ -265,14 +257,14 @@ fn two_keys_with_one_id_are_refused_by_accept() {
     let error = KeyRing::new(one.clone()).accept(other.clone()).unwrap_err();
     let problem = format!("another key of the ring has the same key id {}", one.id());
     assert!(error.to_string().contains(&problem), "{error}");
-    let between = ring(&key(), &[one]);
+    let between = ring(&[&key(), one]);
     assert!(between.accept(other.clone()).is_err());
 }
 
 #[test]
 fn one_key_listed_twice_counts_once_in_its_sealing_role() {
     let (a, b) = (key(), key());
-    let doubled = ring(&a, &[&a, &b, &b, &a]);
+    let doubled = ring(&[&a, &a, &b, &b, &a]);
     assert_eq!(doubled.ids().collect::<Vec<_>>(), [a.id(), b.id()]);
     let sealer = Sealer::new(doubled, "invitation").unwrap();
     let token = sealer.seal(b"42").unwrap();

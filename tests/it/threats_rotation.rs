@@ -8,19 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
-use sealed_session::{
-    AppKey, CookieStore, KeyId, KeyRing, Origin, Refusal, Sealer, Session, Status, Token,
-};
+use sealed_session::{AppKey, CookieStore, KeyId, Origin, Refusal, Sealer, Session, Status, Token};
 
-fn key() -> AppKey {
-    AppKey::generate().unwrap()
-}
-
-fn ring(sealing: &AppKey, accepted: &[&AppKey]) -> KeyRing {
-    let ring = KeyRing::new(sealing.clone());
-    let accept = |ring: KeyRing, key: &&AppKey| ring.accept((*key).clone()).unwrap();
-    accepted.iter().fold(ring, accept)
-}
+use crate::support::{key, ring};
 
 fn save(store: &CookieStore, session: &Session) -> HeaderMap {
     let mut response = HeaderMap::new();
@@ -48,7 +38,7 @@ fn sealed_under(token: &str) -> KeyId {
 #[test]
 fn only_the_sealing_key_ever_seals() {
     let (new, old, older) = (key(), key(), key());
-    let store = CookieStore::new(ring(&new, &[&old, &older]));
+    let store = CookieStore::new(ring(&[&new, &old, &older]));
     let mut tokens = Vec::new();
     let mut sent = |response: HeaderMap| tokens.push(token(&response).to_owned());
 
@@ -91,8 +81,8 @@ fn only_the_sealing_key_ever_seals() {
     session.insert("user_id", 42).unwrap();
     let sealer = Sealer::new(old.clone(), "invitation").unwrap();
     let clone = sealer.clone();
-    store.replace_keys(ring(&new, &[&old]));
-    sealer.replace_keys(ring(&new, &[&old]));
+    store.replace_keys(ring(&[&new, &old]));
+    sealer.replace_keys(ring(&[&new, &old]));
     sent(save(&store, &session));
     for sealer in [&sealer, &clone] {
         tokens.push(sealer.seal(b"42").unwrap());
@@ -123,7 +113,7 @@ fn three_rotations_leave_size_id_issue_time_and_deadline_as_they_were() {
     let mut response = first.clone();
     for n in 1..=3 {
         hours.fetch_add(1, Ordering::Relaxed);
-        store.replace_keys(ring(&keys[n], &[&keys[n - 1]]));
+        store.replace_keys(ring(&[&keys[n], &keys[n - 1]]));
         let rotated = store.load(&request(&response));
         assert_eq!(rotated.get("user_id"), Ok(Some(42)));
         assert_eq!(rotated.status(), Status::Unmodified);
@@ -149,7 +139,7 @@ fn three_rotations_leave_size_id_issue_time_and_deadline_as_they_were() {
 #[test]
 fn a_node_that_has_not_heard_of_the_new_key_leaves_the_cookie_alone() {
     let (new, old) = (key(), key());
-    let ahead = CookieStore::new(ring(&new, &[&old]));
+    let ahead = CookieStore::new(ring(&[&new, &old]));
     let behind = CookieStore::new(old);
     let session = ahead.load(&HeaderMap::new());
     session.insert("user_id", 42).unwrap();

@@ -11,9 +11,7 @@ use sealed_session::{
     AppKey, CookieConfig, CookieStore, ErrorKind, KeyRing, Origin, Refusal, Transport,
 };
 
-fn key() -> AppKey {
-    AppKey::generate().unwrap()
-}
+use crate::support::key;
 
 fn store(key: &AppKey, transport: Transport) -> CookieStore {
     let builder = CookieStore::builder(key.clone()).transport(transport);
