@@ -10,6 +10,7 @@ use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{get, scope};
 use actix_web::{App, Error, HttpRequest, HttpResponse, error};
 use sealed_session::actix::{Failure, RequireField, SessionLayer, SessionOf};
+use sealed_session::server::{Memory, ServerStore};
 use sealed_session::{
     AppKey, CookieConfig, CookieStore, CookieStoreBuilder, Event, LoadError, Session, SessionError,
     Transport, TypedSession,
@@ -200,6 +201,35 @@ async fn the_error_handler_answers_for_handlers_and_extractors() {
         seen.lock().unwrap().is_empty(),
         "the inner layer's store tells"
     );
+}
+
+#[actix_web::test]
+async fn a_failed_save_replaces_the_response_by_a_bare_500_or_by_the_error_handlers() {
+    let memory = Memory::builder().max_sessions(1).build().unwrap();
+    let store = ServerStore::new(AppKey::generate().unwrap(), memory);
+    let layer = SessionLayer::new(store);
+    let hooked = layer.clone().on_error(|failure: &Failure| {
+        assert!(matches!(failure, Failure::Save(_)));
+        HttpResponse::ServiceUnavailable().body("please try again")
+    });
+    let plain = App::new().route("/", get().to(count)).wrap(layer);
+    let plain = init_service(plain).await;
+    let hooked = App::new().route("/", get().to(count)).wrap(hooked);
+    let hooked = init_service(hooked).await;
+    let only = send(&plain, "/", &[]).await.unwrap();
+    assert_eq!(only.status, 200);
+
+    let failed = send(&plain, "/", &[]).await.unwrap();
+    assert_eq!((failed.status, failed.text.as_str()), (500, ""));
+    assert!(!failed.headers.contains_key(SET_COOKIE));
+    let failed = send(&hooked, "/", &[]).await.unwrap();
+    assert_eq!(
+        (failed.status, failed.text.as_str()),
+        (503, "please try again")
+    );
+    assert!(!failed.headers.contains_key(SET_COOKIE));
+    let again = send(&hooked, "/", &[("cookie", only.cookie())]).await;
+    assert_eq!(again.unwrap().text, "visits: Some(2)");
 }
 
 #[actix_web::test]
