@@ -192,7 +192,10 @@ fn button(action: &str, id: &str, text: &str, items: Option<u32>) -> Markup {
 fn moment(time: Option<SystemTime>) -> String {
     time.map_or_else(
         || "with this answer".to_owned(),
-        |time| format_rfc3339_seconds(time).to_string(),
+        |time| {
+            let moment = format_rfc3339_seconds(time).to_string();
+            moment.replace('T', " ").replace('Z', " UTC")
+        },
     )
 }
 
