@@ -366,6 +366,19 @@ fn a_session_of_another_store_is_refused_and_merge_is_the_way_across() {
 }
 
 #[test]
+fn the_fields_of_a_request_are_read_as_text_and_as_bytes_too() {
+    let site = Site::visited(|builder| builder);
+    let headers = site.request();
+    let text = headers["cookie"].to_str().unwrap();
+    let from_text = now(site.store.load_from(["theme=dark", text])).unwrap();
+    let from_bytes = now(site.store.load_from([text.as_bytes()])).unwrap();
+    assert_eq!(from_text.keys(), ["count", "name"]);
+    assert_eq!(from_bytes.keys(), ["count", "name"]);
+    let none = now(site.store.load_from::<str>([])).unwrap();
+    assert_eq!(none.origin(), Origin::Absent);
+}
+
+#[test]
 fn a_session_made_without_a_store_is_saved_by_any() {
     let mut site = Site::new();
     let session = sealed_session::Session::new();
@@ -411,5 +424,6 @@ fn debug_of_a_store_and_of_what_a_backend_sees_shows_no_session() {
         assert!(!shown.contains(&secret), "{shown}");
     }
     assert!(!shown.contains("Ada"));
+    assert!(shown.starts_with("ServerStore {") && shown.contains("Shelf"));
     let _: &ServerStore<_> = &site.store.clone();
 }
