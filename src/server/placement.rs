@@ -291,7 +291,7 @@ impl InBackend {
         hidden.into_iter().map(Tag::from_bytes).collect()
     }
 
-    fn seal(&self, plaintext: &[u8], random: Random<'_>) -> Result<Value, SaveError> {
+    pub(super) fn seal(&self, plaintext: &[u8], random: Random<'_>) -> Result<Value, SaveError> {
         let mut text = String::with_capacity(encoded_len(plaintext.len()));
         let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(plaintext);
         self.envelope

@@ -48,3 +48,32 @@ fn a_random_source_that_fails_is_an_error_before_anything_is_written() {
     session.destroy();
     assert_eq!(calls_until_it_succeeds(&store, &session), 0);
 }
+
+#[test]
+fn a_value_of_a_newer_format_is_told_from_junk_and_left_alone() {
+    let builder = MemoryStore::builder(AppKey::generate().unwrap(), Memory::new());
+    let store = builder.clock(|| moment().into()).build().unwrap();
+    let session = pollster::block_on(store.load(&HeaderMap::new())).unwrap();
+    session.insert("a", 1).unwrap();
+    let outgoing = pollster::block_on(store.respond(&session)).unwrap();
+    let cookie = outgoing.set_cookies().next().unwrap().to_owned();
+
+    let (placement, backend) = (&store.inner.shell.flow.placement, store.backend());
+    let key = StoreKey::of(session.id().unwrap());
+    let stored = pollster::block_on(backend.load(&key)).unwrap().unwrap();
+    let text = stored.value.as_str().as_bytes();
+    let opened = placement.envelope.open(text, text.len()).unwrap();
+    let mut newer = opened.plaintext.to_vec();
+    newer[0] += 1;
+    let value = placement.seal(&newer, &mut os_random).unwrap();
+    let when = When::Unchanged(stored.value.version());
+    let entry = Entry::new(value, stored.ttl, when);
+    let outcome = pollster::block_on(backend.put(&key, &entry));
+    assert_eq!(outcome, Ok(Outcome::Stored));
+
+    let (pair, _) = cookie.split_once(';').unwrap();
+    let session = pollster::block_on(store.load_from([pair])).unwrap();
+    assert_eq!(session.origin(), Origin::Refused(Refusal::Newer));
+    let outgoing = pollster::block_on(store.respond(&session)).unwrap();
+    assert_eq!(outgoing.set_cookies().count(), 0);
+}

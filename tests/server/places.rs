@@ -58,6 +58,22 @@ fn a_small_session_stays_in_its_cookie_and_the_backend_is_never_asked() {
 }
 
 #[test]
+fn a_small_session_that_was_saved_is_as_with_a_cookie_store() {
+    let site = Site::with(sealed_session::StoreBuilder::small_in_cookie);
+    let small = site.load();
+    let cookie_store = CookieStore::new(key());
+    let whole = cookie_store.load(&HeaderMap::new());
+    for session in [&small, &whole] {
+        session.insert("a", 1).unwrap();
+    }
+    for _ in 0..2 {
+        assert!(!sets_no_cookie(&site.save(&small)), "each response gets it");
+        let _ = cookie_store.respond(&whole).unwrap();
+        assert_eq!(small.status(), whole.status());
+    }
+}
+
+#[test]
 fn the_limit_between_the_places_is_that_of_a_cookie_to_the_byte() {
     let mut length = 2900;
     let (in_cookie, behind) = loop {

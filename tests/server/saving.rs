@@ -264,10 +264,13 @@ fn only_the_stub_is_sent_if_only_the_stub_is_under_an_old_key() {
     let session = site.load();
     site.save(&session); // the value is under the new key, and the response got lost
     site.calls();
+    assert_eq!(site.events(), [Event::Resealed]);
     let response = site.visit(|_| ());
     assert_eq!(site.calls(), ["load"]);
     assert!(!sets_no_cookie(&response));
+    assert_eq!(site.events(), [Event::Resealed], "now the stub");
     assert!(site.visit(|_| ()).is_empty());
+    assert_eq!(site.events(), []);
 }
 
 #[test]
