@@ -86,3 +86,43 @@ impl<K: Hash + Eq + Spread, V: Copy> Table<K, V> {
         self.shards.get(usize::from(spread) % SHARDS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::envelope::os_random;
+    use crate::record::SessionId;
+
+    fn uses_all_shards<K: Hash + Eq + Spread>(keys: impl Iterator<Item = K>) -> bool {
+        let table = Table::default();
+        for key in keys {
+            table.put(key, |_| (), |()| false);
+        }
+        let mut shards = table.shards.iter().map(|shard| shard.read().unwrap());
+        shards.all(|shard| !shard.is_empty())
+    }
+
+    #[test]
+    fn ids_and_subjects_spread_over_all_shards() {
+        let ids = (0..1000).map(|_| SessionId::random(&mut os_random).unwrap());
+        assert!(uses_all_shards(ids));
+        let subjects = (0..1000).map(|n| n.to_string().into_boxed_str());
+        assert!(uses_all_shards(subjects));
+    }
+
+    #[test]
+    fn to_grow_costs_no_more_than_to_look_at_each_three_times() {
+        let (table, looks) = (Table::default(), Cell::new(0));
+        for n in 0..20_000 {
+            let is_over = |_: &()| {
+                looks.set(looks.get() + 1);
+                false
+            };
+            let subject = n.to_string().into_boxed_str();
+            table.put(subject, |_| (), is_over);
+        }
+        assert!(looks.get() <= 3 * table.len(), "{looks:?}");
+    }
+}

@@ -138,6 +138,34 @@ fn what_is_dead_is_swept_out_as_the_list_grows() {
 }
 
 #[test]
+fn a_subject_is_swept_out_once_no_session_of_its_can_be_left() {
+    let list = RevocationList::new();
+    list.serve(Duration::from_secs(1));
+    let mut most = 0;
+    for n in 0..10_000 {
+        let now = at(n * 1000);
+        list.tell_time(now);
+        list.revoke_subject(&n.to_string(), now.into());
+        most = most.max(list.len());
+    }
+    assert!(most < 300, "{most}");
+}
+
+#[test]
+fn a_list_counts_its_sessions_and_its_subjects_each_once() {
+    let list = RevocationList::new();
+    assert!(list.is_empty());
+    for _ in 0..2 {
+        list.revoke_subject("ada", at(1000).into());
+        assert_eq!((list.len(), list.is_empty()), (1, false));
+    }
+    list.revoke(id(1), at(1000).into());
+    assert_eq!(list.len(), 2);
+    list.revoke_all(at(1000).into());
+    assert_eq!(list.len(), 2, "a cutoff is one number");
+}
+
+#[test]
 fn looking_ahead_forgets_nothing() {
     let list = RevocationList::new();
     let ended_until = |n| list.put(ended(n, 0, 60_000 + n));
