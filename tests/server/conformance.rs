@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+#[cfg(all(feature = "file", unix))]
+use sealed_session::server::File;
 use sealed_session::server::conformance::{Broken, Call, Spy, Suite};
 use sealed_session::server::{
-    Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored,
-    Tag, Value, When,
+    Backend, BackendError, BackendErrorKind, Cursor, Entry, Memory, Outcome, Promise, StoreKey,
+    Stored, Tag, Value, When,
 };
 
 use crate::shelf::{Incident, Shelf};
@@ -40,6 +42,28 @@ fn a_backend_that_keeps_its_promises_passes_and_is_left_as_it_was() {
         Call::Put(_, entry) => entry.ttl >= Duration::from_millis(1),
         _ => true,
     }));
+}
+
+#[test]
+fn the_backend_in_memory_keeps_its_promises() {
+    let clock = clock();
+    let asked = clock.clone();
+    let builder = Memory::builder().clock(move || asked.now());
+    let memory = builder.build().unwrap();
+    assert_eq!(check(&memory, &clock), Ok(()));
+    assert!(memory.is_empty());
+}
+
+#[cfg(all(feature = "file", unix))]
+#[test]
+fn the_backend_in_a_directory_keeps_its_promises() {
+    let clock = clock();
+    let asked = clock.clone();
+    let dir = tempfile::tempdir().unwrap();
+    let builder = File::builder(dir.path().join("sessions")).clock(move || asked.now());
+    let file = builder.build().unwrap();
+    assert_eq!(check(&file, &clock), Ok(()));
+    assert_eq!(pollster::block_on(file.scan(None)), Ok((vec![], None)));
 }
 
 #[test]

@@ -74,6 +74,7 @@ fn a_stopped_backend_goes_on_and_can_be_cleaned_up_by_hand() {
         put(&memory, n, None);
     }
     assert_eq!((memory.len(), memory.bytes()), (3_000, 3_000 * (384 + 40)));
+    assert!(!memory.is_empty());
     seconds.store(59, Ordering::Relaxed);
     assert_eq!(memory.clean_up(), 0);
     seconds.store(60, Ordering::Relaxed);
@@ -172,4 +173,15 @@ fn settings_that_cannot_be_are_refused_by_name() {
     ] {
         assert_eq!(builder.build().unwrap_err().setting(), setting);
     }
+    let least = Memory::builder().max_sessions(1).max_bytes(384);
+    assert!(least.build().is_ok());
+}
+
+#[test]
+fn debug_of_a_builder_shows_its_limits() {
+    let shown = format!("{:?}", Memory::builder().max_sessions(7).max_bytes(8000));
+    assert_eq!(
+        shown,
+        "MemoryBuilder { limits: Limits { sessions: 7, bytes: 8000 }, clean_up_every: 60s, .. }"
+    );
 }
