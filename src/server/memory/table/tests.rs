@@ -131,6 +131,7 @@ fn a_table_without_a_byte_left_refuses_growth_alone() {
     assert_eq!(text(&table, 1, 0), Some("0123456789".to_owned()));
     let shrunk = replace(&mut table, 1, "0123456789", "short", 0);
     assert_eq!(shrunk, Some(Outcome::Stored));
+    assert_eq!(replace(&mut table, 1, "short", "9876543210+", 0), None);
     let grown = replace(&mut table, 1, "short", "9876543210", 0);
     assert_eq!(grown, Some(Outcome::Stored), "to the last byte");
     assert_eq!(table.bytes(), 2 * OVERHEAD + 20);
