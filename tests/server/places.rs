@@ -2,7 +2,7 @@
 //! cookies to a backend and back.
 
 use http::HeaderMap;
-use sealed_session::{AppKey, CookieStore, ErrorKind, Origin, Refusal, Status};
+use sealed_session::{AppKey, CookieStore, ErrorKind, Origin, Refusal, RevocationList, Status};
 
 use crate::now::now;
 use crate::shelf::{Incident, Shelf};
@@ -181,6 +181,19 @@ fn a_large_session_that_is_renewed_destroyed_or_ends_small_leaves_nothing_behind
             "{what}"
         );
     }
+}
+
+#[test]
+fn the_list_of_revocations_gets_what_was_in_a_cookie_and_nothing_of_the_backends() {
+    let list = RevocationList::new();
+    let mut site = Site::with(|builder| builder.small_in_cookie().revocations(list.clone()));
+    site.visit(|session| session.insert("large", large()).unwrap());
+    site.visit(sealed_session::Session::renew);
+    site.visit(sealed_session::Session::destroy);
+    assert!(list.is_empty());
+    site.visit(|session| session.insert("a", 1).unwrap());
+    site.visit(|session| session.insert("large", large()).unwrap());
+    assert_eq!(list.len(), 1, "it has moved to the backend");
 }
 
 #[test]

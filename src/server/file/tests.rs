@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
 
@@ -332,4 +333,76 @@ fn a_scan_goes_through_all_in_pages() {
         }
         assert!(seen.iter().eq(&keys), "pages of {at_most}");
     }
+}
+
+#[test]
+fn a_stopped_backend_goes_on_and_can_be_cleaned_up_by_hand() {
+    let dir = private();
+    let builder = File::builder(dir.path()).clock(|| at(1000).into());
+    let file = builder.build().unwrap();
+    assert!(format!("{file:?}").contains("is_running: true"));
+    file.stop();
+    assert!(format!("{file:?}").contains("is_running: false"));
+    let directory = &file.shared.directory;
+    for (n, put_at) in [(1, 0), (2, 1)] {
+        directory
+            .put(&key(n), &entry("a", When::Absent), at(put_at))
+            .unwrap();
+    }
+    assert_eq!(file.clean_up(), Ok(1));
+    assert_eq!(text(directory, &key(2)).as_deref(), Some("a"));
+}
+
+#[test]
+fn a_session_is_there_up_to_the_millisecond_in_which_it_expires() {
+    let dir = private();
+    let time = Arc::new(AtomicU64::new(999));
+    let clock = Arc::clone(&time);
+    let builder = File::builder(dir.path()).clock(move || at(clock.load(Relaxed)).into());
+    let file = builder.build().unwrap();
+    file.stop();
+    file.shared
+        .directory
+        .put(&key(1), &entry("a", When::Absent), at(0))
+        .unwrap();
+    let load = || pollster::block_on(file.load(&key(1))).unwrap();
+    assert_eq!(load().unwrap().ttl, Duration::from_millis(1));
+    time.store(1000, Relaxed);
+    assert!(load().is_none());
+    let shown = format!("{file:?}");
+    assert!(shown.starts_with("File { directory: Directory("), "{shown}");
+}
+
+#[test]
+fn the_thread_removes_what_has_expired() {
+    let (asked, asks) = mpsc::sync_channel(0);
+    let dir = private();
+    let file = File::builder(dir.path())
+        .clean_up_every(Duration::from_millis(1))
+        .clock(move || {
+            // Nobody listens any more once the test is over.
+            let _ = asked.send(());
+            at(1000).into()
+        })
+        .build()
+        .unwrap();
+    let directory = &file.shared.directory;
+    directory
+        .put(&key(1), &entry("a", When::Absent), at(0))
+        .unwrap();
+    // It asks for the time before each of 256 parts: after two rounds, a whole one is over.
+    for _ in 0..=512 {
+        asks.recv_timeout(Duration::from_secs(60)).unwrap();
+    }
+    assert_eq!(text(directory, &key(1)), None);
+    drop(asks);
+}
+
+#[test]
+fn debug_of_a_builder_shows_where_it_is_and_how_often_it_is_cleaned_up() {
+    let shown = format!("{:?}", File::builder("sessions"));
+    assert_eq!(
+        shown,
+        r#"FileBuilder { path: "sessions", clean_up_every: 600s, .. }"#
+    );
 }

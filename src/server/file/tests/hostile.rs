@@ -89,6 +89,34 @@ fn no_link_leads_out_of_the_directory() {
 }
 
 #[test]
+fn no_link_in_place_of_a_tagged_key_makes_a_file_elsewhere() {
+    let outside = tempfile::tempdir().unwrap();
+    let (dir, directory) = open();
+    directory.put(&key(2), &tagged("a", 7), at(0)).unwrap();
+    let keys = dir.path().join("tags/07").join(tag(7).to_string());
+    symlink(outside.path().join("made"), keys.join(key(1).to_string())).unwrap();
+    directory.put(&key(1), &tagged("a", 7), at(0)).unwrap();
+    assert_eq!(tree(outside.path()), BTreeSet::new());
+}
+
+#[test]
+fn what_is_no_directory_is_an_error_and_nobody_waits_for_it() {
+    for name in ["01", "tags"] {
+        for (_, make) in [STRANGE[0], STRANGE[6]] {
+            let (dir, directory) = open();
+            make(&dir.path().join(name));
+            directory.put(&key(1), &tagged("a", 1), at(0)).unwrap_err();
+            if name == "01" {
+                directory.load(&key(1)).unwrap_err();
+                directory.remove(&key(1)).unwrap_err();
+            } else {
+                directory.tagged(&tag(1)).unwrap_err();
+            }
+        }
+    }
+}
+
+#[test]
 fn a_clean_up_goes_on_past_what_it_cannot_read() {
     let dir = private();
     let file = File::builder(dir.path())
