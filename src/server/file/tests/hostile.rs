@@ -185,4 +185,22 @@ fn errors_of_the_system_have_a_kind() {
         .put(&key(1), &entry(&large, When::Absent), at(0))
         .unwrap_err();
     assert!(error.to_string().contains("16777217 bytes"), "{error}");
+    let largest = entry(&large[1..], When::Absent);
+    let outcome = directory.put(&key(1), &largest, at(0)).unwrap();
+    assert_eq!(outcome, Outcome::Stored);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_lock_that_cannot_be_asked_for_is_an_error_and_not_another_ones() {
+    use rustix::fs::{CWD, Mode, OFlags};
+    let (dir, _) = open();
+    let path = dir.path().join("file");
+    fs::write(&path, "").unwrap();
+    let file = fs::File::open(&path).unwrap();
+    let other = fs::File::open(&path).unwrap();
+    assert!(dir::try_lock(&file).unwrap());
+    assert!(!dir::try_lock(&other).unwrap());
+    let name_only = rustix::fs::openat(CWD, &path, OFlags::PATH, Mode::empty()).unwrap();
+    dir::try_lock(&name_only.into()).unwrap_err();
 }
