@@ -220,6 +220,58 @@ fn what_begins_anew_while_a_save_waits_stays_whoever_else_ends_the_old_one() {
 }
 
 #[test]
+fn a_session_that_somebody_else_ends_stays_ended_whatever_is_changed_while_a_save_waits() {
+    let changes: [Change; 3] = [
+        ("a value", |session| session.insert("b", 2).unwrap()),
+        ("cleared", Session::clear),
+        ("renewed", Session::renew),
+    ];
+    for (what, meanwhile) in changes {
+        let site = Site::visited(|builder| builder);
+        let session = site.load();
+        session.insert("a", 1).unwrap();
+        let (clone, shelf, key) = (session.clone(), site.shelf.clone(), site.shelf.only_key());
+        let incident = Incident::Before(Box::new(move || {
+            meanwhile(&clone);
+            shelf.lose(&key);
+        }));
+        site.shelf.plan("put", incident);
+        assert!(is_removal(set_cookie(&site.save(&session))), "{what}");
+        assert!(session.is_empty(), "{what}");
+        assert!(site.shelf.slots().is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn a_save_that_ends_a_session_takes_all_with_it_that_was_not_begun_anew() {
+    let changes: [Change; 2] = [
+        ("its deadline", |session| {
+            session.set_expiry(start()).unwrap();
+        }),
+        ("destroyed before", |session| {
+            session.destroy();
+            session.insert("a", 1).unwrap();
+            session.set_expiry(start()).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        let site = Site::visited(|builder| builder);
+        let session = site.load();
+        change(&session);
+        if what == "its deadline" {
+            let clone = session.clone();
+            let incident = Incident::Before(Box::new(move || clone.insert("b", 2).unwrap()));
+            site.shelf.plan("remove", incident);
+        }
+        for _ in 0..2 {
+            assert!(is_removal(set_cookie(&site.save(&session))), "{what}");
+            assert!(session.is_empty(), "{what}");
+        }
+        assert!(site.shelf.is_as_planned() && site.shelf.slots().is_empty());
+    }
+}
+
+#[test]
 fn a_flash_of_this_request_stays_unreadable_in_it_however_often_it_is_saved() {
     let mut site = Site::visited(|builder| builder);
     let store = site.store.clone();
