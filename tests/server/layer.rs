@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use http::{Request, Response, StatusCode};
 use sealed_session::server::ServerStore;
 use sealed_session::tower::{Failure, PendingSession, SessionLayer};
-use sealed_session::{Event, Session};
+use sealed_session::{ErrorKind, Event, Session};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -67,6 +67,32 @@ fn a_request_that_never_asks_makes_no_call() {
     let response = now(layered.call(request(&site))).unwrap();
     assert!(response.headers().is_empty());
     assert_eq!(site.calls(), [""; 0]);
+}
+
+#[test]
+fn a_session_that_is_held_beyond_its_answer_takes_no_change_whatever_the_save_did() {
+    let changes: [(&str, fn(&Session)); 3] = [
+        ("changed", |session| session.insert("a", 1).unwrap()),
+        ("destroyed", Session::destroy),
+        ("untouched", |_| ()),
+    ];
+    for (what, change) in changes {
+        let site = Site::visited(|builder| builder);
+        let held = Mutex::new(None);
+        let mut layered = SessionLayer::new(site.store.clone()).layer(service(
+            async |request: Request<()>| -> Reply {
+                let session = session(&request).await;
+                change(&session);
+                *held.lock().unwrap() = Some(session);
+                Ok(Response::default())
+            },
+        ));
+        now(layered.call(request(&site))).unwrap();
+        let session = held.lock().unwrap().take().unwrap();
+        assert!(session.is_closed(), "{what}");
+        let error = session.insert("late", 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed, "{what}");
+    }
 }
 
 #[test]
