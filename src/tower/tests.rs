@@ -343,3 +343,101 @@ fn a_guard_whose_session_fails_to_load_leaves_the_answer_to_the_error_handler() 
     let response = now(layer.layer(guarded).call(Request::new(()))).unwrap();
     assert_eq!(response.body(), "hook");
 }
+
+#[test]
+fn an_answer_that_a_failure_has_already_stays_unless_there_is_an_error_handler() {
+    let fails = service(async |_: Request<()>| -> Result<_, Infallible> {
+        let mut answer: Response<String> =
+            failed(Failure::Load(LoadError(LoadErrorKind::MissingLayer)));
+        "its own".clone_into(answer.body_mut());
+        Ok(answer)
+    });
+    let layer = SessionLayer::new(Gated::open());
+    let response = now(layer.layer(fails.clone()).call(Request::new(()))).unwrap();
+    assert_eq!(response.body(), "its own");
+    let hooked = layer.on_error(|_: &Failure| Response::new("hook".to_owned()));
+    let response = now(hooked.layer(fails).call(Request::new(()))).unwrap();
+    assert_eq!(response.body(), "hook");
+}
+
+#[derive(Clone)]
+struct NeverReady;
+
+impl Service<Request<()>> for NeverReady {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = std::future::Pending<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        std::future::pending()
+    }
+}
+
+#[test]
+fn a_layer_and_a_guard_are_ready_when_what_is_inside_is() {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut guarded = RequireSession::new().layer(NeverReady);
+    assert!(guarded.poll_ready(&mut context).is_pending());
+    let mut layered = SessionLayer::new(Gated::open()).layer(NeverReady);
+    assert!(layered.poll_ready(&mut context).is_pending());
+}
+
+#[test]
+fn one_cookie_field_is_shared_and_several_are_joined_in_one_allocation() {
+    let mut request = Request::new(());
+    let headers = request.headers_mut();
+    headers.append(COOKIE, "a=1".parse().unwrap());
+    assert!(matches!(Fields::of(headers, &COOKIE), Fields::Shared(_)));
+    headers.append(COOKIE, "b=22222222222222222222".parse().unwrap());
+    headers.append(COOKIE, "c=3".parse().unwrap());
+    let used = allocation_counter::measure(|| {
+        let Fields::Joined(joined) = Fields::of(headers, &COOKIE) else {
+            panic!("they are not joined");
+        };
+        assert_eq!(joined, b"a=1; b=22222222222222222222; c=3");
+    });
+    assert_eq!(used.count_total, 1);
+    assert!(used.bytes_total < 40, "{}", used.bytes_total);
+}
+
+#[test]
+fn debug_names_each_part_and_a_session_of_a_name_is_the_session() {
+    let layer: SessionLayer<CookieStore> =
+        SessionLayer::new(CookieStore::new(AppKey::generate().unwrap()));
+    let guard = RequireSession::new();
+    let request = Request::new(());
+    for (shown, name) in [
+        (format!("{layer:?}"), "SessionLayer { store: CookieStore"),
+        (
+            format!("{:?}", layer.layer(())),
+            "SessionService { inner: (), layer: ",
+        ),
+        (format!("{guard:?}"), "Guard(AnySession)"),
+        (
+            format!("{:?}", guard.layer(())),
+            "GuardService { inner: (), guard: ",
+        ),
+        (
+            format!("{:?}", guard.layer(NeverReady).call(request)),
+            "GuardFuture { .. }",
+        ),
+        (
+            format!("{:?}", LoadFuture::of::<()>(None)),
+            "LoadFuture { .. }",
+        ),
+        (
+            format!("{:?}", SessionOf::<()>::from(Session::new())),
+            "SessionOf(Session",
+        ),
+    ] {
+        assert!(shown.starts_with(name), "{shown}");
+    }
+    let session = Session::new();
+    session.insert("n", 1).unwrap();
+    let of = SessionOf::<()>::from(session);
+    assert_eq!(of.into_inner().get("n"), Ok(Some(1)));
+}

@@ -110,7 +110,7 @@ impl Dir {
     }
 
     /// A new file, which must not be there.
-    pub(super) fn create(&self, name: &str) -> io::Result<fs::File> {
+    pub(super) fn create(&self, name: &str) -> Result<fs::File, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(&self.0, name, flags, FILE_MODE);
         Ok(retry_on_intr(open)?.into())

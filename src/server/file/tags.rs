@@ -8,6 +8,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use super::super::backend::{StoreKey, Tag};
 use super::dir::Dir;
 
@@ -30,9 +32,8 @@ pub(super) fn add(root: &Dir, tag: &Tag, key: &StoreKey) -> io::Result<()> {
     shard.lock()?;
     let dir = shard.dir_or_new(&tag.to_string())?;
     match dir.create(&key.to_string()) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
+        Ok(_) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
     }
     dir.sync()
 }

@@ -255,6 +255,16 @@ fn a_tag_has_the_keys_that_were_last_put_with_it() {
 }
 
 #[test]
+fn a_key_that_a_tag_has_left_over_is_in_nobodys_way() {
+    let (dir, directory) = open();
+    directory.put(&key(1), &tagged("a", 7), at(0)).unwrap();
+    fs::remove_file(path_of(&dir, &key(1))).unwrap();
+    let outcome = directory.put(&key(1), &tagged("b", 7), at(0)).unwrap();
+    assert_eq!(outcome, Outcome::Stored);
+    assert_eq!(directory.tagged(&tag(7)).unwrap(), [key(1)]);
+}
+
+#[test]
 fn a_clean_up_removes_what_is_over_and_nothing_else() {
     let (dir, directory) = open();
     for n in 1..=4 {
