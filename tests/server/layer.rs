@@ -71,7 +71,8 @@ fn a_request_that_never_asks_makes_no_call() {
 
 #[test]
 fn a_session_that_is_held_beyond_its_answer_takes_no_change_whatever_the_save_did() {
-    let changes: [(&str, fn(&Session)); 3] = [
+    type Change = fn(&Session);
+    let changes: [(&str, Change); 3] = [
         ("changed", |session| session.insert("a", 1).unwrap()),
         ("destroyed", Session::destroy),
         ("untouched", |_| ()),
