@@ -336,7 +336,7 @@ impl Cursor {
 
 /// A backend could not do what it was asked to.
 ///
-/// The message is for the operator. It holds no key and no value.
+/// The message is for the operator, in whose logs it ends. It holds no key and no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendError {
     kind: BackendErrorKind,
