@@ -366,8 +366,22 @@ pub(crate) enum LoadErrorKind {
     MissingLayer,
     #[cfg(feature = "tower")]
     SecondLayer,
+    /// The layer had done with the request before anybody had its session.
+    #[cfg(feature = "tower")]
+    TooLate,
     #[cfg(feature = "server")]
     Backend(BackendError),
+}
+
+#[cfg(feature = "tower")]
+impl LoadError {
+    /// Whether nobody had the session when the response left, or when the request was given up: a
+    /// body that is streamed, a connection that was upgraded or a task of its own has asked for it
+    /// first. Get the session before the handler returns and keep it; then it can be read at any
+    /// time.
+    pub fn is_too_late(&self) -> bool {
+        matches!(self.0, LoadErrorKind::TooLate)
+    }
 }
 
 #[cfg(feature = "server")]
@@ -396,6 +410,12 @@ impl fmt::Display for LoadError {
             LoadErrorKind::SecondLayer => {
                 "two session layers of the same name are around the handler; leave one out, or \
                  give one a name with `named` and a store with another cookie"
+            }
+            #[cfg(feature = "tower")]
+            LoadErrorKind::TooLate => {
+                "nobody had the session when the response left, so that it is saved nowhere and no \
+                 cache knows that the response depends on it; get the session before the handler \
+                 returns, and keep it for what runs later"
             }
             #[cfg(feature = "server")]
             LoadErrorKind::Backend(_) => "the session's backend failed",

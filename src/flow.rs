@@ -19,7 +19,7 @@ use crate::envelope::{Envelope, KeyRing, Random, encoded_len};
 use crate::error::{Refusal, SaveError, SaveErrorKind};
 use crate::event::Events;
 use crate::limit::Limit;
-use crate::policy::Policy;
+use crate::policy::{LONGEST_MAX_AGE, Policy};
 use crate::record::{Draft, Header, Record, SessionId};
 use crate::revocation::{GRACE, Revocation, RevocationList};
 use crate::session::changes::{Birth, View};
@@ -37,6 +37,9 @@ pub(crate) struct Flow<P> {
     pub(crate) placement: P,
     /// What has ended of the sessions that are whole in their cookies.
     pub(crate) revocations: Option<RevocationList>,
+    /// Whether what an opened session was handed out for is private, unless the handler says
+    /// otherwise.
+    pub(crate) private_by_default: bool,
     /// What a Set-Cookie header has before the value, and after it.
     around_token: (String, String),
     removal: Option<HeaderValue>,
@@ -109,6 +112,7 @@ impl<P: Placement> Flow<P> {
             transport,
             placement,
             revocations: None,
+            private_by_default: true,
         }
     }
 
@@ -219,7 +223,12 @@ impl<P: Placement> Flow<P> {
                 }
                 #[cfg(feature = "server")]
                 Due::Stub => match view.base() {
-                    Some(record) => self.stub(record.header(), now, random)?,
+                    Some(record) => {
+                        let header = record.header();
+                        // It tells when the cookie was written: see `Policy::cookie_is_due`.
+                        let seen_at = header.seen_at.max(now);
+                        self.stub(&Header { seen_at, ..*header }, now, random)?
+                    }
                     None => None,
                 },
                 Due::Record => {
@@ -235,14 +244,25 @@ impl<P: Placement> Flow<P> {
                 outgoing: Outgoing {
                     carried: value.map(|value| self.transport.carry(value)),
                     former,
-                    read: session.was_read(),
-                    vary: self.transport.vary(),
+                    ..self.handed_out(session)
                 },
                 write,
                 left,
                 is_resealed,
             })
         })
+    }
+
+    /// What a response needs for no other reason than that the session was handed out: whoever
+    /// has it may read it, at whatever time.
+    pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
+        Outgoing {
+            carried: None,
+            former: None,
+            varies: session.is_of_a_request(),
+            is_personal: self.private_by_default && session.origin() == Origin::Opened,
+            vary: self.transport.vary(),
+        }
     }
 
     fn left_behind(
@@ -434,7 +454,7 @@ impl<P: Placement> Flow<P> {
             .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
         let max_age = if self.transport.cookie().is_some() && !header.transient {
             let deadline = self.policy.deadline(header.issued_at, header.expires_at);
-            let rest = deadline.since(now);
+            let rest = deadline.since(now).min(LONGEST_MAX_AGE);
             // The browser forgets the cookie no earlier than the server refuses it.
             Some(rest.as_secs() + u64::from(rest.subsec_nanos() > 0))
         } else {
@@ -476,12 +496,7 @@ impl Flow<InCookie> {
                 return None;
             }
         }
-        Some(Outgoing {
-            carried: None,
-            former: None,
-            read: session.was_read(),
-            vary: self.transport.vary(),
-        })
+        Some(self.handed_out(session))
     }
 }
 

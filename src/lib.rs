@@ -64,6 +64,7 @@
 pub mod actix;
 #[cfg(feature = "axum")]
 pub mod axum;
+mod caching;
 mod cookie;
 mod envelope;
 mod error;

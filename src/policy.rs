@@ -12,6 +12,14 @@ pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 pub(crate) const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long browsers keep a cookie at most, whatever its Max-Age says: 400 days. RFC 6265bis,
+/// section 5.5.
+pub(crate) const LONGEST_MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// How old a cookie gets before a reading request has it written anew, if browsers forget it
+/// before its session ends.
+const COOKIE_REFRESH_AFTER: Duration = Duration::from_secs(40 * 24 * 60 * 60);
+
 #[derive(Debug)]
 pub(crate) struct Policy {
     /// A new session's.
@@ -19,6 +27,8 @@ pub(crate) struct Policy {
     /// Any session's: lowering it ends sessions at once.
     pub(crate) max_lifetime: Duration,
     pub(crate) idle: Option<Idle>,
+    /// Whether the token is in a cookie, which browsers forget after [`LONGEST_MAX_AGE`].
+    pub(crate) in_cookie: bool,
     /// Sessions issued before are refused. Milliseconds.
     not_before: AtomicU64,
 }
@@ -41,6 +51,7 @@ impl Policy {
             lifetime,
             max_lifetime,
             idle,
+            in_cookie: true,
             not_before: AtomicU64::new(not_before.raw()),
         }
     }
@@ -87,6 +98,17 @@ impl Policy {
     pub(crate) fn refresh_is_due(&self, header: &Header, read_at: Millis) -> bool {
         self.idle
             .is_some_and(|idle| read_at.since(header.seen_at) >= idle.refresh_after)
+            || self.cookie_is_due(header, read_at)
+    }
+
+    /// Whether a cookie must be written anew so that its browser does not forget it before the
+    /// session ends. Its `seen_at` tells when it was written last.
+    pub(crate) fn cookie_is_due(&self, header: &Header, now: Millis) -> bool {
+        let forgotten_at = header.seen_at.plus(LONGEST_MAX_AGE);
+        self.in_cookie
+            && !header.transient
+            && forgotten_at < self.deadline(header.issued_at, header.expires_at)
+            && now.since(header.seen_at) >= COOKIE_REFRESH_AFTER
     }
 
     /// How long a backend keeps a session that is used now: at least a millisecond.
@@ -184,6 +206,30 @@ mod tests {
         assert!(!policy_with.refresh_is_due(&header, at(1099)));
         assert!(policy_with.refresh_is_due(&header, at(1100)));
         assert!(!policy(None, 0).refresh_is_due(&header, at(8000)));
+    }
+
+    #[test]
+    fn a_cookie_is_due_after_forty_days_if_its_browser_forgets_it_before_the_session_ends() {
+        const DAYS: u64 = 24 * 60 * 60 * 1000;
+        let mut policy = Policy::new(Duration::MAX, Duration::MAX, None, at(0));
+        for (expires_at, now, due) in [
+            (500 * DAYS, 41 * DAYS - 1, false),
+            (500 * DAYS, 41 * DAYS, true),
+            (500 * DAYS, 499 * DAYS, true),
+            // The browser keeps it to the end.
+            (401 * DAYS, 400 * DAYS, false),
+            (401 * DAYS + 1, 400 * DAYS, true),
+            (u64::MAX, 41 * DAYS, true),
+        ] {
+            let mut header = header(0, DAYS, expires_at);
+            assert_eq!(policy.cookie_is_due(&header, at(now)), due, "{now}");
+            assert_eq!(policy.refresh_is_due(&header, at(now)), due, "{now}");
+            header.transient = true;
+            assert!(!policy.cookie_is_due(&header, at(now)), "no Max-Age");
+        }
+        policy.in_cookie = false;
+        let header = header(0, DAYS, u64::MAX);
+        assert!(!policy.cookie_is_due(&header, at(41 * DAYS)), "a header");
     }
 
     #[cfg(feature = "server")]

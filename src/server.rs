@@ -226,8 +226,8 @@ impl<B: Backend> ServerStore<B> {
     /// As [`save`](Self::save).
     pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
         let Shell { flow, .. } = &self.inner.shell;
-        let is_unknown = session.origin_unread() == Origin::Refused(Refusal::Unavailable);
-        if is_unknown && session.status_unread() != Status::Unmodified {
+        let is_unknown = session.origin() == Origin::Refused(Refusal::Unavailable);
+        if is_unknown && session.status() != Status::Unmodified {
             let what = "the backend was away when the session was loaded, and what it has would \
                         be given up";
             return Err(BackendError::new(BackendErrorKind::Unavailable, what).into());
@@ -474,6 +474,12 @@ impl<B: Backend> ServerStore<B> {
     /// The backend, for what is its own.
     pub fn backend(&self) -> &B {
         &self.inner.backend
+    }
+
+    /// What an answer needs for which the session was handed out and not saved.
+    #[cfg(feature = "tower")]
+    pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
+        self.inner.shell.flow.handed_out(session)
     }
 
     pub(crate) fn events(&self) -> &Events {

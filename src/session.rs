@@ -96,8 +96,6 @@ struct Inner {
     read_at: Option<Millis>,
     /// Which store it belongs to; `None` if made by [`Session::new`].
     bounds: Option<Arc<Bounds>>,
-    /// Somebody looked: the response depends on the cookie.
-    was_read: AtomicBool,
     /// Somebody may have changed something. Until then nobody has to lock `changes` to read.
     was_touched: AtomicBool,
     changes: Mutex<Changes>,
@@ -154,7 +152,6 @@ impl Session {
                 base,
                 read_at,
                 bounds,
-                was_read: AtomicBool::new(false),
                 was_touched: AtomicBool::new(false),
                 changes: Mutex::default(),
             }),
@@ -386,7 +383,7 @@ impl Session {
 
     /// Where it comes from, and why a cookie was refused.
     pub fn origin(&self) -> Origin {
-        self.view(|_| self.inner.origin)
+        self.inner.origin
     }
 
     /// Whose session it is, if that was said.
@@ -449,7 +446,9 @@ impl Session {
         });
     }
 
-    /// Sets this session's deadline. One that has passed ends it with the next save.
+    /// Sets this session's deadline. One that has passed ends it with the next save. Browsers
+    /// forget a cookie after 400 days, so one that is further away needs visits in between: see
+    /// [`lifetime`](crate::StoreBuilder::lifetime).
     ///
     /// # Errors
     ///
@@ -506,7 +505,6 @@ impl Session {
 
     /// Runs `f` while the session is locked. `f` is never a caller's.
     fn lock<'s, R>(&'s self, f: impl FnOnce(&mut Changes, Option<&'s Record>) -> R) -> R {
-        self.inner.was_read.store(true, Ordering::Relaxed);
         self.lock_for_save(|changes, _| f(changes, self.record()))
     }
 
@@ -554,7 +552,7 @@ impl Session {
         self.lock(|changes, record| f(View::new(record, changes)))
     }
 
-    /// Runs `f` while the session is locked, for a save: not a reading by the handler.
+    /// The same with how the record was found, for a save.
     pub(crate) fn lock_for_save<R>(&self, f: impl FnOnce(&mut Changes, Option<&Loaded>) -> R) -> R {
         let mut changes = self
             .inner
@@ -646,22 +644,16 @@ impl Session {
         })
     }
 
-    /// As [`origin`](Self::origin), but not a reading by the handler.
-    pub(crate) fn origin_unread(&self) -> Origin {
-        self.inner.origin
-    }
-
-    /// As [`status`](Self::status), but not a reading by the handler.
-    #[cfg(any(feature = "tower", feature = "server"))]
-    pub(crate) fn status_unread(&self) -> Status {
-        self.lock_for_save(|changes, _| View::new(self.record(), changes).status())
-    }
-
     /// Refuses all changes from now on; tells what was to be saved.
     #[cfg(feature = "tower")]
     pub(crate) fn close(&self) -> Status {
         self.lock_for_save(|changes, _| changes.closed = true);
-        self.status_unread()
+        self.status()
+    }
+
+    /// Whether it was taken out of a request, and not made by [`new`](Self::new).
+    pub(crate) fn is_of_a_request(&self) -> bool {
+        self.inner.read_at.is_some()
     }
 
     pub(crate) fn is_ambiguous(&self) -> bool {
@@ -670,10 +662,6 @@ impl Session {
 
     pub(crate) fn was_touched(&self) -> bool {
         self.inner.was_touched.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn was_read(&self) -> bool {
-        self.inner.was_read.load(Ordering::Relaxed)
     }
 
     pub(crate) fn read_at(&self) -> Option<Millis> {
@@ -690,7 +678,6 @@ impl Session {
 
     fn find(&self, key: &str) -> Option<Found<'_>> {
         if !self.was_touched() {
-            self.inner.was_read.store(true, Ordering::Relaxed);
             return self.record()?.values().find(key).map(Found::Loaded);
         }
         self.lock(|changes, record| match changes.values.changed(key) {

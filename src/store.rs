@@ -154,6 +154,12 @@ impl CookieStore {
         self.shell.flow.policy.set_not_before(not_before.into());
     }
 
+    /// What an answer needs for which the session was handed out and not saved.
+    #[cfg(feature = "tower")]
+    pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
+        self.shell.flow.handed_out(session)
+    }
+
     pub(crate) fn events(&self) -> &Events {
         self.shell.events()
     }

@@ -44,7 +44,10 @@
 //! The layer puts a [`PendingSession`] into the request's extensions and nothing more. The token
 //! is opened when somebody asks for the session, once for all who ask. A request whose session
 //! nobody asks for costs at most five allocations, whatever it carries, and its response is not
-//! touched.
+//! touched. Whoever gets the session, a handler, an extractor or a guard, may read it at any time,
+//! so that from then on the response depends on it: `Vary` says so, and `Cache-Control` says
+//! `private` if the session came with the request and the handler says nothing to caches
+//! ([`private_by_default`](crate::StoreBuilder::private_by_default)).
 //!
 //! When the service inside answers, the layer saves the session before the answer's headers go
 //! out, and closes it: from then on a change is refused or reported (see
@@ -53,8 +56,9 @@
 //! | the service | the session |
 //! |---|---|
 //! | answers, whatever the status: 204, 304 and 5xx too | is saved; a logout holds even if the answer is an error |
-//! | answers with a body that is still to be streamed | is saved before the first byte; the body may read it, and changes come too late |
-//! | answers 101 and upgrades | is saved with the 101; what the connection does later changes nothing |
+//! | answers with a body that is still to be streamed | is saved before the first byte; a body that has the session may read it, and changes come too late |
+//! | answers 101 and upgrades | is saved with the 101; a connection that has the session may read it, and changes come too late |
+//! | answers, and asks for the session only then | was not handed out, and no cache was told of it: whoever asks gets an error |
 //! | fails, or panics and nothing inside of the layer makes an answer of it | is not saved |
 //! | is cancelled, because the client went away or a timeout outside of the layer struck | is not saved |
 //! | answers, and saving fails | is not saved; the answer is replaced by that of [`on_error`](SessionLayer::on_error) |
@@ -132,6 +136,9 @@ mod sealed {
 
         fn save(&self, session: &Session) -> Self::Save;
 
+        /// What an answer needs for which the session was handed out and not saved.
+        fn handed_out(&self, session: &Session) -> Outgoing;
+
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>);
     }
 
@@ -149,6 +156,10 @@ mod sealed {
 
         fn save(&self, session: &Session) -> Self::Save {
             ready(self.respond(session))
+        }
+
+        fn handed_out(&self, session: &Session) -> Outgoing {
+            self.handed_out(session)
         }
 
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
@@ -175,6 +186,10 @@ mod sealed {
             Box::pin(async move { store.respond(&session).await })
         }
 
+        fn handed_out(&self, session: &Session) -> Outgoing {
+            self.handed_out(session)
+        }
+
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
         }
@@ -199,6 +214,10 @@ mod sealed {
             Box::pin(async move { store.respond(&session).await })
         }
 
+        fn handed_out(&self, session: &Session) -> Outgoing {
+            self.handed_out(session)
+        }
+
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
         }
@@ -219,6 +238,10 @@ mod sealed {
 
         fn save(&self, session: &Session) -> Self::Save {
             each!(self, store => Box::pin(Store::save(store, session)), store => Store::save(store, session))
+        }
+
+        fn handed_out(&self, session: &Session) -> Outgoing {
+            each!(self, store => Store::handed_out(store, session))
         }
 
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {

@@ -1,12 +1,12 @@
 //! What a response needs for its session: Set-Cookie or the token's own header, Cache-Control,
 //! Vary.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, VARY};
 
+use crate::caching::{Orders, Said};
 use crate::transport::Carried;
 
 /// The header changes that a session asks of its response.
@@ -39,8 +39,11 @@ pub struct Outgoing {
     pub(super) carried: Option<Carried>,
     /// Removals of cookies that were set with former attributes.
     pub(super) former: Option<Arc<[String]>>,
-    /// The response depends on the session.
-    pub(super) read: bool,
+    /// The session of a request was handed out: the response depends on what the request brought.
+    pub(super) varies: bool,
+    /// It came with the request and opened, so that the response is private unless its handler
+    /// says otherwise.
+    pub(super) is_personal: bool,
     /// The request's header that holds the session.
     pub(super) vary: HeaderValue,
 }
@@ -50,9 +53,19 @@ pub struct Outgoing {
 pub struct HeaderChange {
     name: HeaderName,
     values: Vec<Vec<u8>>,
+    is_sensitive: bool,
 }
 
 impl HeaderChange {
+    fn new(name: HeaderName, values: &[&[u8]], is_sensitive: bool) -> Self {
+        let values = values.iter().map(|value| value.to_vec()).collect();
+        Self {
+            name,
+            values,
+            is_sensitive,
+        }
+    }
+
     /// The field's name, in lower case.
     pub fn name(&self) -> &str {
         self.name.as_str()
@@ -60,7 +73,7 @@ impl HeaderChange {
 
     /// Whether a value holds a token, so that no log and no HTTP/2 table should keep it.
     pub fn is_sensitive(&self) -> bool {
-        self.name != CACHE_CONTROL && self.name != VARY
+        self.is_sensitive
     }
 
     /// All its values, each a field line of its own. They replace those that are there.
@@ -72,7 +85,7 @@ impl HeaderChange {
 impl Outgoing {
     /// Whether the response stays as it is.
     pub fn is_empty(&self) -> bool {
-        !self.read && !self.writes()
+        !self.varies && !self.writes()
     }
 
     fn writes(&self) -> bool {
@@ -104,8 +117,13 @@ impl Outgoing {
     /// Makes the changes.
     ///
     /// A Set-Cookie or token that an earlier save has put there is replaced, all others are kept.
-    /// With either the response is kept out of shared caches. Whenever the session was read,
-    /// `Vary` names the request's header that holds it.
+    ///
+    /// With either the response is kept out of shared caches: `Cache-Control: private` in place
+    /// of `public` and `s-maxage`, and `no-store` in fields that a CDN obeys instead, such as
+    /// `CDN-Cache-Control` and `Surrogate-Control`. `Vary` names the request's header that holds
+    /// the session. If a session came with the request and nothing is written, `Cache-Control:
+    /// private` is added where neither Cache-Control nor one of those fields says anything;
+    /// [`private_by_default`](crate::StoreBuilder::private_by_default) leaves that out.
     pub fn apply(&self, headers: &mut HeaderMap) {
         self.clone().apply_once(headers);
     }
@@ -115,13 +133,11 @@ impl Outgoing {
         if self.is_empty() {
             return;
         }
-        let present = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
-        let varies = self.varies(present(VARY));
-        let private = if self.writes() {
-            private(present(CACHE_CONTROL))
-        } else {
-            None
-        };
+        let present = headers.get_all(VARY).iter().map(HeaderValue::as_bytes);
+        let varies = self.is_varied_by(present);
+        let present = headers.iter();
+        let present = present.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let orders = self.orders(&present.collect());
         if self.writes() {
             self.replace_earlier(headers);
             for value in self.former().iter().cloned().filter_map(sensitive) {
@@ -133,12 +149,11 @@ impl Outgoing {
                 None => {}
             }
         }
-        let private = private.and_then(|value| match value {
-            Cow::Borrowed(value) => Some(HeaderValue::from_static(value)),
-            Cow::Owned(value) => value.try_into().ok(),
-        });
-        if let Some(value) = private {
+        if let Some(value) = orders.cache_control {
             headers.insert(CACHE_CONTROL, value);
+        }
+        for (name, value) in orders.targeted {
+            headers.insert(name, value);
         }
         if !varies {
             headers.append(VARY, self.vary.clone());
@@ -151,40 +166,47 @@ impl Outgoing {
         &self,
         present: impl IntoIterator<Item = (&'h str, &'h [u8])>,
     ) -> Vec<HeaderChange> {
-        let (mut set_cookies, mut cache_control, mut vary) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, value) in present {
-            let values = match name {
-                _ if SET_COOKIE == name => &mut set_cookies,
-                _ if CACHE_CONTROL == name => &mut cache_control,
-                _ if VARY == name => &mut vary,
-                _ => continue,
-            };
-            values.push(value);
-        }
+        let (mut set_cookies, mut vary) = (Vec::new(), Vec::new());
+        let sort = |(name, value): &(&'h str, &'h [u8])| match *name {
+            name if SET_COOKIE == name => set_cookies.push(*value),
+            name if VARY == name => vary.push(*value),
+            _ => {}
+        };
+        let orders = self.orders(&present.into_iter().inspect(sort).collect());
         let mut changes = Vec::new();
         let added: Vec<&str> = self.set_cookies().collect();
         if !added.is_empty() {
             set_cookies.retain(|value| !self.replaces(value));
             set_cookies.extend(added.iter().map(|value| value.as_bytes()));
-            changes.push(change(SET_COOKIE, &set_cookies));
+            changes.push(HeaderChange::new(SET_COOKIE, &set_cookies, true));
         }
         if let Some((name, value)) = self.token_header() {
-            changes.push(change(name.clone(), &[value.as_bytes()]));
+            changes.push(HeaderChange::new(name.clone(), &[value.as_bytes()], true));
         }
-        if self.writes() {
-            if let Some(value) = private(cache_control.into_iter()) {
-                changes.push(change(CACHE_CONTROL, &[value.as_bytes()]));
-            }
+        let cache_control = orders.cache_control.map(|value| (CACHE_CONTROL, value));
+        for (name, value) in cache_control.into_iter().chain(orders.targeted) {
+            changes.push(HeaderChange::new(name, &[value.as_bytes()], false));
         }
-        if !self.is_empty() && !self.varies(vary.iter().copied()) {
+        if !self.is_empty() && !self.is_varied_by(vary.iter().copied()) {
             vary.push(self.vary.as_bytes());
-            changes.push(change(VARY, &vary));
+            changes.push(HeaderChange::new(VARY, &vary, false));
         }
         changes
     }
 
+    /// What caches are told, given what they are told already.
+    fn orders(&self, said: &Said<'_>) -> Orders {
+        if self.writes() {
+            said.withheld()
+        } else if self.is_personal {
+            said.or_private()
+        } else {
+            Orders::default()
+        }
+    }
+
     /// Whether these Vary fields name the request's header already.
-    fn varies<'h>(&self, mut present: impl Iterator<Item = &'h [u8]>) -> bool {
+    fn is_varied_by<'h>(&self, mut present: impl Iterator<Item = &'h [u8]>) -> bool {
         present.any(|value| {
             let mut names = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
             names.any(|name| name == b"*" || name.eq_ignore_ascii_case(self.vary.as_bytes()))
@@ -223,13 +245,6 @@ impl Outgoing {
     }
 }
 
-fn change(name: HeaderName, values: &[&[u8]]) -> HeaderChange {
-    HeaderChange {
-        name,
-        values: values.iter().map(|value| value.to_vec()).collect(),
-    }
-}
-
 /// What stands before the first `=`.
 fn name_of(set_cookie: &[u8]) -> &[u8] {
     let mut parts = set_cookie.split(|&byte| byte == b'=');
@@ -242,75 +257,6 @@ pub(super) fn sensitive(value: impl TryInto<HeaderValue>) -> Option<HeaderValue>
     let mut value = value.try_into().ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// The Cache-Control that keeps a response out of shared caches; `None` if the present one does.
-/// RFC 9111, section 5.2.2.
-fn private<'h>(present: impl Iterator<Item = &'h [u8]>) -> Option<Cow<'static, str>> {
-    let mut kept = Vec::new();
-    let (mut is_private, mut was_shared) = (false, false);
-    for value in present {
-        for directive in directives(value) {
-            let Some(directive) = directive else {
-                was_shared = true;
-                continue;
-            };
-            let name = directive.split('=').next().unwrap_or_default().trim();
-            if name.eq_ignore_ascii_case("no-store") {
-                return None;
-            }
-            if name.eq_ignore_ascii_case("public") || name.eq_ignore_ascii_case("s-maxage") {
-                was_shared = true;
-                continue;
-            }
-            // With a list of fields, `private` keeps only those out of the cache.
-            is_private |= directive.eq_ignore_ascii_case("private");
-            kept.push(directive);
-        }
-    }
-    if is_private && !was_shared {
-        return None;
-    }
-    if kept.is_empty() {
-        return Some("private".into());
-    }
-    if !is_private {
-        kept.push("private");
-    }
-    Some(kept.join(", ").into())
-}
-
-/// The parts between commas that are in no quotes. `None` is what nobody can read: a part whose
-/// quotes do not end, which would take in what is added behind it, or a value that is no text.
-fn directives(value: &[u8]) -> impl Iterator<Item = Option<&str>> {
-    let text = std::str::from_utf8(value).unwrap_or("\"");
-    let mut quotes = Quotes::default();
-    let parts = text.split(move |c| !quotes.are_open_after(c) && c == ',');
-    let is_whole = |part: &&str| {
-        let mut quotes = Quotes::default();
-        !part.chars().fold(false, |_, c| quotes.are_open_after(c))
-    };
-    let parts = parts.map(str::trim).filter(|part| !part.is_empty());
-    parts.map(move |part| Some(part).filter(is_whole))
-}
-
-/// RFC 9110, section 5.6.4: in quotes, a backslash makes the next character an ordinary one.
-#[derive(Default)]
-struct Quotes {
-    open: bool,
-    escaped: bool,
-}
-
-impl Quotes {
-    fn are_open_after(&mut self, c: char) -> bool {
-        match c {
-            _ if self.escaped => self.escaped = false,
-            '\\' => self.escaped = self.open,
-            '"' => self.open = !self.open,
-            _ => {}
-        }
-        self.open
-    }
 }
 
 /// A Set-Cookie with nothing in place of its value.
@@ -349,11 +295,12 @@ impl fmt::Debug for HeaderChange {
 mod tests {
     use super::*;
 
-    fn outgoing(set_cookie: Option<&str>, read: bool) -> Outgoing {
+    fn outgoing(set_cookie: Option<&str>, varies: bool) -> Outgoing {
         Outgoing {
             carried: set_cookie.and_then(sensitive).map(Carried::SetCookie),
             former: None,
-            read,
+            varies,
+            is_personal: false,
             vary: HeaderValue::from_static("Cookie"),
         }
     }
@@ -405,15 +352,15 @@ mod tests {
     }
 
     #[test]
-    fn a_read_session_adds_vary_once() {
-        let read = outgoing(None, true);
-        assert_eq!(applied(&read, &[]), ["vary: Cookie"]);
+    fn a_session_that_was_handed_out_adds_vary_once() {
+        let handed_out = outgoing(None, true);
+        assert_eq!(applied(&handed_out, &[]), ["vary: Cookie"]);
         for present in ["cookie", "Accept, COOKIE", "*"] {
             let list: &[(&str, &str)] = Box::leak(Box::new([("vary", present)]));
-            assert_eq!(applied(&read, list), [format!("vary: {present}")]);
+            assert_eq!(applied(&handed_out, list), [format!("vary: {present}")]);
         }
         assert_eq!(
-            applied(&read, &[("Vary", "Accept")]),
+            applied(&handed_out, &[("Vary", "Accept")]),
             ["vary: Accept", "vary: Cookie"]
         );
     }
@@ -437,47 +384,6 @@ mod tests {
                 "set-cookie: idx=c; id=d",
                 "vary: Cookie"
             ]
-        );
-    }
-
-    #[test]
-    fn a_response_with_a_cookie_is_kept_out_of_shared_caches() {
-        for (present, then) in [
-            ("public, max-age=60", "max-age=60, private"),
-            ("max-age=60, s-maxage=600", "max-age=60, private"),
-            ("PUBLIC", "private"),
-            ("private, s-maxage=1", "private"),
-            (
-                "no-cache=\"a, public\", public",
-                "no-cache=\"a, public\", private",
-            ),
-            ("private=\"set-cookie\"", "private=\"set-cookie\", private"),
-            ("x=\"a\\\"b, c\", public", "x=\"a\\\"b, c\", private"),
-            ("max-age=1, x=\"a, public", "max-age=1, private"),
-            ("", "private"),
-            ("private, max-age=1", "private, max-age=1"),
-            ("public, no-store", "public, no-store"),
-        ] {
-            let fields = applied(
-                &outgoing(Some("id=x"), false),
-                &[("cache-control", present)],
-            );
-            assert!(
-                fields.contains(&format!("cache-control: {then}")),
-                "{present}: {fields:?}"
-            );
-        }
-        let unreadable = [("cache-control", "private"), ("cache-control", "public=\"")];
-        let fields = applied(&outgoing(Some("id=x"), false), &unreadable);
-        assert!(
-            fields.contains(&"cache-control: private".to_owned()),
-            "{fields:?}"
-        );
-        let split = [("cache-control", "max-age=1"), ("cache-control", "public")];
-        let fields = applied(&outgoing(Some("id=x"), false), &split);
-        assert!(
-            fields.contains(&"cache-control: max-age=1, private".to_owned()),
-            "{fields:?}"
         );
     }
 

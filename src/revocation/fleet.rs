@@ -155,7 +155,7 @@ impl RevocableCookieStore {
         let Inner { shell, .. } = &*self.inner;
         let now = shell.now();
         let Opened::Ready(session) = shell.flow.open(fields, now);
-        if session.origin_unread() == Origin::Opened && self.inner.is_stale(now) {
+        if session.origin() == Origin::Opened && self.inner.is_stale(now) {
             let error = BackendError::new(
                 BackendErrorKind::Unavailable,
                 "what has ended in other processes is not known: Redis is away, or nobody runs \
@@ -329,6 +329,12 @@ impl RevocableCookieStore {
         // What did not open may open now.
         self.inner
             .progress(|progress| progress.read = Position::default());
+    }
+
+    /// What an answer needs for which the session was handed out and not saved.
+    #[cfg(feature = "tower")]
+    pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
+        self.inner.shell.flow.handed_out(session)
     }
 
     pub(crate) fn events(&self) -> &Events {

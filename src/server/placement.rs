@@ -357,6 +357,7 @@ impl InBackend {
         let mut loaded = self.open(&fetch.key, stored, now, policy)?;
         let (stub, record) = (fetch.stub.record.header(), loaded.record.header());
         loaded.cookie_is_due = fetch.stub.under_old_key
+            || policy.cookie_is_due(stub, now)
             || stub.expires_at != record.expires_at
             || stub.transient != record.transient;
         loaded.under_old_key |= fetch.stub.under_old_key;

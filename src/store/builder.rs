@@ -42,6 +42,7 @@ pub struct StoreBuilder<P> {
     refresh_after: Option<Duration>,
     not_before: SystemTime,
     pub(crate) revocations: Option<RevocationList>,
+    private_by_default: bool,
     clock: Box<Clock>,
     events: Events,
 }
@@ -61,6 +62,7 @@ impl<P> StoreBuilder<P> {
             refresh_after: None,
             not_before: SystemTime::UNIX_EPOCH,
             revocations: None,
+            private_by_default: true,
             clock: Box::new(SystemTime::now),
             events: Events::default(),
         }
@@ -97,13 +99,18 @@ impl<P> StoreBuilder<P> {
 
     /// How long a new session lives, from its first save or its renewal: no refresh, re-seal or
     /// rotation extends it. Default 24 hours, or `max_lifetime` if that is shorter.
+    ///
+    /// It may be longer than the 400 days for which browsers keep a cookie. Its Max-Age is then
+    /// 400 days, and a request that reads the session gets the cookie anew if it was written 40
+    /// days ago or more. A visitor who stays away for 400 days has lost it.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self
     }
 
     /// How long any session lives at most, whatever its own deadline says. Lowering it acts at
-    /// once, on sessions that are out already. Default: the lifetime.
+    /// once, on sessions that are out already. Default: the lifetime. Beyond 400 days, see
+    /// [`lifetime`](Self::lifetime).
     pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
         self.max_lifetime = Some(max_lifetime);
         self
@@ -119,6 +126,21 @@ impl<P> StoreBuilder<P> {
     /// shorter is more exact and sends more cookies. Default a tenth of the idle timeout.
     pub fn refresh_after(mut self, refresh_after: Duration) -> Self {
         self.refresh_after = Some(refresh_after);
+        self
+    }
+
+    /// Whether an answer for which an opened session was handed out says `Cache-Control: private`
+    /// if its handler says nothing to caches. Default `true`.
+    ///
+    /// A handler says something by a `Cache-Control` or by a field that CDNs obey instead, such as
+    /// `CDN-Cache-Control` or `Surrogate-Control`; then the answer stays as it is. `Expires` and
+    /// `Pragma` do not tell who may keep an answer, and do not count.
+    ///
+    /// With `false` such an answer gets only `Vary`, and a CDN that ignores `Vary: Cookie` may
+    /// show one visitor's page to another. Turn it off if each personal page says itself who may
+    /// keep it. An answer with a Set-Cookie or a token is kept out of shared caches in any case.
+    pub fn private_by_default(mut self, private: bool) -> Self {
+        self.private_by_default = private;
         self
     }
 
@@ -165,12 +187,9 @@ impl<P> StoreBuilder<P> {
         }
         let (lifetime, max_lifetime) = self.lifetimes()?;
         let not_before = self.not_before.into();
-        Ok(Policy::new(
-            lifetime,
-            max_lifetime,
-            self.idle()?,
-            not_before,
-        ))
+        let mut policy = Policy::new(lifetime, max_lifetime, self.idle()?, not_before);
+        policy.in_cookie = present.is_some();
+        Ok(policy)
     }
 
     fn lifetimes(&self) -> Result<(Duration, Duration), ConfigError> {
@@ -219,6 +238,7 @@ impl<P> StoreBuilder<P> {
             refresh_after: self.refresh_after,
             not_before: self.not_before,
             revocations: self.revocations,
+            private_by_default: self.private_by_default,
             clock: self.clock,
             events: self.events,
         };
@@ -252,6 +272,7 @@ impl<P> StoreBuilder<P> {
         }
         let mut flow = Flow::new(envelope, policy, transport, former, self.events, placement);
         flow.revocations = revocations;
+        flow.private_by_default = self.private_by_default;
         Shell {
             flow,
             clock: self.clock,

@@ -24,7 +24,7 @@ impl<P: Placement> Shell<P> {
     }
 
     pub(crate) fn report_origin(&self, session: &Session) {
-        if let Some(event) = Event::of_origin(session.origin_unread()) {
+        if let Some(event) = Event::of_origin(session.origin()) {
             self.events().report(event, None);
         }
     }

@@ -135,6 +135,9 @@ where
                 store.report(Event::SaveFailed, Some(&error));
                 let failure = Failure::Save(error);
                 response = response.replace(&failure, on_error);
+                if let Some(session) = this.open.session() {
+                    response.apply(store.handed_out(&session));
+                }
             }
         }
         Poll::Ready(Ok(response))

@@ -28,11 +28,13 @@ impl<N> PendingSession<N> {
     /// The session: loaded by the first who asks, the same for all. With a cookie store it is
     /// ready at once.
     ///
-    /// Asked for after the layer has saved, it can be read and no longer be changed.
+    /// Whoever has it when the layer saves can go on reading it, and no longer change it.
     ///
     /// # Errors
     ///
-    /// If two layers of this name are around the handler, or the store's backend fails.
+    /// If two layers of this name are around the handler, or the store's backend fails. If nobody
+    /// had the session when the response left, whose headers therefore tell no cache that it
+    /// depends on one: see [`LoadError::is_too_late`].
     pub async fn session(&self) -> Result<Session, LoadError> {
         poll_fn(|context| self.request.poll_session(context)).await
     }
@@ -230,9 +232,11 @@ impl<L: Future + Unpin> Loading<L> {
 
 impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
     fn poll_session(&self, context: &mut Context<'_>) -> Poll<Result<Session, LoadError>> {
-        let mut state = lock(&self.state);
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
         let polled = match &mut state.progress {
             Progress::Loaded(outcome) => return Poll::Ready(outcome.clone()),
+            _ if state.over => Poll::Ready(Err(LoadError(LoadErrorKind::TooLate))),
             Progress::Loading(loading) => loading.poll(context.waker()),
             Progress::Unasked => {
                 let mut load = self.settings.store.load(self.fields.as_bytes());
@@ -254,10 +258,7 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
         };
         let loaded = Progress::Loaded(outcome.clone());
         let before = std::mem::replace(&mut state.progress, loaded);
-        if let (true, Ok(session)) = (state.over, &outcome) {
-            session.close();
-        }
-        drop(state);
+        drop(guard);
         if let Err(error) = &outcome {
             self.settings.store.report(Event::LoadFailed, Some(error));
         }
@@ -324,12 +325,28 @@ impl<S: Sessions, H> Open<S, H> {
         Some(session)
     }
 
-    fn end(&self) -> Option<Session> {
-        let mut state = lock(&self.request.state);
-        match (std::mem::replace(&mut state.over, true), &state.progress) {
-            (false, Progress::Loaded(Ok(session))) => Some(session.clone()),
+    /// The session, if somebody has it.
+    pub(super) fn session(&self) -> Option<Session> {
+        match &lock(&self.request.state).progress {
+            Progress::Loaded(Ok(session)) => Some(session.clone()),
             _ => None,
         }
+    }
+
+    /// From now on nobody gets a session who has none.
+    fn end(&self) -> Option<Session> {
+        let mut state = lock(&self.request.state);
+        state.over = true;
+        let (session, waiting) = match &state.progress {
+            Progress::Loaded(Ok(session)) => (Some(session.clone()), None),
+            Progress::Loading(loading) => (None, Some(Arc::clone(&loading.waiting))),
+            _ => (None, None),
+        };
+        drop(state);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+        session
     }
 }
 

@@ -1,0 +1,195 @@
+//! What a response tells caches: Cache-Control (RFC 9111), and the fields by which caches of one
+//! kind are told something else (RFC 9213, and older ones of the same purpose).
+
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+
+/// How such a field's name ends by convention: `CDN-Cache-Control`, `Vercel-CDN-Cache-Control`,
+/// `X-LiteSpeed-Cache-Control`. RFC 9213 lets nobody obey a field for its name alone; to silence
+/// one that nobody obeys does no harm.
+const SUFFIX: &[u8; 14] = b"-cache-control";
+
+/// Those that are older than the convention: of the Edge Architecture (Fastly, Varnish, Squid,
+/// Akamai), of Akamai, of nginx.
+const OLDER: [&str; 3] = ["surrogate-control", "edge-control", X_ACCEL_EXPIRES];
+
+/// It holds no directives but a time.
+const X_ACCEL_EXPIRES: &str = "x-accel-expires";
+
+/// Directives that say what a cache does to a page on its way, and not whether it keeps it.
+/// Without them visitors would see the tags that are meant for the cache.
+const PROCESSING: [&[u8]; 2] = [b"content", b"dca"];
+
+/// Whether caches of one kind take the field for an order that precedes Cache-Control.
+pub(crate) fn is_targeted(name: &str) -> bool {
+    let end = name.as_bytes().last_chunk();
+    end.is_some_and(|end: &[u8; SUFFIX.len()]| end.eq_ignore_ascii_case(SUFFIX))
+        || OLDER.iter().any(|older| name.eq_ignore_ascii_case(older))
+}
+
+/// What a response says to caches already, of who may keep it. Expires and Pragma say no word
+/// about that.
+#[derive(Debug, Default)]
+pub(crate) struct Said<'h> {
+    cache_control: Vec<&'h [u8]>,
+    targeted: Vec<(&'h str, &'h [u8])>,
+}
+
+/// What it is to say from now on, in place of all fields of these names.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    pub(crate) cache_control: Option<HeaderValue>,
+    pub(crate) targeted: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl<'h> FromIterator<(&'h str, &'h [u8])> for Said<'h> {
+    fn from_iter<I: IntoIterator<Item = (&'h str, &'h [u8])>>(headers: I) -> Self {
+        let mut said = Self::default();
+        for (name, value) in headers {
+            if CACHE_CONTROL == name {
+                said.cache_control.push(value);
+            } else if is_targeted(name) {
+                said.targeted.push((name, value));
+            }
+        }
+        said
+    }
+}
+
+impl Said<'_> {
+    /// Private, for a handler that has said nothing.
+    pub(crate) fn or_private(&self) -> Orders {
+        let targeted = self.targeted.iter().map(|(_, value)| value);
+        let mut values = self.cache_control.iter().chain(targeted);
+        let says_nothing = values.all(|value| directives(value).next().is_none());
+        Orders {
+            cache_control: says_nothing.then(private),
+            targeted: Vec::new(),
+        }
+    }
+
+    /// What keeps the response out of shared caches, whatever was said.
+    pub(crate) fn withheld(&self) -> Orders {
+        Orders {
+            cache_control: self.private(),
+            targeted: self.silenced(),
+        }
+    }
+
+    /// `None` if the present Cache-Control keeps it out already. RFC 9111, section 5.2.2.
+    fn private(&self) -> Option<HeaderValue> {
+        let mut kept = Vec::new();
+        let (mut is_private, mut is_stored_nowhere) = (false, false);
+        let (mut is_shared, mut is_conditional) = (false, false);
+        for directive in self.cache_control.iter().flat_map(|value| directives(value)) {
+            let Some(directive) = directive else {
+                // It may hold the next field in its quotes.
+                (is_shared, is_conditional) = (true, true);
+                continue;
+            };
+            let name = name_of(directive);
+            let is_bare = name.len() == directive.len();
+            let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+            if is(b"public") || is(b"s-maxage") || (is(b"private") && !is_bare) {
+                // With a list of fields, `private` keeps only those out.
+                is_shared = true;
+                continue;
+            }
+            is_private |= is(b"private");
+            is_stored_nowhere |= is(b"no-store") && is_bare;
+            // Who understands it and the status may store what says `no-store` (5.2.2.3).
+            is_conditional |= is(b"must-understand");
+            kept.push(directive);
+        }
+        let is_out = (is_private && !is_shared) || (is_stored_nowhere && !is_conditional);
+        if is_out {
+            return None;
+        }
+        if kept.is_empty() {
+            return Some(private());
+        }
+        if !is_private {
+            kept.push(b"private");
+        }
+        Some(joined(&kept))
+    }
+
+    /// Whoever obeys such a field reads no Cache-Control, so that the order must stand there; and
+    /// no older one is left beside it, whose syntax another cache might read in another way.
+    fn silenced(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let mut silenced = Vec::new();
+        for (name, _) in &self.targeted {
+            let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+                continue;
+            };
+            if silenced.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            let own = self.targeted.iter().filter(|(other, _)| name == *other);
+            let values: Vec<_> = own.map(|(_, value)| *value).collect();
+            let silence = if name == X_ACCEL_EXPIRES {
+                HeaderValue::from_static("0")
+            } else {
+                let said = values.iter().flat_map(|value| directives(value)).flatten();
+                let kept = said.filter(|directive| {
+                    let name = name_of(directive);
+                    PROCESSING.iter().any(|known| name.eq_ignore_ascii_case(known))
+                });
+                let mut orders: Vec<&[u8]> = vec![b"no-store"];
+                orders.extend(kept);
+                joined(&orders)
+            };
+            if values != [silence.as_bytes()] {
+                silenced.push((name, silence));
+            }
+        }
+        silenced
+    }
+}
+
+fn private() -> HeaderValue {
+    HeaderValue::from_static("private")
+}
+
+/// What cannot be a header's value is not repeated.
+fn joined(directives: &[&[u8]]) -> HeaderValue {
+    HeaderValue::from_bytes(&directives.join(&b", "[..])).unwrap_or_else(|_| private())
+}
+
+/// What stands before the argument.
+fn name_of(directive: &[u8]) -> &[u8] {
+    let mut parts = directive.split(|&byte| byte == b'=');
+    parts.next().unwrap_or_default().trim_ascii()
+}
+
+/// The parts between commas that are in no quotes. `None` is what nobody can read: a part whose
+/// quotes do not end, which would take in what is added behind it.
+fn directives(value: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    let mut quotes = Quotes::default();
+    let parts = value.split(move |&byte| !quotes.are_open_after(byte) && byte == b',');
+    let is_whole = |part: &&[u8]| {
+        let mut quotes = Quotes::default();
+        !part.iter().fold(false, |_, &byte| quotes.are_open_after(byte))
+    };
+    let parts = parts.map(<[u8]>::trim_ascii);
+    let parts = parts.filter(|part| !part.is_empty());
+    parts.map(move |part| Some(part).filter(is_whole))
+}
+
+/// RFC 9110, section 5.6.4: in quotes, a backslash makes the next character an ordinary one.
+#[derive(Default)]
+struct Quotes {
+    open: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    fn are_open_after(&mut self, byte: u8) -> bool {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' => self.escaped = self.open,
+            b'"' => self.open = !self.open,
+            _ => {}
+        }
+        self.open
+    }
+}
