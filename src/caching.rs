@@ -80,7 +80,11 @@ impl Said<'_> {
         let mut kept = Vec::new();
         let (mut is_private, mut is_stored_nowhere) = (false, false);
         let (mut is_shared, mut is_conditional) = (false, false);
-        for directive in self.cache_control.iter().flat_map(|value| directives(value)) {
+        for directive in self
+            .cache_control
+            .iter()
+            .flat_map(|value| directives(value))
+        {
             let Some(directive) = directive else {
                 // It may hold the next field in its quotes.
                 (is_shared, is_conditional) = (true, true);
@@ -132,7 +136,9 @@ impl Said<'_> {
                 let said = values.iter().flat_map(|value| directives(value)).flatten();
                 let kept = said.filter(|directive| {
                     let name = name_of(directive);
-                    PROCESSING.iter().any(|known| name.eq_ignore_ascii_case(known))
+                    PROCESSING
+                        .iter()
+                        .any(|known| name.eq_ignore_ascii_case(known))
                 });
                 let mut orders: Vec<&[u8]> = vec![b"no-store"];
                 orders.extend(kept);
@@ -168,7 +174,9 @@ fn directives(value: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     let parts = value.split(move |&byte| !quotes.are_open_after(byte) && byte == b',');
     let is_whole = |part: &&[u8]| {
         let mut quotes = Quotes::default();
-        !part.iter().fold(false, |_, &byte| quotes.are_open_after(byte))
+        !part
+            .iter()
+            .fold(false, |_, &byte| quotes.are_open_after(byte))
     };
     let parts = parts.map(<[u8]>::trim_ascii);
     let parts = parts.filter(|part| !part.is_empty());

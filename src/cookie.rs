@@ -3,6 +3,7 @@
 pub(crate) mod header;
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use cookie::Cookie;
 
@@ -161,6 +162,10 @@ impl CookieConfigBuilder {
     }
 
     /// The domain whose hosts all get the cookie. Default none: only the host that set it.
+    ///
+    /// It has two labels or more, in any case: browsers refuse `com` and keep a cookie for
+    /// `localhost` or an IP address only without a domain. Of longer public suffixes, such as
+    /// `co.uk`, only they have the list, and refuse a cookie for one without a word.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.config.domain = Some(domain.into());
         self
@@ -206,11 +211,13 @@ impl CookieConfigBuilder {
     /// Whatever a browser would refuse, and whatever could split a header; the error names the
     /// attribute.
     pub fn build(self) -> Result<CookieConfig, ConfigError> {
-        let config = self.config;
+        let mut config = self.config;
         check_name(&config.name)?;
         check_path(&config.path)?;
-        if let Some(domain) = &config.domain {
+        if let Some(domain) = &mut config.domain {
             check_domain(domain)?;
+            // As browsers keep it, so that one spelling is one domain.
+            domain.make_ascii_lowercase();
         }
         check_prefix(&config)?;
         if !config.secure {
@@ -262,11 +269,38 @@ fn check_domain(domain: &str) -> Result<(), ConfigError> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
-    if domain.len() <= 253 && domain.split('.').all(is_label) {
+    let last = domain.rsplit('.').next().unwrap_or_default();
+    let problem = if is_ipv6(domain) || is_number(last) {
+        "browsers keep no cookie for an IP address with a domain; leave `domain` out, and only this \
+         host gets it"
+    } else if domain.len() > 253 || !domain.split('.').all(is_label) {
+        "it must be a host name such as `example.com`, without a leading dot or a port, with other \
+         letters than ASCII in their `xn--` form"
+    } else if !domain.contains('.') {
+        "browsers refuse a domain of one label; for a single host such as `localhost` leave \
+         `domain` out, otherwise name a domain of yours such as `example.com`"
+    } else {
         return Ok(());
-    }
-    let problem = "it must be a host name such as `example.com`, without a leading dot or a port";
+    };
     Err(ConfigError::new("cookie domain", problem))
+}
+
+/// An IPv6 address as such, in a URL's brackets, or with a zone.
+fn is_ipv6(domain: &str) -> bool {
+    let domain = domain.strip_prefix('[').unwrap_or(domain);
+    let domain = domain.strip_suffix(']').unwrap_or(domain);
+    let address = domain.split('%').next().unwrap_or_default();
+    address.parse::<Ipv6Addr>().is_ok()
+}
+
+/// Whether browsers take a host that ends in this label for an IPv4 address: decimal, octal or
+/// hexadecimal. WHATWG URL, "ends in a number".
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label.strip_prefix("0x").or(label.strip_prefix("0X"));
+    match hexadecimal {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 /// Browsers compare the prefixes without regard to case (RFC 6265bis, section 4.1.3).
@@ -403,6 +437,81 @@ mod tests {
             refused(builder().name("id").path(format!("/{}", "p".repeat(1024)))),
             "cookie path"
         );
+    }
+
+    #[test]
+    fn a_domain_is_refused_that_browsers_take_for_an_address_or_for_nobodys() {
+        let domain = |domain: &str| builder().name("id").domain(domain);
+        for (refusal, domains) in [
+            (
+                "IP address",
+                &[
+                    "1.2.3.4",
+                    "127.1",
+                    "2130706433",
+                    "0x7f.0.0.1",
+                    "0X7F000001",
+                    "0x",
+                    "0177.0.0.1",
+                    "256.256.256.256",
+                    "1.2.3.4.5",
+                    "example.1",
+                    "a.0x1f",
+                    "::1",
+                    "[::1]",
+                    "2001:DB8::1",
+                    "[2001:db8::1]",
+                    "::ffff:1.2.3.4",
+                    "fe80::1%eth0",
+                ][..],
+            ),
+            (
+                "one label",
+                &["com", "COM", "localhost", "intranet", "xn--p1ai", "0xg"],
+            ),
+            (
+                "host name",
+                &[
+                    "1.2.3.4.",
+                    "localhost.",
+                    ".localhost",
+                    "[::1]:80",
+                    "bücher.example",
+                    ":",
+                    "[]",
+                ],
+            ),
+        ] {
+            for evil in domains {
+                let error = domain(evil).build().unwrap_err();
+                assert_eq!(error.setting(), "cookie domain", "{evil:?}");
+                assert!(error.to_string().contains(refusal), "{evil:?}: {error}");
+            }
+        }
+        for good in [
+            "example.com",
+            "1.2.3.4.example.com",
+            "127.0.0.1.nip.io",
+            "a.localhost",
+            "example.x1",
+            "0x1.0xg",
+            "xn--bcher-kva.example",
+            "co.uk",
+        ] {
+            assert!(domain(good).build().is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn a_domain_is_the_same_in_any_case() {
+        let domain = |domain: &str| {
+            let builder = builder().name("id").domain(domain);
+            builder.build().unwrap()
+        };
+        let (lower, upper) = (domain("www.example.com"), domain("WWW.Example.COM"));
+        assert!(lower.is_same_cookie(&upper));
+        assert_eq!(lower, upper);
+        assert_eq!(lower.removal(), upper.removal());
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! What carries the token between client and server: a cookie, or a header of its own.
 
 use http::HeaderName;
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderValue,
-    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
-};
+use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
 
+use crate::caching::is_targeted;
 use crate::cookie::CookieConfig;
 use crate::cookie::header::Candidates;
 use crate::envelope::{Kind, MAX_LABEL};
@@ -14,20 +12,146 @@ use crate::error::ConfigError;
 /// The header in which a response carries the token, unless another is named.
 const DEFAULT_HEADER: &str = "x-session-token";
 
-/// Headers that have a meaning of their own in a request or a response.
-const RESERVED: [HeaderName; 12] = [
-    AUTHORIZATION,
-    CACHE_CONTROL,
-    CONNECTION,
-    CONTENT_LENGTH,
-    COOKIE,
-    HOST,
-    SET_COOKIE,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    VARY,
+/// Headers that are not an application's to give a meaning: a client, a proxy or a cache on the
+/// way would act on the token, replace it, drop it or write it to a log. A name that ends in `-`
+/// stands for all that begin with it.
+const RESERVED: [(&str, &[&str]); 11] = [
+    (
+        "frames the message or belongs to one connection, so that proxies drop it",
+        &[
+            "connection",
+            "content-length",
+            "http2-settings",
+            "keep-alive",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+        ],
+    ),
+    (
+        "belongs to proxies, which write and remove it",
+        &[
+            "cdn-loop",
+            "forwarded",
+            "max-forwards",
+            "proxy-",
+            "via",
+            "x-accel-",
+            "x-forwarded-",
+            "x-real-ip",
+        ],
+    ),
+    (
+        "says who somebody is; for a token in Authorization there is `Transport::bearer`",
+        &["authentication-info", "authorization", "www-authenticate"],
+    ),
+    (
+        "holds cookies",
+        &["cookie", "cookie2", "set-cookie", "set-cookie2"],
+    ),
+    (
+        "describes or negotiates the content",
+        &[
+            "a-im",
+            "accept",
+            "accept-",
+            "alternates",
+            "content-",
+            "digest",
+            "im",
+            "mime-version",
+            "negotiate",
+            "prefer",
+            "preference-applied",
+            "range",
+            "repr-digest",
+            "tcn",
+            "variant-vary",
+            "want-",
+        ],
+    ),
+    (
+        "makes a request conditional",
+        &["etag", "if-", "last-modified"],
+    ),
+    (
+        "speaks to caches",
+        &[
+            "age",
+            "cache-",
+            "clear-site-data",
+            "expires",
+            "no-vary-search",
+            "pragma",
+            "surrogate-",
+            "vary",
+            "warning",
+        ],
+    ),
+    (
+        "says what other origins may do",
+        &[
+            "access-control-",
+            "cross-origin-",
+            "origin",
+            "origin-agent-cluster",
+            "timing-allow-origin",
+        ],
+    ),
+    (
+        "is set by browsers alone",
+        &[
+            "dnt",
+            "early-data",
+            "referer",
+            "sec-",
+            "service-worker",
+            "upgrade-insecure-requests",
+            "user-agent",
+        ],
+    ),
+    (
+        "tells a browser how to treat the page or the site",
+        &[
+            "alt-svc",
+            "alt-used",
+            "feature-policy",
+            "link",
+            "nel",
+            "permissions-policy",
+            "refresh",
+            "referrer-policy",
+            "report-to",
+            "reporting-endpoints",
+            "server-timing",
+            "service-worker-allowed",
+            "sourcemap",
+            "strict-transport-security",
+            "x-content-type-options",
+            "x-dns-prefetch-control",
+            "x-frame-options",
+            "x-permitted-cross-domain-policies",
+            "x-xss-protection",
+        ],
+    ),
+    (
+        "steers the request or its answer",
+        &[
+            "allow",
+            "date",
+            "expect",
+            "from",
+            "host",
+            "location",
+            "priority",
+            "retry-after",
+            "server",
+            "x-http-method",
+            "x-http-method-override",
+            "x-method-override",
+        ],
+    ),
 ];
 
 /// What carries the token: a cookie, or a header for clients that keep no cookies.
@@ -93,8 +217,11 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// If it is no header's name, has more than 255 bytes, or has a meaning of its own, such as
-    /// `Authorization`.
+    /// If it is no header's name, has more than 255 bytes, or has a meaning that is not the
+    /// application's to give: what frames, negotiates or describes a message, conditions,
+    /// caching, cookies, `Authorization`, what proxies and browsers set, and all that begins with
+    /// `Accept-`, `Access-Control-`, `Content-`, `If-`, `Proxy-` or `Sec-`. A name of your own, such
+    /// as `X-Session-Token`, is none of these.
     pub fn header(name: &str) -> Result<Self, ConfigError> {
         Ok(Self(Carrier::Header {
             name: checked(name)?,
@@ -195,14 +322,27 @@ impl Transport {
 
 fn checked(name: &str) -> Result<HeaderName, ConfigError> {
     let problem = match HeaderName::from_bytes(name.as_bytes()) {
-        Err(_) => "it is no header's name: only letters, digits and !#$%&'*+-.^_`|~ are possible",
-        Ok(name) if RESERVED.contains(&name) => {
-            "this header has a meaning of its own; choose another, such as X-Session-Token"
+        Err(_) => "it is no header's name: only letters, digits and !#$%&'*+-.^_`|~ are possible"
+            .to_owned(),
+        Ok(name) if name.as_str().len() > MAX_LABEL => {
+            format!("it has more than the {MAX_LABEL} possible bytes")
         }
-        Ok(name) if name.as_str().len() > MAX_LABEL => "it has more than the 255 possible bytes",
-        Ok(name) => return Ok(name),
+        Ok(name) => match meaning_of(name.as_str()) {
+            None => return Ok(name),
+            Some(meaning) => {
+                format!("`{name}` {meaning}; choose a name of your own, such as X-Session-Token")
+            }
+        },
     };
     Err(ConfigError::new("transport header", problem))
+}
+
+/// What a header, in lower case, means already.
+fn meaning_of(name: &str) -> Option<&'static str> {
+    let is_of = |known: &&str| *known == name || (known.ends_with('-') && name.starts_with(known));
+    let reserved = RESERVED.iter().find(|(_, names)| names.iter().any(is_of));
+    let reserved = reserved.map(|(meaning, _)| *meaning);
+    reserved.or_else(|| is_targeted(name).then_some("speaks to caches"))
 }
 
 #[cfg(test)]
@@ -228,6 +368,51 @@ mod tests {
         }
         assert!(Transport::header(&"n".repeat(255)).is_ok());
         assert!(Transport::header(&"n".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn what_http_itself_or_somebody_on_the_way_owns_carries_no_token() {
+        let of_http = "
+            accept accept-ch accept-charset accept-encoding accept-language accept-patch
+            accept-ranges access-control-allow-credentials access-control-allow-headers
+            access-control-allow-methods access-control-allow-origin
+            access-control-expose-headers access-control-max-age access-control-request-headers
+            access-control-request-method age allow alt-svc authentication-info authorization
+            cache-control cache-status cdn-cache-control clear-site-data connection
+            content-disposition content-encoding content-language content-length
+            content-location content-md5 content-range content-security-policy
+            content-security-policy-report-only content-type cookie cookie2
+            cross-origin-embedder-policy cross-origin-opener-policy
+            cross-origin-resource-policy date digest dnt early-data edge-control etag expect
+            expires forwarded from host http2-settings if-match if-modified-since if-none-match
+            if-range if-unmodified-since keep-alive last-modified link location max-forwards
+            mime-version nel origin permissions-policy pragma prefer priority
+            proxy-authenticate proxy-authentication-info proxy-authorization proxy-connection
+            proxy-status range referer referrer-policy refresh repr-digest report-to
+            retry-after sec-ch-ua sec-fetch-site sec-websocket-accept sec-websocket-key
+            sec-websocket-protocol server server-timing set-cookie set-cookie2 sourcemap
+            strict-transport-security surrogate-capability surrogate-control te
+            timing-allow-origin trailer transfer-encoding upgrade upgrade-insecure-requests
+            user-agent vary vercel-cdn-cache-control via want-digest warning www-authenticate
+            x-accel-expires x-accel-redirect x-content-type-options x-forwarded-for
+            x-forwarded-proto x-frame-options x-http-method-override x-real-ip
+            x-litespeed-cache-control x-xss-protection";
+        for name in of_http.split_whitespace() {
+            for name in [name.to_owned(), name.to_uppercase()] {
+                let error = Transport::header(&name).unwrap_err();
+                assert_eq!(error.setting(), "transport header", "{name}");
+                let text = error.to_string();
+                assert!(text.contains(&name.to_lowercase()), "{text}");
+                assert!(text.contains("X-Session-Token"), "{text}");
+                assert_eq!(Transport::bearer_answered_in(&name), Err(error), "{name}");
+            }
+        }
+        let own = "x-session-token x-session session session-token x-auth-token auth-token \
+                   x-login token x-api-key x-csrf-token x-content x-host acceptance contents \
+                   hosting sector iffy teapot proxyless x-if-match my-content-type";
+        for name in own.split_whitespace() {
+            assert!(Transport::header(name).is_ok(), "{name}");
+        }
     }
 
     #[test]
