@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::{COOKIE, SET_COOKIE, VARY};
 use http::{HeaderName, Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -132,6 +132,10 @@ impl sealed::Store for Gated {
         })
     }
 
+    fn handed_out(&self, session: &Session) -> Outgoing {
+        self.store.handed_out(session)
+    }
+
     fn report(&self, event: Event, _: Option<&(dyn Error + 'static)>) {
         self.events.lock().unwrap().push(event);
     }
@@ -214,22 +218,29 @@ fn a_task_that_stops_waiting_takes_the_load_from_nobody() {
 }
 
 #[test]
-fn a_session_that_is_loaded_after_its_request_is_over_is_closed() {
-    let store = Gated::new();
-    let (mut open, pending) = store.pending();
-    let task = Arc::new(Task::default());
-    let mut asking = pin!(pending.session());
-    assert!(task.poll(asking.as_mut()).is_pending());
-    assert!(open.finish().is_none(), "there is nothing to save yet");
-    store.gate.set(true);
-    let Poll::Ready(Ok(session)) = task.poll(asking) else {
-        panic!("it still waits");
-    };
-    assert!(session.is_closed());
-    assert_eq!(
-        session.insert("n", 1).unwrap_err().kind(),
-        ErrorKind::Closed
-    );
+fn a_load_that_still_waits_when_its_request_is_over_is_an_error_at_once_for_all_who_wait() {
+    for is_finished in [true, false] {
+        let store = Gated::new();
+        let (mut open, pending) = store.pending();
+        let (one, other) = (Arc::new(Task::default()), Arc::new(Task::default()));
+        let (mut first, mut second) = (pin!(pending.session()), pin!(pending.session()));
+        assert!(one.poll(first.as_mut()).is_pending());
+        assert!(other.poll(second.as_mut()).is_pending());
+        if is_finished {
+            assert!(open.finish().is_none(), "there is nothing to save yet");
+        }
+        drop(open);
+        assert!(one.is_woken() && other.is_woken());
+        for (task, asking) in [(one, first), (other, second)] {
+            let Poll::Ready(Err(error)) = task.poll(asking) else {
+                panic!("it got a session that no cache was told of, or still waits");
+            };
+            assert!(error.is_too_late(), "{error}");
+        }
+        assert_eq!(store.events(), [Event::LoadFailed], "once");
+        let passed = store.gate.passed.load(Ordering::Relaxed);
+        assert_eq!(passed, 0, "nobody waits for the store any more");
+    }
 }
 
 /// A handler that changes the session and says so with a header of its own.
@@ -286,10 +297,8 @@ fn a_failed_save_replaces_the_response_by_a_bare_500_or_by_the_error_handlers() 
     let mut plain = SessionLayer::new(store.clone()).layer(service(change));
     let response = now(plain.call(Request::new(()))).unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(
-        response.headers().is_empty(),
-        "nothing of the handler's is left"
-    );
+    assert_eq!(response.headers()[VARY], "Cookie", "it was handed out");
+    assert_eq!(response.headers().len(), 1, "nothing of the handler's");
     assert_eq!(response.body(), "");
     assert_eq!(store.events(), [Event::SaveFailed]);
 
@@ -299,6 +308,7 @@ fn a_failed_save_replaces_the_response_by_a_bare_500_or_by_the_error_handlers() 
     });
     let response = now(layer.layer(service(change)).call(Request::new(()))).unwrap();
     assert_eq!(response.body(), "please try again");
+    assert_eq!(response.headers()[VARY], "Cookie");
     assert!(!response.headers().contains_key("x-handler"));
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use sealed_session::{CookieStore, ErrorKind, Origin, Refusal, Session, Status};
+use sealed_session::{
+    CookieStore, CookieStoreBuilder, ErrorKind, Origin, Refusal, Session, Status, Transport,
+};
 
 use crate::support::*;
 
@@ -168,12 +170,8 @@ fn use_is_written_back_when_a_tenth_of_the_timeout_has_passed() {
     let session = site.load();
     site.clock.forward(6 * MINUTE - TICK);
     assert!(sets_no_cookie(&site.visit(|_| ())));
-    assert!(
-        site.visit(|session| assert_eq!(session.status(), Status::Unmodified))
-            .len()
-            == 1,
-        "only Vary"
-    );
+    let response = site.visit(|session| assert_eq!(session.status(), Status::Unmodified));
+    assert!(sets_no_cookie(&response));
     site.clock.forward(TICK);
     assert!(
         sets_no_cookie(&site.save(&session)),
@@ -194,7 +192,111 @@ fn without_an_idle_timeout_nothing_is_refreshed() {
     let mut site = Site::new();
     site.visit(|session| session.insert("a", 1).unwrap());
     site.clock.forward(DAY - TICK);
-    assert!(site.visit(|_| ()).is_empty());
+    assert!(sets_no_cookie(&site.visit(|_| ())));
+}
+
+/// How long browsers keep a cookie at most.
+const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
+
+#[test]
+fn no_cookie_is_to_be_kept_for_longer_than_browsers_keep_one() {
+    for (lifetime, expected) in [
+        (LONGEST - TICK, LONGEST),
+        (LONGEST, LONGEST),
+        (LONGEST + TICK, LONGEST),
+        (1000 * DAY, LONGEST),
+        (Duration::MAX, LONGEST),
+    ] {
+        let mut site = Site::with(|builder| builder.lifetime(lifetime));
+        let response = site.visit(|session| session.insert("a", 1).unwrap());
+        assert_eq!(max_age(&response), Some(expected), "{lifetime:?}");
+    }
+    let mut site = Site::with(|builder| builder.max_lifetime(1000 * DAY));
+    let end = site.clock.now() + 900 * DAY;
+    let response = site.visit(|session| {
+        session.insert("a", 1).unwrap();
+        session.set_expiry(end).unwrap();
+    });
+    assert_eq!(max_age(&response), Some(LONGEST));
+    assert_eq!(
+        site.load().expires_at(),
+        Some(end),
+        "the server's is as set"
+    );
+}
+
+#[test]
+fn a_cookie_that_browsers_would_forget_before_its_session_ends_is_written_anew_in_time() {
+    type Settings = fn(CookieStoreBuilder) -> CookieStoreBuilder;
+    let settings: [Settings; 2] = [
+        |builder| builder.lifetime(1000 * DAY),
+        // The use alone would be written back after 50 days.
+        |builder| builder.lifetime(1000 * DAY).idle_timeout(500 * DAY),
+    ];
+    for with in settings {
+        let mut site = Site::with(with);
+        site.visit(|session| session.insert("a", 1).unwrap());
+        let (start, before) = (site.clock.now(), site.load());
+        site.clock.forward(40 * DAY - TICK);
+        assert!(sets_no_cookie(&site.visit(|_| ())), "refreshes are rare");
+        site.clock.forward(TICK);
+        assert_eq!(max_age(&site.visit(|_| ())), Some(LONGEST));
+        site.clock.forward(40 * DAY - TICK);
+        assert!(sets_no_cookie(&site.visit(|_| ())), "and then counts anew");
+        for day in [439, 838] {
+            site.clock.set(start + day * DAY);
+            let response = site.visit(|session| assert_eq!(session.get("a").unwrap(), Some(1)));
+            assert_eq!(max_age(&response), Some(LONGEST.min((1000 - day) * DAY)));
+        }
+        site.clock.set(start + 999 * DAY);
+        let session = site.load();
+        assert_eq!(session.id(), before.id());
+        assert_eq!(session.expires_at(), before.expires_at());
+    }
+}
+
+#[test]
+fn who_stays_away_for_longer_than_browsers_keep_a_cookie_has_lost_it() {
+    let mut site = Site::with(|builder| builder.lifetime(1000 * DAY));
+    let response = site.visit(|session| session.insert("a", 1).unwrap());
+    site.clock.forward(LONGEST);
+    assert_eq!(site.load().origin(), Origin::Absent);
+    let kept_longer = cookies(&[pair(&response)]);
+    let session = site.store.load(&kept_longer);
+    assert_eq!(
+        session.origin(),
+        Origin::Opened,
+        "the deadline is the server's"
+    );
+}
+
+#[test]
+fn a_token_that_no_browser_forgets_by_itself_is_not_written_anew_for_it() {
+    let mut site = Site::with(|builder| builder.lifetime(1000 * DAY));
+    site.visit(|session| {
+        session.insert("a", 1).unwrap();
+        session.remember(false);
+    });
+    site.clock.forward(399 * DAY);
+    assert!(sets_no_cookie(&site.visit(|_| ())), "it has no Max-Age");
+
+    let mut site = Site::with(|builder| builder.lifetime(400 * DAY));
+    site.visit(|session| session.insert("a", 1).unwrap());
+    site.clock.forward(399 * DAY);
+    assert!(sets_no_cookie(&site.visit(|_| ())), "it is kept to the end");
+
+    let site = Site::with(|builder| {
+        let bearer = Transport::bearer();
+        builder.lifetime(1000 * DAY).transport(bearer)
+    });
+    let session = site.load();
+    session.insert("a", 1).unwrap();
+    let response = site.save(&session);
+    let token = response["x-session-token"].to_str().unwrap();
+    site.clock.forward(399 * DAY);
+    let session = site.store.load_from([&format!("Bearer {token}")]);
+    assert_eq!(session.origin(), Origin::Opened);
+    assert!(!site.save(&session).contains_key("x-session-token"));
 }
 
 #[test]

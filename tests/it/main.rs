@@ -17,6 +17,7 @@ mod lifetimes;
 mod model;
 mod revocation;
 mod rules;
+mod shared_caches;
 mod size;
 mod support;
 mod threats_cookie_header;

@@ -89,6 +89,8 @@ impl Browser {
         let max_age = cookie
             .max_age()
             .map(|age| Duration::from_secs(age.whole_seconds().try_into().unwrap_or(0)));
+        // RFC 6265bis, section 5.5.
+        let max_age = max_age.map(|age| age.min(400 * DAY));
         if max_age != Some(Duration::ZERO) {
             self.kept.push((cookie, max_age.map(|age| now + age)));
         }

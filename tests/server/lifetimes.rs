@@ -27,10 +27,11 @@ fn use_is_told_to_the_backend_when_a_tenth_of_the_timeout_has_passed() {
     let mut site = Site::visited(|builder| builder.idle_timeout(HOUR));
     let key = site.shelf.only_key();
     site.clock.forward(6 * MINUTE - TICK);
-    assert!(site.visit(|_| ()).is_empty());
+    assert!(sets_no_cookie(&site.visit(|_| ())));
     assert_eq!(site.calls(), ["load"]);
     site.clock.forward(TICK);
-    assert!(site.visit(|_| ()).is_empty(), "the browser need not know");
+    let response = site.visit(|_| ());
+    assert!(sets_no_cookie(&response), "the browser need not know");
     assert_eq!(site.calls(), ["load", "touch"]);
     assert_eq!(site.shelf.ttl(&key), HOUR);
     site.visit(|_| ());
@@ -59,6 +60,48 @@ fn no_use_extends_the_deadline() {
     site.clock.forward(TICK);
     let session = now(site.store.load(&request)).unwrap();
     assert_eq!(session.origin(), refused(Refusal::Expired));
+}
+
+#[test]
+fn a_stub_that_browsers_would_forget_before_its_session_ends_is_sent_anew_in_time() {
+    const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
+    for idle in [None, Some(500 * DAY)] {
+        let mut site = Site::visited(|builder| {
+            let builder = builder.lifetime(1000 * DAY);
+            match idle {
+                Some(timeout) => builder.idle_timeout(timeout),
+                None => builder,
+            }
+        });
+        let (start, id) = (site.clock.now(), site.load().id());
+        site.clock.forward(40 * DAY - TICK);
+        assert!(sets_no_cookie(&site.visit(|_| ())), "rarely");
+        site.clock.forward(TICK);
+        assert_eq!(max_age(&site.visit(|_| ())), Some(LONGEST));
+        assert!(sets_no_cookie(&site.visit(|_| ())), "and then counts anew");
+        assert!(
+            !site.calls().contains(&"put"),
+            "the values are as they were"
+        );
+        // A change alone does not need another stub.
+        site.clock.forward(39 * DAY);
+        let response = site.visit(|session| session.insert("a", 1).unwrap());
+        assert!(sets_no_cookie(&response));
+        site.clock.forward(DAY);
+        let response = site.visit(|session| session.insert("a", 2).unwrap());
+        assert_eq!(max_age(&response), Some(LONGEST), "a change brings it too");
+        site.clock.set(start + 479 * DAY);
+        assert_eq!(max_age(&site.visit(|_| ())), Some(LONGEST));
+        site.clock.set(start + 878 * DAY);
+        assert_eq!(max_age(&site.visit(|_| ())), Some(122 * DAY));
+        site.clock.set(start + 970 * DAY);
+        let session = site.load();
+        assert_eq!((session.id(), session.get("a")), (id, Ok(Some(2))));
+        assert!(
+            sets_no_cookie(&site.save(&session)),
+            "it is kept to the end"
+        );
+    }
 }
 
 #[test]

@@ -102,16 +102,79 @@ fn a_flash_that_is_taken_too_late_stays() {
 }
 
 #[test]
-fn a_session_asked_for_after_the_response_is_readable_and_closed() {
+fn a_session_that_nobody_had_when_the_request_ended_is_an_error_of_its_own() {
+    for ending in ["answers", "fails", "is cancelled"] {
+        let (store, seen) = watched(|builder| builder);
+        let held: Mutex<Option<PendingSession<Admin>>> = Mutex::default();
+        let layer = SessionLayer::new(store.clone()).named::<Admin>();
+        let mut layered = layer.layer(service(|request: Request<()>| {
+            let pending = request.extensions().get::<PendingSession<Admin>>();
+            *held.lock().unwrap() = pending.cloned();
+            async move {
+                match ending {
+                    "answers" => ok(),
+                    "fails" => Err("a failure of the service's own"),
+                    _ => std::future::pending().await,
+                }
+            }
+        }));
+        let mut response = Box::pin(layered.call(request(COOKIE, &new_cookie(&store))));
+        let mut context = Context::from_waker(Waker::noop());
+        if let std::task::Poll::Ready(Ok(response)) = response.as_mut().poll(&mut context) {
+            assert!(response.headers().is_empty(), "no cache was told");
+        }
+        drop(response);
+        let pending = held.lock().unwrap().take().unwrap();
+        let error = now(pending.session()).unwrap_err();
+        assert!(error.is_too_late(), "{ending}");
+        assert!(error.to_string().contains("before the handler returns"));
+        assert_eq!(now(pending.clone().session()).unwrap_err(), error);
+        assert_eq!(taken(&seen), [Event::LoadFailed], "{ending}: said once");
+    }
+}
+
+#[test]
+fn a_session_that_somebody_had_is_there_for_all_who_ask_later() {
     let store = CookieStore::new(key());
     let held: Mutex<Option<PendingSession>> = Mutex::default();
-    let mut layered = SessionLayer::new(store.clone()).layer(service(|request: Request<()>| {
+    let handler = service(|request: Request<()>| {
         *held.lock().unwrap() = request.extensions().get::<PendingSession>().cloned();
         async { ok() }
-    }));
+    });
+    // The guard has it, and looks at nothing that the handler will.
+    let mut layered = SessionLayer::new(store.clone()).layer(RequireSession::new().layer(handler));
     let response = now(layered.call(request(COOKIE, &new_cookie(&store)))).unwrap();
-    assert!(response.headers().is_empty());
+    assert_eq!(response.headers()[VARY], "Cookie");
+    assert_eq!(response.headers()[CACHE_CONTROL], "private");
     let session = now(held.lock().unwrap().take().unwrap().session()).unwrap();
     assert_eq!(session.get("n").unwrap(), Some(1));
     assert!(session.is_closed());
+}
+
+#[test]
+fn a_handler_that_only_has_a_session_may_stream_what_is_in_it_and_caches_are_told() {
+    let store = CookieStore::new(key());
+    for (said, then) in [
+        (None, "private"),
+        (Some("public, max-age=60"), "public, max-age=60"),
+    ] {
+        let held: Mutex<Option<Session>> = Mutex::default();
+        let mut layered = SessionLayer::new(store.clone()).layer(service(|request| {
+            let held = &held;
+            async move {
+                *held.lock().unwrap() = Some(session(&request).await);
+                let mut response = Response::new("streamed".to_owned());
+                if let Some(said) = said {
+                    let said = HeaderValue::from_static(said);
+                    response.headers_mut().insert(CACHE_CONTROL, said);
+                }
+                Reply::Ok(response)
+            }
+        }));
+        let response = now(layered.call(request(COOKIE, &new_cookie(&store)))).unwrap();
+        assert_eq!(response.headers()[VARY], "Cookie");
+        assert_eq!(response.headers()[CACHE_CONTROL], then);
+        let session = held.lock().unwrap().take().unwrap();
+        assert_eq!(session.get("n").unwrap(), Some(1));
+    }
 }
