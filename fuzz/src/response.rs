@@ -1,5 +1,6 @@
 //! The headers that a response has already, whatever they are, and those that a session adds.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, VARY};
@@ -8,8 +9,15 @@ use sealed_session::{AppKey, CookieConfig, CookieStore, Outgoing, Session, Trans
 const NAME: &str = "__Host-session";
 const TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 
-/// What a session may ask for, with a cookie and with a header: nothing, to vary, a removal, a
-/// token.
+/// The fields that some caches obey before Cache-Control.
+static TARGETED: [HeaderName; 3] = [
+    HeaderName::from_static("cdn-cache-control"),
+    HeaderName::from_static("surrogate-control"),
+    HeaderName::from_static("x-accel-expires"),
+];
+
+/// What a session may ask for, with a cookie, with a header, and with a cookie of a store that is
+/// told to leave caches alone: as a new one, as one that opened, a removal, a token.
 static OUTGOING: LazyLock<Vec<Outgoing>> = LazyLock::new(|| {
     let builder = || CookieStore::builder(AppKey::generate().expect("a random source"));
     let former = |name| CookieConfig::builder().name(name).path("/old").build();
@@ -17,21 +25,31 @@ static OUTGOING: LazyLock<Vec<Outgoing>> = LazyLock::new(|| {
         .former(former("__Secure-session").expect("a cookie"))
         .former(former("sid").expect("a cookie"));
     let with_header = builder().transport(Transport::bearer());
-    let stores = [with_cookie, with_header].map(|builder| builder.build().expect("settings"));
-    let handlers: [fn(&Session); 4] = [
+    let quiet = builder().private_by_default(false);
+    let stores = [with_cookie, with_header, quiet];
+    let stores = stores.map(|builder| builder.build().expect("settings"));
+    let handlers: [fn(&Session); 3] = [
         |_| {},
-        |session| _ = session.len(),
         Session::destroy,
-        |session| session.insert("a", 1).expect("a session that fits"),
+        |session| session.insert("a", 2).expect("a session that fits"),
     ];
-    let after = |store: &CookieStore, handler: fn(&Session)| {
-        let session = store.load_from(["a=b"]);
-        handler(&session);
-        store.respond(&session).expect("a random source")
-    };
-    let outgoing = stores
-        .iter()
-        .flat_map(|store| handlers.map(|handler| after(store, handler)));
+    let outgoing = stores.iter().flat_map(|store| {
+        let respond = |session: &Session| store.respond(session).expect("a random source");
+        let new = store.load_from(["a=b"]);
+        let mut outgoing = vec![respond(&new)];
+        new.insert("a", 1).expect("a session that fits");
+        let first = respond(&new);
+        let field = match first.token_header() {
+            Some((_, token)) => format!("Bearer {token}"),
+            None => first.set_cookies().last().expect("a cookie").to_owned(),
+        };
+        outgoing.extend(handlers.map(|handler| {
+            let session = store.load_from([&field]);
+            handler(&session);
+            respond(&session)
+        }));
+        outgoing
+    });
     outgoing.collect()
 });
 
@@ -53,6 +71,9 @@ pub fn response(data: &[u8]) {
             b'v' => VARY,
             b'c' => CACHE_CONTROL,
             b't' => TOKEN,
+            b'd' => TARGETED[0].clone(),
+            b'g' => TARGETED[1].clone(),
+            b'n' => TARGETED[2].clone(),
             _ => HeaderName::from_static("x-other"),
         };
         if let Ok(value) = HeaderValue::from_bytes(value) {
@@ -67,14 +88,11 @@ pub fn response(data: &[u8]) {
     outgoing.apply(&mut twice);
     assert_eq!(twice, after, "saving again changes nothing");
 
-    if outgoing.is_empty() {
-        return assert_eq!(before, after);
-    }
     assert_eq!(values(&before, "x-other"), values(&after, "x-other"));
-    let header = if choice < 4 {
-        "cookie"
-    } else {
+    let header = if choice / 4 == 1 {
         "authorization"
+    } else {
+        "cookie"
     };
     let varies = values(&after, "vary").iter().any(|line| {
         let mut names = line.split(|byte| *byte == b',');
@@ -100,7 +118,24 @@ pub fn response(data: &[u8]) {
         assert_eq!(values(&before, "set-cookie"), values(&after, "set-cookie"));
     }
     if sets_a_cookie || token.is_some() {
-        is_in_no_shared_cache(&after);
+        return is_in_no_shared_cache(&after);
+    }
+    let fields = TARGETED.iter().chain([&CACHE_CONTROL]);
+    let says_nothing = fields.clone().all(|name| {
+        let is_said = |value: &&[u8]| value.iter().any(|byte| !b", \t".contains(byte));
+        !values(&before, name.as_str()).iter().any(is_said)
+    });
+    let is_private = choice % 4 == 1 && choice / 4 < 2 && says_nothing;
+    for name in fields {
+        let (before, after) = (
+            values(&before, name.as_str()),
+            values(&after, name.as_str()),
+        );
+        if is_private && *name == CACHE_CONTROL {
+            assert_eq!(after, [b"private"]);
+        } else {
+            assert_eq!(after, before, "what the handler says stays");
+        }
     }
 }
 
@@ -146,30 +181,53 @@ fn keeps_others(outgoing: &Outgoing, before: &HeaderMap, after: &HeaderMap) {
     others.for_each(|value| assert!(kept.contains(&value)));
 }
 
+/// Whether its lines are read each by itself or as one.
 fn is_in_no_shared_cache(headers: &HeaderMap) {
-    let directives = directives(headers);
-    let has = |name: &str| {
-        let mut names = directives
+    let lines: Vec<_> = headers
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .map(|line| String::from_utf8_lossy(line.as_bytes()))
+        .collect();
+    for lines in [&lines[..], &[lines.join(", ").into()]] {
+        let directives = directives(lines);
+        let name = |text: &str| text.split('=').next().unwrap_or_default().trim().to_owned();
+        let has = |wanted: &str| directives.iter().any(|text| name(text) == wanted);
+        let is = |wanted: &str| directives.iter().any(|text| text == wanted);
+        let is_limited = directives
             .iter()
-            .map(|text| text.split('=').next().unwrap_or_default());
-        names.any(|known| known.trim() == name)
-    };
-    let is_private = directives.iter().any(|directive| directive == "private");
-    let is_shared = has("public") || has("s-maxage");
-    assert!(
-        has("no-store") || is_private && !is_shared,
-        "{directives:?}"
-    );
+            .any(|text| name(text) == "private" && text != "private");
+        let is_shared = has("public") || has("s-maxage") || is_limited;
+        assert!(
+            is("no-store") && !has("must-understand") || is("private") && !is_shared,
+            "{directives:?}"
+        );
+    }
+    for name in &TARGETED {
+        let lines = values(headers, name.as_str());
+        match lines[..] {
+            [] => {}
+            [line] if *name == TARGETED[2] => assert_eq!(line, b"0"),
+            [line] => {
+                let directives = directives(&[String::from_utf8_lossy(line)]);
+                let is_allowed = |text: &String| {
+                    let name = text.split('=').next().unwrap_or_default();
+                    ["no-store", "content", "dca"].contains(&name.trim())
+                };
+                assert_eq!(directives[0], "no-store");
+                assert!(directives.iter().all(is_allowed), "{directives:?}");
+            }
+            _ => panic!("{lines:?}"),
+        }
+    }
 }
 
-/// The directives of Cache-Control in lower case. Within quotes, nothing ends one, and a
-/// backslash takes the next character's meaning away.
-fn directives(headers: &HeaderMap) -> Vec<String> {
+/// The directives of the lines in lower case. Within quotes, nothing ends one, and a backslash
+/// takes the next character's meaning away.
+fn directives(lines: &[Cow<'_, str>]) -> Vec<String> {
     let mut directives = Vec::new();
-    for line in headers.get_all(CACHE_CONTROL) {
+    for line in lines {
         let (mut directive, mut is_quoted) = (String::new(), false);
-        let text = String::from_utf8_lossy(line.as_bytes());
-        let mut characters = text.chars();
+        let mut characters = line.chars();
         while let Some(character) = characters.next() {
             match character {
                 ',' if !is_quoted => directives.push(std::mem::take(&mut directive)),

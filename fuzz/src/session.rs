@@ -14,7 +14,7 @@ use sealed_session::fuzzing::{Envelope, respond_with_failing_random};
 use sealed_session::{AppKey, CookieStore, KeyRing, Outgoing, Refusal, Session, Value};
 
 use crate::reference::{Record, read_record, value_bytes};
-use model::{Due, Idle, NAME, Settings, Visit};
+use model::{Due, Idle, LONGEST_MAX_AGE, NAME, Settings, Visit};
 use story::{Key, Pick, Span, Step, Story};
 
 const START: u64 = 1_800_000_000_000;
@@ -298,7 +298,8 @@ impl World {
             record.id = sealed.id;
         }
         assert_eq!(sealed, record);
-        let seconds = (self.settings.deadline(&record) - self.now()).div_ceil(1000);
+        let rest = self.settings.deadline(&record) - self.now();
+        let seconds = rest.min(LONGEST_MAX_AGE).div_ceil(1000);
         let suffix = format!("; Max-Age={seconds}");
         assert_eq!(
             set_cookie.ends_with(&suffix),

@@ -10,6 +10,8 @@ use crate::reference::{Record, cookie_size};
 pub(super) const NAME: &str = "__Host-session";
 const LIMIT: usize = 4096;
 const SKEW: u64 = 60_000;
+/// How long browsers keep a cookie at most: 400 days.
+pub(super) const LONGEST_MAX_AGE: u64 = 400 * 24 * 3_600_000;
 
 pub(super) type Entries = BTreeMap<String, Vec<u8>>;
 
@@ -292,9 +294,11 @@ impl Visit {
     pub(super) fn due(&self, settings: &Settings, now: u64) -> Due {
         let is_stale = |record: &Record| {
             let unwritten = self.read_at.unwrap_or(now).saturating_sub(record.seen_at);
+            let is_forgotten = settings.deadline(record) > record.seen_at + LONGEST_MAX_AGE;
             settings
                 .idle
                 .is_some_and(|idle| unwritten >= idle.refresh_after)
+                || (!record.transient && is_forgotten && unwritten >= LONGEST_MAX_AGE / 10)
         };
         let is_to_be_written = self
             .base

@@ -94,6 +94,7 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn millis(self) -> u64 {
-        u64::from(self.count) * [1, 1000, 60_000, 3_600_000][usize::from(self.unit) % 4]
+        let units = [1, 1000, 60_000, 3_600_000, 7 * 24 * 3_600_000];
+        u64::from(self.count) * units[usize::from(self.unit) % units.len()]
     }
 }
