@@ -100,6 +100,7 @@ pub fn a_page_that_only_reads_sets_no_cookie(visitor: Visitor) {
         let answer = visitor.get(path);
         assert_eq!(answer.status, 200, "{answer:?}");
         assert!(answer.cookies.is_empty(), "{answer:?}");
+        assert_eq!(answer.cache_control.as_deref(), Some("private"));
         assert_eq!(answer.vary.as_deref(), Some("Cookie"), "{answer:?}");
     }
 }

@@ -1,14 +1,15 @@
 //! Sessions in actix-web: the same layer as a middleware, extractors, errors of handlers, guards.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 
 use actix_web::body::{BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CACHE_CONTROL, COOKIE, HeaderMap, SET_COOKIE, VARY};
+use actix_web::http::header::{CACHE_CONTROL, COOKIE, HeaderMap, HeaderName, SET_COOKIE, VARY};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{get, scope};
-use actix_web::{App, Error, HttpRequest, HttpResponse, error};
+use actix_web::{App, Error, FromRequest, HttpRequest, HttpResponse, error};
 use sealed_session::actix::{Failure, RequireField, SessionLayer, SessionOf};
 use sealed_session::server::{Memory, ServerStore};
 use sealed_session::{
@@ -93,6 +94,8 @@ async fn a_handler_counts_the_visits_of_a_browser() {
         session.insert("n", 1)?;
         Ok(HttpResponse::Ok()
             .insert_header(("cache-control", "public, max-age=60"))
+            .append_header(("CDN-Cache-Control", "public, max-age=600"))
+            .append_header(("cdn-cache-control", "s-maxage=600"))
             .insert_header(("vary", "accept"))
             .append_header(("set-cookie", "other=kept"))
             .finish())
@@ -114,6 +117,8 @@ async fn a_handler_counts_the_visits_of_a_browser() {
         values.map(|value| value.to_str().unwrap()).collect()
     };
     assert_eq!(values(CACHE_CONTROL), ["max-age=60, private"]);
+    let targeted = HeaderName::from_static("cdn-cache-control");
+    assert_eq!(values(targeted), ["no-store"]);
     assert_eq!(values(VARY), ["accept", "Cookie"]);
     let set_cookies = values(SET_COOKIE);
     assert_eq!(set_cookies[0], "other=kept");
@@ -123,6 +128,50 @@ async fn a_handler_counts_the_visits_of_a_browser() {
     let untouched = send(&app, "/untouched", &[]).await.unwrap();
     assert!(!untouched.headers.contains_key(VARY));
     assert!(!untouched.headers.contains_key(SET_COOKIE));
+}
+
+thread_local! {
+    /// What a body that is streamed would hold.
+    static HELD: RefCell<Option<(HttpRequest, Option<Session>)>> = const { RefCell::new(None) };
+}
+
+#[actix_web::test]
+async fn who_has_a_session_reads_it_when_the_answer_has_left_and_nobody_else_gets_it() {
+    let app = App::new()
+        .route("/", get().to(count))
+        .route(
+            "/takes",
+            get().to(async |request: HttpRequest, session: Session| {
+                HELD.set(Some((request, Some(session))));
+                "streamed"
+            }),
+        )
+        .route(
+            "/ignores",
+            get().to(async |request: HttpRequest| {
+                HELD.set(Some((request, None)));
+                "streamed"
+            }),
+        );
+    let app = init_service(app.wrap(layer())).await;
+    let first = send(&app, "/", &[]).await.unwrap();
+    let cookie = [("cookie", first.cookie())];
+
+    let taken = send(&app, "/takes", &cookie).await.unwrap();
+    assert_eq!(taken.headers.get(VARY).unwrap(), "Cookie");
+    assert_eq!(taken.headers.get(CACHE_CONTROL).unwrap(), "private");
+    let (request, session) = HELD.take().unwrap();
+    assert_eq!(session.unwrap().get("visits"), Ok(Some(1)));
+    let again = Session::extract(&request).await.unwrap();
+    assert_eq!(again.get("visits"), Ok(Some(1)));
+
+    let ignored = send(&app, "/ignores", &cookie).await.unwrap();
+    assert!(!ignored.headers.contains_key(VARY));
+    assert!(!ignored.headers.contains_key(CACHE_CONTROL));
+    let (request, _) = HELD.take().unwrap();
+    assert!(Session::extract(&request).await.unwrap_err().is_too_late());
+    let typed = TypedSession::<Visit>::extract(&request).await;
+    assert!(typed.unwrap_err().is_too_late());
 }
 
 #[actix_web::test]

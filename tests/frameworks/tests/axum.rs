@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
-use axum::http::header::{COOKIE, SET_COOKIE, VARY};
-use axum::http::{Request, Response, StatusCode, request};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE, VARY};
+use axum::http::request::{self, Parts};
+use axum::http::{Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Router, middleware};
 use now::now;
-use sealed_session::axum::{Failure, RequireField, SessionLayer, SessionOf};
+use sealed_session::axum::{Failure, RequireField, RequireSession, SessionLayer, SessionOf};
 use sealed_session::{
     AppKey, CookieConfig, CookieStore, ErrorKind, Event, LoadError, Session, SessionError,
     TypedSession,
@@ -66,6 +68,46 @@ fn a_handler_counts_the_visits_of_a_browser() {
     assert_eq!(text(first), "visits: Some(1)");
     assert_eq!(second.headers()[VARY], "Cookie");
     assert_eq!(text(second), "visits: Some(2)");
+}
+
+#[test]
+fn an_extractor_that_runs_when_the_answer_has_left_gets_no_session_that_nobody_had() {
+    let held: Arc<Mutex<Option<Parts>>> = Arc::default();
+    let hold = |with: Arc<Mutex<Option<Parts>>>| {
+        move |request: Request<Body>| {
+            let with = Arc::clone(&with);
+            async move {
+                *with.lock().unwrap() = Some(request.into_parts().0);
+                "streamed"
+            }
+        }
+    };
+    let guarded = Router::new()
+        .route("/guarded", get(hold(Arc::clone(&held))))
+        .route_layer(RequireSession::new());
+    let mut app = Router::new()
+        .route("/", get(count))
+        .route("/ignores", get(hold(Arc::clone(&held))))
+        .merge(guarded)
+        .layer(SessionLayer::new(store()));
+    let cookie = cookie(&send(&mut app, "/", ""));
+    let taken = || held.lock().unwrap().take().unwrap();
+
+    let response = send(&mut app, "/ignores", &cookie);
+    assert!(!response.headers().contains_key(VARY));
+    let mut parts = taken();
+    let session = now(SessionOf::<()>::from_request_parts(&mut parts, &()));
+    assert!(session.unwrap_err().is_too_late());
+    let optional = <Session as OptionalFromRequestParts<()>>::from_request_parts(&mut parts, &());
+    assert!(now(optional).unwrap_err().is_too_late(), "and not `None`");
+    let typed = TypedSession::<Visit>::from_request_parts(&mut parts, &());
+    assert!(now(typed).err().unwrap().is_too_late());
+
+    let response = send(&mut app, "/guarded", &cookie);
+    assert_eq!(response.headers()[VARY], "Cookie");
+    assert_eq!(response.headers()[CACHE_CONTROL], "private");
+    let session = now(SessionOf::<()>::from_request_parts(&mut taken(), &())).unwrap();
+    assert_eq!(session.get("visits"), Ok(Some(1)));
 }
 
 #[test]
