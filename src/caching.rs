@@ -26,8 +26,18 @@ pub(crate) fn is_targeted(name: &str) -> bool {
         || OLDER.iter().any(|older| name.eq_ignore_ascii_case(older))
 }
 
-/// What a response says to caches already, of who may keep it. Expires and Pragma say no word
-/// about that.
+/// Whether a response with these headers tells caches who may keep it. Expires and Pragma do not.
+pub(crate) fn is_said<'h>(mut headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> bool {
+    headers.any(|(name, value)| {
+        (CACHE_CONTROL == name || is_targeted(name)) && directives(value).next().is_some()
+    })
+}
+
+pub(crate) fn private() -> HeaderValue {
+    HeaderValue::from_static("private")
+}
+
+/// What a response says to caches already.
 #[derive(Debug, Default)]
 pub(crate) struct Said<'h> {
     cache_control: Vec<&'h [u8]>,
@@ -56,17 +66,6 @@ impl<'h> FromIterator<(&'h str, &'h [u8])> for Said<'h> {
 }
 
 impl Said<'_> {
-    /// Private, for a handler that has said nothing.
-    pub(crate) fn or_private(&self) -> Orders {
-        let targeted = self.targeted.iter().map(|(_, value)| value);
-        let mut values = self.cache_control.iter().chain(targeted);
-        let says_nothing = values.all(|value| directives(value).next().is_none());
-        Orders {
-            cache_control: says_nothing.then(private),
-            targeted: Vec::new(),
-        }
-    }
-
     /// What keeps the response out of shared caches, whatever was said.
     pub(crate) fn withheld(&self) -> Orders {
         Orders {
@@ -150,10 +149,6 @@ impl Said<'_> {
         }
         silenced
     }
-}
-
-fn private() -> HeaderValue {
-    HeaderValue::from_static("private")
 }
 
 /// What cannot be a header's value is not repeated.

@@ -67,13 +67,11 @@ fn a_save_without_a_change_allocates_nothing() {
         allocations(|| case.store.save(&session, &mut response).unwrap()),
         0
     );
-    assert!(response.is_empty());
-    assert!(session.contains("user_id"));
+    assert_eq!(response.len(), 2, "Cache-Control, Vary");
     assert_eq!(
         allocations(|| case.store.save(&session, &mut response).unwrap()),
         0
     );
-    assert_eq!(response.len(), 1, "Vary");
 }
 
 #[test]

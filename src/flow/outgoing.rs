@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, VARY};
 
-use crate::caching::{Orders, Said};
+use crate::caching::{Orders, Said, is_said, private};
 use crate::transport::Carried;
 
 /// The header changes that a session asks of its response.
@@ -136,8 +136,7 @@ impl Outgoing {
         let present = headers.get_all(VARY).iter().map(HeaderValue::as_bytes);
         let varies = self.is_varied_by(present);
         let present = headers.iter();
-        let present = present.map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let orders = self.orders(&present.collect());
+        let orders = self.orders(present.map(|(name, value)| (name.as_str(), value.as_bytes())));
         if self.writes() {
             self.replace_earlier(headers);
             for value in self.former().iter().cloned().filter_map(sensitive) {
@@ -167,12 +166,15 @@ impl Outgoing {
         present: impl IntoIterator<Item = (&'h str, &'h [u8])>,
     ) -> Vec<HeaderChange> {
         let (mut set_cookies, mut vary) = (Vec::new(), Vec::new());
-        let sort = |(name, value): &(&'h str, &'h [u8])| match *name {
-            name if SET_COOKIE == name => set_cookies.push(*value),
-            name if VARY == name => vary.push(*value),
-            _ => {}
-        };
-        let orders = self.orders(&present.into_iter().inspect(sort).collect());
+        let present: Vec<_> = present.into_iter().collect();
+        for &(name, value) in &present {
+            if SET_COOKIE == name {
+                set_cookies.push(value);
+            } else if VARY == name {
+                vary.push(value);
+            }
+        }
+        let orders = self.orders(present.into_iter());
         let mut changes = Vec::new();
         let added: Vec<&str> = self.set_cookies().collect();
         if !added.is_empty() {
@@ -194,14 +196,15 @@ impl Outgoing {
         changes
     }
 
-    /// What caches are told, given what they are told already.
-    fn orders(&self, said: &Said<'_>) -> Orders {
+    /// What caches are told, given the headers that are there.
+    fn orders<'h>(&self, present: impl Iterator<Item = (&'h str, &'h [u8])>) -> Orders {
         if self.writes() {
-            said.withheld()
-        } else if self.is_personal {
-            said.or_private()
-        } else {
-            Orders::default()
+            return present.collect::<Said<'_>>().withheld();
+        }
+        let is_private = self.is_personal && !is_said(present);
+        Orders {
+            cache_control: is_private.then(private),
+            targeted: Vec::new(),
         }
     }
 

@@ -182,7 +182,7 @@ impl Cache {
                 .iter()
                 .filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
             if self.takes_the_last {
-                found.last()
+                found.next_back()
             } else {
                 found.next()
             }
