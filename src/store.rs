@@ -98,7 +98,8 @@ impl CookieStore {
     }
 
     /// Writes into the response's headers what the session needs: a Set-Cookie if one is due,
-    /// and what keeps the response out of shared caches.
+    /// and what caches are told ([`Outgoing::apply`]). For them, a session that was loaded was
+    /// read.
     ///
     /// It does not mark the session clean. Each response that is saved into gets the cookie.
     ///

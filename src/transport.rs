@@ -15,10 +15,12 @@ const DEFAULT_HEADER: &str = "x-session-token";
 /// Headers that are not an application's to give a meaning: a client, a proxy or a cache on the
 /// way would act on the token, replace it, drop it or write it to a log. A name that ends in `-`
 /// stands for all that begin with it.
-const RESERVED: [(&str, &[&str]); 11] = [
+const RESERVED: [(&str, &[&str]); 12] = [
     (
         "frames the message or belongs to one connection, so that proxies drop it",
         &[
+            "alpn",
+            "capsule-protocol",
             "connection",
             "content-length",
             "http2-settings",
@@ -33,6 +35,8 @@ const RESERVED: [(&str, &[&str]); 11] = [
         "belongs to proxies, which write and remove it",
         &[
             "cdn-loop",
+            "client-cert",
+            "client-cert-chain",
             "forwarded",
             "max-forwards",
             "proxy-",
@@ -40,11 +44,21 @@ const RESERVED: [(&str, &[&str]); 11] = [
             "x-accel-",
             "x-forwarded-",
             "x-real-ip",
+            "x-sendfile",
         ],
     ),
     (
         "says who somebody is; for a token in Authorization there is `Transport::bearer`",
-        &["authentication-info", "authorization", "www-authenticate"],
+        &[
+            "authentication-control",
+            "authentication-info",
+            "authorization",
+            "dpop",
+            "optional-www-authenticate",
+            "signature",
+            "signature-input",
+            "www-authenticate",
+        ],
     ),
     (
         "holds cookies",
@@ -73,7 +87,7 @@ const RESERVED: [(&str, &[&str]); 11] = [
     ),
     (
         "makes a request conditional",
-        &["etag", "if-", "last-modified"],
+        &["etag", "if", "if-", "last-modified"],
     ),
     (
         "speaks to caches",
@@ -102,13 +116,22 @@ const RESERVED: [(&str, &[&str]); 11] = [
     (
         "is set by browsers alone",
         &[
+            "device-memory",
             "dnt",
+            "downlink",
+            "dpr",
             "early-data",
+            "ect",
+            "last-event-id",
             "referer",
+            "rtt",
+            "save-data",
             "sec-",
             "service-worker",
             "upgrade-insecure-requests",
             "user-agent",
+            "viewport-width",
+            "width",
         ],
     ),
     (
@@ -116,22 +139,32 @@ const RESERVED: [(&str, &[&str]); 11] = [
         &[
             "alt-svc",
             "alt-used",
+            "critical-ch",
+            "document-policy",
+            "expect-ct",
             "feature-policy",
             "link",
             "nel",
+            "p3p",
             "permissions-policy",
+            "public-key-pins",
             "refresh",
             "referrer-policy",
             "report-to",
             "reporting-endpoints",
             "server-timing",
             "service-worker-allowed",
+            "set-login",
             "sourcemap",
+            "speculation-rules",
             "strict-transport-security",
+            "supports-loading-mode",
             "x-content-type-options",
             "x-dns-prefetch-control",
             "x-frame-options",
             "x-permitted-cross-domain-policies",
+            "x-robots-tag",
+            "x-ua-compatible",
             "x-xss-protection",
         ],
     ),
@@ -147,9 +180,21 @@ const RESERVED: [(&str, &[&str]); 11] = [
             "priority",
             "retry-after",
             "server",
+            "status",
             "x-http-method",
             "x-http-method-override",
             "x-method-override",
+        ],
+    ),
+    (
+        "belongs to WebDAV",
+        &[
+            "dav",
+            "depth",
+            "destination",
+            "lock-token",
+            "overwrite",
+            "timeout",
         ],
     ),
 ];
@@ -396,7 +441,8 @@ mod tests {
             user-agent vary vercel-cdn-cache-control via want-digest warning www-authenticate
             x-accel-expires x-accel-redirect x-content-type-options x-forwarded-for
             x-forwarded-proto x-frame-options x-http-method-override x-real-ip
-            x-litespeed-cache-control x-xss-protection";
+            x-litespeed-cache-control x-xss-protection x-sendfile status client-cert dpop
+            last-event-id width dpr if depth lock-token p3p expect-ct";
         for name in of_http.split_whitespace() {
             for name in [name.to_owned(), name.to_uppercase()] {
                 let error = Transport::header(&name).unwrap_err();
@@ -409,7 +455,7 @@ mod tests {
         }
         let own = "x-session-token x-session session session-token x-auth-token auth-token \
                    x-login token x-api-key x-csrf-token x-content x-host acceptance contents \
-                   hosting sector iffy teapot proxyless x-if-match my-content-type";
+                   hosting sector iffy teapot proxyless x-if-match my-content-type iff widths x-status";
         for name in own.split_whitespace() {
             assert!(Transport::header(name).is_ok(), "{name}");
         }
