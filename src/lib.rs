@@ -65,6 +65,7 @@ pub mod actix;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod cookie;
+mod env;
 mod envelope;
 mod error;
 mod event;
