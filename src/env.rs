@@ -111,28 +111,26 @@ fn read(path: &Path) -> io::Result<Zeroizing<String>> {
 }
 
 /// Refuses a variable that was meant to be one of `known` and is not: by its sound, or because
-/// it is what others call the same (`also_called`: a name, and what to set).
+/// it is what others call the same, for which `elsewhere` has the problem.
 pub(crate) fn refuse_strays(
     variables: &dyn Variables,
     known: &[&str],
-    also_called: &[(&str, &str)],
     family: &str,
+    elsewhere: impl Fn(&str) -> Option<String>,
 ) -> Result<(), ConfigError> {
     // On Windows the case of letters does not matter.
-    let is_same = |name: &str, known: &str| match cfg!(windows) {
+    let is_read = |name: &str, known: &str| match cfg!(windows) {
         true => name.eq_ignore_ascii_case(known),
         false => name == known,
     };
     let strays = variables.names().into_iter().filter_map(|name| {
-        if known.iter().any(|known| is_same(&name, known)) {
+        if known.iter().any(|known| is_read(&name, known)) {
             return None;
         }
-        let same = |(other, ours): &(&str, &str)| (*other == name).then(|| (*ours).to_owned());
-        let ours = also_called.iter().find_map(same).or_else(|| {
-            let known = known.iter().copied();
-            meant(&name, known, family).map(|ours| format!("`{ours}`"))
+        let problem = elsewhere(&name).or_else(|| {
+            let ours = meant(&name, known.iter().copied(), family)?;
+            Some(set_instead(&[ours.to_owned()]))
         })?;
-        let problem = format!("nothing reads it; set {ours} instead, or leave it out");
         Some(ConfigError::new(name, problem))
     });
     // The environment has no order of its own.
@@ -140,6 +138,24 @@ pub(crate) fn refuse_strays(
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+/// What is wrong with a name that nothing reads, and what to set instead: nothing, or one of
+/// `names`.
+pub(crate) fn set_instead(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    match &names[..] {
+        [] => "nothing reads it, and every session is sealed anyway; leave it out".to_owned(),
+        names => {
+            let names = names.join(" or ");
+            format!("nothing reads it; set {names} instead, or leave it out")
+        }
+    }
+}
+
+/// Whether two names are the same but for case, dashes and underscores.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    letters_of(one) == letters_of(other)
 }
 
 /// The one of `known` that `name` was meant to be: the same but for case, dashes and underscores,
@@ -151,16 +167,20 @@ pub(crate) fn meant<'k>(
     known: impl IntoIterator<Item = &'k str>,
     family: &str,
 ) -> Option<&'k str> {
-    let letters = letters_of(name);
+    let (letters, family) = (letters_of(name), letters_of(family));
     let distances = known.into_iter().filter_map(|known| {
         let own = letters_of(known);
-        let significant = own.strip_prefix(&letters_of(family)).unwrap_or(&own);
+        let (significant, letters) = match own.strip_prefix(&family) {
+            Some(significant) => (significant, letters.as_str()),
+            // Names in a file leave the family out, and people may not.
+            None => (&own[..], letters.strip_prefix(&family).unwrap_or(&letters)),
+        };
         let slips = match significant.len() {
             0..4 => 0,
             4..10 => 1,
             _ => 2,
         };
-        let distance = distance(&letters, &own);
+        let distance = distance(letters, &own);
         (distance <= slips).then_some((distance, known))
     });
     let closest = distances.min_by_key(|(distance, _)| *distance);

@@ -130,3 +130,8 @@ pub use value::Value;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The example of the page on settings.
+#[cfg(all(doctest, feature = "settings"))]
+#[doc = include_str!("../docs/settings.md")]
+struct SettingsPage;

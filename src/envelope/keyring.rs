@@ -12,20 +12,17 @@ const ACCEPTED: &str = "APP_PREVIOUS_KEYS";
 pub(crate) const KEY_VARIABLES: [&str; 4] =
     [SEALING, "APP_KEY_FILE", ACCEPTED, "APP_PREVIOUS_KEYS_FILE"];
 
-/// What people call them besides, and what to set.
-pub(crate) const ALSO_CALLED: [(&str, &str); 9] = [
-    (
-        "APP_KEYS",
-        "`APP_KEY`, and `APP_PREVIOUS_KEYS` for keys that only open,",
-    ),
-    ("APP_PREV_KEY", "`APP_PREVIOUS_KEYS`"),
-    ("APP_PREV_KEYS", "`APP_PREVIOUS_KEYS`"),
-    ("APP_OLD_KEY", "`APP_PREVIOUS_KEYS`"),
-    ("APP_OLD_KEYS", "`APP_PREVIOUS_KEYS`"),
-    ("APP_KEY_OLD", "`APP_PREVIOUS_KEYS`"),
-    ("APP_KEYS_OLD", "`APP_PREVIOUS_KEYS`"),
-    ("APP_KEY_PREVIOUS", "`APP_PREVIOUS_KEYS`"),
-    ("APP_KEYS_PREVIOUS", "`APP_PREVIOUS_KEYS`"),
+/// What people call them besides, and which it is.
+const ALSO_CALLED: [(&str, &str); 9] = [
+    ("APP_KEYS", SEALING),
+    ("APP_PREV_KEY", ACCEPTED),
+    ("APP_PREV_KEYS", ACCEPTED),
+    ("APP_OLD_KEY", ACCEPTED),
+    ("APP_OLD_KEYS", ACCEPTED),
+    ("APP_KEY_OLD", ACCEPTED),
+    ("APP_KEYS_OLD", ACCEPTED),
+    ("APP_KEY_PREVIOUS", ACCEPTED),
+    ("APP_KEYS_PREVIOUS", ACCEPTED),
 ];
 
 /// The keys of an application: one seals, the others only open.
@@ -91,7 +88,10 @@ impl KeyRing {
     }
 
     pub(super) fn from_variables(variables: &dyn Variables) -> Result<Self, KeyError> {
-        env::refuse_strays(variables, &KEY_VARIABLES, &ALSO_CALLED, "APP")?;
+        env::refuse_strays(variables, &KEY_VARIABLES, "APP", |name| {
+            let (_, ours) = ALSO_CALLED.iter().find(|(other, _)| *other == name)?;
+            Some(env::set_instead(&[(*ours).to_owned()]))
+        })?;
         let mut ring = Self::new(AppKey::from_variables(variables, SEALING)?);
         if let Some(found) = env::text(variables, ACCEPTED)? {
             for (item, key) in parse_list(&found.text).enumerate() {
