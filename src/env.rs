@@ -88,7 +88,7 @@ pub(crate) fn text(
 
 fn in_utf8(variable: &str, content: OsString) -> Result<Zeroizing<String>, ConfigError> {
     let bytes = Zeroizing::new(content.into_encoded_bytes());
-    match str::from_utf8(&bytes) {
+    match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
         Err(_) => Err(ConfigError::new(variable, "it is not UTF-8 text")),
     }
@@ -104,7 +104,8 @@ fn read(path: &Path) -> io::Result<Zeroizing<String>> {
         let problem = format!("it has more than {MAX_FILE} bytes");
         return Err(io::Error::other(problem));
     }
-    let text = str::from_utf8(&bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))?;
+    let text = std::str::from_utf8(&bytes);
+    let text = text.map_err(|_| io::Error::other("it is not UTF-8 text"))?;
     let line = text.strip_suffix('\n').unwrap_or(text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     Ok(Zeroizing::new(line.to_owned()))
@@ -131,7 +132,7 @@ pub(crate) fn refuse_strays(
             let ours = meant(&name, known.iter().copied(), family)?;
             Some(set_instead(&[ours.to_owned()]))
         })?;
-        Some(ConfigError::new(name, problem))
+        Some(ConfigError::new(name.escape_debug().to_string(), problem))
     });
     // The environment has no order of its own.
     match strays.min_by(|one, other| one.setting().cmp(other.setting())) {
@@ -173,7 +174,10 @@ pub(crate) fn meant<'k>(
         let (significant, letters) = match own.strip_prefix(&family) {
             Some(significant) => (significant, letters.as_str()),
             // Names in a file leave the family out, and people may not.
-            None => (&own[..], letters.strip_prefix(&family).unwrap_or(&letters)),
+            None => (
+                own.as_str(),
+                letters.strip_prefix(&family).unwrap_or(&letters),
+            ),
         };
         let slips = match significant.len() {
             0..4 => 0,

@@ -43,8 +43,8 @@
 //! All are off by default.
 //!
 //! - `settings`: `Settings` and `CookieStore::from_env`, from `SESSION_*` variables or any serde
-//!   format; with `server`, `AnyStore`, whichever store `SESSION_DRIVER` names.
-//! - `cli`: the command `sealed-session`; the library stays the same.
+//!   format (docs/settings.md lists them); with `server`, `AnyStore`, whichever store `SESSION_DRIVER` names.
+//! - `cli`: the command `sealed-session`; the library's API stays the same.
 //! - `tower`: `SessionLayer`, which loads when asked and saves by itself, and guards, for whatever
 //!   speaks tower.
 //! - `axum`, `actix-web`: the layer and extractors for these frameworks.

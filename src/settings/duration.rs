@@ -28,9 +28,9 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     let mut seconds = 0_u64;
     let mut rest = text;
     while !rest.is_empty() {
-        let number = take(&mut rest, |byte| byte.is_ascii_digit());
+        let number = take(&mut rest, u8::is_ascii_digit);
         rest = rest.trim_start();
-        let name = take(&mut rest, |byte| byte.is_ascii_lowercase());
+        let name = take(&mut rest, u8::is_ascii_lowercase);
         rest = rest.trim_start();
         // Never back to a longer one, and none twice.
         let (length, _) = units.find(|(_, names)| names.contains(&name))?;

@@ -274,6 +274,8 @@ fn a_name_that_was_meant_to_be_one_of_ours_is_refused_and_ours_is_named() {
             assert!(is_field || KEY_VARIABLES.contains(field), "{field}");
         }
     }
+    let strange = from([("SESSION_MAX\u{202e}AGE", "1")]).unwrap_err();
+    assert_eq!(strange.setting(), r"SESSION_MAX\u{202e}AGE");
     // The first by the alphabet, wherever it stands.
     let two = from([("SESSION_TTL", "1"), ("SESSION_MAXAGE", "1")]).unwrap_err();
     assert_eq!(two.setting(), "SESSION_MAXAGE");

@@ -174,7 +174,7 @@ fn is_text(bytes: &[u8]) -> bool {
     let is_blank = |byte: u8| byte == b' ' || (b'\t'..=b'\r').contains(&byte);
     let is_visible = |c: char| !c.is_control() || c == '\0' || c.is_whitespace();
     // 2^-34. A control character in it makes random bytes likely enough: 2^-26.
-    if str::from_utf8(bytes).is_ok_and(|text| text.chars().all(is_visible)) {
+    if std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(is_visible)) {
         return true;
     }
     let others = |is_it: &dyn Fn(u8) -> bool| bytes.iter().filter(|byte| !is_it(**byte)).count();
