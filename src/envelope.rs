@@ -31,6 +31,8 @@ pub use sealer::Sealer;
 pub use token::Token;
 
 pub(crate) use derive::{Kind, MAX_LABEL, Use};
+#[cfg(all(test, feature = "settings"))]
+pub(crate) use keyring::KEY_VARIABLES;
 pub(crate) use sealer::check_context;
 pub(crate) use token::encoded_len;
 

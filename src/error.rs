@@ -169,7 +169,6 @@ impl ConfigError {
         &self.setting
     }
 
-    #[cfg(feature = "settings")]
     pub(crate) fn problem(&self) -> &str {
         &self.problem
     }

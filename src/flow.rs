@@ -159,10 +159,27 @@ impl<P: Placement> Flow<P> {
     }
 
     fn admit(&self, token: &[u8], now: Millis) -> Result<Loaded, Refusal> {
+        self.admit_if(token, now, |header| self.placement.accept(header))
+    }
+
+    /// What the cookie has of a session, wherever its values are, and whether that is a stub.
+    #[cfg(feature = "cli")]
+    pub(crate) fn look_at(&self, token: &[u8], now: Millis) -> Result<(Session, bool), Refusal> {
+        let loaded = self.admit_if(token, now, |_| Ok(()))?;
+        let is_stub = loaded.record.header().in_backend;
+        Ok((self.opened(loaded, now), is_stub))
+    }
+
+    fn admit_if(
+        &self,
+        token: &[u8],
+        now: Millis,
+        accept: impl Fn(&Header) -> Result<(), Refusal>,
+    ) -> Result<Loaded, Refusal> {
         let opened = self.envelope.open(token, self.max_token)?;
         let record = Record::decode(opened.plaintext)?;
         let header = record.header();
-        self.placement.accept(header)?;
+        accept(header)?;
         if header.in_backend {
             self.policy.admit_but_for_idle(header, now)?;
         } else {

@@ -43,8 +43,8 @@
 //! All are off by default.
 //!
 //! - `settings`: `Settings` and `CookieStore::from_env`, from `SESSION_*` variables or any serde
-//!   format; with `server`, `AnyStore`, whichever store `SESSION_DRIVER` names.
-//! - `cli`: the command `sealed-session`; the library stays the same.
+//!   format (docs/settings.md lists them); with `server`, `AnyStore`, whichever store `SESSION_DRIVER` names.
+//! - `cli`: the command `sealed-session`; the library's API stays the same.
 //! - `tower`: `SessionLayer`, which loads when asked and saves by itself, and guards, for whatever
 //!   speaks tower.
 //! - `axum`, `actix-web`: the layer and extractors for these frameworks.
@@ -66,6 +66,7 @@ pub mod actix;
 pub mod axum;
 mod caching;
 mod cookie;
+mod env;
 mod envelope;
 mod error;
 mod event;
@@ -130,3 +131,8 @@ pub use value::Value;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The example of the page on settings.
+#[cfg(all(doctest, feature = "settings"))]
+#[doc = include_str!("../docs/settings.md")]
+struct SettingsPage;

@@ -1,19 +1,20 @@
 //! Settings from the environment and from configuration files: text in, a builder out.
 
 mod driver;
+mod duration;
 mod given;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 pub use driver::{Driver, RedisUrl};
 
 use crate::cookie::{CookieConfig, SameSite};
+use crate::env::{self, Process, Variables};
 use crate::envelope::KeyRing;
 use crate::error::ConfigError;
 use crate::store::{CookieStore, CookieStoreBuilder, StoreBuilder};
-use given::{FIELDS, Fields, Given, Source};
+use given::{FIELDS, Fields, Given, IN_A_FILE, Source, refuse_strays};
 
 /// The settings of a store, from `SESSION_*` variables or from any serde format.
 ///
@@ -21,7 +22,9 @@ use given::{FIELDS, Fields, Given, Source};
 /// `SESSION_COOKIE_NAME`. All are optional. An unset or empty one means the default, and white
 /// space around one is ignored. Keys are not among them: see [`KeyRing::from_env`].
 ///
-/// - Lengths of time are text such as `24h`, `30m` or `1h 30m`, or whole seconds.
+/// - Lengths of time are weeks, days, hours, minutes and seconds, such as `2w`, `30d`, `24h`, `30m`
+///   or `1h 30m`, the longest first; or a number of whole seconds. Months, years, fractions and
+///   capital letters are errors.
 /// - Truth values are `true`, `yes`, `on` or `1`, and `false`, `no`, `off` or `0`.
 /// - Moments are text of RFC 3339 such as `2026-01-31T12:00:00Z`.
 ///
@@ -31,7 +34,12 @@ use given::{FIELDS, Fields, Given, Source};
 /// somebody has forgotten to.
 ///
 /// Every wrong setting is an error that names the variable or field, never shows its content but
-/// for a path, and says what is possible. In a file so is a field that does not exist.
+/// for a path, and says what is possible. So is a field that does not exist in a file, and in the
+/// environment a name that is close to one of these (`SESSION_MAXAGE`) or that other frameworks
+/// have for the same (`SESSION_LIFETIME`). Whatever else begins with `SESSION_` is left alone.
+///
+/// The URL, which may have a password, can be in a file whose path is in
+/// `SESSION_REDIS_URL_FILE`; one line end behind it is ignored.
 ///
 /// ```
 /// use sealed_session::{AppKey, Settings};
@@ -199,16 +207,26 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// If a variable cannot be read; the error names it. What contradicts another variable is
-    /// found by [`builder`](Self::builder).
+    /// If a variable or its file cannot be read, if both are set, or if a name is close to one of
+    /// these or is what another framework calls the same; the error names the variable. What
+    /// contradicts another variable is found by [`builder`](Self::builder).
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_variables(&|variable| std::env::var_os(variable))
+        Self::from_variables(&Process)
     }
 
-    fn from_variables(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+    fn from_variables(variables: &dyn Variables) -> Result<Self, ConfigError> {
+        refuse_strays(variables)?;
         let mut fields = Fields::of(Source::Environment);
         for field in FIELDS {
-            if let Some(content) = lookup(&Source::Environment.name_of(field)) {
+            let variable = Source::Environment.name_of(field);
+            if field == IN_A_FILE {
+                if let Some(found) = env::text(variables, &variable)? {
+                    if found.path.is_some() {
+                        fields.source = Source::EnvironmentAndFile;
+                    }
+                    fields.insert(field, Given::from_text(&found.text));
+                }
+            } else if let Some(content) = variables.get(&variable) {
                 let given = content.to_str().map_or(Given::Other, Given::from_text);
                 fields.insert(field, given);
             }
@@ -240,7 +258,7 @@ impl Settings {
             small_in_cookie: fields.get("small_in_cookie", Given::truth)?,
             memory_max_bytes: fields.get("memory_max_bytes", Given::size)?,
             file_path: fields.get("file_path", Given::text)?.map(PathBuf::from),
-            redis_url: fields.get("redis_url", Given::text)?.map(RedisUrl::from),
+            redis_url: fields.get(IN_A_FILE, Given::redis_url)?,
             redis_prefix: fields.get("redis_prefix", Given::text)?,
             source: fields.source,
         })

@@ -21,6 +21,8 @@ pub(crate) use shell::Clock;
 pub(crate) use shell::Shell;
 
 use crate::envelope::{KeyRing, Random, os_random};
+#[cfg(feature = "cli")]
+use crate::error::Refusal;
 use crate::error::{ConfigError, SaveError};
 use crate::event::{Event, Events};
 use crate::flow::{InCookie, Opened, Outgoing};
@@ -142,6 +144,18 @@ impl CookieStore {
             self.events().report(Event::Resealed, None);
         }
         Ok(plan.outgoing)
+    }
+
+    /// What a token has of a session, and whether that is a stub whose values are in a backend.
+    /// For the command, which shows cookies of services with any store.
+    ///
+    /// # Errors
+    ///
+    /// Why the token does not open.
+    #[cfg(feature = "cli")]
+    #[doc(hidden)]
+    pub fn look_at(&self, token: &str) -> Result<(Session, bool), Refusal> {
+        self.shell.flow.look_at(token.as_bytes(), self.shell.now())
     }
 
     /// Exchanges the keys, for this store and all its clones, while requests run.

@@ -161,7 +161,7 @@ const COOKIE_HEADERS: [&str; 15] = [
 ];
 
 /// None of these is accepted: no key that can be read here may be of use to anyone.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 15] = [
     "base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
     " base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n",
     "hex:000306090c0f1215181b1e2124272a2d303336393c3f4245484b4e5154575a5d",
@@ -171,6 +171,14 @@ const KEYS: [&str; 9] = [
     "base64:your-secret-key",
     "base64:Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZSBjb3JyZWN0IGhvcnNl",
     "correct horse battery staple correct horse",
+    // Text with a line end, in UTF-16, and with a few other bytes; a half that comes twice or
+    // backwards; in the letters of one case.
+    "base64:VGhlIHF1aWNrIGJyb3duIGZveCBqdW1wcyBvdmVyIHRoZSBsYXp5IGRvZwo=",
+    "hex:3f04400430043204380434044c043d0430044f0420003b043e0448043004340434044c0420003104",
+    "base64:Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZQCA/xc=",
+    "hex:f3a94c0e77d1528b6a9e01c4d85b3f26f3a94c0e77d1528b6a9e01c4d85b3f26",
+    "hex:f3a94c0e77d1528b6a9e01c4d85b3f26263f5bd8c4019e6a8b52d1770e4ca9f3",
+    "base64:somethinglongthatiamabletorememberallmylifes",
 ];
 
 const RESPONSES: [&str; 13] = [
@@ -189,7 +197,7 @@ const RESPONSES: [&str; 13] = [
     "3cext=\"a\\\"b, public\", PUBLIC",
 ];
 
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 11] = [
     "acookie\nbsession\nc8h\nd30d\ne30m\nf3m\nntest\no2026-01-31T12:00:00Z",
     "b__Secure-x\njexample.com\nk/app\ninone\nltrue\nm0",
     "bid\ng0\nhno\nistrict",
@@ -198,6 +206,9 @@ const SETTINGS: [&str; 8] = [
     "c1ms\nd1h",
     "f3m",
     "zx",
+    "c1w 2d3h 4 minutes 5s\nd2 weeks",
+    "c30M",
+    "c1h 1h",
 ];
 
 /// The target `store`: a request that saves over what another has saved.

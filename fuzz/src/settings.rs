@@ -57,6 +57,51 @@ pub fn settings(data: &[u8]) {
             Ok(store) => works(&store, &settings),
         },
     }
+    for (_, text) in pairs {
+        understands_a_length(text);
+    }
+}
+
+/// A text as a length of time, against a slow reading of the same rule.
+fn understands_a_length(text: &str) {
+    let pair = [("max_age", text)];
+    let read = Settings::deserialize(MapDeserializer::<_, Error>::new(pair.into_iter()));
+    let max_age = match read {
+        Ok(settings) if settings.max_age.is_none() => return assert!(text.trim().is_empty()),
+        read => read.ok().and_then(|settings| settings.max_age),
+    };
+    assert_eq!(max_age, length(text.trim()).map(Duration::from_secs));
+}
+
+/// Seconds.
+fn length(text: &str) -> Option<u64> {
+    if text.chars().all(|c| c.is_ascii_digit()) {
+        return text.parse().ok();
+    }
+    let names = [
+        "w week weeks",
+        "d day days",
+        "h hr hrs hour hours",
+        "m min mins minute minutes",
+        "s sec secs second seconds",
+    ];
+    let (mut seconds, mut rest) = (0_u128, text);
+    for (names, of_unit) in names.into_iter().zip([604_800_u128, 86_400, 3_600, 60, 1]) {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, behind) = rest.split_at(digits);
+        let behind = behind.trim_start();
+        let letters = behind.len()
+            - behind
+                .trim_start_matches(|c: char| c.is_ascii_lowercase())
+                .len();
+        let (name, behind) = behind.split_at(letters);
+        if digits > 0 && names.split(' ').any(|known| known == name) {
+            seconds += u128::from(number.parse::<u64>().ok()?) * of_unit;
+            rest = behind.trim_start();
+        }
+    }
+    let is_whole = rest.is_empty() && !text.is_empty();
+    u64::try_from(seconds).ok().filter(|_| is_whole)
 }
 
 fn store(settings: &Settings) -> Result<CookieStore, ConfigError> {

@@ -1,8 +1,10 @@
 //! App keys: what is accepted as one, and what is refused by name.
 
-use std::env::VarError;
+mod weakness;
+
 use std::error::Error;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use base64::Engine;
@@ -11,34 +13,12 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-use super::{derive, os_random};
+use super::{Random, derive, os_random};
+use crate::env::{self, Found, Process, Variables};
 use crate::error::{ConfigError, RandomError};
+use weakness::Weakness;
 
 const MIN_BYTES: usize = 32;
-const MIN_DISTINCT: usize = 16;
-
-/// What stands in examples, each long enough that a random key has none: the odds of any are
-/// below one in a thousand million.
-const PLACEHOLDERS: [&str; 17] = [
-    "changeme",
-    "change-me",
-    "change_me",
-    "replaceme",
-    "replace-me",
-    "replace_me",
-    "placeholder",
-    "examplekey",
-    "example-key",
-    "example_key",
-    "your-secret",
-    "your_secret",
-    "yoursecret",
-    "secret-key",
-    "secret_key",
-    "secretkey",
-    "supersecret",
-];
-
 /// The secret from which all keys are derived: 32 or more bytes of random key material.
 ///
 /// Make one with `sealed-session keygen`, or `openssl rand -base64 32` behind `base64:`. Keep it
@@ -66,33 +46,53 @@ impl AppKey {
     ///
     /// # Errors
     ///
-    /// If the random source fails.
+    /// If the random source fails, or gives what is not random.
     pub fn generate() -> Result<Self, RandomError> {
-        let mut bytes = Zeroizing::new(vec![0; MIN_BYTES]);
-        os_random(&mut bytes)?;
-        Ok(Self::of(bytes))
+        Self::generate_with(&mut os_random)
+    }
+
+    fn generate_with(random: Random<'_>) -> Result<Self, RandomError> {
+        // A random key that the text forms refuse is one in four thousand million, and is drawn
+        // once more. A source that gives two of them is broken.
+        for _ in 0..2 {
+            let mut bytes = Zeroizing::new(vec![0; MIN_BYTES]);
+            random(&mut bytes)?;
+            let key = Self::of(bytes);
+            if key.to_base64().parse::<Self>().is_ok() {
+                return Ok(key);
+            }
+        }
+        Err(RandomError(()))
     }
 
     /// A key from bytes that are random key material already: 32 or more of them.
     ///
     /// # Errors
     ///
-    /// If there are fewer than 32 bytes or all are equal. What the bytes look like is not
-    /// checked beyond that; the text forms check more.
+    /// If there are fewer than 32 bytes or all are equal. Beyond that nothing is checked: use it
+    /// for what a program has drawn or derived. What a person can have written is for the text
+    /// forms, which check more.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         Self::checked(Zeroizing::new(bytes.to_vec())).map_err(KeyError::from)
     }
 
-    /// The key in the environment variable `var`, in a text form (see [`FromStr`]).
+    /// The key in the environment variable `var`, in a text form (see [`FromStr`]); or in the
+    /// file whose path is in `var` with `_FILE` behind it, as container platforms hand out
+    /// secrets.
     ///
     /// # Errors
     ///
-    /// If the variable is not set, is not text, or does not hold a key; the error names it.
+    /// If neither variable is set or both are, if the file cannot be read, or if there is no key;
+    /// the error names the variable and the file.
     pub fn from_env(var: &str) -> Result<Self, KeyError> {
-        text_from_env(var)?
-            .ok_or_else(|| KeyError::from(Problem::NotSet).at(var, None))?
-            .parse()
-            .map_err(|error: KeyError| error.at(var, None))
+        Self::from_variables(&Process, var)
+    }
+
+    pub(super) fn from_variables(variables: &dyn Variables, var: &str) -> Result<Self, KeyError> {
+        let found = env::text(variables, var)?
+            .ok_or_else(|| KeyError::from(Problem::NotSet).at(var, None))?;
+        let key = found.text.parse();
+        key.map_err(|error: KeyError| error.found_in(&found, None))
     }
 
     /// Four bytes that name this key in tokens. Derived from it; not secret.
@@ -128,55 +128,34 @@ impl AppKey {
             return Err(Problem::TooShort(bytes.len()));
         }
         if bytes.iter().all(|&byte| Some(&byte) == bytes.first()) {
-            return Err(Problem::AllEqual);
+            return Err(Weakness::AllEqual.into());
         }
         Ok(Self::of(bytes))
     }
 
     fn from_text(text: &str) -> Result<Self, Problem> {
         let text = text.trim();
-        let (prefix, encoded) = text.split_once(':').ok_or(Problem::NoPrefix)?;
-        let lower = Zeroizing::new(encoded.to_ascii_lowercase());
-        if PLACEHOLDERS.iter().any(|word| lower.contains(word)) {
-            return Err(Problem::Placeholder);
+        if text.starts_with(['"', '\'', '`']) {
+            return Err(Problem::Quoted);
         }
+        let (prefix, encoded) = text.split_once(':').ok_or(Problem::NoPrefix)?;
+        weakness::check_text(encoded)?;
+        let is_hex = prefix == "hex";
         let bytes = Zeroizing::new(match prefix {
             "base64" => decode_base64(encoded)?,
             "hex" => decode_hex(encoded)?,
             _ => return Err(Problem::NoPrefix),
         });
-        if bytes.len() >= MIN_BYTES {
-            judge(&bytes)?;
+        if bytes.len() < MIN_BYTES {
+            return Err(Problem::TooShort(bytes.len()));
         }
-        Self::checked(bytes)
-    }
-}
-
-/// What a random key never is, and what people put there instead.
-fn judge(bytes: &[u8]) -> Result<(), Problem> {
-    if bytes.iter().all(|byte| (b' '..=b'~').contains(byte)) {
-        return Err(Problem::Passphrase);
-    }
-    let steps = || {
-        bytes.windows(2).map(|pair| match pair {
-            [a, b] => b.wrapping_sub(*a),
-            _ => 0,
-        })
-    };
-    if steps().all(|step| Some(step) == steps().next()) {
-        return Err(Problem::Sequence);
-    }
-    let mut seen = [false; 256];
-    for &byte in bytes {
-        if let Some(seen) = seen.get_mut(usize::from(byte)) {
-            *seen = true;
+        if is_hex {
+            weakness::check_hex(encoded, &bytes)?;
+        } else {
+            weakness::check_base64(encoded, &bytes)?;
         }
+        Ok(Self::of(bytes))
     }
-    let distinct = seen.iter().filter(|&&seen| seen).count();
-    if distinct < MIN_DISTINCT {
-        return Err(Problem::FewDistinct(distinct));
-    }
-    Ok(())
 }
 
 fn decode_base64(text: &str) -> Result<Vec<u8>, Problem> {
@@ -211,21 +190,17 @@ fn decode_hex(text: &str) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-/// The variable's text; `None` if it is not set.
-pub(super) fn text_from_env(var: &str) -> Result<Option<Zeroizing<String>>, KeyError> {
-    match std::env::var(var) {
-        Ok(text) => Ok(Some(Zeroizing::new(text))),
-        Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(KeyError::from(Problem::NotText).at(var, None)),
-    }
-}
-
 /// `base64:` (standard or url-safe alphabet, padding optional) or `hex:`; white space around it
 /// is ignored.
 ///
-/// Refused, each with its own message: no prefix, fewer than 32 bytes, printable ASCII once
-/// decoded (a passphrase), fewer than 16 distinct bytes, bytes that count up or down (every key
-/// printed in this project does), known placeholders.
+/// Refused, each with its own message: no prefix, fewer than 32 bytes, known placeholders, and
+/// what a person has written and a random source has not: text in UTF-8, UTF-16 or nearly text,
+/// such as a passphrase with a line end or a few other bytes; fewer than 16 distinct bytes; a
+/// part that comes twice; bytes that count up or down (every key printed in this project does)
+/// or are in order; base64 in letters of one case, and hex in decimal digits.
+///
+/// Of random keys of 32 bytes, one in more than four thousand million is refused by mistake.
+/// [`generate`](AppKey::generate) never returns one of these.
 impl FromStr for AppKey {
     type Err = KeyError;
 
@@ -280,24 +255,30 @@ pub struct KeyError {
     source: Option<String>,
     /// Which item of its list, from 1.
     item: Option<usize>,
+    /// The file that the variable names.
+    path: Option<PathBuf>,
     problem: Problem,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
     NotSet,
-    NotText,
+    /// What the variable or its file is, that a key cannot come from; with what to do.
+    Unreadable(String),
     EmptyItem,
+    Quoted,
     NoPrefix,
     NotBase64,
     NotHex,
     TooShort(usize),
-    AllEqual,
-    Passphrase,
-    Sequence,
-    FewDistinct(usize),
-    Placeholder,
+    Weak(Weakness),
     SameId(KeyId),
+}
+
+impl From<Weakness> for Problem {
+    fn from(weakness: Weakness) -> Self {
+        Self::Weak(weakness)
+    }
 }
 
 impl KeyError {
@@ -305,6 +286,12 @@ impl KeyError {
         self.source = Some(source.to_owned());
         self.item = item;
         self
+    }
+
+    /// The same error of what was found in the environment.
+    pub(super) fn found_in(mut self, found: &Found, item: Option<usize>) -> Self {
+        self.path.clone_from(&found.path);
+        self.at(&found.variable, item)
     }
 
     /// The variable, and the item of its list.
@@ -315,6 +302,14 @@ impl KeyError {
             _ => "app key".to_owned(),
         }
     }
+
+    /// What is wrong, and in which file.
+    fn told(&self) -> String {
+        match &self.path {
+            Some(path) => format!("{path:?}: {}", self.problem),
+            None => self.problem.to_string(),
+        }
+    }
 }
 
 impl From<Problem> for KeyError {
@@ -322,14 +317,22 @@ impl From<Problem> for KeyError {
         Self {
             source: None,
             item: None,
+            path: None,
             problem,
         }
     }
 }
 
+impl From<ConfigError> for KeyError {
+    fn from(error: ConfigError) -> Self {
+        let problem = Problem::Unreadable(error.problem().to_owned());
+        Self::from(problem).at(error.setting(), None)
+    }
+}
+
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place(), self.problem)
+        write!(f, "{}: {}", self.place(), self.told())
     }
 }
 
@@ -337,30 +340,18 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotSet => f.write_str("it is not set")?,
-            Self::NotText => f.write_str("it is not UTF-8 text")?,
+            Self::Unreadable(problem) => return f.write_str(problem),
             Self::EmptyItem => {
                 return f.write_str("it is empty; remove the stray comma, or put the key there");
+            }
+            Self::Quoted => {
+                return f.write_str("it begins with a quote; leave out the quotes around the key");
             }
             Self::NoPrefix => f.write_str("it starts with neither `base64:` nor `hex:`")?,
             Self::NotBase64 => f.write_str("what follows `base64:` is not base64")?,
             Self::NotHex => f.write_str("what follows `hex:` is not pairs of hex digits")?,
             Self::TooShort(length) => write!(f, "it has {length} bytes, 32 are needed")?,
-            Self::AllEqual => f.write_str("all its bytes are equal")?,
-            Self::Passphrase => {
-                f.write_str(
-                    "it decodes to printable text, so it is a passphrase and can be guessed",
-                )?;
-            }
-            Self::Sequence => {
-                f.write_str("its bytes count up or down, as keys in examples do")?;
-            }
-            Self::FewDistinct(distinct) => {
-                write!(
-                    f,
-                    "it has only {distinct} distinct bytes, a random key has more"
-                )?;
-            }
-            Self::Placeholder => f.write_str("it is a placeholder from an example")?,
+            Self::Weak(weakness) => weakness.fmt(f)?,
             Self::SameId(id) => {
                 return write!(
                     f,
@@ -384,14 +375,12 @@ impl Error for KeyError {}
 /// A key is a setting too, so that one error type does for whatever a service reads at its start.
 impl From<KeyError> for ConfigError {
     fn from(error: KeyError) -> Self {
-        Self::new(error.place(), error.problem.to_string())
+        Self::new(error.place(), error.told())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn refused(text: &str) -> Problem {
@@ -445,15 +434,20 @@ mod tests {
             ("hex:zz", Problem::NotHex),
             ("hex:é0", Problem::NotHex),
             (&base64(&random.bytes[..31]), Problem::TooShort(31)),
-            (&base64(&[7; 64]), Problem::Sequence),
+            (&base64(&[7; 64]), Weakness::AllEqual.into()),
             (
                 &base64(b"correct horse battery staple correct horse"),
-                Problem::Passphrase,
+                Weakness::Text.into(),
             ),
-            (&base64(&(0..32).collect::<Vec<u8>>()), Problem::Sequence),
-            (&base64(&few), Problem::FewDistinct(15)),
-            ("base64:CHANGE_ME", Problem::Placeholder),
-            ("base64:your-secret-key-here", Problem::Placeholder),
+            (
+                &base64(&(0..32).collect::<Vec<u8>>()),
+                Weakness::Sequence.into(),
+            ),
+            (&base64(&few), Weakness::FewDistinct(15).into()),
+            ("base64:CHANGE_ME", Weakness::Placeholder.into()),
+            ("base64:your-secret-key-here", Weakness::Placeholder.into()),
+            (&format!("\"{}\"", *random.to_base64()), Problem::Quoted),
+            (&format!("'{}'", *random.to_base64()), Problem::Quoted),
         ] {
             assert_eq!(refused(text), problem, "{text}");
         }
@@ -461,19 +455,28 @@ mod tests {
         assert_eq!(error.problem, Problem::TooShort(31));
         assert_eq!(
             AppKey::from_bytes(&[7; 64]).unwrap_err().problem,
-            Problem::AllEqual
+            Weakness::AllEqual.into()
         );
     }
 
     #[test]
-    fn a_key_of_16_distinct_bytes_is_the_plainest_that_is_accepted() {
+    fn a_key_that_looks_written_is_drawn_once_more_and_two_are_a_failure() {
         let random = AppKey::generate().unwrap();
-        let distinct: BTreeSet<u8> = random.bytes.iter().copied().collect();
-        let sixteen: Vec<u8> = distinct.into_iter().take(MIN_DISTINCT).collect();
-        let text = base64(&sixteen.repeat(2));
-        assert_eq!(text.parse::<AppKey>().unwrap().bytes.len(), MIN_BYTES);
-        let text = base64(&sixteen[1..].repeat(3));
-        assert_eq!(refused(&text), Problem::FewDistinct(15));
+        let mut draws = 0;
+        let key = AppKey::generate_with(&mut |bytes| {
+            draws += 1;
+            match draws {
+                1 => bytes.fill(7),
+                _ => bytes.copy_from_slice(&random.bytes),
+            }
+            Ok(())
+        });
+        assert!(key.unwrap().is_same_as(&random));
+        let broken = AppKey::generate_with(&mut |bytes| {
+            bytes.fill(7);
+            Ok(())
+        });
+        assert_eq!(broken.unwrap_err(), RandomError(()));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use super::Settings;
 #[cfg(feature = "server")]
 use crate::envelope::KeyRing;
@@ -52,8 +54,9 @@ impl fmt::Display for Driver {
 }
 
 /// The URL of a Redis server. Its `Debug` does not show it, since it may hold a password.
+/// Zeroized on drop.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl(String);
+pub struct RedisUrl(Zeroizing<String>);
 
 impl RedisUrl {
     /// The URL.
@@ -64,7 +67,7 @@ impl RedisUrl {
 
 impl From<String> for RedisUrl {
     fn from(url: String) -> Self {
-        Self(url)
+        Self(Zeroizing::new(url))
     }
 }
 

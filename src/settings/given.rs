@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime};
 use cookie::time::OffsetDateTime;
 use cookie::time::format_description::well_known::Rfc3339;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use zeroize::Zeroizing;
 
-use super::{Driver, Settings};
+use super::{Driver, RedisUrl, Settings, duration};
 use crate::cookie::SameSite;
+use crate::env::{self, Variables};
 use crate::error::ConfigError;
 
 pub(super) const FIELDS: [&str; 23] = [
@@ -38,20 +40,108 @@ pub(super) const FIELDS: [&str; 23] = [
     "redis_prefix",
 ];
 
+/// The field whose content may be in a file that a variable names: it holds a password.
+pub(super) const IN_A_FILE: &str = "redis_url";
+
+/// What a setting is called elsewhere, behind `SESSION_` or in a file, and the fields here: names
+/// of PHP's, Python's and JavaScript's frameworks, and plain words. What anything else on a
+/// machine may be called is not among them.
+pub(super) const ALSO_CALLED: [(&str, &[&str]); 48] = [
+    ("BACKEND", &["driver"]),
+    ("CONNECTION", &["redis_url"]),
+    ("COOKIE", &["cookie_name"]),
+    ("COOKIE_AGE", &["max_age"]),
+    ("COOKIE_DOMAIN", &["domain"]),
+    ("COOKIE_HTTP_ONLY", &["http_only"]),
+    ("COOKIE_LIFETIME", &["max_age"]),
+    ("COOKIE_MAX_AGE", &["max_age"]),
+    ("COOKIE_PARTITIONED", &["partitioned"]),
+    ("COOKIE_PATH", &["path"]),
+    ("COOKIE_SAME_SITE", &["same_site"]),
+    ("COOKIE_SECURE", &["secure"]),
+    ("DURATION", &["max_age"]),
+    ("ENCRYPT", &[]),
+    ("ENCRYPTION_KEY", &["APP_KEY"]),
+    ("ENGINE", &["driver"]),
+    ("EXPIRATION", &["max_age"]),
+    ("EXPIRES", &["max_age"]),
+    ("EXPIRES_IN", &["max_age"]),
+    ("EXPIRE_AFTER", &["max_age"]),
+    ("EXPIRE_AT_BROWSER_CLOSE", &["persistent"]),
+    ("EXPIRE_ON_CLOSE", &["persistent"]),
+    ("EXPIRY", &["max_age"]),
+    ("FILES", &["file_path"]),
+    ("FILE_DIR", &["file_path"]),
+    ("IDLE", &["idle_timeout"]),
+    ("IDLE_TIME", &["idle_timeout"]),
+    ("INACTIVITY_TIMEOUT", &["idle_timeout"]),
+    ("KEY", &["APP_KEY"]),
+    ("KEY_PREFIX", &["redis_prefix"]),
+    ("LIFETIME", &["max_age", "idle_timeout"]),
+    ("PARTITIONED_COOKIE", &["partitioned"]),
+    ("PERMANENT", &["persistent"]),
+    ("PREFIX", &["redis_prefix"]),
+    ("REDIS", &["redis_url"]),
+    ("REDIS_HOST", &["redis_url"]),
+    ("REDIS_PASSWORD", &["redis_url"]),
+    ("REDIS_PORT", &["redis_url"]),
+    ("SAVE_PATH", &["file_path"]),
+    ("SECRET", &["APP_KEY"]),
+    ("SECRET_KEY", &["APP_KEY"]),
+    ("SECURE_COOKIE", &["secure"]),
+    ("STORAGE", &["driver"]),
+    ("STORE", &["driver"]),
+    ("STORE_DRIVER", &["driver"]),
+    ("TIMEOUT", &["idle_timeout"]),
+    ("TTL", &["max_age"]),
+    ("VALID_FOR", &["max_age"]),
+];
+
+/// What follows `SESSION_`, in any case of letters.
+fn behind_session(name: &str) -> Option<&str> {
+    let (family, rest) = name.split_at_checked("SESSION_".len())?;
+    family.eq_ignore_ascii_case("SESSION_").then_some(rest)
+}
+
+/// The field or fields that `name`, without `SESSION_`, has elsewhere.
+fn called_here(name: &str) -> Option<&'static [&'static str]> {
+    let mut others = ALSO_CALLED.iter();
+    let (_, fields) = others.find(|(other, _)| env::is_same(name, other))?;
+    Some(fields)
+}
+
 /// Where settings come from, and so what their reader calls them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Source {
     #[default]
     File,
     Environment,
+    /// The same, with the URL in a file.
+    EnvironmentAndFile,
 }
 
 impl Source {
     pub(super) fn name_of(self, field: &str) -> String {
         match self {
             Self::File => field.to_owned(),
-            Self::Environment => format!("SESSION_{}", field.to_ascii_uppercase()),
+            Self::EnvironmentAndFile if field == IN_A_FILE => {
+                format!("{}_FILE", Self::Environment.name_of(field))
+            }
+            Self::Environment | Self::EnvironmentAndFile => {
+                format!("SESSION_{}", field.to_ascii_uppercase())
+            }
         }
+    }
+
+    /// What to set in place of a name that nothing reads.
+    fn set_instead(self, fields: &[&str]) -> String {
+        let is_field = |name: &str| FIELDS.contains(&name);
+        let names = fields.iter().map(|name| match is_field(name) {
+            true => self.name_of(name),
+            // A variable, whatever the source.
+            false => (*name).to_owned(),
+        });
+        env::set_instead(&names.collect::<Vec<_>>())
     }
 
     /// An error of the builders, in the words of whoever wrote the settings.
@@ -65,6 +155,29 @@ impl Source {
         }
         ConfigError::new(self.name_of(field_of(method)), problem)
     }
+}
+
+/// Refuses variables that were meant to be settings, and that nothing reads.
+pub(super) fn refuse_strays(variables: &dyn Variables) -> Result<(), ConfigError> {
+    let known: Vec<String> = FIELDS
+        .into_iter()
+        .map(|field| Source::Environment.name_of(field))
+        .chain([Source::EnvironmentAndFile.name_of(IN_A_FILE)])
+        .collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    env::refuse_strays(variables, &known, "SESSION", |name| {
+        let rest = behind_session(name)?;
+        // A file is read only for what is secret.
+        let in_file = rest.strip_suffix("_FILE").unwrap_or_default();
+        let field = FIELDS
+            .into_iter()
+            .find(|field| env::is_same(field, in_file));
+        let fields = match &field {
+            Some(field) => std::slice::from_ref(field),
+            None => called_here(rest)?,
+        };
+        Some(Source::Environment.set_instead(fields))
+    })
 }
 
 /// The field that a builder's method is for.
@@ -111,7 +224,7 @@ impl Fields {
 
 /// What stands under a field before it is understood.
 pub(super) enum Given {
-    Text(String),
+    Text(Zeroizing<String>),
     Truth(bool),
     Whole(u64),
     /// Null or empty: as if it were not there.
@@ -127,7 +240,7 @@ impl Given {
     pub(super) fn from_text(text: &str) -> Self {
         match text.trim() {
             "" => Self::Nothing,
-            text => Self::Text(text.to_owned()),
+            text => Self::Text(Zeroizing::new(text.to_owned())),
         }
     }
 
@@ -140,21 +253,22 @@ impl Given {
 
     pub(super) fn text(&self) -> Understood<String> {
         match self {
-            Self::Text(text) => Ok(text.clone()),
+            Self::Text(text) => Ok(text.to_string()),
             _ => Err("it must be UTF-8 text; in a file, in quotes"),
         }
+    }
+
+    pub(super) fn redis_url(&self) -> Understood<RedisUrl> {
+        self.text().map(RedisUrl::from)
     }
 
     pub(super) fn duration(&self) -> Understood<Duration> {
         match self {
             Self::Whole(seconds) => Some(Duration::from_secs(*seconds)),
-            Self::Text(text) => match text.parse() {
-                Ok(seconds) => Some(Duration::from_secs(seconds)),
-                Err(_) => humantime::parse_duration(text).ok(),
-            },
+            Self::Text(text) => duration::parse(text),
             _ => None,
         }
-        .ok_or("it must be a length of time such as `24h`, `30m` or `1h 30m`, or whole seconds")
+        .ok_or(duration::FORMS)
     }
 
     pub(super) fn truth(&self) -> Understood<bool> {
@@ -228,13 +342,28 @@ impl<'de> Visitor<'de> for SettingsVisitor {
             let field = FIELDS
                 .into_iter()
                 .find(|field| *field == key)
-                .ok_or_else(|| Error::unknown_field(&key, &FIELDS))?;
+                .ok_or_else(|| unknown(&key))?;
             if fields.insert(field, access.next_value()?).is_some() {
                 return Err(Error::duplicate_field(field));
             }
         }
         Settings::read(&fields).map_err(Error::custom)
     }
+}
+
+/// The error for a field that does not exist: with the one that was meant, or with all.
+fn unknown<E: Error>(key: &str) -> E {
+    let name = key.escape_debug();
+    let meant = env::meant(key, FIELDS, "SESSION");
+    let fields = match &meant {
+        Some(field) => std::slice::from_ref(field),
+        None => match called_here(behind_session(key).unwrap_or(key)) {
+            Some(fields) => fields,
+            None => return Error::unknown_field(&name.to_string(), &FIELDS),
+        },
+    };
+    let problem = Source::File.set_instead(fields);
+    Error::custom(format_args!("unknown field `{name}`: {problem}"))
 }
 
 /// Takes whatever a format has, so that the error for a wrong kind can name the field.

@@ -1,13 +1,11 @@
 use proptest::prelude::*;
 
+use super::given::ALSO_CALLED;
 use super::*;
-use crate::envelope::AppKey;
+use crate::envelope::{AppKey, KEY_VARIABLES};
 
 fn from<const N: usize>(variables: [(&str, &str); N]) -> Result<Settings, ConfigError> {
-    Settings::from_variables(&|wanted| {
-        let found = variables.iter().find(|(name, _)| *name == wanted);
-        found.map(|(_, content)| content.into())
-    })
+    Settings::from_variables(&&variables[..])
 }
 
 #[test]
@@ -72,7 +70,9 @@ fn every_variable_is_read_into_its_field() {
 #[test]
 fn unset_and_empty_variables_mean_the_defaults() {
     for empty in ["", " \t\n"] {
-        let settings = Settings::from_variables(&|_| Some(empty.into())).unwrap();
+        let names = FIELDS.map(|field| Source::Environment.name_of(field));
+        let variables: Vec<_> = names.iter().map(|name| (name.as_str(), empty)).collect();
+        let settings = Settings::from_variables(&&variables[..]).unwrap();
         assert_eq!(settings.cookie().unwrap(), CookieConfig::default());
         assert_eq!((settings.max_age, settings.not_before), (None, None));
     }
@@ -95,7 +95,9 @@ fn what_cannot_be_read_is_refused_by_the_name_of_its_variable() {
         ("SESSION_MAX_AGE", "soon", "`24h`"),
         ("SESSION_MAX_AGE", "-1", "whole seconds"),
         ("SESSION_MAX_AGE", "18446744073709551616", "whole seconds"),
-        ("SESSION_MAX_LIFETIME", "99999999999999y", "`24h`"),
+        ("SESSION_MAX_LIFETIME", "99999999999999w", "`24h`"),
+        ("SESSION_MAX_LIFETIME", "1y", "`24h`"),
+        ("SESSION_IDLE_TIMEOUT", "30M", "`30m`"),
         ("SESSION_IDLE_TIMEOUT", "1.2.3h", "`24h`"),
         ("SESSION_REFRESH_AFTER", "5 apples", "`24h`"),
         ("SESSION_SECURE", "maybe", "`true`"),
@@ -167,7 +169,7 @@ fn what_contradicts_another_variable_is_refused_in_the_words_of_the_environment(
         ("SESSION_MAX_AGE", from([("SESSION_MAX_AGE", "0")])),
         (
             "SESSION_MAX_LIFETIME",
-            from([("SESSION_MAX_LIFETIME", "1us")]),
+            from([("SESSION_MAX_LIFETIME", "0s")]),
         ),
         (
             "SESSION_IDLE_TIMEOUT",
@@ -209,6 +211,231 @@ fn what_contradicts_another_variable_is_refused_in_the_words_of_the_environment(
 }
 
 #[test]
+fn a_name_that_was_meant_to_be_one_of_ours_is_refused_and_ours_is_named() {
+    for (stray, ours) in [
+        // A slip.
+        ("SESSION_IDLE_TIMOUT", "`SESSION_IDLE_TIMEOUT`"),
+        ("SESSION_IDEL_TIMEOUT", "`SESSION_IDLE_TIMEOUT`"),
+        ("SESSION_IDLETIMEOUT", "`SESSION_IDLE_TIMEOUT`"),
+        ("SESSION_MAXAGE", "`SESSION_MAX_AGE`"),
+        ("SESSION_MAX_AGES", "`SESSION_MAX_AGE`"),
+        ("SESSION_MAX_LIFE_TIME", "`SESSION_MAX_LIFETIME`"),
+        ("SESSION_MAX_LIFTIME", "`SESSION_MAX_LIFETIME`"),
+        ("SESION_MAX_LIFETIME", "`SESSION_MAX_LIFETIME`"),
+        ("SESSIONS_MAX_AGE", "`SESSION_MAX_AGE`"),
+        ("SESSION-MAX-AGE", "`SESSION_MAX_AGE`"),
+        ("SESSION__MAX_AGE", "`SESSION_MAX_AGE`"),
+        ("session_max_age", "`SESSION_MAX_AGE`"),
+        ("SESSION_COOKIENAME", "`SESSION_COOKIE_NAME`"),
+        ("SESSION_COOKE_NAME", "`SESSION_COOKIE_NAME`"),
+        ("SESSION_HTTPONLY", "`SESSION_HTTP_ONLY`"),
+        ("SESSION_SAMESITE", "`SESSION_SAME_SITE`"),
+        ("SESSION_SAME_SIT", "`SESSION_SAME_SITE`"),
+        ("SESSION_DRIVE", "`SESSION_DRIVER`"),
+        ("SESSION_DOMIAN", "`SESSION_DOMAIN`"),
+        ("SESSION_DOMAINS", "`SESSION_DOMAIN`"),
+        ("SESSION_SECUR", "`SESSION_SECURE`"),
+        ("SESSION_PAHT", "`SESSION_PATH`"),
+        ("SESSION_REDIS_URI", "`SESSION_REDIS_URL`"),
+        ("SESSION_REDIS_URLFILE", "`SESSION_REDIS_URL_FILE`"),
+        ("SESSION_NOTBEFORE", "`SESSION_NOT_BEFORE`"),
+        ("SESSION_ADOPT_COOKIE", "`SESSION_ADOPT_COOKIES`"),
+        // What is not read from a file.
+        ("SESSION_COOKIE_NAME_FILE", "`SESSION_COOKIE_NAME`"),
+        ("SESSION_DOMAIN_FILE", "`SESSION_DOMAIN`"),
+        // Other frameworks.
+        (
+            "SESSION_LIFETIME",
+            "`SESSION_MAX_AGE` or `SESSION_IDLE_TIMEOUT`",
+        ),
+        ("SESSION_COOKIE", "`SESSION_COOKIE_NAME`"),
+        ("SESSION_SECURE_COOKIE", "`SESSION_SECURE`"),
+        ("SESSION_COOKIE_AGE", "`SESSION_MAX_AGE`"),
+        ("SESSION_COOKIE_HTTPONLY", "`SESSION_HTTP_ONLY`"),
+        ("SESSION_COOKIE_SAMESITE", "`SESSION_SAME_SITE`"),
+        ("SESSION_EXPIRE_AT_BROWSER_CLOSE", "`SESSION_PERSISTENT`"),
+        ("SESSION_ENGINE", "`SESSION_DRIVER`"),
+        ("SESSION_SECRET", "`APP_KEY`"),
+        ("SESSION_TIMEOUT", "`SESSION_IDLE_TIMEOUT`"),
+        ("SESSION_REDIS", "`SESSION_REDIS_URL`"),
+    ] {
+        let error = from([(stray, "hunter2")]).unwrap_err();
+        assert_eq!(error.setting(), stray);
+        let problem = format!("nothing reads it; set {ours} instead, or leave it out");
+        assert_eq!(error.problem(), problem, "{stray}");
+        assert!(from([(stray, " ")]).is_ok(), "{stray}");
+    }
+    for (other, fields) in ALSO_CALLED {
+        let stray = format!("SESSION_{other}");
+        let error = from([(&stray, "1")]).unwrap_err();
+        assert_eq!(error.setting(), stray);
+        for field in fields {
+            let is_field = FIELDS.contains(field);
+            assert!(is_field || KEY_VARIABLES.contains(field), "{field}");
+        }
+    }
+    let strange = from([("SESSION_MAX\u{202e}AGE", "1")]).unwrap_err();
+    assert_eq!(strange.setting(), r"SESSION_MAX\u{202e}AGE");
+    // The first by the alphabet, wherever it stands.
+    let two = from([("SESSION_TTL", "1"), ("SESSION_MAXAGE", "1")]).unwrap_err();
+    assert_eq!(two.setting(), "SESSION_MAXAGE");
+}
+
+/// What desktops, shells, clouds and other programs set.
+#[test]
+fn names_of_others_are_left_alone() {
+    for stranger in [
+        "SESSION_MANAGER",
+        "SESSION_ID",
+        "SESSION_NAME",
+        "SESSION_TYPE",
+        "SESSION_USER",
+        "SESSION_TOKEN",
+        "SESSION_PID",
+        "SESSION_UID",
+        "SESSION_HOST",
+        "SESSION_PORT",
+        "SESSION_HASH",
+        "SESSION_AUTH",
+        "SESSION_STATE",
+        "SESSION_SERVER",
+        "SESSION_SERVICE",
+        "SESSION_LOG_DIR",
+        "SESSION_BUS_ADDRESS",
+        "SESSION_",
+        "SESSION",
+        "SESSIONS",
+        "SESSIONNAME",
+        "DESKTOP_SESSION",
+        "GDMSESSION",
+        "XDG_SESSION_ID",
+        "XDG_SESSION_TYPE",
+        "XDG_SESSION_PATH",
+        "XDG_SESSION_CLASS",
+        "XDG_SESSION_DESKTOP",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "GNOME_DESKTOP_SESSION_ID",
+        "KDE_SESSION_VERSION",
+        "ZELLIJ_SESSION_NAME",
+        "AWS_SESSION_TOKEN",
+        "SUPERVISOR_SESSION_SECRET",
+        "DOMAIN",
+        "PATH",
+        "SECRET_KEY",
+        "",
+        "é",
+        "SESSIO\u{301}",
+    ] {
+        assert!(from([(stranger, "hunter2")]).is_ok(), "{stranger}");
+    }
+}
+
+/// The tables of the page, and nothing in them that the code does not know.
+#[test]
+fn the_page_on_settings_lists_what_is_read() {
+    let page = include_str!("../../docs/settings.md");
+    let rows = |section: &str| {
+        let (_, rest) = page.split_once(&format!("\n## {section}\n")).unwrap();
+        let section = rest.split("\n## ").next().unwrap();
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        rows.collect::<Vec<_>>()
+    };
+    let names = |cell: &str| {
+        let quoted = cell.split('`').skip(1).step_by(2);
+        quoted.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let listed = |section: &str| {
+        let cells = rows(section)
+            .into_iter()
+            .map(|row| row.split('|').nth(1).unwrap());
+        cells.flat_map(names).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("Keys"), KEY_VARIABLES);
+    let mut settings = listed("The cookie and lifetimes");
+    settings.extend(listed("The store"));
+    let mut read: Vec<_> = FIELDS
+        .into_iter()
+        .map(|field| Source::Environment.name_of(field))
+        .chain(["SESSION_REDIS_URL_FILE".to_owned()])
+        .collect();
+    settings.sort();
+    read.sort();
+    assert_eq!(settings, read);
+
+    let mut others = Vec::new();
+    for row in rows("Names that are not ours") {
+        let mut cells = row.split('|').skip(1);
+        let (strays, ours) = (cells.next().unwrap(), cells.next().unwrap());
+        others.extend(names(strays).into_iter().map(|stray| (stray, names(ours))));
+    }
+    let mut known: Vec<_> = ALSO_CALLED
+        .into_iter()
+        .map(|(other, fields)| {
+            let ours = fields.iter().map(|name| match FIELDS.contains(name) {
+                true => Source::Environment.name_of(name),
+                false => (*name).to_owned(),
+            });
+            (other.to_owned(), ours.collect::<Vec<_>>())
+        })
+        .collect();
+    others.sort();
+    known.sort();
+    assert_eq!(others, known);
+}
+
+#[test]
+fn the_url_may_be_in_a_file_and_its_errors_name_that_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    let in_file = path.to_str().unwrap();
+    std::fs::write(&path, "redis://:hunter2@host/\n").unwrap();
+    for direct in ["", " "] {
+        let settings = from([
+            ("SESSION_REDIS_URL", direct),
+            ("SESSION_REDIS_URL_FILE", in_file),
+        ]);
+        let url = settings.unwrap().redis_url.unwrap();
+        assert_eq!(url.as_str(), "redis://:hunter2@host/");
+    }
+    for (variables, problem) in [
+        (
+            [
+                ("SESSION_REDIS_URL", "x"),
+                ("SESSION_REDIS_URL_FILE", in_file),
+            ],
+            "it and `SESSION_REDIS_URL` are both set",
+        ),
+        (
+            [
+                ("SESSION_REDIS_URL", ""),
+                ("SESSION_REDIS_URL_FILE", "/nowhere/url"),
+            ],
+            "\"/nowhere/url\": ",
+        ),
+    ] {
+        let error = from(variables).unwrap_err();
+        assert_eq!(error.setting(), "SESSION_REDIS_URL_FILE");
+        assert!(error.problem().starts_with(problem), "{error}");
+    }
+    // Without a driver it is for nothing, whatever it is.
+    let settings = from([("SESSION_REDIS_URL_FILE", in_file)]).unwrap();
+    let error = settings.builder(AppKey::generate().unwrap()).unwrap_err();
+    assert_eq!(error.setting(), "SESSION_REDIS_URL_FILE");
+    #[cfg(feature = "redis")]
+    {
+        std::fs::write(&path, "hunter2").unwrap();
+        let settings = from([("SESSION_REDIS_URL_FILE", in_file)]).unwrap();
+        let error = settings.redis().unwrap_err();
+        assert_eq!(error.setting(), "SESSION_REDIS_URL_FILE");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    // An empty file is an empty variable.
+    std::fs::write(&path, "\n").unwrap();
+    let settings = from([("SESSION_REDIS_URL_FILE", in_file)]).unwrap();
+    assert!(settings.redis_url.is_none());
+}
+
+#[test]
 fn what_is_for_another_driver_than_the_one_that_is_named_does_nothing() {
     let settings = from([
         ("SESSION_DRIVER", "cookie"),
@@ -230,12 +457,22 @@ fn what_is_for_another_driver_than_the_one_that_is_named_does_nothing() {
 #[cfg(unix)]
 #[test]
 fn a_variable_that_is_not_text_is_refused_by_name() {
+    use std::ffi::OsString;
     use std::os::unix::ffi::OsStringExt;
+
+    struct Binary(String);
+    impl Variables for Binary {
+        fn get(&self, name: &str) -> Option<OsString> {
+            (name == self.0).then(|| OsString::from_vec(vec![b'x', 0xff]))
+        }
+
+        fn names(&self) -> Vec<String> {
+            vec![self.0.clone()]
+        }
+    }
     for field in FIELDS {
         let variable = Source::Environment.name_of(field);
-        let error = Settings::from_variables(&|wanted| {
-            (wanted == variable).then(|| OsString::from_vec(vec![b'x', 0xff]))
-        });
+        let error = Settings::from_variables(&Binary(variable.clone()));
         assert_eq!(error.unwrap_err().setting(), variable);
     }
 }
@@ -243,13 +480,12 @@ fn a_variable_that_is_not_text_is_refused_by_name() {
 proptest! {
     #[test]
     fn no_content_makes_it_panic_or_gets_into_an_error(
-        content in "(QQ)?[ -~]{0,12}|[0-9.]{1,20} ?(ns|s|h|y|QQ)|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.+Z]{0,12}|.{0,8}",
+        content in "(QQ)?[ -~]{0,12}|[0-9.]{1,20} ?(ms|s|h|d|y|M|QQ)|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.+Z]{0,12}|.{0,8}",
     ) {
         let key = AppKey::from_bytes(&[[7; 16], [9; 16]].concat()).unwrap();
         for field in FIELDS {
             let variable = Source::Environment.name_of(field);
-            let lookup = |wanted: &str| (wanted == variable).then(|| content.clone().into());
-            let builder = Settings::from_variables(&lookup)
+            let builder = from([(&variable, &content)])
                 .and_then(|settings| settings.builder(key.clone()));
             if let Err(error) = builder {
                 prop_assert_eq!(error.setting(), variable);

@@ -2,12 +2,15 @@
 
 use std::io::Write;
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
+use proptest::collection::btree_map;
+use proptest::prelude::*;
 use sealed_session::{AppKey, CookieStore, Value};
 use serde_json::json;
 
-use crate::{fails, keygen, moment, ok, parsed, sealed_ago, spawn, value_of};
+use crate::{fails, keygen, moment, ok, parsed, run, sealed_ago, spawn, value_of};
 
 #[test]
 fn every_key_of_keygen_is_a_new_one_and_is_accepted() {
@@ -158,6 +161,8 @@ fn the_lifetime_is_the_option_or_the_variable() {
     for (arguments, variable, seconds) in [
         (&["seal", "--lifetime", "1h 30m"][..], "", 5400),
         (&["seal", "--lifetime", "30d"], "", 2_592_000),
+        (&["seal", "--lifetime", "2w"], "", 1_209_600),
+        (&["seal", "--lifetime", "90"], "", 90),
         (&["seal"], "7200", 7200),
         (&["seal", "--lifetime", "1h"], "2h", 3600),
     ] {
@@ -168,7 +173,7 @@ fn the_lifetime_is_the_option_or_the_variable() {
         assert_eq!(lifetime.unwrap(), Duration::from_secs(seconds));
     }
     let ring = [("APP_KEY", key.as_str())];
-    let token = ok(&["seal", "--lifetime", "8900y"], &ring, "{}");
+    let token = ok(&["seal", "--lifetime", "3250725d"], &ring, "{}");
     let opened = parsed(&ok(&["open"], &ring, token));
     assert_eq!(opened["expires_at"], "9999-12-31T23:59:59.999Z");
 }
@@ -262,6 +267,9 @@ fn a_pasted_line_is_taken_as_well_as_a_value() {
         format!("Cookie: a=b; {pair}; c=\"d\"\n"),
         format!("cookie:{pair};{pair}"),
         format!("Set-Cookie: {pair}; HttpOnly; SameSite=Lax; Path=/; Max-Age=86400\n"),
+        format!("< HTTP/2 200\r\n< set-cookie: a=b; Path=/\r\n< set-cookie: {pair}; Path=/\r\n"),
+        format!("> GET / HTTP/1.1\n> Host: a.example\n> Cookie: {pair}\n>\n"),
+        format!("\u{feff}{token}\r\n"),
     ] {
         ok(&["open"], &ring, &line);
         let shown = parsed(&ok(&["inspect"], &[], &line));
@@ -276,6 +284,14 @@ fn a_pasted_line_is_taken_as_well_as_a_value() {
             format!("Cookie: {pair}; {pair}x"),
             "standard input has several cookies named",
         ),
+        (
+            format!("Cookie: a=b; id={token}"),
+            "standard input has no cookie named `__Host-session`, but `id` has a token; ",
+        ),
+        (
+            format!("id={token}; Path=/"),
+            "standard input has no cookie named `__Host-session`, but `id` has a token; ",
+        ),
         (" \r\n".to_owned(), "standard input is empty"),
     ] {
         for command in ["open", "inspect"] {
@@ -283,6 +299,184 @@ fn a_pasted_line_is_taken_as_well_as_a_value() {
             assert!(error.starts_with(problem), "{error}");
         }
     }
+}
+
+/// What a service's environment has beside keys.
+const REDIS: [(&str, &str); 3] = [
+    ("SESSION_DRIVER", "redis"),
+    ("SESSION_REDIS_URL", "redis://:hunter2@nowhere.invalid/"),
+    ("SESSION_MAX_SIZE", "65536"),
+];
+
+#[test]
+fn it_works_in_the_environment_of_a_service_with_any_driver() {
+    let key = keygen();
+    let alone = ("APP_KEY", key.as_str());
+    let token = ok(&["seal"], &[alone], r#"{"user_id": 42}"#);
+    for (driver, switch) in [
+        ("redis", ("SESSION_ADOPT_COOKIES", "1")),
+        ("redis", ("SESSION_SMALL_IN_COOKIE", "on")),
+        ("file", ("SESSION_SMALL_IN_COOKIE", "yes")),
+        ("Memory", ("SESSION_ADOPT_COOKIES", "true")),
+        ("cookie", ("SESSION_REDIS_PREFIX", "shop:")),
+    ] {
+        let service = [alone, ("SESSION_DRIVER", driver), switch];
+        let sealed = ok(&["seal"], &service, r#"{"user_id": 42}"#);
+        for token in [&token, &sealed] {
+            let opened = parsed(&ok(&["open"], &service, token));
+            assert_eq!(opened["values"]["user_id"], 42);
+        }
+        ok(&["keys"], &service, "");
+        ok(&["inspect"], &service[1..], &token);
+    }
+    // A service that has all sessions in Redis would not take the cookie.
+    let service = [&[alone], &REDIS[..]].concat();
+    for (arguments, input) in [(["seal"], "{}"), (["open"], &token)] {
+        let ran = run(&arguments, &service, input);
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        assert!(!ran.out.is_empty());
+        let note = "sealed-session: note: the values are in the cookie, and with \
+                    SESSION_DRIVER=redis the service refuses that unless ";
+        assert!(ran.err.starts_with(note), "{}", ran.err);
+        assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+    }
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn of_a_session_in_a_store_it_shows_what_the_cookie_has_and_says_what_it_cannot_see() {
+    use pollster::block_on;
+    use sealed_session::MemoryStore;
+
+    let key = keygen();
+    let ring = key.parse::<AppKey>().unwrap();
+    let store = MemoryStore::new(ring.clone(), Default::default());
+    let session = block_on(store.load_from::<str>([])).unwrap();
+    session.insert("user_id", 42).unwrap();
+    let outgoing = block_on(store.respond(&session)).unwrap();
+    let header = outgoing.set_cookies().next().unwrap();
+    let token = value_of(header.split(';').next().unwrap());
+    let alone = ("APP_KEY", key.as_str());
+    let cookie = ("SESSION_DRIVER", "cookie");
+    for (variables, refused) in [
+        (vec![alone], false),
+        ([&[alone], &REDIS[..]].concat(), false),
+        (vec![alone, cookie], true),
+    ] {
+        let ran = run(&["open"], &variables, token);
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        let opened = parsed(&ran.out);
+        assert_eq!(opened["values"], json!(null));
+        assert_eq!(opened["id"], session.id().unwrap().to_string());
+        assert_eq!(opened["key_id"], ring.id().to_string());
+        assert!(moment(&opened, "expires_at") > moment(&opened, "issued_at"));
+        assert!(ran.err.starts_with("sealed-session: note: "), "{}", ran.err);
+        assert!(ran.err.contains("which is not asked"), "{}", ran.err);
+        let told = ran
+            .err
+            .contains("with SESSION_DRIVER=cookie the service refuses it");
+        assert_eq!(told, refused, "{}", ran.err);
+    }
+    // A stub is judged like any other cookie.
+    let cutoff = ("SESSION_NOT_BEFORE", "9999-01-01T00:00:00Z");
+    let error = fails(1, &["open"], &[alone, cutoff], token);
+    assert!(error.ends_with("(cutoff)"), "{error}");
+}
+
+#[test]
+fn keys_and_the_url_may_be_in_files() {
+    let (key, old) = (keygen(), keygen());
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let sealing = file("key", &format!("{key}\n"));
+    let previous = file("previous", &format!("{old}\r\n{key}\r\n"));
+    let url = file("url", "redis://:hunter2@nowhere.invalid/\n");
+    let service = [
+        ("APP_KEY_FILE", sealing.as_str()),
+        ("APP_PREVIOUS_KEYS_FILE", &previous),
+        ("SESSION_DRIVER", "redis"),
+        ("SESSION_SMALL_IN_COOKIE", "1"),
+        ("SESSION_REDIS_URL_FILE", &url),
+    ];
+    let id = |key: &str| key.parse::<AppKey>().unwrap().id().to_string();
+    assert_eq!(
+        ok(&["keys"], &service, ""),
+        format!("{} seals and opens\n{} opens", id(&key), id(&old))
+    );
+    let token = ok(&["seal"], &[("APP_KEY", &old)], r#"{"user_id": 42}"#);
+    assert_eq!(parsed(&ok(&["open"], &service, token))["key_id"], id(&old));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Of names and values, text of all kinds and with much that a terminal acts on.
+    #[test]
+    fn what_is_opened_is_the_same_json_and_does_nothing_to_a_terminal(
+        entries in btree_map(
+            r#"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}a"\\]{0,12}"#,
+            r#"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{L}"\\]{0,24}|\PC{0,24}"#,
+            0..8,
+        ),
+    ) {
+        static KEY: LazyLock<String> = LazyLock::new(keygen);
+        let ring = [("APP_KEY", KEY.as_str())];
+        let token = ok(&["seal"], &ring, json!(entries).to_string());
+        let shown = ok(&["open"], &ring, token);
+        prop_assert_eq!(&parsed(&shown)["values"], &json!(entries));
+        let acts = |c: char| c.is_control() && c != '\n' || is_invisible(c);
+        prop_assert!(!shown.contains(acts), "{shown:?}");
+    }
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0xad | 0x61c | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xe000..=0xf8ff
+            | 0xfeff | 0xfff9..=0xfffb | 0xe0000..=0x10_ffff
+    )
+}
+
+#[test]
+fn control_and_format_characters_are_written_as_escapes() {
+    let key = keygen();
+    let pair = sealed_ago(&key, Duration::ZERO, |session| {
+        session.set_subject("u\u{7f}\u{202e}").unwrap();
+        session
+            .insert("k\u{9b}31m", "v\u{e0041}\u{1b}]0;x\u{7}")
+            .unwrap();
+    });
+    let shown = ok(&["open"], &[("APP_KEY", &key)], value_of(&pair));
+    for written in [
+        r#""subject": "u\u007f\u202e""#,
+        r#""k\u009b31m": "v\udb40\udc41\u001b]0;x\u0007""#,
+    ] {
+        assert!(shown.contains(written), "{shown}");
+    }
+    assert_eq!(
+        parsed(&shown)["values"]["k\u{9b}31m"],
+        "v\u{e0041}\u{1b}]0;x\u{7}"
+    );
+    // On standard error too, whatever names what.
+    let large = json!({ "k\u{9b}\u{202e}": "x".repeat(4000) }).to_string();
+    let error = fails(2, &["seal"], &[("APP_KEY", &key)], large);
+    assert!(error.starts_with(r#""k\u{9b}\u{202e}": "#), "{error}");
+    let path = "/nowhere/\u{202e}\u{9b}\n";
+    let error = fails(2, &["keys"], &[("APP_KEY_FILE", path)], "");
+    assert!(
+        error.starts_with(r#"APP_KEY_FILE: "/nowhere/\u{202e}\u{9b}\n": "#),
+        "{error}"
+    );
+    let foreign = format!("Cookie: \u{202e}\u{7f}={}", value_of(&pair));
+    let error = fails(2, &["open"], &[("APP_KEY", &key)], foreign);
+    assert!(
+        error.contains(r"but `\u{202e}\u{7f}` has a token"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -69,6 +69,116 @@ fn a_token_that_does_not_open_ends_with_1_and_the_reason() {
     ok(&["open"], &[("APP_KEY", &key)], hour_old);
 }
 
+/// What an operator does to a token on the way, and the words that name it.
+#[test]
+fn what_was_done_to_a_token_is_named() {
+    let key = keygen();
+    let fresh = sealed_ago(&key, Duration::ZERO, |_| {});
+    let token = value_of(&fresh);
+    let (start, end) = token.split_at(token.len() / 2);
+    for (input, named) in [
+        (format!("\"{token}\""), "a quote around it"),
+        (format!("'{token}'"), "a quote around it"),
+        (
+            format!("__Host-session=\"{token}\"; Path=/"),
+            "a quote around it",
+        ),
+        (format!("{start}\n{end}"), "a line end in it"),
+        (format!("{start}\r\n  {end}"), "a line end in it"),
+        (format!("{start} {end}"), "white space in it"),
+        (format!("{start}%2D{end}"), "a percent sign"),
+        (format!("{start}…"), "cut short"),
+        (format!("{start}..."), "cut short"),
+        (format!("{token}="), "base64 of another kind"),
+        (format!("{start}+{end}"), "base64 of another kind"),
+        (
+            format!("{start}é{end}"),
+            "a character in it that no token has",
+        ),
+        ("AQ".to_owned(), "shorter than any token"),
+    ] {
+        for command in ["open", "inspect"] {
+            let error = fails(1, &[command], &[("APP_KEY", &key)], &input);
+            assert!(
+                error.contains(named) && error.ends_with("(malformed)"),
+                "{error}"
+            );
+            assert!(!error.contains(start.split_at(8).0), "{error}");
+        }
+    }
+    let (truncated, _) = token.split_at(token.len() / 4 * 4 - 4);
+    let error = fails(1, &["open"], &[("APP_KEY", &key)], truncated);
+    assert!(error.contains("it may be cut short"), "{error}");
+}
+
+#[test]
+fn the_name_the_context_and_the_key_that_are_wrong_are_named() {
+    let (key, other) = (keygen(), keygen());
+    let id = |key: &str| key.parse::<AppKey>().unwrap().id().to_string();
+    let ring = [("APP_KEY", key.as_str())];
+    let token = ok(&["seal", "--cookie", "id"], &ring, "{}");
+    let error = fails(1, &["open"], &ring, &token);
+    let told = "another cookie than `__Host-session` (see --cookie) or with a context";
+    assert!(error.contains(told), "{error}");
+    let staging = ["open", "--cookie", "id", "--context", "hunter2"];
+    let error = fails(1, &staging, &ring, &token);
+    assert!(error.contains("another cookie than `id`"), "{error}");
+    assert!(error.contains("another context or none"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+
+    let rings = [("APP_KEY", key.as_str()), ("APP_PREVIOUS_KEYS", &other)];
+    let lost = keygen();
+    let token = ok(&["seal"], &[("APP_KEY", &lost)], "{}");
+    let error = fails(1, &["open"], &rings, &token);
+    let told = format!(
+        "the token has {}, the ring {}, {}; add that key to APP_PREVIOUS_KEYS (`inspect` shows a \
+         token's key id, `keys` those of the ring) (unknown_key)",
+        id(&lost),
+        id(&key),
+        id(&other)
+    );
+    assert!(error.ends_with(&told), "{error}");
+    assert!(ok(&["inspect"], &[], &token).contains(&id(&lost)));
+}
+
+#[test]
+fn a_name_that_is_not_ours_and_both_forms_of_one_are_refused() {
+    let key = keygen();
+    for (variable, setting) in [
+        (
+            ("SESSION_MAXAGE", "5m"),
+            "SESSION_MAXAGE: nothing reads it; set `SESSION_MAX_AGE`",
+        ),
+        (
+            ("SESSION_LIFETIME", "8h"),
+            "SESSION_LIFETIME: nothing reads it; set ",
+        ),
+        (
+            ("APP_PREVIOUS_KEY", "x"),
+            "APP_PREVIOUS_KEY: nothing reads it; set `APP_PREVIOUS_KEYS`",
+        ),
+        (
+            ("SESSION_MAX_AGE", "30M"),
+            "SESSION_MAX_AGE: it must be a length of time",
+        ),
+        (
+            ("APP_KEY_FILE", "/nowhere"),
+            "APP_KEY_FILE: it and `APP_KEY` are both set",
+        ),
+    ] {
+        let variables = [("APP_KEY", key.as_str()), variable];
+        for command in ["seal", "open"] {
+            let error = fails(2, &[command], &variables, "{}");
+            assert!(error.starts_with(setting), "{error}");
+        }
+    }
+    let error = fails(2, &["keys"], &[("APP_KEY_FILE", "/nowhere/key")], "");
+    assert!(
+        error.starts_with("APP_KEY_FILE: \"/nowhere/key\": "),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_key_that_is_refused_is_named_and_not_shown() {
     let key = keygen();

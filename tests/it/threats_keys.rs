@@ -10,6 +10,7 @@ use std::process::Command;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sealed_session::{AppKey, KeyRing, Sealer, Token};
+use sha2::{Digest, Sha256};
 
 use crate::support::{key, ring};
 
@@ -105,6 +106,330 @@ fn a_default_a_placeholder_and_a_passphrase_are_refused_by_name_in_every_form() 
             assert!(is_named, "{text:?}: {error}");
             assert!(error.contains("make one with `sealed-session keygen`"));
         }
+    }
+}
+
+fn utf16(text: &str, order: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    text.encode_utf16().flat_map(order).collect()
+}
+
+/// What people write where a key should be: each is long enough, and none is plain ASCII in one
+/// line. The second column is what the error says.
+#[test]
+fn what_a_person_wrote_is_refused_in_every_form_and_by_what_it_looks_like() {
+    // As random, and the same in every run: 32 different bytes.
+    let mut random: Vec<u8> = Vec::new();
+    for byte in Sha256::digest("a key")
+        .into_iter()
+        .chain(Sha256::digest("a second key"))
+    {
+        if random.len() < 32 && !random.contains(&byte) {
+            random.push(byte);
+        }
+    }
+    assert!(base64(&random).parse::<AppKey>().is_ok());
+    let random = &random[..];
+    let fox = "The quick brown fox jumps over the lazy dog";
+    let with = |start: &str, bytes: &[u8]| [start.as_bytes(), bytes].concat();
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("a line end", format!("{fox}\n").into(), "a passphrase"),
+        (
+            "a line end of Windows",
+            format!("{fox}\r\n").into(),
+            "a passphrase",
+        ),
+        (
+            "lines and tabs",
+            "correct horse\n\tbattery staple\n\x0b\x0c\n".into(),
+            "a passphrase",
+        ),
+        (
+            "text with an accent",
+            "Nous sommes tous allés à la pêche".into(),
+            "a passphrase",
+        ),
+        (
+            "another alphabet",
+            "правильная лошадь батарейка".into(),
+            "a passphrase",
+        ),
+        (
+            "another script",
+            "正しい馬の電池のホッチキス".into(),
+            "a passphrase",
+        ),
+        (
+            "pictures",
+            "🐴🔋📎 correct horse battery 🐴🔋".into(),
+            "a passphrase",
+        ),
+        (
+            "a byte order mark",
+            format!("\u{feff}{fox}").into(),
+            "a passphrase",
+        ),
+        (
+            "an older encoding",
+            b"Zw\xf6lf gro\xdfe B\xe4ren tanzen \xfcbers Eis".into(),
+            "a passphrase",
+        ),
+        (
+            "one odd byte",
+            with("!correct-horse_battery+staple#1", &random[..1]),
+            "a passphrase",
+        ),
+        (
+            "padded with NUL",
+            b"correct horse battery staple\0\0\0\0".into(),
+            "a passphrase",
+        ),
+        (
+            "a few random bytes behind",
+            with("correct horse battery staple", &random[..4]),
+            "a passphrase",
+        ),
+        (
+            "a few random bytes before",
+            [&random[..5], b"correct horse battery staple"].concat(),
+            "a passphrase",
+        ),
+        (
+            "a keyboard's rows",
+            b"qwertyuiop[]asdfghjkl;'zxcvbnm,./\n".into(),
+            "a passphrase",
+        ),
+        (
+            "hex once more",
+            b"f3a94c0e77d1528b6a9e01c4d85b3f26\n".into(),
+            "a passphrase",
+        ),
+        (
+            "base64 once more",
+            with(key().to_base64().get(7..).unwrap(), b"\n"),
+            "a passphrase",
+        ),
+        (
+            "a whole key once more",
+            with(&key().to_base64(), b"\n"),
+            "a passphrase",
+        ),
+        (
+            "UTF-16",
+            utf16("correct horse battery", u16::to_le_bytes),
+            "a passphrase",
+        ),
+        (
+            "UTF-16, the other way",
+            utf16("correct horse battery", u16::to_be_bytes),
+            "a passphrase",
+        ),
+        (
+            "UTF-16 of another alphabet",
+            utf16("правильная лошадь батарейка скрепка", u16::to_le_bytes),
+            "every second byte",
+        ),
+        (
+            "the same, the other way",
+            utf16("σωστό άλογο μπαταρία συνδετήρας", u16::to_be_bytes),
+            "every second byte",
+        ),
+        (
+            "UTF-32",
+            "ключи секрета"
+                .chars()
+                .flat_map(|c| (c as u32).to_be_bytes())
+                .collect(),
+            "distinct bytes",
+        ),
+        ("a half twice", random[..16].repeat(2), "comes twice"),
+        ("a whole key twice", random.repeat(2), "comes twice"),
+        (
+            "a quarter four times",
+            random[..8].repeat(4),
+            "distinct bytes",
+        ),
+        (
+            "twenty bytes and a part of them",
+            [&random[..20], &random[..12]].concat(),
+            "comes twice",
+        ),
+        (
+            "a part in two places",
+            [&random[..12], &random[20..30], &random[..10]].concat(),
+            "comes twice",
+        ),
+        (
+            "a half and its mirror",
+            random[..16]
+                .iter()
+                .chain(random[..16].iter().rev())
+                .copied()
+                .collect(),
+            "comes twice",
+        ),
+        (
+            "zeros and a few bytes",
+            [&[0; 26][..], &random[..6]].concat(),
+            "distinct bytes",
+        ),
+        (
+            "padded with zeros",
+            [&random[..16], &[0; 16]].concat(),
+            "comes twice",
+        ),
+        ("counted", (0..32).collect(), "count up or down"),
+        ("counted from one", (1..=40).collect(), "count up or down"),
+        ("counted down", (0..64).rev().collect(), "count up or down"),
+        (
+            "in steps",
+            (0..32).map(|n: u8| n.wrapping_mul(17)).collect(),
+            "count up or down",
+        ),
+        (
+            "in odd steps",
+            (0..32).map(|n: u8| n.wrapping_mul(7)).collect(),
+            "count up or down",
+        ),
+        (
+            "in two steps",
+            (0..32).map(|n: u8| n.wrapping_mul(9) ^ 1).collect(),
+            "count up or down",
+        ),
+        (
+            "squares",
+            (0..32).map(|n: u8| n.wrapping_mul(n)).collect(),
+            "count up or down",
+        ),
+        (
+            "counted in two places",
+            (0..32).map(|n: u8| n / 2 + 100 * (n % 2)).collect(),
+            "count up or down",
+        ),
+        (
+            "in order",
+            {
+                let mut bytes = random.to_vec();
+                bytes.sort_unstable();
+                bytes
+            },
+            "count up or down",
+        ),
+        (
+            "in order, with wide steps",
+            (0..30)
+                .map(|n: u8| {
+                    if n % 2 == 0 {
+                        16 - n / 2
+                    } else {
+                        n / 2 % 7 + 1
+                    }
+                })
+                .chain([1, 1])
+                .scan(0, |sum, step: u8| Some(std::mem::replace(sum, *sum + step)))
+                .collect(),
+            "in order",
+        ),
+        (
+            "digits as bytes",
+            random.iter().map(|byte| byte % 10).collect(),
+            "distinct bytes",
+        ),
+        (
+            "two values",
+            random.iter().map(|byte| 1 << (byte % 2)).collect(),
+            "distinct bytes",
+        ),
+    ];
+    for (what, bytes, problem) in cases {
+        for text in [
+            base64(&bytes),
+            base64(&bytes).replace('+', "-").replace('/', "_"),
+            hex(&bytes),
+            hex(&bytes).to_uppercase().replace("HEX", "hex"),
+            format!(" {}\r\n", base64(&bytes)),
+        ] {
+            let error = refused(&text);
+            assert!(error.contains(problem), "{what}: {error}");
+            assert!(
+                error.contains("make one with `sealed-session keygen`"),
+                "{error}"
+            );
+            assert!(!error.contains(&text[8..20]), "{what}: {error}");
+        }
+    }
+}
+
+/// Behind the prefix, where the text was never made by a program.
+#[test]
+fn what_a_person_typed_behind_the_prefix_is_refused() {
+    for (text, problem) in [
+        (
+            "base64:somethinglongthatiamabletorememberallmylifes",
+            "nearly all letters of one case",
+        ),
+        (
+            "base64:MyownkeyforallthesessionsofthisOneSmallshops",
+            "nearly all letters of one case",
+        ),
+        (
+            "base64:THISISTHEKEYOFALLOURSESSIONSANDNOBODYMAYKNOW",
+            "nearly all letters of one case",
+        ),
+        (
+            "base64:my-shopkeywhich-nobodyelse-mayever-knowpleas",
+            "nearly all letters of one case",
+        ),
+        (
+            "base64:Tr0ub4dor3Horse9xTr0ub4dor3Horse9xTr0ub4dor3Hors",
+            "comes twice",
+        ),
+        (
+            "base64:ThisIsMySuperSecretKeyForProductionUseOnly12",
+            "a placeholder",
+        ),
+        (
+            "hex:3141592653589793238462643383279502884197169399375105820974944592",
+            "all decimal",
+        ),
+        (
+            "hex:deadbeefbadcab1edeadfacecafebabeb0bafe77deadbea7facade5adec0deba",
+            "hex digits are",
+        ),
+        (
+            "hex:deadbeeffadedcabfacebeadcafebabeadeedbedfadeddeafbabeefacadebace",
+            "hex digits are",
+        ),
+        (
+            "hex:0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0",
+            "comes twice",
+        ),
+    ] {
+        let error = refused(text);
+        assert!(error.contains(problem), "{text}: {error}");
+    }
+}
+
+/// Drawn from a hash, so that every run sees the same ones.
+#[test]
+fn twenty_thousand_random_keys_are_accepted_in_every_form() {
+    let mut state = [0x5e_u8; 32];
+    for n in 0..20_000_u32 {
+        let mut bytes = Vec::with_capacity(64);
+        for half in 0..2 {
+            let digest = Sha256::new()
+                .chain_update(state)
+                .chain_update(n.to_be_bytes())
+                .chain_update([half]);
+            state = digest.finalize().into();
+            bytes.extend(state);
+        }
+        let length = [32, 33, 48, 64][n as usize % 4];
+        let text = if n % 8 < 4 {
+            base64(&bytes[..length])
+        } else {
+            hex(&bytes[..length])
+        };
+        assert!(text.parse::<AppKey>().is_ok(), "{text}");
     }
 }
 

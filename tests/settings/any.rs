@@ -219,7 +219,15 @@ fn a_driver_that_cannot_be_is_refused_with_what_it_lacks() {
 fn the_environment_names_the_driver() {
     const NAME: &str = "any::the_environment_names_the_driver";
     let key = AppKey::generate().unwrap().to_base64();
-    let variables = [("APP_KEY", key.as_str()), ("SESSION_DRIVER", "memory")];
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{}\r\n", *key)).unwrap();
+    let previous = file.path().to_str().unwrap();
+    let variables = [
+        ("APP_KEY", key.as_str()),
+        ("APP_PREVIOUS_KEYS_FILE", previous),
+        ("SESSION_DRIVER", "memory"),
+        ("SESSION_REDIS_URL_FILE", previous),
+    ];
     match in_environment(NAME, &variables) {
         Some((shown, _)) => assert!(shown.contains("1 passed"), "{shown}"),
         None => assert!(matches!(AnyStore::from_env(), Ok(AnyStore::Memory(_)))),

@@ -210,7 +210,47 @@ fn a_wrong_field_is_refused_by_name_and_its_content_is_not_shown() {
         ),
         (
             r#"{ "max-age": "1h" }"#,
-            "unknown field `max-age`, expected one of `driver`, ",
+            "unknown field `max-age`: nothing reads it; set `max_age` instead, or leave it out",
+        ),
+        (
+            r#"{ "idleTimeout": "1h" }"#,
+            "unknown field `idleTimeout`: nothing reads it; set `idle_timeout` instead",
+        ),
+        (
+            r#"{ "idle_timout": "1h" }"#,
+            "unknown field `idle_timout`: nothing reads it; set `idle_timeout` instead",
+        ),
+        (
+            r#"{ "SESSION_MAX_AGE": "1h" }"#,
+            "unknown field `SESSION_MAX_AGE`: nothing reads it; set `max_age` instead",
+        ),
+        (
+            r#"{ "lifetime": "1h" }"#,
+            "unknown field `lifetime`: nothing reads it; set `max_age` or `idle_timeout` instead",
+        ),
+        (
+            r#"{ "secret": "hunter2" }"#,
+            "unknown field `secret`: nothing reads it; set `APP_KEY` instead",
+        ),
+        (
+            r#"{ "SESSION_LIFETIME": "1h" }"#,
+            "unknown field `SESSION_LIFETIME`: nothing reads it; set `max_age` or",
+        ),
+        (
+            r#"{ "encrypt": true }"#,
+            "unknown field `encrypt`: nothing reads it, and every session is sealed anyway",
+        ),
+        (
+            r#"{ "colour": "red" }"#,
+            "unknown field `colour`, expected one of `driver`, ",
+        ),
+        (
+            "{ \"\u{202e}colour\": 1 }",
+            "unknown field `\\u{202e}colour`, expected one of `driver`, ",
+        ),
+        (
+            r#"{ "idle_timeout": "30M" }"#,
+            "idle_timeout: it must be a length of time such as `30d`, `24h`, `30m`",
         ),
         (r#"{ "path": "/", "path": "/" }"#, "duplicate field `path`"),
     ] {
@@ -279,6 +319,9 @@ fn in_environment(test: &str, variables: &[(&str, &str)]) -> Option<(String, boo
 fn a_store_comes_from_the_environment_alone() {
     const NAME: &str = "a_store_comes_from_the_environment_alone";
     let key = AppKey::generate().unwrap().to_base64();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{}\n", *key)).unwrap();
+    let in_file = ("APP_KEY_FILE", file.path().to_str().unwrap());
     let key = ("APP_KEY", key.as_str());
     for (variables, outcome) in [
         (vec![key, ("SESSION_MAX_AGE", "7")], "1 passed"),
@@ -287,6 +330,35 @@ fn a_store_comes_from_the_environment_alone() {
             "refused by SESSION_MAX_AGE\n",
         ),
         (vec![("SESSION_MAX_AGE", "7")], "refused by APP_KEY\n"),
+        (
+            vec![key, ("SESSION_MAXAGE", "7")],
+            "refused by SESSION_MAXAGE\n",
+        ),
+        (
+            vec![key, ("SESSION_LIFETIME", "7")],
+            "refused by SESSION_LIFETIME\n",
+        ),
+        (
+            vec![key, ("APP_PREVIOUS_KEY", "base64:AAAA")],
+            "refused by APP_PREVIOUS_KEY\n",
+        ),
+        (
+            vec![
+                key,
+                ("SESSION_MAX_AGE", "7"),
+                ("SESSION_MANAGER", "local/x"),
+            ],
+            "1 passed",
+        ),
+        (
+            vec![("APP_KEY", ""), in_file, ("SESSION_MAX_AGE", "7")],
+            "1 passed",
+        ),
+        (vec![key, in_file], "refused by APP_KEY_FILE\n"),
+        (
+            vec![("APP_KEY_FILE", "/nowhere/key")],
+            "refused by APP_KEY_FILE\n",
+        ),
         (
             vec![key, ("APP_PREVIOUS_KEYS", "base64:AAAA")],
             "refused by APP_PREVIOUS_KEYS, item 1\n",

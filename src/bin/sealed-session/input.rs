@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use sealed_session::Value;
+use sealed_session::{Token, Value};
 
 use crate::Failure;
 
@@ -39,33 +39,80 @@ pub(crate) fn read_json() -> Result<Value, Failure> {
     Ok(value)
 }
 
-/// The token in what an operator pastes: a value, a pair, or a line of either header.
+/// The token in what an operator pastes: a value, a pair, or lines of either header.
 pub(crate) fn token_in<'a>(input: &'a str, name: &str) -> Result<&'a str, Failure> {
-    let line = input.trim();
-    if line.is_empty() {
+    let text = input.trim_start_matches('\u{feff}').trim();
+    if text.is_empty() {
         let problem = "standard input is empty; a cookie's value is needed";
         return Err(Failure::usage(problem));
     }
-    let header = line.split_once(':').filter(|(field, _)| {
-        field.eq_ignore_ascii_case("cookie") || field.eq_ignore_ascii_case("set-cookie")
-    });
-    let pairs = header.map_or(line, |(_, pairs)| pairs);
-    let mut values = pairs.split(';').filter_map(|pair| {
-        let (found, value) = pair.split_once('=')?;
-        (found.trim() == name).then_some(value.trim())
-    });
-    match (values.next(), header) {
-        (Some(value), _) if values.all(|other| other == value) => Ok(value),
-        (Some(_), _) => Err(Failure::usage(format!(
+    let headers: Vec<&str> = text.lines().filter_map(pairs_of_header).collect();
+    let in_headers = !headers.is_empty();
+    let lines = if in_headers { headers } else { vec![text] };
+    let pairs = || {
+        let pairs = lines.iter().flat_map(|line| line.split(';'));
+        let pairs = pairs.filter_map(|pair| pair.split_once('='));
+        pairs.map(|(name, value)| (name.trim(), value.trim()))
+    };
+    let mut values = pairs().filter(|(found, _)| *found == name);
+    if let Some((_, value)) = values.next() {
+        if values.all(|(_, other)| other == value) {
+            return Ok(value);
+        }
+        return Err(Failure::usage(format!(
             "standard input has several cookies named `{name}`; put in the value of one"
+        )));
+    }
+    // Nothing but a token's value tells that what stands before it is a name and no secret.
+    let other = pairs().find(|(found, value)| !found.is_empty() && Token::parse(value).is_ok());
+    match other {
+        Some((other, _)) => Err(Failure::usage(format!(
+            "standard input has no cookie named `{name}`, but `{other}` has a token; is that the \
+             name, say it with --cookie or SESSION_COOKIE_NAME"
         ))),
-        (None, Some(_)) => Err(Failure::usage(format!(
+        None if in_headers => Err(Failure::usage(format!(
             "standard input has no cookie named `{name}`; say its name with --cookie"
         ))),
         // A value that was pasted together with its attributes, or alone.
-        (None, None) => Ok(line.split(';').next().unwrap_or(line).trim_end()),
+        None => Ok(text.split(';').next().unwrap_or(text).trim_end()),
     }
 }
+
+/// What follows `Cookie:` or `Set-Cookie:`, also as curl and others show it.
+fn pairs_of_header(line: &str) -> Option<&str> {
+    let line = line.trim().trim_start_matches(['<', '>']).trim_start();
+    let (field, pairs) = line.split_once(':')?;
+    let is_ours = ["cookie", "set-cookie"]
+        .iter()
+        .any(|name| field.eq_ignore_ascii_case(name));
+    is_ours.then_some(pairs)
+}
+
+/// What was done to a text that is no token, if it can be seen.
+pub(crate) fn flaw(text: &str) -> Option<&'static str> {
+    let strange = text
+        .chars()
+        .find(|c| !c.is_ascii_alphanumeric() && !"-_".contains(*c));
+    let is_quoted = text.starts_with(QUOTES) || text.ends_with(QUOTES);
+    Some(match strange {
+        _ if is_quoted => "it has a quote around it; leave the quotes out",
+        Some('\r' | '\n') => "it has a line end in it; put it on one line",
+        Some(c) if c.is_whitespace() => "it has white space in it; put in the value alone",
+        Some('%') => "it has a percent sign; it was percent-encoded, which no cookie of ours is",
+        Some('…') => "it was cut short where it was copied, and ends in `…`",
+        Some('.') if text.ends_with("...") => "it was cut short where it was copied",
+        Some('+' | '/' | '=') => "it is base64 of another kind, with `+`, `/` or `=`",
+        Some(':') => "it has a colon in it; put in the cookie's value alone",
+        Some(_) => "it has a character in it that no token has",
+        None if text.len() < SHORTEST => "it is shorter than any token",
+        None => return None,
+    })
+}
+
+const QUOTES: [char; 7] = ['"', '\'', '`', '“', '”', '‘', '’'];
+
+/// The characters of a token around nothing.
+const SHORTEST: usize = 103;
 
 /// Valid JSON is assumed. The parser takes such an integer for a float and rounds it.
 fn has_integer_beyond_64_bits(json: &str) -> bool {

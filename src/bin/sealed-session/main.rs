@@ -1,27 +1,30 @@
 //! `sealed-session`: makes keys, and shows what is in a cookie to those who hold them.
 
+#[path = "../../settings/duration.rs"]
+mod duration;
 mod input;
 mod output;
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use sealed_session::{
-    AppKey, CookieConfig, CookieStoreBuilder, KeyRing, Origin, Refusal, Settings, Token,
+    AppKey, CookieConfig, CookieStoreBuilder, Driver, KeyRing, Refusal, Settings, Token,
 };
 
-use output::{print, print_json, print_session};
+use output::{complain, print, print_json, print_session};
 
 const NOTES: &str = "\
-Keys: APP_KEY seals and opens; APP_PREVIOUS_KEYS, a list with commas, only opens.
+Keys: APP_KEY seals and opens; APP_PREVIOUS_KEYS, a list with commas or line ends, only opens.
+APP_KEY_FILE and APP_PREVIOUS_KEYS_FILE name files with the same.
 Settings: SESSION_COOKIE_NAME, SESSION_CONTEXT, SESSION_MAX_AGE and the other SESSION_*
 variables of the library; an option overrides its variable. Run it in a service's environment,
-and it seals and opens that service's cookies.
+and it seals and opens that service's cookies. It never asks the store of a SESSION_DRIVER: of
+a session whose values are there, it shows what the cookie has, and says so on standard error.
 
 Exit status: 0; 1 for a token that does not open, with the reason on standard error; 2 for
 usage, input or configuration. No error shows a key, a token or a value.
@@ -54,7 +57,8 @@ enum Command {
     Seal {
         #[command(flatten)]
         used_for: UsedFor,
-        /// How long the session lives, such as `24h` or `1h 30m`; default SESSION_MAX_AGE, or 24h.
+        /// How long the session lives, such as `30d`, `24h` or `1h 30m`, or in seconds; default
+        /// SESSION_MAX_AGE, or 24h.
         #[arg(long, value_name = "DURATION")]
         lifetime: Option<String>,
     },
@@ -62,7 +66,8 @@ enum Command {
     ///
     /// The input may also be a whole `Cookie:` or `Set-Cookie:` line, or `NAME=value`. The output
     /// has `id`, `subject` if there is one, `issued_at`, `expires_at`, `key_id` and `values`;
-    /// flashes are not shown. A value of bytes is `{"$bytes": "<base64>"}`, a float that JSON has
+    /// flashes are not shown. `values` is null if they are in a service's store. Characters that
+    /// act on a terminal or do not show are written as `\\u` escapes. A value of bytes is `{"$bytes": "<base64>"}`, a float that JSON has
     /// no number for is `{"$float": "NaN"}`, `"inf"` or `"-inf"`; a moment beyond the year 9999 is
     /// that year's last.
     ///
@@ -109,8 +114,9 @@ impl Failure {
         Self::Usage(problem.into())
     }
 
-    fn refused(what: &str, reason: Refusal) -> Self {
-        Self::Refused(format!("{what}: {reason} ({})", reason.as_str()))
+    fn refused(what: &str, reason: Refusal, hint: Option<&str>) -> Self {
+        let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        Self::Refused(format!("{what}: {reason}{hint} ({})", reason.as_str()))
     }
 }
 
@@ -133,8 +139,7 @@ fn main() -> ExitCode {
         Err(Failure::Refused(text)) => (1, text),
         Err(Failure::Usage(text)) => (2, text),
     };
-    // There is nobody left to tell if this fails.
-    let _ = writeln!(io::stderr(), "sealed-session: {text}");
+    complain(&text);
     ExitCode::from(status)
 }
 
@@ -165,11 +170,11 @@ fn misused(error: &clap::Error) -> Failure {
 }
 
 fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
-    let (mut builder, cookie) = configure(used_for, &Settings::from_env()?)?;
+    let settings = Settings::from_env()?;
+    let (mut builder, cookie) = configure(used_for, &settings, &KeyRing::from_env()?)?;
     if let Some(lifetime) = lifetime {
-        let problem = "--lifetime: it must be a length of time such as `24h`, `30m` or `1h 30m`";
-        let lifetime = humantime::parse_duration(lifetime);
-        builder = builder.lifetime(lifetime.map_err(|_| Failure::usage(problem))?);
+        let problem = || Failure::usage(format!("--lifetime: {}", duration::FORMS));
+        builder = builder.lifetime(duration::parse(lifetime).ok_or_else(problem)?);
     }
     let store = builder.build()?;
     let object = input::read_json()?;
@@ -199,24 +204,83 @@ fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
         value
             .filter(|value| !value.is_empty())
             .ok_or_else(|| Failure::usage(problem))?,
-    )
+    )?;
+    note_on_place(&settings, false);
+    Ok(())
 }
 
 fn open(used_for: &UsedFor) -> Result<(), Failure> {
     let settings = Settings::from_env()?;
-    let (mut builder, cookie) = configure(used_for, &settings)?;
+    let ring = KeyRing::from_env()?;
+    let (mut builder, cookie) = configure(used_for, &settings, &ring)?;
     if settings.max_age.is_none() && settings.max_lifetime.is_none() {
         // The service's settings may stand in its code, so only the sealed deadline is known.
         builder = builder.max_lifetime(Duration::MAX);
     }
     let store = builder.build()?;
     let input = input::read()?;
-    let token = input::token_in(&input, cookie.name())?;
-    let session = store.load_from([format!("{}={token}", cookie.name()).as_str()]);
-    match session.origin() {
-        Origin::Opened => print_session(&session, Token::parse(token)?.key_id()),
-        Origin::Refused(reason) => Err(Failure::refused("the token does not open", reason)),
-        _ => Err(Failure::usage("standard input has no cookie's value")),
+    let text = input::token_in(&input, cookie.name())?;
+    let (session, is_stub) = store.look_at(text).map_err(|reason| {
+        let hint = match (reason, Token::parse(text)) {
+            (Refusal::Malformed, _) => input::flaw(text).map(str::to_owned),
+            (Refusal::UnknownKey, Ok(token)) => Some(missing_key(&token, &ring)),
+            (Refusal::Forged, _) => {
+                let context = used_for.context.as_ref().or(settings.context.as_ref());
+                let has_context = context.is_some_and(|context| !context.is_empty());
+                Some(wrong_use(cookie.name(), has_context))
+            }
+            _ => None,
+        };
+        Failure::refused("the token does not open", reason, hint.as_deref())
+    })?;
+    print_session(&session, Token::parse(text)?.key_id(), is_stub)?;
+    note_on_place(&settings, is_stub);
+    Ok(())
+}
+
+fn missing_key(token: &Token, ring: &KeyRing) -> String {
+    let known: Vec<_> = ring.ids().map(|id| id.to_string()).collect();
+    format!(
+        "the token has {}, the ring {}; add that key to APP_PREVIOUS_KEYS (`inspect` shows a \
+         token's key id, `keys` those of the ring)",
+        token.key_id(),
+        known.join(", ")
+    )
+}
+
+fn wrong_use(cookie: &str, has_context: bool) -> String {
+    let context = match has_context {
+        true => "another context or none",
+        false => "a context",
+    };
+    format!(
+        "it may be cut short, or sealed for another cookie than `{cookie}` (see --cookie) or with \
+         {context} (see --context)"
+    )
+}
+
+/// What cannot be seen from here: what the service's store knows of the session, and whether the
+/// service takes it.
+fn note_on_place(settings: &Settings, is_stub: bool) {
+    let driver = settings.driver.unwrap_or_default();
+    let is_on = |switch: Option<bool>| switch == Some(true);
+    let takes_whole = driver == Driver::Cookie
+        || is_on(settings.adopt_cookies)
+        || is_on(settings.small_in_cookie);
+    if is_stub {
+        let refused = match (driver, settings.driver) {
+            (Driver::Cookie, Some(_)) => "; with SESSION_DRIVER=cookie the service refuses it",
+            _ => "",
+        };
+        complain(&format!(
+            "note: this is a whole cookie, but the session's values are in the service's store, \
+             which is not asked; there it may have other values, or have ended{refused}"
+        ));
+    } else if !takes_whole {
+        complain(&format!(
+            "note: the values are in the cookie, and with SESSION_DRIVER={driver} the service \
+             refuses that unless SESSION_ADOPT_COOKIES or SESSION_SMALL_IN_COOKIE is on"
+        ));
     }
 }
 
@@ -224,7 +288,8 @@ fn inspect(cookie: Option<&str>) -> Result<(), Failure> {
     let cookie = cookie_config(cookie, &Settings::from_env()?)?;
     let input = input::read()?;
     let text = input::token_in(&input, cookie.name())?;
-    let token = Token::parse(text).map_err(|error| Failure::refused("no token", error.reason()))?;
+    let token = Token::parse(text)
+        .map_err(|error| Failure::refused("no token", error.reason(), input::flaw(text)))?;
     print_json(&serde_json::json!({
         "version": token.version(),
         "key_id": token.key_id().to_string(),
@@ -247,11 +312,15 @@ fn keys() -> Result<(), Failure> {
 fn configure(
     used_for: &UsedFor,
     settings: &Settings,
+    ring: &KeyRing,
 ) -> Result<(CookieStoreBuilder, CookieConfig), Failure> {
     let cookie = cookie_config(used_for.cookie.as_deref(), settings)?;
-    let mut builder = settings
-        .builder(KeyRing::from_env()?)?
-        .cookie(cookie.clone());
+    // Whatever the driver, a service's cookies are sealed alike.
+    let mut settings = settings.clone();
+    if settings.driver.is_some() {
+        settings.driver = Some(Driver::Cookie);
+    }
+    let mut builder = settings.builder(ring.clone())?.cookie(cookie.clone());
     if let Some(context) = &used_for.context {
         builder = builder.context(context);
     }
