@@ -376,7 +376,11 @@ async fn no_answer_leaves_the_layer_before_redis_knows() {
     let response = answer(&request).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(!response.headers().contains_key(SET_COOKIE) && response.body().is_empty());
-    assert_eq!(response.headers()[VARY], "Cookie", "the 500 is the visitor's own");
+    assert_eq!(
+        response.headers()[VARY],
+        "Cookie",
+        "the 500 is the visitor's own"
+    );
     assert!(fleet.reported(Event::SaveFailed));
     fleet.server.start_again().await;
 }
