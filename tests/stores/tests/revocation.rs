@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::{COOKIE, SET_COOKIE, VARY};
 use http::{HeaderMap, Request, Response, StatusCode};
 use sealed_session::server::{BackendErrorKind, Memory, Redis, ServerStore};
 use sealed_session::tower::PendingSession;
@@ -375,7 +375,12 @@ async fn no_answer_leaves_the_layer_before_redis_knows() {
     fleet.server.kill();
     let response = answer(&request).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(response.headers().is_empty() && response.body().is_empty());
+    assert!(!response.headers().contains_key(SET_COOKIE) && response.body().is_empty());
+    assert_eq!(
+        response.headers()[VARY],
+        "Cookie",
+        "the 500 is the visitor's own"
+    );
     assert!(fleet.reported(Event::SaveFailed));
     fleet.server.start_again().await;
 }
