@@ -26,7 +26,7 @@ fn what_is_sealed_opens_again_with_its_values_times_and_key() {
     let key = keygen();
     let ring = [("APP_KEY", key.as_str())];
     let values = json!({
-        "user_id": 42, "": null, "näme \"q\" \\": "Zoë ☃ 99999999999999999999",
+        "user_id": 42, "": [null], "näme \"q\" \\": "Zoë ☃ 99999999999999999999",
         "cart": [{ "sku": "a-1", "n": 2 }, []], "on": true,
     });
     let before = SystemTime::now() - Duration::from_millis(1);
@@ -51,6 +51,15 @@ fn what_is_sealed_opens_again_with_its_values_times_and_key() {
         moment(&opened, "expires_at"),
         issued_at + Duration::from_secs(86_400)
     );
+}
+
+#[test]
+fn a_member_that_is_null_is_no_entry() {
+    let key = keygen();
+    let ring = [("APP_KEY", key.as_str())];
+    let token = ok(&["seal"], &ring, r#"{"a": null, "b": {"c": null}}"#);
+    let opened = parsed(&ok(&["open"], &ring, &token));
+    assert_eq!(opened["values"], json!({ "b": { "c": null } }));
 }
 
 #[test]
