@@ -189,7 +189,7 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
             "{vector}"
         );
     }
-    assert_eq!(sealed, 20);
+    assert_eq!(sealed, 21);
 }
 
 /// Docs that are copied from by hand go stale without anybody noticing.

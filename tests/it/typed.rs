@@ -314,6 +314,9 @@ where
     };
     let mut session = reloaded(&session);
     for value in values {
+        // Something else each time, so that there is something to save.
+        let more = |csrf: Option<String>| csrf.unwrap() + "x";
+        session.update("csrf", more).unwrap();
         let typed = TypedSession::from(session);
         let was = typed.get();
         typed.set(&value).unwrap();
@@ -344,12 +347,7 @@ where
             assert_eq!(typed.session().keys(), expected);
             assert_eq!(typed.session().status(), Status::Unmodified);
         }
-        // Something else each time, so that there is something to save.
-        typed
-            .session()
-            .update("csrf", |csrf: Option<String>| csrf.unwrap() + "x")
-            .unwrap();
-        session = reloaded(typed.session());
+        session = typed.session().clone();
     }
 }
 

@@ -36,7 +36,7 @@ fn always_but_not_as_json<T: Storable>(values: impl IntoIterator<Item = T>) {
     }
 }
 
-fn as_keys<T: Storable + Eq + std::hash::Hash + Ord>(values: impl IntoIterator<Item = T>) {
+fn as_keys<T: Storable>(values: impl IntoIterator<Item = T>) {
     for value in values {
         assert_eq!(as_key(&value), None, "{value:?}");
     }
@@ -227,19 +227,32 @@ fn structs_and_enums_of_every_kind() {
     assert_eq!(as_key(&Unit), Some(Refused::Stored));
 
     assert_eq!(itself(&made(None, vec![])), [None, None]);
-    assert_eq!(itself(&Shape::Circle(3)), [None, Some(Refused::Stored)]);
+    assert_eq!(itself(&Shape::Circle(3)), [None, None]);
     assert_eq!(itself(&BTreeMap::from([("a".to_owned(), 1)])), [None, None]);
     assert_eq!(itself(&Newtype(1)), [Some(Refused::Stored); 2]);
     assert_eq!(itself(&vec![1]), [Some(Refused::Stored); 2]);
 }
 
-/// `None`, `()` and unit structs are one and the same null: what is plain is no entry, and what is
-/// in something comes back wherever null is not the same as nothing at all.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+struct Nothings {
+    unit: (),
+    named: Unit,
+    marker: PhantomData<u8>,
+    none: Option<u8>,
+    list: Vec<()>,
+}
+
+/// `None`, `()` and unit structs are one and the same null: by itself it is no entry, and in
+/// something it comes back wherever it is not asked which of them it was.
 #[test]
 fn nothing_is_the_same_whatever_its_type() {
-    assert_eq!(exceptions(&()), []);
-    assert_eq!(exceptions(&Unit), []);
-    assert_eq!(exceptions(&PhantomData::<u8>), []);
+    always([Nothings {
+        unit: (),
+        named: Unit,
+        marker: PhantomData,
+        none: None,
+        list: vec![(); 3],
+    }]);
     let session = sealed_session::Session::new();
     for (written, read) in [
         (Some(Some(1)), Some(Some(1))),
@@ -279,7 +292,7 @@ fn crates_for_times() {
 
     let moment = jiff::Timestamp::new(1_700_000_000, 123_456_789).unwrap();
     always([moment]);
-    always([moment.to_zoned(jiff::tz::TimeZone::UTC)]);
+    always([moment.to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(-5)))]);
     always([jiff::civil::datetime(2024, 2, 29, 12, 0, 0, 5)]);
     always([jiff::civil::date(-1, 2, 28)]);
     always([jiff::civil::time(23, 59, 59, 0)]);
