@@ -155,6 +155,7 @@ pub(crate) fn set_instead(names: &[String]) -> String {
 }
 
 /// Whether two names are the same but for case, dashes and underscores.
+#[cfg(feature = "settings")]
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     letters_of(one) == letters_of(other)
 }

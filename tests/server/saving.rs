@@ -118,7 +118,7 @@ fn a_dump_of_the_backend_shows_neither_id_nor_subject_nor_values() {
     let slots = site.shelf.slots();
     let (key, slot) = slots.iter().next().unwrap();
     let dump = format!("{key} {} {}", slot.value.as_str(), slot.tag.unwrap());
-    for secret in [id.as_str(), "Ada", "secret", "616461"] {
+    for secret in [id.as_str(), "Lovelace", "secret", "616461"] {
         assert!(!dump.contains(secret), "{secret}");
     }
     let tag = slot.tag;
