@@ -29,7 +29,23 @@ async fn a_cluster_of_three_has_all_slots() {
 async fn a_sentinel_makes_the_replica_the_master_when_the_master_is_gone() {
     let mut sentinel = Sentinel::start().await;
     sentinel.servers[0].kill();
-    sentinel.wait_for_failover().await;
+    sentinel.fail_over().await;
     let mut connection = sentinel.client().get_async_connection().await.unwrap();
     let () = connection.set("key", "value").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_master_that_is_there_becomes_the_replica_of_the_new_one() {
+    let sentinel = Sentinel::start().await;
+    let mut former = sentinel.servers[0].connection().await;
+    let () = former.set("key", "before").await.unwrap();
+    sentinel.servers[0].wait_until_replicated().await;
+    sentinel.fail_over().await;
+    sentinel.wait_for_demotion().await;
+    let mut master = sentinel.servers[1].connection().await;
+    assert_eq!(master.get("key").await, Ok("before".to_owned()));
+    let () = master.set("key", "after").await.unwrap();
+    sentinel.servers[1].wait_until_replicated().await;
+    let mut replica = sentinel.servers[0].connection().await;
+    assert_eq!(replica.get("key").await, Ok("after".to_owned()));
 }
