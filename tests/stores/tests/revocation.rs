@@ -90,7 +90,9 @@ impl<S: Common> Fleet<S> {
     /// One more process, with what has ended so far.
     async fn process(&self) -> Store {
         let store = self.builder().build().unwrap();
-        store.catch_up().await.unwrap();
+        // A client of sentinels gives each of them half a second, which a busy machine may need.
+        let is_current = async || store.catch_up().await.is_ok();
+        wait_for("a process that has caught up", is_current).await;
         store
     }
 
@@ -507,6 +509,8 @@ async fn a_failover_brings_no_session_back() {
         late.catch_up().await.is_ok() && is_revoked(&late, &first) && is_revoked(&late, &last)
     })
     .await;
+    let is_current = async || one.catch_up().await.is_ok();
+    wait_for("a process that follows the new master", is_current).await;
     let third = log_in(&one).await;
     log_out(&one, &third).await;
     until_revoked(&other, &third).await;

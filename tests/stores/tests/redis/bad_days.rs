@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use redis::AsyncCommands;
-use redis::aio::ConnectionManager;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use sealed_session::server::{BackendError, BackendErrorKind, Redis};
 use sealed_session::{AppKey, LoadError, Origin, RedisStore, Refusal};
-use sealed_session_stores::patience::wait_for;
+use sealed_session_stores::patience::{PATIENCE, wait_for};
 use sealed_session_stores::redis::{Sentinel, Server, patient};
 
 use crate::{Answer, Visitor, ask, records, store};
@@ -237,17 +237,25 @@ async fn with_empty_if_unavailable_a_request_goes_on_without_its_session() {
     assert!(visitor.cookie.is_some());
 }
 
+/// A client of sentinels gives each of them half a second, which a busy machine may need.
+async fn connected(store: &RedisStore) {
+    let answers = async || store.end_all_of("nobody").await.is_ok();
+    wait_for("an answer of the master", answers).await;
+}
+
 #[tokio::test]
 async fn when_a_replica_becomes_the_master_the_store_follows() {
     let mut sentinel = Sentinel::start().await;
     let redis = patient(Redis::sentinel(sentinel.client()));
     let store = RedisStore::new(AppKey::generate().unwrap(), redis);
+    connected(&store).await;
     let mut visitor = Visitor::of(&store, "alice").await;
     sentinel.servers[0].wait_until_replicated().await;
     sentinel.servers[0].kill();
     assert_eq!(failure(&visitor, &store).await.kind(), UNAVAILABLE);
     sentinel.fail_over().await;
-    // The first request after that finds the new master.
+    // A request finds the new master by itself.
+    connected(&store).await;
     assert_eq!(visitor.get(&store, "name").await.as_deref(), Some("alice"));
     assert_eq!(visitor.visit(&store, |s| s.renew()).await, Answer::Cookie);
     assert_eq!(store.end_all_of("alice").await, Ok(1));
@@ -258,12 +266,14 @@ async fn a_master_that_has_become_a_replica_is_left_for_the_new_one() {
     let sentinel = Sentinel::start().await;
     let redis = patient(Redis::sentinel(sentinel.client()));
     let store = RedisStore::new(AppKey::generate().unwrap(), redis);
+    connected(&store).await;
     let mut visitor = Visitor::of(&store, "alice").await;
     sentinel.servers[0].wait_until_replicated().await;
     sentinel.fail_over().await;
     // For as long as there are two masters, the one that is being left may take a save to its
     // grave.
     sentinel.wait_for_demotion().await;
+    connected(&store).await;
     visitor
         .visit(&store, |s| s.insert("name", "after").unwrap())
         .await;
@@ -292,7 +302,11 @@ async fn a_replica_refuses_to_be_written_to() {
 #[tokio::test]
 async fn a_connection_manager_comes_back_by_itself() {
     let mut server = Server::start().await;
-    let manager = ConnectionManager::new(server.client()).await.unwrap();
+    let patience = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    let manager = ConnectionManager::new_with_config(server.client(), patience);
+    let manager = manager.await.unwrap();
     let store = RedisStore::new(AppKey::generate().unwrap(), Redis::connection(manager));
     Visitor::of(&store, "alice").await;
     server.start_again().await;
