@@ -190,14 +190,23 @@ impl Server {
         assert!(status.unwrap().success());
     }
 
-    /// Until whatever was written so far is on its replica.
-    pub async fn wait_until_replicated(&self) {
-        let mut connection = self.connection().await;
-        let mut wait = redis::cmd("WAIT");
-        wait.arg(1)
-            .arg(u64::try_from(PATIENCE.as_millis()).unwrap());
-        let replicas: u32 = wait.query_async(&mut connection).await.unwrap();
-        assert_eq!(replicas, 1, "waited in vain for the replica");
+    /// Until whatever anybody has written so far is on its replica too. `WAIT` would wait only for
+    /// what was written by the connection that asks.
+    pub async fn wait_until_on(&self, replica: &Self) {
+        let written = self.replicated("master_repl_offset").await.unwrap();
+        let has_all = async || {
+            let read = replica.replicated("slave_repl_offset").await;
+            read.is_some_and(|read| read >= written)
+        };
+        wait_for("a replica that has all", has_all).await;
+    }
+
+    /// How far the stream of changes has come.
+    async fn replicated(&self, what: &str) -> Option<u64> {
+        let info = self.try_info("replication").await.ok()?;
+        let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+        let (_, offset) = fields.find(|(name, _)| *name == what)?;
+        offset.parse().ok()
     }
 
     /// What `INFO` says of a section.

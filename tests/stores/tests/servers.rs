@@ -37,15 +37,16 @@ async fn a_sentinel_makes_the_replica_the_master_when_the_master_is_gone() {
 #[tokio::test]
 async fn a_master_that_is_there_becomes_the_replica_of_the_new_one() {
     let sentinel = Sentinel::start().await;
-    let mut former = sentinel.servers[0].connection().await;
-    let () = former.set("key", "before").await.unwrap();
-    sentinel.servers[0].wait_until_replicated().await;
+    let [former, latter] = &sentinel.servers;
+    let (mut one, mut other) = (former.connection().await, latter.connection().await);
+    let () = one.set("key", "before").await.unwrap();
+    former.wait_until_on(latter).await;
+    assert_eq!(other.get("key").await, Ok("before".to_owned()));
     sentinel.fail_over().await;
     sentinel.wait_for_demotion().await;
-    let mut master = sentinel.servers[1].connection().await;
-    assert_eq!(master.get("key").await, Ok("before".to_owned()));
-    let () = master.set("key", "after").await.unwrap();
-    sentinel.servers[1].wait_until_replicated().await;
-    let mut replica = sentinel.servers[0].connection().await;
-    assert_eq!(replica.get("key").await, Ok("after".to_owned()));
+    let (mut one, mut other) = (former.connection().await, latter.connection().await);
+    assert_eq!(other.get("key").await, Ok("before".to_owned()));
+    let () = other.set("key", "after").await.unwrap();
+    latter.wait_until_on(former).await;
+    assert_eq!(one.get("key").await, Ok("after".to_owned()));
 }

@@ -250,7 +250,8 @@ async fn when_a_replica_becomes_the_master_the_store_follows() {
     let store = RedisStore::new(AppKey::generate().unwrap(), redis);
     connected(&store).await;
     let mut visitor = Visitor::of(&store, "alice").await;
-    sentinel.servers[0].wait_until_replicated().await;
+    let [master, replica] = &sentinel.servers;
+    master.wait_until_on(replica).await;
     sentinel.servers[0].kill();
     assert_eq!(failure(&visitor, &store).await.kind(), UNAVAILABLE);
     sentinel.fail_over().await;
@@ -268,7 +269,8 @@ async fn a_master_that_has_become_a_replica_is_left_for_the_new_one() {
     let store = RedisStore::new(AppKey::generate().unwrap(), redis);
     connected(&store).await;
     let mut visitor = Visitor::of(&store, "alice").await;
-    sentinel.servers[0].wait_until_replicated().await;
+    let [master, replica] = &sentinel.servers;
+    master.wait_until_on(replica).await;
     sentinel.fail_over().await;
     // For as long as there are two masters, the one that is being left may take a save to its
     // grave.
