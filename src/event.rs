@@ -138,7 +138,7 @@ impl Event {
             }
             Self::Refused(_) | Self::Ambiguous => at!(info),
             Self::TooLarge | Self::ChangedTooLate | Self::BackendFailed | Self::DirectoryRemade => {
-                at!(warn)
+                at!(warn);
             }
             Self::LoadFailed | Self::CallFailed | Self::SaveFailed => at!(error),
         }

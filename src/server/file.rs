@@ -58,7 +58,7 @@ const PAGE: usize = 1024;
 ///
 /// A directory below `/tmp` is what cleaners of temporary files remove. If it is gone, or another
 /// one is in its place, the next call makes it anew, with the same checks as at first, and tells
-/// [`Event::DirectoryRemade`]: the sessions that were in it have ended, and all else goes on. The
+/// [`Event::DirectoryRemade`](crate::Event::DirectoryRemade): the sessions that were in it have ended, and all else goes on. The
 /// path is taken as it was resolved at first: a symbolic link that has come into its place is
 /// refused, and so is a directory that belongs to another user or lets others in; every call is an
 /// error then, until you remove it. The directory above must be there.
