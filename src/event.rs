@@ -67,6 +67,9 @@ pub enum Event {
     /// A backend failed, and the request goes on without; or a `RevocableCookieStore` cannot read
     /// what has ended in other processes, or not all of it.
     BackendFailed,
+    /// The directory of a `FileStore` was gone, or another was in its place, and was made anew:
+    /// the sessions that were in it have ended.
+    DirectoryRemade,
 }
 
 impl Event {
@@ -86,6 +89,7 @@ impl Event {
             Self::Replayed => "replayed",
             Self::Lost => "lost",
             Self::BackendFailed => "backend_failed",
+            Self::DirectoryRemade => "directory_remade",
         }
     }
 
@@ -133,7 +137,9 @@ impl Event {
                 at!(debug);
             }
             Self::Refused(_) | Self::Ambiguous => at!(info),
-            Self::TooLarge | Self::ChangedTooLate | Self::BackendFailed => at!(warn),
+            Self::TooLarge | Self::ChangedTooLate | Self::BackendFailed | Self::DirectoryRemade => {
+                at!(warn);
+            }
             Self::LoadFailed | Self::CallFailed | Self::SaveFailed => at!(error),
         }
     }
@@ -159,6 +165,7 @@ impl fmt::Display for Event {
             Self::Replayed => "changes were made again on what another request had saved",
             Self::Lost => "a session has ended while a request held it",
             Self::BackendFailed => "a backend failed, and the request goes on without",
+            Self::DirectoryRemade => "the directory of sessions was gone, and was made anew",
         })
     }
 }

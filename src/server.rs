@@ -568,6 +568,9 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
             in_cookie,
             max_size: behind.max_size,
         });
+        let events = shell.events().clone();
+        let report = move |event| events.report(event, None);
+        behind.backend.report_to(Arc::new(report));
         ServerStore {
             inner: Arc::new(Inner {
                 shell,

@@ -2,10 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::event::Event;
 use crate::record::SessionId;
 
 /// Keeps sealed sessions for a [`ServerStore`](super::ServerStore): a database, a cache, a
@@ -84,6 +86,15 @@ pub trait Backend: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<StoreKey>, BackendError>> + Send {
         let _ = tag;
         async { Err(BackendError::unsupported("to find a subject's sessions")) }
+    }
+
+    /// Where to tell what happens to the backend itself, beside the outcome of any call. A store
+    /// gives it when it is built: `report` tells the store's own hook and `tracing`. Call it while
+    /// nothing is locked.
+    ///
+    /// By default nothing is told.
+    fn report_to(&self, report: Arc<dyn Fn(Event) + Send + Sync>) {
+        let _ = report;
     }
 }
 

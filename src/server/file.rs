@@ -3,6 +3,7 @@
 mod dir;
 mod directory;
 mod format;
+mod place;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use super::cleaner::{Cleaner, Stop};
 use crate::error::ConfigError;
 use crate::store::Clock;
 use crate::time::Millis;
-use directory::Directory;
+use place::{Place, Report};
 
 /// How often the directory is cleaned up unless the builder says otherwise.
 const EVERY: Duration = Duration::from_secs(10 * 60);
@@ -52,6 +53,20 @@ const PAGE: usize = 1024;
 /// Symbolic links in it are not followed, and what is not a session's file, whatever its name, is
 /// neither read as one, written over nor removed, except by destroying the session whose name it
 /// has. At most 16 MiB are read of any file, which is the most that a value may have.
+///
+/// # If it is swept away
+///
+/// A directory below `/tmp` is what cleaners of temporary files remove. If it is gone, or another
+/// one is in its place, the next call makes it anew, with the same checks as at first, and tells
+/// [`Event::DirectoryRemade`](crate::Event::DirectoryRemade): the sessions that were in it have ended, and all else goes on. The
+/// path is taken as it was resolved at first: a symbolic link that has come into its place is
+/// refused, and so is a directory that belongs to another user or lets others in; every call is an
+/// error then, until you remove it. The directory above must be there.
+///
+/// Single files may go too. A session whose file is gone has ended. Which sessions a subject has
+/// is put back from their own files: with their next save, with each clean-up, and before
+/// [`end_all_of`](super::ServerStore::end_all_of) if all of it is gone. Until then that misses
+/// those whose entry was swept away, so keep sessions where nobody sweeps: `/var/lib`, not `/tmp`.
 ///
 /// # How expired sessions go
 ///
@@ -92,7 +107,7 @@ pub struct File {
 }
 
 struct Shared {
-    directory: Directory,
+    place: Place,
     clock: Box<Clock>,
 }
 
@@ -154,11 +169,18 @@ impl Shared {
             if is_over() {
                 break;
             }
-            match self.directory.clean_up(first, self.now()) {
+            let now = self.now();
+            match self
+                .place
+                .within(|directory| directory.clean_up(first, now))
+            {
                 Ok(more) => removed += more,
                 Err(error) => problem = problem.or(Some(error)),
             }
-            if let Err(error) = self.directory.clean_up_tags(first) {
+            let tidied = self
+                .place
+                .within(|directory| directory.clean_up_tags(first));
+            if let Err(error) = tidied {
                 problem = problem.or(Some(error));
             }
         }
@@ -193,7 +215,7 @@ impl Backend for File {
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, BackendError> {
         let key = *key;
         self.run(move |shared| {
-            let found = shared.directory.load(&key)?;
+            let found = shared.place.within(|directory| directory.load(&key))?;
             // Asked for after the file was read, which may have had to wait.
             let now = shared.now();
             let alive = found.filter(|(_, expires)| *expires > now);
@@ -207,19 +229,30 @@ impl Backend for File {
 
     async fn put(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
         let (key, entry) = (*key, entry.clone());
-        self.run(move |shared| shared.directory.put(&key, &entry, shared.now()))
-            .await
+        self.run(move |shared| {
+            let now = shared.now();
+            shared
+                .place
+                .within_for_good(|directory| directory.put(&key, &entry, now))
+        })
+        .await
     }
 
     async fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<(), BackendError> {
         let key = *key;
-        self.run(move |shared| shared.directory.touch(&key, ttl, shared.now()))
-            .await
+        self.run(move |shared| {
+            let now = shared.now();
+            shared
+                .place
+                .within(|directory| directory.touch(&key, ttl, now))
+        })
+        .await
     }
 
     async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
         let key = *key;
-        self.run(move |shared| shared.directory.remove(&key)).await
+        self.run(move |shared| shared.place.within(|directory| directory.remove(&key)))
+            .await
     }
 
     async fn scan(
@@ -229,21 +262,26 @@ impl Backend for File {
         let first = StoreKey::from_bytes([0; 32]);
         let from = after.map_or(Ok(first), |cursor| cursor.key())?;
         let (keys, next) = self
-            .run(move |shared| shared.directory.keys_from(from, PAGE))
+            .run(move |shared| shared.place.within(|it| it.keys_from(from, PAGE)))
             .await?;
         Ok((keys, next.map(|next| Cursor(next.to_string()))))
     }
 
     async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, BackendError> {
         let tag = *tag;
-        self.run(move |shared| shared.directory.tagged(&tag)).await
+        self.run(move |shared| shared.place.within(|directory| directory.tagged(&tag)))
+            .await
+    }
+
+    fn report_to(&self, report: Report) {
+        self.shared.place.report_to(report);
     }
 }
 
 impl fmt::Debug for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("File")
-            .field("directory", &self.shared.directory)
+            .field("directory", &self.shared.place)
             .field("cleaner", &self.cleaner)
             .finish_non_exhaustive()
     }
@@ -281,11 +319,11 @@ impl FileBuilder {
     /// names the setting.
     pub fn build(self) -> Result<File, ConfigError> {
         let every = self.clean_up_every;
-        let directory = Directory::open(&self.path).map_err(|problem| {
+        let place = Place::open(&self.path).map_err(|problem| {
             ConfigError::new("path", format!("{}: {problem}", self.path.display()))
         })?;
         let shared = Arc::new(Shared {
-            directory,
+            place,
             clock: self.clock,
         });
         let cleaner = Cleaner::start(every, &shared, Shared::clean_up_unseen)?;

@@ -84,6 +84,19 @@ fn a_backend_that_waits_passes_too() {
 }
 
 #[test]
+fn a_machine_on_which_each_call_takes_longer_than_a_session_lives_breaks_no_promise() {
+    let clock = clock();
+    let asked = clock.clone();
+    let builder = Memory::builder().clock(move || {
+        asked.forward(SECOND);
+        asked.now()
+    });
+    let memory = builder.build().unwrap();
+    memory.stop();
+    assert_eq!(check(&memory, &clock), Ok(()));
+}
+
+#[test]
 fn a_call_that_fails_is_reported_with_the_backends_own_words() {
     for (call, promise) in [
         (

@@ -30,7 +30,7 @@ fn logged_in(store: &AnyStore, name: &str) -> String {
 fn the_driver_decides_where_sessions_are_and_the_rest_holds_for_each() {
     let key = AppKey::generate().unwrap();
     for driver in [None, Some("cookie"), Some("Memory")] {
-        let settings = json!({ "driver": driver, "cookie_name": "__Host-id", "max_age": 60 });
+        let settings = json!({ "driver": driver, "cookie_name": "__Host-id", "max_age": 3600 });
         let store = store(settings, &key).unwrap();
         let is_in_cookie = matches!(store, AnyStore::Cookie(_));
         assert_eq!(is_in_cookie, driver != Some("Memory"));
@@ -40,7 +40,7 @@ fn the_driver_decides_where_sessions_are_and_the_rest_holds_for_each() {
         block_on(store.save(&session, &mut response)).unwrap();
         let cookie = response["set-cookie"].to_str().unwrap();
         assert!(cookie.starts_with("__Host-id="), "{cookie}");
-        assert!(cookie.ends_with("; Max-Age=60"), "{cookie}");
+        assert!(cookie.ends_with("; Max-Age=3600"), "{cookie}");
         assert_eq!(cookie.len() > 1000, is_in_cookie, "{cookie}");
         assert_eq!(load(&store, cookie).origin(), Origin::Opened);
         assert_eq!(store.request_header(), "cookie");

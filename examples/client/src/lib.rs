@@ -10,12 +10,12 @@ mod story;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use cookie::Cookie;
 use sealed_session::server::conformance::{Call, Spy};
 use sealed_session::server::{Memory, ServerStore, StoreKey};
 use sealed_session::{AppKey, CookieStore, KeyId, Session, SessionId, Token};
+use sealed_session_stores::patience::PATIENCE;
 use sealed_session_stores::redis;
 use tempfile::TempDir;
 use tokio::runtime;
@@ -132,7 +132,7 @@ impl Visitor {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(None)
-            .timeout_global(Some(Duration::from_secs(30)));
+            .timeout_global(Some(PATIENCE));
         Self {
             program,
             site,

@@ -9,34 +9,51 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use fantoccini::cookies::Cookie;
+use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use sealed_session::axum::SessionLayer;
 use sealed_session::{AppKey, CookieStore, Session};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 const COOKIE: &str = "__Host-session";
 
-/// How long a page may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// After this a browser or a page is not slow any more, but broken.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// How often a browser is started that does not come up.
+const STARTS: usize = 3;
+
+/// A single browser at a time has the machine to itself.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A browser of its own, a server of its own, and the driver between them.
 struct Browser {
     client: Client,
     url: String,
     driver: Child,
+    _home: TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Browser {
     async fn visiting(app: Router) -> Self {
+        let turn = TURN.lock().await;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         tokio::spawn(async move { axum::serve(listener, app).await });
 
+        // What a browser keeps at home is none of the user's.
+        let home = TempDir::new().unwrap();
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
+            .env("HOME", home.path())
+            .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_CACHE_HOME")
             .stdout(Stdio::piped())
             .spawn()
             .expect("chromedriver is not installed; `./check browser` installs it");
@@ -60,15 +77,23 @@ impl Browser {
         let capabilities = [("goog:chromeOptions".to_owned(), options)]
             .into_iter()
             .collect();
-        let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities)
-            .connect(&format!("http://localhost:{port}"))
-            .await
-            .expect("a browser starts");
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        let builder = builder.capabilities(capabilities);
+        let url_of_driver = format!("http://localhost:{port}");
+        // The driver gives up a browser that does not start within a minute.
+        let mut started = builder.connect(&url_of_driver).await;
+        for _ in 1..STARTS {
+            if started.is_err() {
+                started = builder.connect(&url_of_driver).await;
+            }
+        }
+        let client = started.expect("a browser starts");
         let browser = Self {
             client,
             url,
             driver,
+            _home: home,
+            _turn: turn,
         };
         browser.go("/").await;
         browser
@@ -86,14 +111,13 @@ impl Browser {
     }
 
     async fn text(&self, css: &str) -> String {
-        self.client
-            .wait()
-            .for_element(Locator::Css(css))
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap()
+        self.element(css).await.text().await.unwrap()
+    }
+
+    async fn element(&self, css: &str) -> Element {
+        let wait = self.client.wait().at_most(PATIENCE);
+        let element = wait.for_element(Locator::Css(css)).await;
+        element.unwrap_or_else(|error| panic!("waited in vain for {css}: {error}"))
     }
 
     async fn has(&self, css: &str) -> bool {
@@ -107,21 +131,16 @@ impl Browser {
 
     /// Presses a button and waits for the page that it leads to.
     async fn press(&self, css: &str) {
-        let page = self.client.find(Locator::Css("html")).await.unwrap();
-        let button = self
-            .client
-            .wait()
-            .for_element(Locator::Css(css))
-            .await
-            .unwrap();
-        button.click().await.unwrap();
+        let page = self.element("html").await;
+        self.element(css).await.click().await.unwrap();
         // The old page's elements go stale when the new one stands.
         let leaves = async {
             while page.is_displayed().await.is_ok() {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, leaves).await.expect("another page");
+        let leaves = timeout(PATIENCE, leaves).await;
+        leaves.unwrap_or_else(|_| panic!("waited in vain for the page after {css}"));
     }
 
     async fn log_in(&self) {

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::mem::take;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::super::backend::{
     Backend, BackendError, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value,
 };
+use crate::event::Event;
 
 /// Notes each call of the backend inside, in their order: to prove in a test which calls were
 /// made, and that no others were.
@@ -119,6 +120,10 @@ impl<B: Backend> Backend for Spy<B> {
 
     async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, BackendError> {
         self.note(Call::Tagged(*tag)).tagged(tag).await
+    }
+
+    fn report_to(&self, report: Arc<dyn Fn(Event) + Send + Sync>) {
+        self.backend.report_to(report);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -26,36 +26,61 @@ pub(super) enum Found {
     Strange,
 }
 
+/// Makes the directory if it is not there, and tells the path that leads to it without a link.
+pub(super) fn real_path(path: &Path) -> io::Result<PathBuf> {
+    make(path)?;
+    fs::canonicalize(path).map_err(because("it cannot be opened"))
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    match builder.mode(DIR_MODE.as_raw_mode()).create(path) {
+        Ok(()) => {
+            // What is in it lasts no longer than its name. Not everybody may read what that is in.
+            let parent = path.parent().map(fs::File::open);
+            let _ = parent.map(|parent| parent.and_then(|parent| parent.sync_all()));
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(because("it cannot be made")(error)),
+    }
+}
+
+fn because(what: &str) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
 impl Dir {
     /// Opens a directory of this process's user, which nobody else may enter; makes it if it is
-    /// not there.
-    pub(super) fn root(path: &Path) -> Result<Self, String> {
-        match fs::DirBuilder::new()
-            .mode(DIR_MODE.as_raw_mode())
-            .create(path)
-        {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(format!("it cannot be made: {error}"));
-            }
-            _ => {}
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(CWD, path, flags, Mode::empty())
-            .map_err(|error| format!("it cannot be opened: {error}"))?;
+    /// not there. A link in its place is refused.
+    pub(super) fn root(path: &Path) -> io::Result<Self> {
+        make(path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()))
+            .map_err(|error| because("it cannot be opened")(error.into()))?;
         let dir = fs::File::from(dir);
-        let metadata = dir
-            .metadata()
-            .map_err(|error| format!("it cannot be looked at: {error}"))?;
+        let metadata = dir.metadata().map_err(because("it cannot be looked at"))?;
         if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err("it belongs to another user than this process runs as".to_owned());
+            let problem = "it belongs to another user than this process runs as";
+            return Err(io::Error::other(problem));
         }
         let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
-            return Err(format!(
+            return Err(io::Error::other(format!(
                 "others may enter it, its mode is {mode:03o}; `chmod 700` it"
-            ));
+            )));
         }
         Ok(Self(dir))
+    }
+
+    /// Whether the path leads to this very directory, and not by a link.
+    pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let itself = self.0.metadata()?;
+        match fs::symlink_metadata(path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (itself.dev(), itself.ino())),
+            Err(error) if is_nowhere(&error) => Ok(false),
+            Err(error) => Err(because("it cannot be looked at")(error)),
+        }
     }
 
     /// The directory of this name, if it is there.
@@ -64,6 +89,15 @@ impl Dir {
         match self.open(name, flags) {
             Ok(dir) => Ok(Some(Self(dir.into()))),
             Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether there is anything under this name.
+    pub(super) fn has(&self, name: &str) -> io::Result<bool> {
+        match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -168,6 +202,11 @@ impl Dir {
     pub(super) fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
     }
+}
+
+fn is_nowhere(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 /// Locks a file, unless another has.

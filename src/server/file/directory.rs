@@ -12,11 +12,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::backend::{Entry, Outcome, StoreKey, Tag, Value};
-use super::dir::{Dir, Found, try_lock};
+use super::dir::{self, Dir, Found, try_lock};
 use super::format::{self, Content, Header, MAX_VALUE};
 use super::tags::{self, shard, shard_of};
 use crate::envelope::os_random;
@@ -25,7 +25,10 @@ use crate::time::Millis;
 pub(super) const UNFINISHED: &str = "new-";
 
 #[derive(Debug)]
-pub(super) struct Directory(Dir);
+pub(super) struct Directory {
+    root: Dir,
+    path: PathBuf,
+}
 
 /// What is under a session's name.
 enum There {
@@ -36,8 +39,24 @@ enum There {
 }
 
 impl Directory {
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
-        Dir::root(path).map(Self)
+    /// The directory that a path leads to, by links or not; made if it is not there.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Self::at(dir::real_path(path)?)
+    }
+
+    /// The one that is there now, where this was: with the same checks, and no link is followed.
+    pub(super) fn anew(&self) -> io::Result<Self> {
+        Self::at(self.path.clone())
+    }
+
+    fn at(path: PathBuf) -> io::Result<Self> {
+        let root = Dir::root(&path)?;
+        Ok(Self { root, path })
+    }
+
+    /// Whether this is still where it was opened.
+    pub(super) fn is_there(&self) -> io::Result<bool> {
+        self.root.is_at(&self.path)
     }
 
     /// What is there, expired or not, and when it expires.
@@ -64,7 +83,7 @@ impl Directory {
             expires: now.plus(entry.ttl),
             tag: entry.tag,
         };
-        let shard = self.0.dir_or_new(&shard(key.as_bytes()))?;
+        let shard = self.root.dir_or_new(&shard(key.as_bytes()))?;
         let unfinished = Unfinished::write(&shard, &header, &entry.value)?;
         shard.lock()?;
         let there = match there(&shard, key)? {
@@ -77,8 +96,8 @@ impl Directory {
         if outcome == Outcome::Stored {
             let was = there.and_then(|there| there.header.tag);
             // First the tag, so that no session is ever without.
-            if let Some(tag) = entry.tag.filter(|_| was != entry.tag) {
-                tags::add(&self.0, &tag, key)?;
+            if let Some(tag) = entry.tag {
+                tags::ensure(&self.root, &tag, key)?;
             }
             unfinished.finish(key)?;
             self.untag(key, was.filter(|_| was != entry.tag));
@@ -129,7 +148,7 @@ impl Directory {
     ) -> io::Result<(Vec<StoreKey>, Option<StoreKey>)> {
         for first in first_byte(&from)..=u8::MAX {
             let mut keys = BTreeSet::new();
-            if let Some(shard) = self.0.dir(&shard_of(first))? {
+            if let Some(shard) = self.root.dir(&shard_of(first))? {
                 for name in shard.names()? {
                     let key = StoreKey::from_hex(&name?).filter(|key| first_byte(key) == first);
                     keys.extend(key.filter(|key| *key >= from));
@@ -155,13 +174,21 @@ impl Directory {
     }
 
     pub(super) fn tagged(&self, tag: &Tag) -> io::Result<Vec<StoreKey>> {
-        tags::keys(&self.0, tag)
+        if !tags::are_there(&self.root)? {
+            // Somebody has swept them away, or there never were any.
+            for first in 0..=u8::MAX {
+                self.clean_up(first, Millis::from_raw(0))?;
+            }
+            tags::make(&self.root)?;
+        }
+        tags::keys(&self.root, tag)
     }
 
     /// Removes, among those whose names begin with this byte, sessions that have expired and
-    /// files that nobody finishes any more; tells how many sessions.
+    /// files that nobody finishes any more; tells how many sessions. Those that are alive get
+    /// their tags back if these were swept away.
     pub(super) fn clean_up(&self, first: u8, now: Millis) -> io::Result<usize> {
-        let Some(shard) = self.0.dir(&shard_of(first))? else {
+        let Some(shard) = self.root.dir(&shard_of(first))? else {
             return Ok(0);
         };
         let mut removed = 0;
@@ -174,7 +201,12 @@ impl Directory {
                         self.forget(&shard, &key, &content)?;
                         removed += 1;
                     }
-                    _ => {}
+                    There::Session(content) => {
+                        if let Some(tag) = content.header.tag {
+                            tags::ensure(&self.root, &tag, &key)?;
+                        }
+                    }
+                    There::Nothing | There::Strange => {}
                 }
                 shard.unlock()?;
             } else if name.starts_with(UNFINISHED) {
@@ -187,27 +219,27 @@ impl Directory {
     /// Removes, from tags that begin with this byte, keys without a session, which a process
     /// leaves behind if it ends between two steps.
     pub(super) fn clean_up_tags(&self, first: u8) -> io::Result<()> {
-        for tag in tags::in_shard(&self.0, first)? {
-            for key in tags::keys(&self.0, &tag)? {
+        for tag in tags::in_shard(&self.root, first)? {
+            for key in tags::keys(&self.root, &tag)? {
                 // Whoever writes the session makes its directory first, and locks that.
-                let shard = self.0.dir_or_new(&shard(key.as_bytes()))?;
+                let shard = self.root.dir_or_new(&shard(key.as_bytes()))?;
                 shard.lock()?;
                 let is_tagged = match there(&shard, &key)? {
                     There::Session(content) => content.header.tag == Some(tag),
                     _ => false,
                 };
                 if !is_tagged {
-                    tags::remove(&self.0, &tag, &key)?;
+                    tags::remove(&self.root, &tag, &key)?;
                 }
             }
-            tags::remove_if_empty(&self.0, &tag)?;
+            tags::remove_if_empty(&self.root, &tag)?;
         }
         Ok(())
     }
 
     /// The directory in which a session with this key would be.
     fn shard(&self, key: &StoreKey) -> io::Result<Option<Dir>> {
-        self.0.dir(&shard(key.as_bytes()))
+        self.root.dir(&shard(key.as_bytes()))
     }
 
     /// In a directory that the caller has locked alone.
@@ -220,7 +252,7 @@ impl Directory {
     fn untag(&self, key: &StoreKey, tag: Option<Tag>) {
         if let Some(tag) = tag {
             // A key without a session does no harm, and the clean-up tries again.
-            let _ = tags::remove(&self.0, &tag, key);
+            let _ = tags::remove(&self.root, &tag, key);
         }
     }
 }

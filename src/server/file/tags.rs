@@ -25,8 +25,28 @@ pub(super) fn shard_of(first: u8) -> String {
     format!("{first:02x}")
 }
 
-/// Makes the key one of the tag's, and waits until that is on the disk.
-pub(super) fn add(root: &Dir, tag: &Tag, key: &StoreKey) -> io::Result<()> {
+pub(super) fn are_there(root: &Dir) -> io::Result<bool> {
+    root.has(TAGS)
+}
+
+/// The directory of all tags, without any.
+pub(super) fn make(root: &Dir) -> io::Result<()> {
+    root.dir_or_new(TAGS).map(drop)
+}
+
+/// Makes the key one of the tag's, if it is not, and waits until that is on the disk.
+pub(super) fn ensure(root: &Dir, tag: &Tag, key: &StoreKey) -> io::Result<()> {
+    let dir = match shard_if_there(root, &shard(tag.as_bytes()))? {
+        Some(shard) => shard.dir(&tag.to_string())?,
+        None => None,
+    };
+    match dir {
+        Some(dir) if dir.has(&key.to_string())? => Ok(()),
+        _ => add(root, tag, key),
+    }
+}
+
+fn add(root: &Dir, tag: &Tag, key: &StoreKey) -> io::Result<()> {
     let shard = root.dir_or_new(TAGS)?.dir_or_new(&shard(tag.as_bytes()))?;
     // Else the directory could be removed in between, because it is empty.
     shard.lock()?;

@@ -10,10 +10,11 @@ use tempfile::TempDir;
 
 use super::super::backend::{Value, When};
 use super::dir::Found;
-use super::directory::UNFINISHED;
+use super::directory::{Directory, UNFINISHED};
 use super::*;
 
 mod hostile;
+mod swept;
 
 const NOW: u64 = 1_763_697_785_123;
 
@@ -353,7 +354,7 @@ fn a_stopped_backend_goes_on_and_can_be_cleaned_up_by_hand() {
     assert!(format!("{file:?}").contains("is_running: true"));
     file.stop();
     assert!(format!("{file:?}").contains("is_running: false"));
-    let directory = &file.shared.directory;
+    let directory = &file.shared.place.directory().unwrap();
     for (n, put_at) in [(1, 0), (2, 1)] {
         directory
             .put(&key(n), &entry("a", When::Absent), at(put_at))
@@ -372,7 +373,9 @@ fn a_session_is_there_up_to_the_millisecond_in_which_it_expires() {
     let file = builder.build().unwrap();
     file.stop();
     file.shared
-        .directory
+        .place
+        .directory()
+        .unwrap()
         .put(&key(1), &entry("a", When::Absent), at(0))
         .unwrap();
     let load = || pollster::block_on(file.load(&key(1))).unwrap();
@@ -380,7 +383,10 @@ fn a_session_is_there_up_to_the_millisecond_in_which_it_expires() {
     time.store(1000, Relaxed);
     assert!(load().is_none());
     let shown = format!("{file:?}");
-    assert!(shown.starts_with("File { directory: Directory("), "{shown}");
+    assert!(
+        shown.starts_with("File { directory: Directory {"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -396,13 +402,13 @@ fn the_thread_removes_what_has_expired() {
         })
         .build()
         .unwrap();
-    let directory = &file.shared.directory;
+    let directory = &file.shared.place.directory().unwrap();
     directory
         .put(&key(1), &entry("a", When::Absent), at(0))
         .unwrap();
     // It asks for the time before each of 256 parts: after two rounds, a whole one is over.
     for _ in 0..=512 {
-        asks.recv_timeout(Duration::from_secs(60)).unwrap();
+        asks.recv_timeout(Duration::from_secs(5 * 60)).unwrap();
     }
     assert_eq!(text(directory, &key(1)), None);
     drop(asks);

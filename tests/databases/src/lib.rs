@@ -81,8 +81,8 @@ impl Postgres {
             .socket(self.directory.path())
             .username("postgres")
             .database("postgres");
-        // A server that is away is not waited for.
-        let pool = PgPoolOptions::new().acquire_timeout(Duration::from_secs(3));
+        // One whose socket is gone is away at once; one that is slow is not.
+        let pool = PgPoolOptions::new().acquire_timeout(Duration::from_secs(5 * 60));
         pool.connect_lazy_with(options)
     }
 

@@ -125,7 +125,9 @@ fn a_clean_up_goes_on_past_what_it_cannot_read() {
         .unwrap();
     let put = |n| {
         file.shared
-            .directory
+            .place
+            .directory()
+            .unwrap()
             .put(&key(n), &entry("a", When::Absent), at(0))
     };
     put(0x10).unwrap();

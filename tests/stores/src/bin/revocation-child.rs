@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use sealed_session::server::Redis;
 use sealed_session::{KeyRing, RevocableCookieStore, SessionId};
+use sealed_session_stores::redis::patient;
 
 #[tokio::main]
 async fn main() {
@@ -14,7 +15,7 @@ async fn main() {
         panic!("a URL and an id are missing");
     };
     let ring = KeyRing::from_env().unwrap();
-    let redis = Redis::open(url.as_str()).unwrap();
+    let redis = patient(Redis::open(url.as_str()).unwrap());
     let store = RevocableCookieStore::builder(ring, redis).build().unwrap();
     let id = SessionId::from_hex(id).unwrap();
     let until = SystemTime::now() + Duration::from_secs(24 * 3600);

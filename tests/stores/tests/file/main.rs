@@ -4,7 +4,6 @@ mod clients;
 mod processes;
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
 use sealed_session::server::File;
 use sealed_session::server::conformance::Suite;
@@ -23,7 +22,7 @@ fn private() -> TempDir {
 async fn it_keeps_what_it_promises() {
     let dir = private();
     let file = File::open(dir.path()).unwrap();
-    let suite = Suite::new(&file, tokio::time::sleep).resolution(Duration::from_millis(200));
+    let suite = Suite::new(&file, tokio::time::sleep);
     if let Err(broken) = suite.check().await {
         panic!("{broken}");
     }

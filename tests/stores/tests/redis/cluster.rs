@@ -4,6 +4,7 @@ use redis::cluster::ClusterClientBuilder;
 use sealed_session::server::conformance::Suite;
 use sealed_session::server::{BackendErrorKind, Redis};
 use sealed_session::{AppKey, Origin, RedisStore, Refusal};
+use sealed_session_stores::patience::wait_for;
 use sealed_session_stores::redis::{Cluster, Server};
 use std::time::Duration;
 
@@ -69,11 +70,15 @@ async fn while_a_node_is_down_its_sessions_fail_and_once_it_is_back_the_rest_goe
         .response_timeout(Duration::from_millis(500))
         .build()
         .unwrap();
-    let store = RedisStore::new(AppKey::generate().unwrap(), Redis::cluster(client));
+    let key = AppKey::generate().unwrap();
+    let patient = RedisStore::new(key.clone(), Redis::cluster(cluster.client()));
+    let store = RedisStore::new(key, Redis::cluster(client));
     let mut visitors = Vec::new();
     for _ in 0..30 {
-        visitors.push(Visitor::of(&store, "alice").await);
+        visitors.push(Visitor::of(&patient, "alice").await);
     }
+    let is_connected = async || visitors[0].load(&store).await.is_ok();
+    wait_for("a connection", is_connected).await;
     cluster.nodes[0].kill();
     let mut failed = 0;
     for visitor in &visitors {
@@ -99,13 +104,23 @@ async fn while_a_node_is_down_its_sessions_fail_and_once_it_is_back_the_rest_goe
     cluster.nodes[0].start_again().await;
     cluster.wait_until_whole().await;
     for visitor in &visitors {
-        let session = visitor.load(&store).await.unwrap();
-        let origin = session.origin();
-        assert!(matches!(
-            origin,
-            Origin::Opened | Origin::Refused(Refusal::Gone)
-        ));
+        wait_for("an answer", async || {
+            let Ok(session) = visitor.load(&store).await else {
+                return false;
+            };
+            let origin = session.origin();
+            assert!(matches!(
+                origin,
+                Origin::Opened | Origin::Refused(Refusal::Gone)
+            ));
+            true
+        })
+        .await;
     }
-    let mut visitor = Visitor::of(&store, "alice").await;
-    assert_eq!(visitor.visit(&store, |s| s.renew()).await, Answer::Cookie);
+    let patient = RedisStore::new(
+        AppKey::generate().unwrap(),
+        Redis::cluster(cluster.client()),
+    );
+    let mut visitor = Visitor::of(&patient, "alice").await;
+    assert_eq!(visitor.visit(&patient, |s| s.renew()).await, Answer::Cookie);
 }

@@ -12,13 +12,13 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Cmd, FromRedisValue};
 use sealed_session::server::{Backend, Redis, ServerStore};
 use sealed_session::{AppKey, LoadError, RedisStore, SaveError, Session};
-use sealed_session_stores::redis::Server;
+use sealed_session_stores::redis::{Server, patient};
 
 /// Where the server's store keeps its sessions when nothing else is said.
 const PREFIX: &str = "session:";
 
 fn redis(server: &Server) -> Redis {
-    Redis::open(server.url()).unwrap()
+    patient(Redis::open(server.url()).unwrap())
 }
 
 fn store(server: &Server) -> RedisStore {

@@ -10,7 +10,9 @@ use sealed_session::server::{
     Tag, Value,
 };
 use sealed_session::{AppKey, Event, Origin, RedisStore, Refusal};
-use sealed_session_stores::redis::{Server, wait_for};
+use sealed_session_stores::patience::wait_for;
+use sealed_session_stores::redis::Server;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::{Answer, Visitor, ask, records, redis, store};
@@ -107,10 +109,14 @@ async fn requests_that_change_different_keys_of_one_session_all_succeed() {
     let visitor = Visitor::of(&store, "alice").await;
     let (rounds, at_once) = (100, 12);
     for round in 0..rounds {
+        let mut sessions = Vec::new();
+        for _ in 0..at_once {
+            sessions.push(visitor.load(&store).await.unwrap());
+        }
         let mut tasks = JoinSet::new();
         for n in 0..at_once {
             let (store, mut visitor) = (store.clone(), visitor.clone());
-            let session = visitor.load(&store).await.unwrap();
+            let session = sessions.pop().unwrap();
             tasks.spawn(async move {
                 session.insert(&format!("key {n}"), round).unwrap();
                 visitor.save(&store, &session).await.unwrap()
@@ -138,7 +144,8 @@ async fn requests_that_change_different_keys_of_one_session_all_succeed() {
         "{} saves, {replays} of them made again on another's",
         rounds * at_once
     );
-    assert!(replays > rounds);
+    // All but the first of each round come second to another.
+    assert!(replays >= rounds * (at_once - 1));
 }
 
 #[tokio::test]
@@ -159,9 +166,18 @@ async fn of_two_requests_that_change_one_key_the_later_save_stays() {
 struct Dies {
     redis: Redis,
     writes: AtomicUsize,
+    died: Arc<Notify>,
 }
 
 impl Dies {
+    fn after(writes: usize, redis: Redis) -> Self {
+        Self {
+            redis,
+            writes: AtomicUsize::new(writes),
+            died: Arc::default(),
+        }
+    }
+
     async fn live(&self) {
         let left = self
             .writes
@@ -169,6 +185,7 @@ impl Dies {
                 left.checked_sub(1)
             });
         if left.is_err() {
+            self.died.notify_one();
             pending::<()>().await;
         }
     }
@@ -216,18 +233,17 @@ pub(crate) async fn renew_and_die(redis: impl Fn() -> Redis) {
     for steps in 0..=2 {
         let mut visitor = Visitor::of(&store, "alice").await;
         let old = visitor.clone();
-        let dying = Dies {
-            redis: redis(),
-            writes: AtomicUsize::new(steps),
-        };
-        let dying = ServerStore::new(key.clone(), dying);
+        let dying = ServerStore::new(key.clone(), Dies::after(steps, redis()));
+        let died = Arc::clone(&dying.backend().died);
         let session = visitor.load(&dying).await.unwrap();
         session.renew();
         session.insert("name", "renewed").unwrap();
-        let save = visitor.save(&dying, &session);
-        let saved = tokio::time::timeout(Duration::from_millis(200), save).await;
+        let saved = tokio::select! {
+            saved = visitor.save(&dying, &session) => Some(saved),
+            () = died.notified() => None,
+        };
         if steps == 2 {
-            assert_eq!(saved, Ok(Ok(Answer::Cookie)));
+            assert_eq!(saved, Some(Ok(Answer::Cookie)));
             let gone = old.load(&store).await.unwrap();
             assert_eq!(gone.origin(), Origin::Refused(Refusal::Moved));
             assert_eq!(
@@ -235,7 +251,7 @@ pub(crate) async fn renew_and_die(redis: impl Fn() -> Redis) {
                 Some("renewed")
             );
         } else {
-            assert!(saved.is_err(), "it died");
+            assert_eq!(saved, None, "it died");
             // The old session goes on as it was, and can be renewed once more.
             assert_eq!(old.get(&store, "name").await.as_deref(), Some("alice"));
             let mut visitor = old.clone();
@@ -263,10 +279,7 @@ async fn a_session_that_ends_between_the_steps_of_a_renewal_stays_ended() {
     let store = RedisStore::new(key.clone(), redis(&server));
     let mut visitor = Visitor::of(&store, "alice").await;
     let mut ending = visitor.clone();
-    let dying = Dies {
-        redis: redis(&server),
-        writes: AtomicUsize::new(1),
-    };
+    let dying = Dies::after(1, redis(&server));
     let halted = Arc::new(ServerStore::new(key, dying));
     let session = visitor.load(&halted).await.unwrap();
     session.renew();
@@ -286,15 +299,22 @@ async fn a_session_that_ends_between_the_steps_of_a_renewal_stays_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_was_acknowledged_is_lost_when_connections_break() {
+    const KILLS: usize = 50;
+    const ROUNDS: u32 = 200;
     let server = Server::start().await;
     let store = store(&server);
     let visitor = Visitor::of(&store, "alice").await;
+    let kills = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
     for n in 0..4 {
         let (store, mut visitor) = (store.clone(), visitor.clone());
+        let kills = Arc::clone(&kills);
         tasks.spawn(async move {
             let mut acknowledged = 0;
-            for round in 1..=200 {
+            for round in 1.. {
+                if round > ROUNDS && kills.load(Ordering::Relaxed) >= KILLS {
+                    break;
+                }
                 let Ok(session) = visitor.load(&store).await else {
                     continue;
                 };
@@ -307,21 +327,22 @@ async fn nothing_that_was_acknowledged_is_lost_when_connections_break() {
         });
     }
     let mut connection = server.connection().await;
-    let (mut kills, mut acknowledged) = (0, Vec::new());
-    while !tasks.is_empty() {
+    let mut acknowledged = Vec::new();
+    wait_for("the last round", async || {
         let killed: usize = ask(&mut connection, &["CLIENT", "KILL", "SKIPME", "yes"]).await;
-        kills += killed;
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        kills.fetch_add(killed, Ordering::Relaxed);
         while let Some(last) = tasks.try_join_next() {
             acknowledged.push(last.unwrap());
         }
-    }
+        tasks.is_empty()
+    })
+    .await;
     let session = visitor.load(&store).await.unwrap();
+    let kills = kills.load(Ordering::Relaxed);
     println!("{kills} connections broken; acknowledged up to {acknowledged:?}");
-    assert!(kills > 3, "{kills}");
     for (n, acknowledged) in acknowledged {
         let there: Option<u32> = session.get(&format!("counter {n}")).unwrap();
         // What was not acknowledged may be there or not.
-        assert!(there.unwrap() >= acknowledged);
+        assert!(there.unwrap_or(0) >= acknowledged);
     }
 }
