@@ -167,7 +167,7 @@ impl UseKeys {
     }
 
     /// Decrypts a token's ciphertext in place. The mac is checked before that; it covers everything
-    /// that decides how the ciphertext decrypts, and through the tag the ciphertext.
+    /// that decides how a ciphertext decrypts, but not the ciphertext, which is GCM's to check.
     pub(super) fn open(&self, token: &mut [u8]) -> Result<(), Refusal> {
         let parts = token::Parts::of(token).ok_or(Refusal::Malformed)?;
         self.mac(parts.front, parts.tag)

@@ -5,6 +5,7 @@ use crate::vectors::given;
 
 mod attacks;
 mod repeated_nonce;
+mod same_mac;
 mod vectors;
 
 /// A ciphertext and its tag, of GCM or XAES.

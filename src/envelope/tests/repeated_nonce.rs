@@ -19,7 +19,7 @@ const SEEN: [&[u8; 16]; 2] = [b"user 1, no admin", b"user 2, no admin"];
 const WANTED: &[u8; 16] = b"user 1, an admin";
 
 /// In GF(2^128), with GCM's order of bits: the highest is the coefficient of 1.
-fn multiply(a: u128, mut b: u128) -> u128 {
+pub(super) fn multiply(a: u128, mut b: u128) -> u128 {
     let mut product = 0;
     for bit in (0..128).rev() {
         if a >> bit & 1 == 1 {
@@ -49,7 +49,7 @@ fn inverse(a: u128) -> u128 {
     square(ones)
 }
 
-fn block(bytes: &[u8]) -> u128 {
+pub(super) fn block(bytes: &[u8]) -> u128 {
     let mut block = [0; 16];
     block[..bytes.len()].copy_from_slice(bytes);
     u128::from_be_bytes(block)
