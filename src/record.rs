@@ -22,6 +22,7 @@ use crate::envelope::{Plaintext, Random};
 use crate::error::{RandomError, Refusal};
 use crate::reader::{Malformed, Reader};
 use crate::time::Millis;
+use crate::value::is_null;
 
 const FORMAT: u8 = 1;
 
@@ -162,6 +163,7 @@ impl Record {
         Entries {
             reader: Reader::new(self.bytes(span)),
             remaining: span.count,
+            skips_nulls: false,
         }
     }
 
@@ -237,6 +239,7 @@ fn ascends(a: &[u8], b: &[u8]) -> bool {
 pub(crate) struct Entries<'a> {
     reader: Reader<'a>,
     remaining: usize,
+    skips_nulls: bool,
 }
 
 impl<'a> Entries<'a> {
@@ -244,6 +247,16 @@ impl<'a> Entries<'a> {
         Self {
             reader: Reader::new(&[]),
             remaining: 0,
+            skips_nulls: false,
+        }
+    }
+
+    /// Without those that hold null, which no save of this crate writes: to a session they are
+    /// not there.
+    pub(crate) fn without_nulls(self) -> Self {
+        Self {
+            skips_nulls: true,
+            ..self
         }
     }
 
@@ -265,12 +278,18 @@ impl<'a> Iterator for Entries<'a> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        self.remaining = self.remaining.checked_sub(1)?;
-        Some((self.reader.bytes().ok()?, self.reader.bytes().ok()?))
+        loop {
+            self.remaining = self.remaining.checked_sub(1)?;
+            let entry = (self.reader.bytes().ok()?, self.reader.bytes().ok()?);
+            if !(self.skips_nulls && is_null(entry.1)) {
+                return Some(entry);
+            }
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.remaining, Some(self.remaining))
+        let least = if self.skips_nulls { 0 } else { self.remaining };
+        (least, Some(self.remaining))
     }
 }
 

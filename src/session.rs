@@ -71,8 +71,12 @@ pub enum Origin {
 /// works, and a change is lost: methods that can fail return [`ErrorKind::Closed`], the others
 /// report [`Event::ChangedTooLate`].
 ///
-/// Values are anything that serde serializes. An entry is decoded only when it is asked for, and
-/// asking for the wrong type is an error that names the entry, never a wrong value.
+/// Values are anything that serde serializes, in the form that it has in JSON: see [`Value`]. An
+/// entry is decoded only when it is asked for, and asking for the wrong type is an error that
+/// names the entry, never a wrong value.
+///
+/// What is nothing is no entry: to insert `None` or `()` is to remove what was there, and a null
+/// that some other program has stored reads as absent. So an entry that is there is somebody's.
 ///
 /// ```
 /// use sealed_session::Session;
@@ -172,7 +176,8 @@ impl Session {
             .transpose()
     }
 
-    /// Sets the value under `key`. Setting what is there already is no change.
+    /// Sets the value under `key`. Setting what is there already is no change, and setting `None`
+    /// or `()` removes it.
     ///
     /// # Errors
     ///
@@ -304,7 +309,7 @@ impl Session {
     }
 
     /// Sets a message for a later request: it is readable there until it is taken, and not in
-    /// this one.
+    /// this one. `None` takes one back that this request has set.
     ///
     /// # Errors
     ///
@@ -313,6 +318,10 @@ impl Session {
         let name = key.name();
         let bytes = encode(name, &value)?;
         self.change(|changes, record| {
+            if value::is_null(&bytes) {
+                changes.unset_flash(record, name);
+                return Ok(());
+            }
             let before = changes.flashes.set_beside(name, bytes);
             let undo = |changes: &mut Changes| changes.flashes.undo(name, before);
             self.keep_if_it_fits(changes, record, format_args!("flash {name:?}"), undo)
@@ -691,7 +700,8 @@ impl Session {
     fn find(&self, key: &str) -> Option<Found<'_>> {
         if !self.was_touched() {
             self.inner.was_read.store(true, Ordering::Relaxed);
-            return self.record()?.values().find(key).map(Found::Loaded);
+            let values = self.record()?.values().without_nulls();
+            return values.find(key).map(Found::Loaded);
         }
         self.lock(|changes, record| match changes.values.changed(key) {
             Some(value) => Some(Found::Changed(value.clone())),
@@ -706,6 +716,10 @@ impl Session {
         key: &str,
         value: Stored,
     ) -> Result<(), SessionError> {
+        if value::is_null(&value) {
+            changes.values.remove(changes.base_values(record), key);
+            return Ok(());
+        }
         let before = changes.values.set(changes.base_values(record), key, value);
         let undo = |changes: &mut Changes| changes.values.undo(key, before);
         self.keep_if_it_fits(changes, record, format_args!("{key:?}"), undo)

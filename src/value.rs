@@ -14,17 +14,40 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 pub(crate) use de::decode;
-pub(crate) use entries::{decode_entries, encode_entries};
+pub(crate) use entries::{changes_to, decode_entries, encode_fields};
 pub(crate) use ser::encode;
 
 /// How deep lists and maps may stand in one another: 32 pass, 33 do not.
 pub(crate) const MAX_DEPTH: usize = 32;
 
+/// The bytes of [`Value::Null`].
+const NULL: &[u8] = &[de::tag::NULL];
+
+/// Whether these are the bytes of null. An entry that holds it is none: `None` and a value that
+/// is not there look the same to everybody.
+pub(crate) fn is_null(bytes: &[u8]) -> bool {
+    bytes == NULL
+}
+
 /// A session's value without a Rust type: for looking at a session, moving it, printing it.
 ///
-/// Every serde type becomes one of these when it is inserted: a non-negative integer of any
-/// width is [`Unsigned`](Self::Unsigned), a struct is a [`Map`](Self::Map) by field name, a
-/// unit variant its name, any other variant a map with one entry.
+/// Every serde type becomes one of these when it is inserted, as it would become JSON: a
+/// non-negative integer of any width is [`Unsigned`](Self::Unsigned), a struct is a
+/// [`Map`](Self::Map) by field name, a unit variant its name, any other variant a map with one
+/// entry. Types that have a form for people take that one: UUIDs, times and addresses are text.
+/// The keys of a map are text, from which numbers and truth values are read again. Unlike in JSON,
+/// bytes are bytes, and a float may be infinite or not a number.
+///
+/// # What serde cannot tell apart, or not read back
+///
+/// `None`, `()` and a unit struct are all [`Null`](Self::Null), so `Some(None)` comes back as
+/// `None`, and so does `Some(())`. An integer beyond 64 bits is refused.
+///
+/// serde reads flattened fields and untagged and internally tagged enums through a buffer of its
+/// own, which can hold neither integers of 128 bits nor keys that are to be read from text: in
+/// there an `i128`, a `u128` and a `HashMap<u64, _>` are errors when they are read, as they are
+/// with `serde_json`. Where it shows in what is written that a map of such keys is flattened or
+/// in a tagged enum, it is refused when it is inserted.
 ///
 /// `Value` is itself a serde type: `session.get::<Value>("cart")` reads an entry whatever it
 /// holds, and [`Session::to_map`](crate::Session::to_map) gives all of them.
@@ -324,6 +347,8 @@ value_from! {
 pub(crate) enum ValueError {
     /// The value is not what the type reads, or the type is not what a value can hold.
     Mismatch(String),
+    /// The value has no such field, and the type no default for it.
+    Missing(&'static str),
     /// The bytes are not a canonical value.
     Malformed,
 }
@@ -332,6 +357,7 @@ impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mismatch(text) => f.write_str(text),
+            Self::Missing(field) => write!(f, "it has no field {field}"),
             Self::Malformed => f.write_str("the stored bytes are not a value"),
         }
     }

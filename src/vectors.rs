@@ -173,7 +173,7 @@ pub(crate) struct Ended {
 }
 
 /// A value as the files spell it.
-#[derive(serde::Deserialize, PartialEq, Debug)]
+#[derive(Clone, serde::Deserialize, PartialEq, Debug)]
 #[serde(rename_all = "lowercase")]
 enum Typed {
     Null(()),

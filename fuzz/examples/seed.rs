@@ -247,49 +247,49 @@ const TIMES: [(u8, [i64; 3]); 16] = [
 const STORIES: [&str; 16] = [
     // A few requests of every day.
     "hours hours -, Insert 01 Integer 2a00000000000000, Insert 02 Text 0500, Flash 01 Bool 01, \
-     Subject 05, Save, Load + Jar 00 -, TakeFlash 01, TakeFlash 01, Take 02, Take 02, \
+     Subject 05, Save, Load + Jar 00 -, TakeFlash 01, TakeFlash 01, Take 02, Take 02, Insert 02 Null, \
      Update 01 Null, Save, Load + Jar 01 -, Remove 01, Remove 01, Clear, Clear, Save",
-    "hours hours -, Flash 01 Null, Flash 02 Null, Save, Load + Jar 00 -, TakeFlash 02, \
+    "hours hours -, Flash 01 Bool 00, Flash 02 Null, Flash 03 Bool 00, Flash 03 Null, Save, Load + Jar 00 -, TakeFlash 02, \
      Flash 01 Bool 01, Save, TakeFlash 01, Save, Load + Jar 02 -, Clear, TakeFlash 01, Save",
     // A session that fits exactly.
     "hours hours -, Insert 00 Bytes full, Save, Load + Jar 00 -, Update 00 Bytes toofull, \
-     Insert 00 Bytes toofull, Save, Insert 01 Null, Flash 01 Null, Subject 01, Remove 00, \
-     Insert 01 Null, Save",
+     Insert 00 Bytes toofull, Save, Insert 01 Bool 00, Flash 01 Bool 00, Subject 01, Remove 00, \
+     Insert 01 Bool 00, Save",
     // Two cookies: of two sessions, of one session, of none.
-    "hours hours -, Insert 01 Null, Save, Load -, Insert 01 Bool 01, Save, Load + Jar 00 + Jar 01 -, \
-     Save, Insert 01 Null, Destroy, Save, Load + Jar 00 + Junk -, Load + Junk + Jar 00 -",
-    "hours hours 01 minutes 19, Insert 01 Null, Save, Wait 0a 02, Load + Jar 00 -, Save, \
+    "hours hours -, Insert 01 Bool 00, Save, Load -, Insert 01 Bool 01, Save, Load + Jar 00 + Jar 01 -, \
+     Save, Insert 01 Bool 00, Destroy, Save, Load + Jar 00 + Junk -, Load + Junk + Jar 00 -",
+    "hours hours 01 minutes 19, Insert 01 Bool 00, Save, Wait 0a 02, Load + Jar 00 -, Save, \
      Load + Jar 00 + Jar 01 -, Save, Load + Jar 01 + Jar 00 -, Save",
     // The idle timeout, the deadline, the future and the cutoff to the millisecond.
-    "hours hours 01 minutes 19, Insert 01 Null, Save, Wait minutes, Load + Jar 00 -, \
+    "hours hours 01 minutes 19, Insert 01 Bool 00, Save, Wait minutes, Load + Jar 00 -, \
      TurnBack 01 00, Load + Jar 00 -, Save",
-    "hours hours -, Insert 01 Null, Save, Wait hours, Load + Jar 00 -, TurnBack 01 00, \
-     Load + Jar 00 -, Insert 01 Null, Save, Wait 01 00, Insert 02 Null, Save",
-    "hours hours -, Insert 01 Null, Save, TurnBack 3c 01, Load + Jar 00 -, Insert 02 Null, Save, \
+    "hours hours -, Insert 01 Bool 00, Save, Wait hours, Load + Jar 00 -, TurnBack 01 00, \
+     Load + Jar 00 -, Insert 01 Bool 00, Save, Wait 01 00, Insert 02 Bool 00, Save",
+    "hours hours -, Insert 01 Bool 00, Save, TurnBack 3c 01, Load + Jar 00 -, Insert 02 Bool 00, Save, \
      TurnBack 01 00, Load + Jar 00 -",
-    "hours hours -, Insert 01 Null, Save, Cutoff 01 00 00, Load + Jar 00 -, Cutoff 01 01 00, \
-     Load + Jar 00 -, Insert 01 Null, Save, Load + Jar 01 -",
+    "hours hours -, Insert 01 Bool 00, Save, Cutoff 01 00 00, Load + Jar 00 -, Cutoff 01 01 00, \
+     Load + Jar 00 -, Insert 01 Bool 00, Save, Load + Jar 01 -",
     // Keys are rotated and dropped.
-    "hours hours -, Insert 01 Null, Save, Rotate 01 01 00 00, Load + Jar 00 -, Save, \
+    "hours hours -, Insert 01 Bool 00, Save, Rotate 01 01 00 00, Load + Jar 00 -, Save, \
      Load + Jar 01 -, Save, Rotate 02 00 00 00, Load + Jar 01 -, Rotate 00 00 01 01, Load + Jar 01 -",
     // Renewed, destroyed and begun again, in the same request and in later ones.
-    "hours hours -, Insert 01 Null, Save, Load + Jar 00 -, Renew, Save, Renew, Remove 01, Save, \
-     Load + Jar 01 -, Insert 02 Null, Renew, Clear, Save",
-    "hours hours -, Insert 01 Null, Save, Renew, Remove 01, Save, Destroy, Save, Insert 01 Null, \
-     Save, Load + Jar 02 -, Subject 03, Destroy, Insert 01 Null, Save",
+    "hours hours -, Insert 01 Bool 00, Save, Load + Jar 00 -, Renew, Save, Renew, Remove 01, Save, \
+     Load + Jar 01 -, Insert 02 Bool 00, Renew, Clear, Save",
+    "hours hours -, Insert 01 Bool 00, Save, Renew, Remove 01, Save, Destroy, Save, Insert 01 Bool 00, \
+     Save, Load + Jar 02 -, Subject 03, Destroy, Insert 01 Bool 00, Save",
     // The random source fails.
-    "hours hours -, Insert 01 Null, SaveWithoutRandom 00, SaveWithoutRandom 01, Remove 01, \
-     SaveWithoutRandom 00, Insert 01 Null, Save, SaveWithoutRandom 01, SaveWithoutRandom 00, \
+    "hours hours -, Insert 01 Bool 00, SaveWithoutRandom 00, SaveWithoutRandom 01, Remove 01, \
+     SaveWithoutRandom 00, Insert 01 Bool 00, Save, SaveWithoutRandom 01, SaveWithoutRandom 00, \
      Destroy, SaveWithoutRandom 00",
     // Deadlines of its own, and cookies that end with the browser.
-    "hours 30 03 -, Insert 01 Null, Expire 01 30 03, Expire 01 31 03, Remember 00, Save, \
+    "hours 30 03 -, Insert 01 Bool 00, Expire 01 30 03, Expire 01 31 03, Remember 00, Save, \
      Load + Jar 00 -, Remember 00, Expire 01 30 03, Remember 01, Save, Expire 00 01 00, Save, \
      Load + Jar 00 -, Renew, Expire 01 01 01, Save",
     // Two sessions become one, if that fits.
-    "hours hours -, Insert 01 Null, Flash 02 Null, Save, Load -, Insert 03 Bool 01, Merge Jar 00, \
+    "hours hours -, Insert 01 Bool 00, Flash 02 Bool 00, Save, Load -, Insert 03 Bool 01, Merge Jar 00, \
      MergeItself, Save, Load + Jar 01 -, TakeFlash 02, Load -, Insert 00 Bytes full, Merge Jar 00, \
      Save",
     // Of no store, and of another.
-    "hours hours -, New, Insert 01 Null, Expire 01 ff 03, Save, Save, SaveElsewhere, \
-     Insert 01 Null, SaveElsewhere, New, SaveElsewhere",
+    "hours hours -, New, Insert 01 Bool 00, Expire 01 ff 03, Save, Save, SaveElsewhere, \
+     Insert 01 Bool 00, SaveElsewhere, New, SaveElsewhere",
 ];

@@ -8,6 +8,9 @@ use sealed_session::{Refusal, Value};
 /// How deep lists and maps may stand in one another.
 pub(crate) const MAX_DEPTH: usize = 32;
 
+/// The bytes of null, which is no entry to a session.
+pub(crate) const NULL: [u8; 1] = [0];
+
 /// The values of the cookie `name`.
 pub(crate) fn cookie_values(name: &[u8], fields: &[&[u8]]) -> Vec<Vec<u8>> {
     candidates(b';', fields, |pair| {
@@ -124,6 +127,16 @@ pub(crate) struct Record {
     pub(crate) subject: String,
     pub(crate) values: Vec<(String, Vec<u8>)>,
     pub(crate) flashes: Vec<(String, Vec<u8>)>,
+}
+
+impl Record {
+    /// The record as a session has it, and as a save writes it.
+    pub(crate) fn without_nulls(&self) -> Self {
+        let mut record = self.clone();
+        record.values.retain(|(_, value)| *value != NULL);
+        record.flashes.retain(|(_, value)| *value != NULL);
+        record
+    }
 }
 
 pub(crate) fn read_record(bytes: &[u8]) -> Result<Record, Refusal> {

@@ -97,6 +97,9 @@ fn typed(data: &[u8], value: Option<&Value>) {
     survives::<Strict>(data);
     survives::<Variants>(data);
     survives::<Untagged>(data);
+    survives::<Tagged>(data);
+    survives::<Adjacent>(data);
+    survives::<Flattened>(data);
 }
 
 /// What was read as a `T` is stored and read again as the same `T`.
@@ -137,6 +140,28 @@ enum Untagged {
     Number(u32),
     Text(String),
     List(Vec<Untagged>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "b")]
+enum Tagged {
+    Unit,
+    Struct { a: Option<ByteBuf> },
+}
+
+/// Its content is stored before its tag.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "b", content = "a")]
+enum Adjacent {
+    Unit,
+    Numbers(BTreeMap<u64, f32>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Flattened {
+    a: u8,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
 }
 
 /// A value of any shape is stored as the reference stores it, unless it is nested too deep.

@@ -82,13 +82,13 @@ impl Changes {
     }
 
     pub(super) fn base_values<'r>(&self, loaded: Option<&'r Record>) -> Entries<'r> {
-        self.content(loaded)
-            .map_or_else(Entries::empty, Record::values)
+        let values = self.content(loaded).map(Record::values);
+        values.map_or_else(Entries::empty, Entries::without_nulls)
     }
 
     pub(super) fn base_flashes<'r>(&self, loaded: Option<&'r Record>) -> Entries<'r> {
-        self.content(loaded)
-            .map_or_else(Entries::empty, Record::flashes)
+        let flashes = self.content(loaded).map(Record::flashes);
+        flashes.map_or_else(Entries::empty, Entries::without_nulls)
     }
 
     /// The record's value under `key`, if it goes on. The result does not borrow the changes, so
@@ -104,6 +104,17 @@ impl Changes {
             return None;
         }
         self.flashes.keep(self.base_flashes(loaded), key)
+    }
+
+    /// Takes back a flash of this request's. One that came in stays.
+    pub(super) fn unset_flash(&mut self, loaded: Option<&Record>, key: &str) {
+        self.flashes.set.remove(key);
+        #[cfg(feature = "server")]
+        if self.own_flashes.contains(key.as_bytes()) {
+            self.flashes.leave_out(self.base_flashes(loaded), key);
+        }
+        #[cfg(not(feature = "server"))]
+        let _ = loaded;
     }
 
     /// Forgets the record and everything that was changed.
@@ -169,8 +180,8 @@ impl Changes {
             next.subject = subject.map(str::to_owned);
             next.expires_at = view.expires_at().filter(|at| *at != header.expires_at);
             next.transient = view.transient().filter(|is| *is != header.transient);
-            next.values = Layer::between(written.values(), view.values());
-            next.flashes = Layer::between(written.flashes(), view.flashes());
+            next.values = Layer::between(written.values().without_nulls(), view.values());
+            next.flashes = Layer::between(written.flashes().without_nulls(), view.flashes());
         }
         *self = next;
     }

@@ -157,6 +157,64 @@ fn nothing_is_decoded_until_it_is_asked_for_and_one_bad_value_does_not_spoil_the
 }
 
 #[test]
+fn a_null_that_another_program_has_stored_is_no_entry_and_nothing_writes_one() {
+    let flow = flow();
+    let mut bytes = record_with(&[("gone", &[0]), ("good", &[2, 7])]);
+    bytes.pop();
+    bytes.extend_from_slice(&[1, 4]);
+    bytes.extend_from_slice(b"gone");
+    bytes.extend_from_slice(&[1, 0]);
+    let cookie = cookie_of(&flow, &bytes);
+    let load = || flow.session([cookie.as_bytes()], now());
+
+    // Nobody sees it, whether the session was changed before or not.
+    for is_touched in [false, true] {
+        let session = load();
+        if is_touched {
+            session.insert("new", 1).unwrap();
+            session.remove("new");
+        }
+        assert!(!session.contains("gone"));
+        assert_eq!(session.get::<u64>("gone"), Ok(None));
+        assert_eq!(session.take::<u64>("gone"), Ok(None));
+        assert_eq!(session.take_flash::<u64>("gone"), Ok(None));
+        assert_eq!(session.keys(), ["good"]);
+        assert_eq!((session.len(), session.is_empty()), (1, false));
+        assert_eq!(session.to_map().unwrap().len(), 1);
+        session.remove("gone");
+        session.insert("gone", ()).unwrap();
+        session.insert("gone", None::<u64>).unwrap();
+        session.flash("gone", Value::Null).unwrap();
+        session
+            .update("gone", |old: Option<Option<u64>>| old.flatten())
+            .unwrap();
+        assert_eq!(session.status(), Status::Unmodified);
+    }
+
+    // It overwrites nothing elsewhere.
+    let other = Session::new();
+    other.insert("gone", 1).unwrap();
+    other.merge(&load()).unwrap();
+    assert_eq!(other.get("gone"), Ok(Some(1)));
+
+    // A save drops it, and a null in place of something is its end.
+    let session = load();
+    session.insert("new", 1).unwrap();
+    session
+        .update("good", |_: Option<Option<u64>>| None)
+        .unwrap();
+    session.flash("hint", "there").unwrap();
+    session.flash("hint", None::<&str>).unwrap();
+    let session = reopened(
+        &flow,
+        &flow.outgoing(&session, now(), &mut os_random).unwrap(),
+    );
+    let record = session.record().unwrap();
+    let keys: Vec<_> = record.values().texts().map(|(key, _)| key).collect();
+    assert_eq!((keys, record.flashes().count()), (vec!["new"], 0));
+}
+
+#[test]
 fn a_genuine_token_that_nests_a_thousand_levels_opens_and_its_value_is_refused() {
     let on_a_small_stack = || {
         let flow = flow();

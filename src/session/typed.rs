@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::changes::{Changes, Stored, View};
 use super::{Session, copy};
 use crate::error::{ErrorKind, SessionError};
-use crate::value::{ValueError, decode_entries, encode_entries};
+use crate::value::{ValueError, changes_to, decode_entries, encode_fields};
 
 /// A session seen as a `T`: each field of the struct is an entry of the session.
 ///
@@ -17,8 +17,9 @@ use crate::value::{ValueError, decode_entries, encode_entries};
 /// [`get`](Session::get) and [`insert`](Session::insert), can share one session. Nothing is
 /// written but by [`set`](Self::set) and [`update`](Self::update).
 ///
-/// An entry that is absent is an error unless the field is an `Option` or serde has a default
-/// for it. A new visitor's session is empty, so give the whole struct one, as here:
+/// A field that is `None` is no entry. An entry that is absent is an error unless the field is an
+/// `Option` or serde has a default for it. A new visitor's session is empty, so give the whole
+/// struct one, as here:
 ///
 /// ```
 /// use sealed_session::{Session, TypedSession};
@@ -36,8 +37,23 @@ use crate::value::{ValueError, decode_entries, encode_entries};
 /// visit.update(|visit| visit.pages += 1)?;
 /// assert_eq!(visit.get()?.pages, 1);
 /// assert_eq!(visit.session().get("pages")?, Some(1));
+/// assert!(!visit.session().contains("user_id"));
 /// # Ok::<(), sealed_session::SessionError>(())
 /// ```
+///
+/// # Which entries are the struct's
+///
+/// Those under the names of its fields, as serde reads them: renamed ones under the new name, and
+/// under each alias. A struct with flattened fields does not tell its names; its entries are those
+/// that it has when it is read from the session before it is written, and when it is read after.
+/// **A flattened map has every entry that no other field has**, also what others have inserted:
+/// keep what [`get`](Self::get) has put there if it is to stay. Entries that are the struct's and
+/// not in what is written are removed.
+///
+/// What was written is what the next [`get`](Self::get) gives. Where serde's attributes stand in
+/// the way of that, writing is an error: if `None` or what `skip_serializing_if` leaves out is not
+/// what the field is by default, if a flattened map has a null, if a field is written under
+/// another name than it is read.
 pub struct TypedSession<T> {
     session: Session,
     // Neither owns a `T` nor cares whether `T` can cross threads.
@@ -55,21 +71,25 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
         decode(&self.entries())
     }
 
-    /// Sets all fields of `T`. An entry whose field is left out when `value` is serialized
-    /// (`skip_serializing_if`) is removed.
+    /// Sets all fields of `T`, and removes the entries of those that are `None` or left out when
+    /// `value` is serialized (`skip_serializing_if`).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotStorable`] if `T` is no struct with named fields or has one that cannot
-    /// be stored; [`ErrorKind::TooLarge`] if they do not all fit, and then none is set;
-    /// [`ErrorKind::Closed`].
+    /// [`ErrorKind::NotStorable`] if `T` is no struct with named fields, or `value` has one that
+    /// cannot be stored or would not be read back; [`ErrorKind::TooLarge`] if they do not all fit,
+    /// and then none is set; [`ErrorKind::Closed`].
     pub fn set(&self, value: &T) -> Result<(), SessionError> {
-        self.replace(value, None).map(|_| ())
+        while !self.replace(value, &self.entries())? {}
+        Ok(())
     }
 
-    /// Changes the fields of `T`. If another clone changed the session in between, `change` is
-    /// called again with what is there then, so that nothing is lost; if it is `change` that
-    /// changes the session, each time in another way, without end.
+    /// Changes the fields of `T`. If `change` leaves them as they are, nothing is written.
+    /// Otherwise all of them are set, as by [`set`](Self::set).
+    ///
+    /// If another clone changed the session in between, `change` is called again with what is
+    /// there then, so that nothing is lost; if it is `change` that changes the session, each time
+    /// in another way, without end.
     ///
     /// # Errors
     ///
@@ -78,19 +98,22 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
         loop {
             let before = self.entries();
             let mut value = decode(&before)?;
+            let was = encode_fields(&value);
             change(&mut value);
-            if self.replace(&value, Some(&before))? {
+            if was.is_ok() && was == encode_fields(&value) {
+                return Ok(());
+            }
+            if self.replace(&value, &before)? {
                 return Ok(());
             }
         }
     }
 
     /// Sets the fields; not if the session is no longer as it was `before`.
-    fn replace(&self, value: &T, before: Option<&Entries>) -> Result<bool, SessionError> {
-        let fields = encode_entries(value).map_err(of_kind(ErrorKind::NotStorable))?;
+    fn replace(&self, value: &T, before: &Entries) -> Result<bool, SessionError> {
+        let fields = changes_to(value, before).map_err(of_kind(ErrorKind::NotStorable))?;
         self.session.change(|changes, record| {
-            let is_still = |before: &Entries| copy(View::new(record, changes).values()) == *before;
-            if !before.is_none_or(is_still) {
+            if copy(View::new(record, changes).values()) != *before {
                 return Ok(false);
             }
             let undo_to = changes.values.clone();

@@ -12,16 +12,16 @@ use serde::forward_to_deserialize_any;
 use super::{MAX_DEPTH, ValueError};
 use crate::reader::{Malformed, Reader};
 
-mod tag {
-    pub(super) const NULL: u8 = 0;
-    pub(super) const BOOL: u8 = 1;
-    pub(super) const UNSIGNED: u8 = 2;
-    pub(super) const NEGATIVE: u8 = 3;
-    pub(super) const FLOAT: u8 = 4;
-    pub(super) const STRING: u8 = 5;
-    pub(super) const BYTES: u8 = 6;
-    pub(super) const LIST: u8 = 7;
-    pub(super) const MAP: u8 = 8;
+pub(super) mod tag {
+    pub(in crate::value) const NULL: u8 = 0;
+    pub(in crate::value) const BOOL: u8 = 1;
+    pub(in crate::value) const UNSIGNED: u8 = 2;
+    pub(in crate::value) const NEGATIVE: u8 = 3;
+    pub(in crate::value) const FLOAT: u8 = 4;
+    pub(in crate::value) const STRING: u8 = 5;
+    pub(in crate::value) const BYTES: u8 = 6;
+    pub(in crate::value) const LIST: u8 = 7;
+    pub(in crate::value) const MAP: u8 = 8;
 }
 
 /// Reads `bytes` as a `T`.
@@ -152,7 +152,7 @@ impl Error for ValueError {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::Mismatch(format!("it has no field {field}"))
+        Self::Missing(field)
     }
 
     fn duplicate_field(field: &'static str) -> Self {
@@ -194,10 +194,6 @@ impl<'de> Decoder<'_, 'de> {
 
 impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
     type Error = ValueError;
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         let reader = self.0;
@@ -305,21 +301,110 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
             }
             _ => return self.deserialize_any(visitor),
         };
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the next line asks whether it was"
-        )]
-        let narrow = value as f32;
-        if f64::from(narrow).to_bits() == value.to_bits() || value.is_nan() {
-            visitor.visit_f32(narrow)
-        } else {
-            Err(Error::invalid_value(Unexpected::Float(value), &visitor))
+        match narrowed(value) {
+            Some(narrow) => visitor.visit_f32(narrow),
+            None => Err(Error::invalid_value(Unexpected::Float(value), &visitor)),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
+        match Turned::read(self.0, fields)? {
+            Some(mut entries) => {
+                let value = visitor.visit_map(&mut entries)?;
+                *self.0 = entries.end;
+                Ok(value)
+            }
+            None => self.deserialize_any(visitor),
         }
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char
-        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        unit unit_struct seq tuple tuple_struct map identifier ignored_any
+    }
+}
+
+/// The `f32` that `value` is, or whose shortest decimal it is: the 0.1 that JSON has for 0.1_f32.
+fn narrowed(value: f64) -> Option<f32> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the next lines ask whether it was"
+    )]
+    let narrow = value as f32;
+    let is_exact = f64::from(narrow).to_bits() == value.to_bits() || value.is_nan();
+    let is_its_decimal = || narrow.to_string().parse() == Ok(value);
+    (is_exact || is_its_decimal()).then_some(narrow)
+}
+
+/// The two entries of a map that stand in the other order than the fields of its struct.
+///
+/// serde's derive reads an adjacently tagged enum as a struct of a tag and a content. If the tag
+/// comes first it reads the content as what it is, else through its buffer, which loses more; and
+/// ours come in the order of their names.
+struct Turned<'de> {
+    /// The struct's first field comes last, so that it can be popped.
+    entries: Vec<(&'de str, Reader<'de>)>,
+    value: Option<Reader<'de>>,
+    end: Reader<'de>,
+}
+
+impl<'de> Turned<'de> {
+    /// `None` if what is there is anything else, or in the struct's order already.
+    fn read(
+        reader: &Reader<'de>,
+        fields: &'static [&'static str],
+    ) -> Result<Option<Self>, Malformed> {
+        let &[first, second] = fields else {
+            return Ok(None);
+        };
+        let mut reader = reader.clone();
+        if reader.byte()? != tag::MAP || reader.count()? != 2 || reader.str()? != second {
+            return Ok(None);
+        }
+        let of_second = reader.clone();
+        check(&mut reader, 0)?;
+        if reader.str()? != first {
+            return Ok(None);
+        }
+        let of_first = reader.clone();
+        check(&mut reader, 0)?;
+        Ok(Some(Self {
+            entries: vec![(second, of_second), (first, of_first)],
+            value: None,
+            end: reader,
+        }))
+    }
+}
+
+impl<'de> MapAccess<'de> for &mut Turned<'de> {
+    type Error = ValueError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ValueError> {
+        let Some((key, value)) = self.entries.pop() else {
+            return Ok(None);
+        };
+        self.value = Some(value);
+        seed.deserialize(Key(key)).map(Some)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<T::Value, ValueError> {
+        let value = self.value.as_mut().ok_or(Malformed)?;
+        seed.deserialize(Decoder(value))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.entries.len())
     }
 }
 
@@ -438,8 +523,20 @@ impl<'de> VariantAccess<'de> for Decoder<'_, 'de> {
     }
 }
 
-/// A map's key: text, from which integers, truth values and unit variants are read again.
+/// A map's key: text, from which numbers, truth values and unit variants are read again.
 pub(super) struct Key<'de>(pub(super) &'de str);
+
+impl Key<'_> {
+    /// In the forms that JSON has for numbers: neither `inf` nor `+1`.
+    fn float(&self) -> Option<f64> {
+        let digits = self.0.strip_prefix('-').unwrap_or(self.0);
+        let is_number = digits.starts_with(|first: char| first.is_ascii_digit());
+        self.0
+            .parse()
+            .ok()
+            .filter(|value: &f64| is_number && value.is_finite())
+    }
+}
 
 macro_rules! key_from_text {
     ($($method:ident $visit:ident $type:ty),*) => {$(
@@ -456,10 +553,6 @@ macro_rules! key_from_text {
 impl<'de> Deserializer<'de> for Key<'de> {
     type Error = ValueError;
 
-    fn is_human_readable(&self) -> bool {
-        true
-    }
-
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         visitor.visit_borrowed_str(self.0)
     }
@@ -470,6 +563,24 @@ impl<'de> Deserializer<'de> for Key<'de> {
         deserialize_i64 visit_i64 i64, deserialize_i128 visit_i128 i128,
         deserialize_u8 visit_u8 u8, deserialize_u16 visit_u16 u16, deserialize_u32 visit_u32 u32,
         deserialize_u64 visit_u64 u64, deserialize_u128 visit_u128 u128
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        match self.float().and_then(narrowed) {
+            Some(value) => visitor.visit_f32(value),
+            None => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        match self.float() {
+            Some(value) => visitor.visit_f64(value),
+            None => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+        visitor.visit_some(self)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -490,7 +601,7 @@ impl<'de> Deserializer<'de> for Key<'de> {
     }
 
     forward_to_deserialize_any! {
-        f32 f64 char str string bytes byte_buf option unit unit_struct seq tuple tuple_struct
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct
         map struct identifier ignored_any
     }
 }

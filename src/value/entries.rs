@@ -8,25 +8,41 @@ use serde::ser::Serialize;
 use zeroize::Zeroizing;
 
 use super::de::{Decoder, Key, checked};
-use super::{Value, ValueError, encode, ser};
+use super::{NULL, Value, ValueError, encode, is_null, ser};
 
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// Reads a `T` from entries. A struct is shown only those that it has fields for.
+/// What fields hold; `None` for nothing, which is no entry.
+pub(crate) type Fields = BTreeMap<String, Option<Bytes>>;
+
+/// Reads a `T` from entries that are sorted by their names. A struct is shown only those that it
+/// has fields for.
+///
+/// A field that has no entry is what serde takes it for. If serde takes it for nothing at all, it
+/// is read from null: what was left out may have been one.
 pub(crate) fn decode_entries<T: DeserializeOwned>(
     entries: &[(String, Bytes)],
 ) -> Result<T, ValueError> {
-    T::deserialize(Entries {
-        rest: entries,
-        fields: None,
-    })
+    let mut nulls = Vec::new();
+    let mut complaint = None;
+    loop {
+        let read = T::deserialize(Entries {
+            entries,
+            nulls: &nulls,
+        });
+        match read {
+            Err(ValueError::Missing(name)) if !nulls.contains(&name) => {
+                complaint = Some(ValueError::Missing(name));
+                nulls.push(name);
+            }
+            Err(error) => return Err(complaint.unwrap_or(error)),
+            Ok(value) => return Ok(value),
+        }
+    }
 }
 
-/// The fields of `value` as entries. One that `value` leaves out when it is serialized is
-/// `None`: its entry is to be removed.
-pub(crate) fn encode_entries<T: Serialize + DeserializeOwned>(
-    value: &T,
-) -> Result<BTreeMap<String, Option<Bytes>>, ValueError> {
+/// The fields of `value`, as far as it does not leave them out.
+pub(crate) fn encode_fields<T: Serialize>(value: &T) -> Result<Fields, ValueError> {
     let mut value = ser::to_value(value)?;
     let Value::Map(fields) = &mut value else {
         let problem = format!(
@@ -35,23 +51,139 @@ pub(crate) fn encode_entries<T: Serialize + DeserializeOwned>(
         );
         return Err(ValueError::Mismatch(problem));
     };
-    let mut entries: BTreeMap<_, _> = field_names::<T>()
-        .iter()
-        .map(|name| ((*name).to_owned(), None))
-        .collect();
-    for (name, field) in std::mem::take(fields) {
+    let fields = std::mem::take(fields).into_iter();
+    let encoded = fields.map(|(name, field)| {
         let bytes = encode(&field).map_err(|error| error.within(&name))?;
-        entries.insert(name, Some(bytes));
-    }
-    Ok(entries)
+        Ok((name, Some(bytes).filter(|bytes| !is_null(bytes))))
+    });
+    encoded.collect()
 }
 
-/// The names that a struct reads, aliases included; none for a type that reads any.
-fn field_names<T: DeserializeOwned>() -> &'static [&'static str] {
-    let mut names: &[&str] = &[];
+/// What is to be done to the entries `before` so that a `T` that is read from them is `value`:
+/// which are to be set, and which removed.
+///
+/// An entry is the struct's if it is under the name of a field, if the `T` that is there now has
+/// it, or if the new one would get it; all others stay. The result was read back: a value for
+/// which that does not work is refused.
+pub(crate) fn changes_to<T: Serialize + DeserializeOwned>(
+    value: &T,
+    before: &[(String, Bytes)],
+) -> Result<Fields, ValueError> {
+    let fields = encode_fields(value)?;
+    let mut changes = fields.clone();
+    for name in names_now::<T>(before) {
+        changes.entry(name).or_insert(None);
+    }
+    loop {
+        let after = Changed {
+            before,
+            by: &changes,
+        };
+        let read = after.read::<T>()?;
+        let behind: Vec<String> = after
+            .names()
+            .filter(|name| read.contains_key(*name) && !fields.contains_key(*name))
+            .map(str::to_owned)
+            .collect();
+        if behind.is_empty() {
+            after.check::<T>(&fields, &read)?;
+            return Ok(changes);
+        }
+        changes.extend(behind.into_iter().map(|name| (name, None)));
+    }
+}
+
+/// The names under which entries are a `T`'s, whatever it is to become.
+fn names_now<T: Serialize + DeserializeOwned>(before: &[(String, Bytes)]) -> Vec<String> {
+    if let Some(names) = field_names::<T>() {
+        return names.iter().map(|name| (*name).to_owned()).collect();
+    }
+    // A struct with flattened fields, a map or an enum does not say which it reads.
+    let now = decode_entries::<T>(before).and_then(|now| encode_fields(&now));
+    now.map(|now| now.into_keys().collect()).unwrap_or_default()
+}
+
+/// The names that a struct reads, aliases included; `None` for a type that reads any.
+fn field_names<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
+    let mut names = None;
     // It fails whatever `T` is; what it left behind counts.
     let _ = T::deserialize(Names(&mut names));
     names
+}
+
+/// Entries as they are to become.
+#[derive(Clone, Copy)]
+struct Changed<'a> {
+    before: &'a [(String, Bytes)],
+    by: &'a Fields,
+}
+
+impl<'a> Changed<'a> {
+    fn entries(self) -> BTreeMap<&'a str, &'a Bytes> {
+        let before = self.before.iter().map(|(name, bytes)| (&**name, bytes));
+        let mut entries: BTreeMap<_, _> = before.collect();
+        for (name, bytes) in self.by {
+            match bytes {
+                Some(bytes) => entries.insert(name, bytes),
+                None => entries.remove(&**name),
+            };
+        }
+        entries
+    }
+
+    fn names(self) -> impl Iterator<Item = &'a str> {
+        self.entries().into_keys()
+    }
+
+    fn read<T: Serialize + DeserializeOwned>(self) -> Result<Fields, ValueError> {
+        self.read_without::<T>(None)
+    }
+
+    fn read_without<T: Serialize + DeserializeOwned>(
+        self,
+        missing: Option<&str>,
+    ) -> Result<Fields, ValueError> {
+        let entries = self.entries().into_iter();
+        let entries: Vec<_> = entries
+            .filter(|(name, _)| Some(*name) != missing)
+            .map(|(name, bytes)| (name.to_owned(), bytes.clone()))
+            .collect();
+        decode_entries::<T>(&entries)
+            .and_then(|value| encode_fields(&value))
+            .map_err(|error| {
+                ValueError::Mismatch(format!("it could not be read back, for then {error}"))
+            })
+    }
+
+    /// Whether `read` is what `fields` are. Another spelling is as good, because sets have no
+    /// order, as long as it comes from the entry.
+    fn check<T: Serialize + DeserializeOwned>(
+        self,
+        fields: &Fields,
+        read: &Fields,
+    ) -> Result<(), ValueError> {
+        let comes_from_the_entry = |name: &String| {
+            let without = self.read_without::<T>(Some(name));
+            without.is_err() || without.is_ok_and(|without| without.get(name) != read.get(name))
+        };
+        for name in fields.keys().chain(read.keys()) {
+            let is_right = match (fields.get(name), read.get(name)) {
+                (Some(Some(written)), Some(Some(read))) => {
+                    written == read || comes_from_the_entry(name)
+                }
+                (written, read) => written == read,
+            };
+            if !is_right {
+                let problem = format!(
+                    "{name:?}: it could not be read back: what is `None` or left out is no entry, \
+                     so it must be what the field is by default; and a field must be read under \
+                     the name under which it is written"
+                );
+                return Err(ValueError::Mismatch(problem));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl ValueError {
@@ -60,35 +192,45 @@ impl ValueError {
     }
 }
 
-/// Entries that are still to be read.
+/// Entries to read a type from.
 struct Entries<'de> {
-    rest: &'de [(String, Bytes)],
-    /// Those to show; `None` for all.
-    fields: Option<&'static [&'static str]>,
+    entries: &'de [(String, Bytes)],
+    /// Names that have none and are read from null.
+    nulls: &'de [&'static str],
+}
+
+impl<'de> Entries<'de> {
+    fn all(&self) -> Vec<(&'de str, &'de [u8])> {
+        let entries = self.entries.iter();
+        let nulls = self.nulls.iter().map(|name| (*name, NULL));
+        entries
+            .map(|(name, bytes)| (&**name, bytes.as_slice()))
+            .chain(nulls)
+            .collect()
+    }
+
+    /// In the order of the struct: see [`Decoder::deserialize_struct`].
+    fn of(&self, fields: &'static [&'static str]) -> Vec<(&'de str, &'de [u8])> {
+        let all: BTreeMap<_, _> = self.all().into_iter().collect();
+        let of_fields = fields.iter().filter_map(|name| all.get_key_value(name));
+        of_fields.map(|(name, bytes)| (*name, *bytes)).collect()
+    }
 }
 
 impl<'de> Deserializer<'de> for Entries<'de> {
     type Error = ValueError;
 
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        visitor.visit_map(Access {
-            entries: self,
-            next: None,
-        })
+        visitor.visit_map(Access::to(self.all()))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
-        mut self,
+        self,
         _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        self.fields = Some(fields);
-        self.deserialize_any(visitor)
+        visitor.visit_map(Access::to(self.of(fields)))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -106,9 +248,18 @@ impl<'de> Deserializer<'de> for Entries<'de> {
 }
 
 struct Access<'de> {
-    entries: Entries<'de>,
+    entries: std::vec::IntoIter<(&'de str, &'de [u8])>,
     /// The entry whose name was read and whose value was not.
-    next: Option<&'de (String, Bytes)>,
+    next: Option<(&'de str, &'de [u8])>,
+}
+
+impl<'de> Access<'de> {
+    fn to(entries: Vec<(&'de str, &'de [u8])>) -> Self {
+        Self {
+            entries: entries.into_iter(),
+            next: None,
+        }
+    }
 }
 
 impl<'de> MapAccess<'de> for Access<'de> {
@@ -118,19 +269,9 @@ impl<'de> MapAccess<'de> for Access<'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, ValueError> {
-        while let Some((entry, rest)) = self.entries.rest.split_first() {
-            self.entries.rest = rest;
-            let name = entry.0.as_str();
-            if self
-                .entries
-                .fields
-                .is_none_or(|fields| fields.contains(&name))
-            {
-                self.next = Some(entry);
-                return seed.deserialize(Key(name)).map(Some);
-            }
-        }
-        Ok(None)
+        self.next = self.entries.next();
+        let name = self.next.map(|(name, _)| seed.deserialize(Key(name)));
+        name.transpose()
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(
@@ -146,7 +287,7 @@ impl<'de> MapAccess<'de> for Access<'de> {
 }
 
 /// Hears which fields a struct asks for, and gives it none.
-struct Names<'a>(&'a mut &'static [&'static str]);
+struct Names<'a>(&'a mut Option<&'static [&'static str]>);
 
 impl<'de> Deserializer<'de> for Names<'_> {
     type Error = ValueError;
@@ -161,7 +302,7 @@ impl<'de> Deserializer<'de> for Names<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ValueError> {
-        *self.0 = fields;
+        *self.0 = Some(fields);
         self.deserialize_any(visitor)
     }
 

@@ -81,6 +81,9 @@ fn beyond_64_bits() -> ValueError {
     ValueError::Mismatch("it holds an integer beyond 64 bits".to_owned())
 }
 
+/// How `serde_json::value::RawValue` calls itself: it is read back from JSON alone.
+const RAW_JSON: &str = "$serde_json::private::RawValue";
+
 #[derive(Clone, Copy)]
 struct ToValue {
     depth: usize,
@@ -108,6 +111,7 @@ impl ToValue {
         Ok(Map {
             entries: BTreeMap::new(),
             key: None,
+            keys: Keys::default(),
             inside: self.inside()?,
         })
     }
@@ -123,10 +127,6 @@ impl Serializer for ToValue {
     type SerializeMap = Map;
     type SerializeStruct = Map;
     type SerializeStructVariant = Variant<Map>;
-
-    fn is_human_readable(&self) -> bool {
-        false
-    }
 
     fn serialize_bool(self, v: bool) -> Result<Value, ValueError> {
         Ok(Value::Bool(v))
@@ -268,11 +268,17 @@ impl Serializer for ToValue {
         })
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Map, ValueError> {
-        self.map()
+    fn serialize_map(self, length: Option<usize>) -> Result<Map, ValueError> {
+        let mut map = self.map()?;
+        map.keys.are_of_unknown_number = length.is_none();
+        Ok(map)
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Map, ValueError> {
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Map, ValueError> {
+        if name == RAW_JSON {
+            let problem = "it holds JSON that is not parsed; insert a `serde_json::Value`";
+            return Err(ValueError::Mismatch(problem.to_owned()));
+        }
         self.map()
     }
 
@@ -309,7 +315,31 @@ impl List {
 struct Map {
     entries: BTreeMap<String, Value>,
     key: Option<String>,
+    keys: Keys,
     inside: ToValue,
+}
+
+/// What keys a map has. Numbers and truth values are read again from their text by a type that
+/// asks for them, but not through the buffer in which serde holds flattened fields and internally
+/// tagged enums: that has a key as it was found.
+#[derive(Default)]
+struct Keys {
+    have_text: bool,
+    have_others: bool,
+    /// serde's derive writes a struct that has flattened fields so.
+    are_of_unknown_number: bool,
+}
+
+impl Keys {
+    fn check(&self) -> Result<(), ValueError> {
+        if self.have_others && (self.have_text || self.are_of_unknown_number) {
+            let problem = "it has a map with numbers or truth values for keys, flattened or in an \
+                           internally tagged enum, where serde cannot read them back; give the map \
+                           a field of its own, or keys of text";
+            return Err(ValueError::Mismatch(problem.to_owned()));
+        }
+        Ok(())
+    }
 }
 
 impl Map {
@@ -394,7 +424,7 @@ impl SerializeMap for Map {
     type Error = ValueError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), ValueError> {
-        self.key = Some(key.serialize(ToKey)?);
+        self.key = Some(key.serialize(ToKey(&mut self.keys))?);
         Ok(())
     }
 
@@ -407,6 +437,7 @@ impl SerializeMap for Map {
     }
 
     fn end(self) -> Result<Value, ValueError> {
+        self.keys.check()?;
         Ok(self.finish())
     }
 }
@@ -445,22 +476,33 @@ impl SerializeStructVariant for Variant<Map> {
     }
 }
 
-/// A map's key as text, in JSON's manner: integers, truth values and unit variants by name.
-struct ToKey;
+/// A map's key as text, in JSON's manner: numbers, truth values and unit variants by name.
+struct ToKey<'a>(&'a mut Keys);
 
 fn not_a_key() -> ValueError {
-    ValueError::Mismatch("it has a map whose keys are neither text nor whole numbers".to_owned())
+    ValueError::Mismatch("it has a map whose keys are neither text nor numbers".to_owned())
+}
+
+impl ToKey<'_> {
+    fn float(self, is_finite: bool, text: String) -> Result<String, ValueError> {
+        if !is_finite {
+            return Err(not_a_key());
+        }
+        self.0.have_others = true;
+        Ok(text)
+    }
 }
 
 macro_rules! key_as_text {
-    ($($method:ident: $type:ty),*) => {$(
+    ($kind:ident, $($method:ident: $type:ty),*) => {$(
         fn $method(self, v: $type) -> Result<String, ValueError> {
+            self.0.$kind = true;
             Ok(v.to_string())
         }
     )*};
 }
 
-impl Serializer for ToKey {
+impl Serializer for ToKey<'_> {
     type Ok = String;
     type Error = ValueError;
     type SerializeSeq = Impossible<String, ValueError>;
@@ -471,23 +513,19 @@ impl Serializer for ToKey {
     type SerializeStruct = Impossible<String, ValueError>;
     type SerializeStructVariant = Impossible<String, ValueError>;
 
-    fn is_human_readable(&self) -> bool {
-        // A key becomes text, whatever it is: a UUID or an address shows its usual form.
-        true
-    }
-
+    key_as_text!(have_text, serialize_char: char, serialize_str: &str);
     key_as_text!(
-        serialize_bool: bool, serialize_char: char, serialize_str: &str,
+        have_others, serialize_bool: bool,
         serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64, serialize_i128: i128,
         serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64, serialize_u128: u128
     );
 
-    fn serialize_f32(self, _: f32) -> Result<String, ValueError> {
-        Err(not_a_key())
+    fn serialize_f32(self, v: f32) -> Result<String, ValueError> {
+        self.float(v.is_finite(), format!("{v:?}"))
     }
 
-    fn serialize_f64(self, _: f64) -> Result<String, ValueError> {
-        Err(not_a_key())
+    fn serialize_f64(self, v: f64) -> Result<String, ValueError> {
+        self.float(v.is_finite(), format!("{v:?}"))
     }
 
     fn serialize_bytes(self, _: &[u8]) -> Result<String, ValueError> {
@@ -498,8 +536,8 @@ impl Serializer for ToKey {
         Err(not_a_key())
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<String, ValueError> {
-        Err(not_a_key())
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<String, ValueError> {
+        value.serialize(self)
     }
 
     fn serialize_unit(self) -> Result<String, ValueError> {
@@ -516,7 +554,7 @@ impl Serializer for ToKey {
         _: u32,
         variant: &'static str,
     ) -> Result<String, ValueError> {
-        Ok(variant.to_owned())
+        self.serialize_str(variant)
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(

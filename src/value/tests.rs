@@ -28,7 +28,7 @@ struct Newtype(u8);
 #[derive(Serialize, Deserialize, PartialEq, Debug)]
 struct Pair(u8, String);
 
-#[derive(Serialize, Deserialize, PartialEq, Debug, Eq, Hash, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Eq, Hash, PartialOrd, Ord)]
 enum Shape {
     Point,
     Circle(u32),
@@ -126,8 +126,8 @@ fn floats_keep_their_bits() {
 
 #[test]
 fn a_number_is_never_rounded_into_another_type() {
-    let tenth = encode(&0.1_f64).unwrap();
-    assert!(decode::<f32>(&tenth).is_err());
+    let third = encode(&(1.0 / 3.0_f64)).unwrap();
+    assert!(decode::<f32>(&third).is_err());
     assert_eq!(decode::<f64>(&encode(&3).unwrap()), Ok(3.0));
     assert_eq!(decode::<f64>(&encode(&-3).unwrap()), Ok(-3.0));
     assert_eq!(
@@ -139,6 +139,22 @@ fn a_number_is_never_rounded_into_another_type() {
     assert!(decode::<u8>(&encode(&256).unwrap()).is_err());
     assert!(decode::<u64>(&encode(&-1).unwrap()).is_err());
     assert!(decode::<u64>(&encode(&1.0).unwrap()).is_err());
+}
+
+#[test]
+fn a_narrow_float_is_read_from_its_own_value_and_from_its_decimal() {
+    for float in [0.1_f32, -1e-7, 16_777_217.0, f32::MIN_POSITIVE, f32::MAX] {
+        round_trip(&float);
+        let decimal: f64 = float.to_string().parse().unwrap();
+        assert_eq!(decode(&encode(&decimal).unwrap()), Ok(float), "{float}");
+    }
+    for float in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -0.0] {
+        let back: f32 = decode(&encode(&float).unwrap()).unwrap();
+        assert_eq!(back.to_bits(), float.to_bits());
+    }
+    for beyond in [1e39, 1e-60, 0.1 + 1e-10] {
+        assert!(decode::<f32>(&encode(&beyond).unwrap()).is_err());
+    }
 }
 
 #[test]
@@ -188,7 +204,7 @@ fn a_wrong_type_is_told_by_kinds_and_never_by_content() {
         ),
         (
             decode::<std::net::IpAddr>(&map).unwrap_err(),
-            "it is none of the variants V4, V6",
+            "it is a map, not IP address",
         ),
         (decode::<Nested>(&map).unwrap_err(), "it has no field zulu"),
     ] {
@@ -317,24 +333,45 @@ fn a_map_that_has_a_key_twice_or_no_text_for_keys_is_refused() {
     assert!(encode(&Twice).is_err());
     for error in [
         encode(&Keyed((1, 2))),
-        encode(&Keyed(1.5_f32)),
-        encode(&Keyed(1.5_f64)),
+        encode(&Keyed(f32::INFINITY)),
+        encode(&Keyed(f64::NAN)),
         encode(&Keyed(c"bytes")),
         encode(&Keyed(None::<u8>)),
-        encode(&Keyed(Some(1))),
         encode(&Keyed(())),
         encode(&Keyed(Unit)),
         encode(&Keyed(Shape::Circle(1))),
         encode(&Keyed(Shape::Line(1, 1))),
     ] {
-        let expected = "it has a map whose keys are neither text nor whole numbers";
+        let expected = "it has a map whose keys are neither text nor numbers";
         assert_eq!(error.unwrap_err().to_string(), expected);
     }
     assert_eq!(encode(&Keyed(Newtype(7))), encode(&Keyed("7")));
+    assert_eq!(encode(&Keyed(Some(-7))), encode(&Keyed("-7")));
+    assert_eq!(encode(&Keyed(2.0)), encode(&Keyed("2.0")));
 }
 
 /// A map of one entry, which has this key.
+#[derive(Debug)]
 struct Keyed<K>(K);
+
+impl<'de, K: Deserialize<'de> + Debug> Deserialize<'de> for Keyed<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct One<K>(std::marker::PhantomData<K>);
+        impl<'de, K: Deserialize<'de>> Visitor<'de> for One<K> {
+            type Value = K;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of one entry")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<K, A::Error> {
+                let entry = access.next_entry::<K, u8>()?;
+                Ok(entry.ok_or_else(|| A::Error::missing_field("key"))?.0)
+            }
+        }
+        deserializer
+            .deserialize_map(One(std::marker::PhantomData))
+            .map(Self)
+    }
+}
 
 impl<K: Serialize> Serialize for Keyed<K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -343,32 +380,156 @@ impl<K: Serialize> Serialize for Keyed<K> {
 }
 
 #[test]
-fn a_types_form_is_the_compact_one_in_entries_as_in_values() {
-    #[derive(PartialEq, Debug)]
-    struct Form {
-        is_compact: bool,
+fn a_key_is_read_as_the_number_truth_value_or_text_that_it_was() {
+    fn round_trip_key<K: Serialize + DeserializeOwned + PartialEq + Debug>(key: K) {
+        let back: Keyed<K> = decode(&encode(&Keyed(&key)).unwrap()).unwrap();
+        assert_eq!(back.0, key);
     }
+    round_trip_key(u64::MAX);
+    round_trip_key(i128::MIN);
+    round_trip_key(u128::MAX);
+    round_trip_key(false);
+    round_trip_key('7');
+    round_trip_key(Some(Newtype(7)));
+    round_trip_key(0.1_f32);
+    round_trip_key(f32::MIN_POSITIVE);
+    round_trip_key(1.0);
+    round_trip_key(-1e300);
+    round_trip_key(5e-324);
+    for text in ["inf", "NaN", "+1", "1e999", "", "-", ".5", " 1"] {
+        let bytes = encode(&Keyed(text)).unwrap();
+        assert!(decode::<Keyed<f64>>(&bytes).is_err(), "{text:?}");
+    }
+    for text in ["1", "0.00001", "1E5"] {
+        let bytes = encode(&Keyed(text)).unwrap();
+        assert!(decode::<Keyed<f32>>(&bytes).is_ok(), "{text:?}");
+    }
+    let third = encode(&Keyed(1.0 / 3.0_f64)).unwrap();
+    assert!(decode::<Keyed<f32>>(&third).is_err(), "rounded");
+}
+
+#[test]
+fn keys_that_serde_cannot_read_back_are_refused_where_that_shows() {
+    #[derive(Serialize)]
+    struct Beside<T> {
+        id: u8,
+        #[serde(flatten)]
+        inner: T,
+    }
+    #[derive(Serialize)]
+    struct Alone<T> {
+        #[serde(flatten)]
+        inner: T,
+    }
+    #[derive(Serialize)]
+    #[serde(tag = "kind")]
+    enum Inside<T> {
+        Map(T),
+    }
+    fn refused<T: Serialize + Clone>(map: &T) -> [bool; 3] {
+        let inner = || map.clone();
+        let encoded = [
+            encode(&Beside {
+                id: 1,
+                inner: inner(),
+            }),
+            encode(&Alone { inner: inner() }),
+            encode(&Inside::Map(inner())),
+        ];
+        encoded.map(|encoded| {
+            encoded.is_err_and(|error| {
+                error
+                    .to_string()
+                    .contains("give the map a field of its own")
+            })
+        })
+    }
+    assert_eq!(refused(&BTreeMap::from([(1, 1)])), [true; 3]);
+    assert_eq!(refused(&BTreeMap::from([(true, 1)])), [true; 3]);
+    assert_eq!(refused(&BTreeMap::from([('1', 1)])), [false; 3]);
+    assert_eq!(refused(&BTreeMap::from([("1", 1)])), [false; 3]);
+    assert_eq!(refused(&BTreeMap::from([(Shape::Point, 1)])), [false; 3]);
+    assert_eq!(refused(&BTreeMap::<u8, u8>::new()), [false; 3]);
+    round_trip(&BTreeMap::from([(
+        1,
+        BTreeMap::from([("1".to_owned(), 1)]),
+    )]));
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug)]
+#[serde(tag = "what", content = "held", deny_unknown_fields)]
+enum Adjacent {
+    Nothing,
+    Map(HashMap<u64, u128>),
+    Tuple(i128, bool),
+    Struct { by_number: BTreeMap<i8, u8> },
+}
+
+#[test]
+fn an_adjacently_tagged_content_is_read_as_what_it_is_though_it_stands_before_its_tag() {
+    round_trip(&[
+        Adjacent::Nothing,
+        Adjacent::Map([(7, 1)].into()),
+        Adjacent::Tuple(-1, true),
+        Adjacent::Struct {
+            by_number: [(-1, 1)].into(),
+        },
+    ]);
+    let map = |entries: &[(&str, Value)]| {
+        let entries = entries
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()));
+        decode::<Adjacent>(&encode(&Value::Map(entries.collect())).unwrap())
+    };
+    let numbers = || Value::Map(BTreeMap::from([("7".to_owned(), Value::from(1_u64))]));
+    let (what, held) = (("what", Value::from("Map")), ("held", numbers()));
+    assert!(map(&[what.clone(), held.clone()]).is_ok());
+    assert!(map(&[what.clone(), ("help", numbers())]).is_err());
+    assert!(map(&[what.clone(), held.clone(), ("more", Value::Null)]).is_err());
+    assert!(map(&[("what", Value::Null), held]).is_err());
+    assert_eq!(
+        map(&[what]).unwrap_err().to_string(),
+        "it has no field held"
+    );
+}
+
+#[test]
+fn json_that_is_not_parsed_is_refused() {
+    #[derive(Serialize)]
+    #[serde(rename = "$serde_json::private::RawValue")]
+    struct RawValue {
+        #[serde(rename = "$serde_json::private::RawValue")]
+        json: &'static str,
+    }
+    let error = encode(&[RawValue { json: "1" }]).unwrap_err().to_string();
+    assert!(error.contains("insert a `serde_json::Value`"), "{error}");
+}
+
+#[test]
+fn a_types_form_is_the_one_for_people_in_entries_and_keys_as_in_values() {
+    #[derive(PartialEq, Debug)]
+    struct Form;
     impl Serialize for Form {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let is_compact = !serializer.is_human_readable();
-            serializer.collect_map([("is_compact", is_compact)])
+            assert!(serializer.is_human_readable());
+            serializer.serialize_str("form")
         }
     }
     impl<'de> Deserialize<'de> for Form {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let is_compact = !deserializer.is_human_readable();
-            let written = BTreeMap::<String, bool>::deserialize(deserializer)?;
-            assert_eq!(written["is_compact"], is_compact);
-            Ok(Self { is_compact })
+            assert!(deserializer.is_human_readable());
+            String::deserialize(deserializer).map(|_| Self)
         }
     }
-    let compact = Form { is_compact: true };
-    let entries = [("is_compact".to_owned(), encode(&true).unwrap())];
-    assert_eq!(decode::<Form>(&encode(&compact).unwrap()), Ok(compact));
-    assert_eq!(
-        decode_entries::<Form>(&entries),
-        Ok(Form { is_compact: true })
-    );
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    struct Held {
+        form: Form,
+    }
+    round_trip(&Held { form: Form });
+    assert!(decode::<Keyed<Form>>(&encode(&Keyed(Form)).unwrap()).is_ok());
+    let entries = [("form".to_owned(), encode(&Form).unwrap())];
+    assert_eq!(decode_entries(&entries), Ok(Held { form: Form }));
+    assert!(encode_fields(&Held { form: Form }).is_ok());
 }
 
 #[test]

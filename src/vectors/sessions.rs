@@ -103,10 +103,15 @@ fn every_cookie_gives_a_handler_the_session_that_is_stated() {
             .iter()
             .map(|(key, value)| (key.clone(), value.into()))
             .collect();
-        assert_eq!(stated.values, values, "{vector}");
+        let is_something = |typed: &Typed| *typed != Typed::Null(());
+        let mut somethings = stated.values.clone();
+        somethings.retain(|_, typed| is_something(typed));
+        assert_eq!(somethings, values, "{vector}");
         for (key, typed) in &stated.flashes {
-            let flash: Value = session.take_flash(key).unwrap().unwrap();
-            assert_eq!(Typed::from(&flash), *typed, "{vector}, {key}");
+            let flash: Option<Value> = session.take_flash(key).unwrap();
+            let flash = flash.map(|flash| Typed::from(&flash));
+            let expected = Some(typed.clone()).filter(is_something);
+            assert_eq!(flash, expected, "{vector}, {key}");
         }
         assert_eq!(
             session.loaded().unwrap().under_old_key,
@@ -151,7 +156,10 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
         // An empty new session is not worth a cookie.
         let is_empty =
             stated.values.is_empty() && stated.flashes.is_empty() && stated.subject.is_empty();
-        if is_empty || !in_one_request {
+        // Nor is null an entry that a session takes.
+        let mut values = stated.values.values().chain(stated.flashes.values());
+        let has_null = values.any(|typed| *typed == Typed::Null(()));
+        if is_empty || has_null || !in_one_request {
             continue;
         }
         sealed += 1;
@@ -181,7 +189,7 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
             "{vector}"
         );
     }
-    assert_eq!(sealed, 22);
+    assert_eq!(sealed, 21);
 }
 
 /// Docs that are copied from by hand go stale without anybody noticing.

@@ -1,10 +1,13 @@
 //! What each command does when all is well.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use sealed_session::{AppKey, CookieStore, Value};
+use sealed_session::{AppKey, CookieStore, TypedSession, Value};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{fails, keygen, moment, ok, parsed, sealed_ago, spawn, value_of};
@@ -26,7 +29,7 @@ fn what_is_sealed_opens_again_with_its_values_times_and_key() {
     let key = keygen();
     let ring = [("APP_KEY", key.as_str())];
     let values = json!({
-        "user_id": 42, "": null, "näme \"q\" \\": "Zoë ☃ 99999999999999999999",
+        "user_id": 42, "": [null], "näme \"q\" \\": "Zoë ☃ 99999999999999999999",
         "cart": [{ "sku": "a-1", "n": 2 }, []], "on": true,
     });
     let before = SystemTime::now() - Duration::from_millis(1);
@@ -54,12 +57,77 @@ fn what_is_sealed_opens_again_with_its_values_times_and_key() {
 }
 
 #[test]
+fn a_member_that_is_null_is_no_entry() {
+    let key = keygen();
+    let ring = [("APP_KEY", key.as_str())];
+    let token = ok(&["seal"], &ring, r#"{"a": null, "b": {"c": null}}"#);
+    let opened = parsed(&ok(&["open"], &ring, &token));
+    assert_eq!(opened["values"], json!({ "b": { "c": null } }));
+}
+
+#[test]
 fn the_library_opens_what_the_command_seals() {
     let key = keygen();
     let token = ok(&["seal"], &[("APP_KEY", &key)], r#"{"user_id": 42}"#);
     let store = CookieStore::new(key.parse::<AppKey>().unwrap());
     let session = store.load_from([format!("__Host-session={token}").as_str()]);
     assert_eq!(session.get::<u64>("user_id").unwrap(), Some(42));
+}
+
+#[test]
+fn what_the_command_seals_from_json_and_what_rust_writes_read_the_same() {
+    #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+    struct Visit {
+        address: IpAddr,
+        ratio: f32,
+        scores: BTreeMap<u64, Option<u8>>,
+        last: Option<SystemTime>,
+        #[serde(flatten)]
+        step: Step,
+    }
+    #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+    #[serde(tag = "step")]
+    enum Step {
+        Begun { from: SocketAddr, after: Duration },
+    }
+    let visit = Visit {
+        address: "::1".parse().unwrap(),
+        ratio: 0.1,
+        scores: [(7, None), (u64::MAX, Some(1))].into(),
+        last: None,
+        step: Step::Begun {
+            from: "127.0.0.1:80".parse().unwrap(),
+            after: Duration::from_millis(1500),
+        },
+    };
+    let key = keygen();
+    let ring = [("APP_KEY", key.as_str())];
+    let store = CookieStore::new(key.parse::<AppKey>().unwrap());
+    let load = |token: &str| {
+        let session = store.load_from([format!("__Host-session={token}").as_str()]);
+        TypedSession::<Visit>::from(session)
+    };
+    let json = serde_json::to_string(&visit).unwrap();
+    let by_the_command = ok(&["seal"], &ring, &json);
+    assert_eq!(load(&by_the_command).get().unwrap(), visit);
+
+    let typed = TypedSession::<Visit>::from(store.load_from([""]));
+    typed.set(&visit).unwrap();
+    let outgoing = store.respond(typed.session()).unwrap();
+    let pair = outgoing.set_cookies().next().unwrap().split(';').next();
+    let by_rust = pair.unwrap().split_once('=').unwrap().1;
+    assert_eq!(load(by_rust).get().unwrap(), visit);
+
+    let shown = |token: &str| {
+        let mut values = parsed(&ok(&["open"], &ring, token))["values"].take();
+        let ratio: f32 = serde_json::from_value(values["ratio"].take()).unwrap();
+        (values, ratio)
+    };
+    assert_eq!(shown(by_rust), shown(&by_the_command));
+    // And the command's session is one that Rust goes on with.
+    let typed = load(&by_the_command);
+    typed.update(|visit| visit.ratio = 0.2).unwrap();
+    assert_eq!(typed.get().unwrap().ratio, 0.2);
 }
 
 #[test]

@@ -163,6 +163,10 @@ impl Model {
                 self.expect_fit(session.insert(name, text), next);
                 self.live.touched = touched;
             }
+            Op::InsertNothing(name) => {
+                session.insert(name, None::<String>).unwrap();
+                self.live.touched |= self.live.values.remove(name).is_some();
+            }
             Op::Append(name) => {
                 next.values.entry(name).or_default().push('y');
                 let appended = |old: Option<String>| old.unwrap_or_default() + "y";
@@ -189,6 +193,10 @@ impl Model {
                 let text = "f".repeat(size);
                 next.outgoing.insert(name, text.clone());
                 self.expect_fit(session.flash(name, text), next);
+            }
+            Op::FlashNothing(name) => {
+                session.flash(name, None::<String>).unwrap();
+                self.live.touched |= self.live.outgoing.remove(name).is_some();
             }
             Op::TakeFlash(name) => {
                 let taken = self.live.incoming.remove(name);

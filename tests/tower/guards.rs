@@ -36,6 +36,40 @@ fn guards_let_in_whom_they_should_and_answer_401_to_the_others() {
 }
 
 #[test]
+fn nobody_is_let_in_for_a_field_that_is_none() {
+    #[derive(Default, serde::Deserialize, serde::Serialize)]
+    #[serde(default)]
+    struct Visit {
+        user_id: Option<u64>,
+        pages: u32,
+    }
+    let store = CookieStore::new(key());
+    let mut cookies = Vec::new();
+    for write in [
+        (|session| {
+            let typed = TypedSession::<Visit>::from(session);
+            typed.update(|visit| visit.pages += 1).unwrap();
+        }) as fn(Session),
+        |session| {
+            session.insert("user_id", None::<u64>).unwrap();
+            session.insert("pages", 1).unwrap();
+        },
+    ] {
+        let session = store.load_from([""]);
+        write(session.clone());
+        let mut headers = HeaderMap::new();
+        store.save(&session, &mut headers).unwrap();
+        cookies.push(cookie(&headers).to_owned());
+    }
+    let guard = RequireField::new(Field::<u64>::new("user_id"));
+    let mut guarded = SessionLayer::new(store).layer(guard.layer(service(async |_| ok())));
+    for sent in cookies {
+        let response = now(guarded.call(request(COOKIE, &sent))).unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[test]
 fn a_guard_answers_as_it_is_told_and_does_not_call_the_handler() {
     let called = Cell::new(false);
     let guard = RequireField::new("user_id").or_answer(|request: &request::Parts| {

@@ -33,7 +33,7 @@ use sealed_session::tower::{
 };
 use sealed_session::{
     AppKey, CookieConfig, CookieStore, CookieStoreBuilder, ErrorKind, Event, Field, KeyRing,
-    LoadError, Origin, Refusal, Session, SessionError, Transport,
+    LoadError, Origin, Refusal, Session, SessionError, Transport, TypedSession,
 };
 use service::service;
 use tower_layer::Layer;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sealed_session::{Origin, Refusal, Status};
 
-use crate::reference::{Record, cookie_size};
+use crate::reference::{NULL, Record, cookie_size};
 
 pub(super) const NAME: &str = "__Host-session";
 const LIMIT: usize = 4096;
@@ -224,6 +224,10 @@ impl Visit {
     }
 
     pub(super) fn insert(&mut self, key: &str, value: Vec<u8>) -> bool {
+        if value == NULL {
+            self.values.remove(key);
+            return true;
+        }
         self.change(|visit| _ = visit.values.insert(key.to_owned(), value))
     }
 
@@ -232,6 +236,10 @@ impl Visit {
     }
 
     pub(super) fn flash(&mut self, key: &str, value: Vec<u8>) -> bool {
+        if value == NULL {
+            self.outgoing.remove(key);
+            return true;
+        }
         self.change(|visit| _ = visit.outgoing.insert(key.to_owned(), value))
     }
 

@@ -49,8 +49,8 @@ enum Command {
     Keygen,
     /// Turns a JSON object on standard input into a cookie's value.
     ///
-    /// Each member becomes an entry of the session. Integers of 64 bits are kept exactly, larger
-    /// ones are refused.
+    /// Each member becomes an entry of the session, unless it is null. Integers of 64 bits are kept
+    /// exactly, larger ones are refused.
     Seal {
         #[command(flatten)]
         used_for: UsedFor,

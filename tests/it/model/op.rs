@@ -7,11 +7,13 @@ use super::{IDLE, LIFETIME, NAMES, SKEW};
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Insert(&'static str, usize),
+    InsertNothing(&'static str),
     Append(&'static str),
     Remove(&'static str),
     Take(&'static str),
     Clear,
     Flash(&'static str, usize),
+    FlashNothing(&'static str),
     TakeFlash(&'static str),
     Subject(usize),
     Renew,
@@ -35,11 +37,13 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
     let entries = move || prop::collection::vec((name(), size()), 0..3);
     prop_oneof![
         6 => (name(), size()).prop_map(|(name, size)| Op::Insert(name, size)),
+        1 => name().prop_map(Op::InsertNothing),
         3 => name().prop_map(Op::Append),
         3 => name().prop_map(Op::Remove),
         2 => name().prop_map(Op::Take),
         1 => Just(Op::Clear),
         4 => (name(), size()).prop_map(|(name, size)| Op::Flash(name, size)),
+        1 => name().prop_map(Op::FlashNothing),
         4 => name().prop_map(Op::TakeFlash),
         3 => (0_usize..70).prop_map(Op::Subject),
         2 => Just(Op::Renew),
