@@ -123,8 +123,8 @@ fn what_the_command_seals_from_json_and_what_rust_writes_read_the_same() {
 
     let shown = |token: &str| {
         let mut values = parsed(&ok(&["open"], &ring, token))["values"].take();
-        let ratio = values["ratio"].take().as_f64().unwrap();
-        (values, ratio as f32)
+        let ratio: f32 = serde_json::from_value(values["ratio"].take()).unwrap();
+        (values, ratio)
     };
     assert_eq!(shown(by_rust), shown(&by_the_command));
     // And the command's session is one that Rust goes on with.
