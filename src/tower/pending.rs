@@ -36,6 +36,12 @@ impl<N> PendingSession<N> {
     pub async fn session(&self) -> Result<Session, LoadError> {
         poll_fn(|context| self.request.poll_session(context)).await
     }
+
+    /// Says that this request does not count as use of its session, whoever asks for it: see
+    /// [`Session::leave_idle`]. It loads nothing.
+    pub fn leave_idle(&self) {
+        self.request.leave_idle();
+    }
 }
 
 /// The same request's.
@@ -180,6 +186,8 @@ impl Fields {
 /// A request of whatever store.
 trait Ask: Send + Sync {
     fn poll_session(&self, context: &mut Context<'_>) -> Poll<Result<Session, LoadError>>;
+
+    fn leave_idle(&self);
 }
 
 struct OneRequest<S: Sessions, H> {
@@ -192,6 +200,8 @@ struct State<L> {
     progress: Progress<L>,
     /// The layer has done with the request.
     over: bool,
+    /// The request does not count as use.
+    leaves_idle: bool,
 }
 
 enum Progress<L> {
@@ -254,6 +264,9 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
         };
         let loaded = Progress::Loaded(outcome.clone());
         let before = std::mem::replace(&mut state.progress, loaded);
+        if let (true, Ok(session)) = (state.leaves_idle, &outcome) {
+            session.leave_idle();
+        }
         if let (true, Ok(session)) = (state.over, &outcome) {
             session.close();
         }
@@ -265,6 +278,14 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
             loading.waiting.wake();
         }
         Poll::Ready(outcome)
+    }
+
+    fn leave_idle(&self) {
+        let mut state = lock(&self.state);
+        state.leaves_idle = true;
+        if let Progress::Loaded(Ok(session)) = &state.progress {
+            session.leave_idle();
+        }
     }
 }
 
@@ -283,6 +304,7 @@ impl<S: Sessions, H> Open<S, H> {
         let state = State {
             progress: Progress::Unasked,
             over: false,
+            leaves_idle: false,
         };
         let request = Arc::new(OneRequest {
             settings,
