@@ -23,21 +23,22 @@ use crate::error::{LoadError, SessionError};
 use crate::flow::Outgoing;
 use crate::session::{Session, TypedSession};
 use crate::tower::{
-    Answer, Bare, Condition, Fields, Guard, GuardService, LoadFuture, Reply, ResponseFuture,
-    SessionService, Sessions,
+    Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Reply,
+    ResponseFuture, SessionService, Sessions,
 };
 
 /// The middleware for `wrap`.
-impl<I, B, S, N, H> Transform<I, ServiceRequest> for SessionLayer<S, N, H>
+impl<I, B, S, N, H, L> Transform<I, ServiceRequest> for SessionLayer<S, N, H, L>
 where
     I: Service<ServiceRequest, Response = ServiceResponse<B>>,
     S: Sessions,
     N: 'static,
     H: Answer<Failure, HttpResponse>,
+    L: Leaves<HttpRequest>,
 {
     type Response = ServiceResponse<EitherBody<B>>;
     type Error = I::Error;
-    type Transform = SessionService<I, S, N, H>;
+    type Transform = SessionService<I, S, N, H, L>;
     type InitError = ();
     type Future = Ready<Result<Self::Transform, ()>>;
 
@@ -46,12 +47,13 @@ where
     }
 }
 
-impl<I, B, S, N, H> Service<ServiceRequest> for SessionService<I, S, N, H>
+impl<I, B, S, N, H, L> Service<ServiceRequest> for SessionService<I, S, N, H, L>
 where
     I: Service<ServiceRequest, Response = ServiceResponse<B>>,
     S: Sessions,
     N: 'static,
     H: Answer<Failure, HttpResponse>,
+    L: Leaves<HttpRequest>,
 {
     type Response = ServiceResponse<EitherBody<B>>;
     type Error = I::Error;
@@ -66,6 +68,9 @@ where
         let values = || request.headers().get_all(name.as_str());
         let fields = Fields::joined(&name, || values().map(HeaderValue::as_bytes));
         let (open, pending) = self.layer.start(fields);
+        if self.layer.leaves_idle(request.request()) {
+            pending.leave_idle();
+        }
         if request.extensions_mut().insert(pending).is_some() {
             open.refuse();
         }
@@ -243,7 +248,7 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let load = LoadFuture::of(request.extensions().get::<PendingSession<N>>());
+        let load = self.guard.load(request.extensions().get());
         let (inner, guard) = (Rc::clone(&self.inner), self.guard.clone());
         Box::pin(async move {
             let answer = match load.await {

@@ -52,7 +52,7 @@ pub enum Refusal {
     Expired,
     /// Issued before the store's `not_before`.
     Cutoff,
-    /// Not seen for longer than the idle timeout.
+    /// Not used for longer than the idle timeout.
     Idle,
     /// Ended before its time: it is on the [`RevocationList`](crate::RevocationList).
     Revoked,

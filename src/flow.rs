@@ -104,6 +104,7 @@ impl<P: Placement> Flow<P> {
             bounds: Arc::new(Bounds {
                 limit: placement.limit(in_cookie),
                 max_lifetime: policy.max_lifetime,
+                idle: policy.idle,
                 events,
             }),
             in_cookie,
@@ -219,8 +220,7 @@ impl<P: Placement> Flow<P> {
         session.lock_for_save(|changes, loaded| {
             let view = View::new(loaded.map(|loaded| &loaded.record), changes);
             let is_changed = view.is_changed();
-            let read_at = session.read_at().unwrap_or(now);
-            let (due, refresh) = self.due(view, loaded, read_at, now);
+            let (due, refresh) = self.due(view, loaded, self.is_use(session), now);
             let ends = view.is_destroyed() || matches!(due, Due::Removal);
             let former = if ends || session.is_ambiguous() {
                 Some(Arc::clone(&self.former_removals))
@@ -249,7 +249,7 @@ impl<P: Placement> Flow<P> {
                     None => None,
                 },
                 Due::Record => {
-                    let record = self.record(view, loaded, read_at, now, random)?;
+                    let record = self.record(view, loaded, now, random)?;
                     write = record.write;
                     left = self.left_behind(view, loaded, Some(record.id), now);
                     changes.birth = record.birth.or(changes.birth);
@@ -339,7 +339,6 @@ impl<P: Placement> Flow<P> {
         &self,
         view: View<'_>,
         loaded: Option<&Loaded>,
-        read_at: Millis,
         now: Millis,
         random: Random<'_>,
     ) -> Result<Sealed<P::Write>, SaveError> {
@@ -347,7 +346,7 @@ impl<P: Placement> Flow<P> {
         let length = draft.len();
         let place = self.placement.place(view, loaded, length);
         let birth = self.birth(view, &place, now, random)?;
-        let header = self.header(view, birth, read_at, now);
+        let header = self.header(view, birth, now);
         let value = if place.in_cookie {
             let write = |buffer: &mut Vec<u8>| draft.append_to(buffer, &header);
             self.field(&header, length, write, now, random)?
@@ -360,7 +359,6 @@ impl<P: Placement> Flow<P> {
             header,
             view,
             loaded,
-            deadline: self.policy.deadline(header.issued_at, header.expires_at),
             now,
             policy: &self.policy,
         };
@@ -376,28 +374,30 @@ impl<P: Placement> Flow<P> {
         &self,
         view: View<'_>,
         loaded: Option<&Loaded>,
-        read_at: Millis,
+        is_use: bool,
         now: Millis,
     ) -> (Due, Option<P::Write>) {
         let (due, write) = match (view.is_changed(), view.base(), loaded) {
             (true, ..) => (Due::Record, None),
             (false, Some(_), Some(loaded)) => {
-                self.placement.refresh(loaded, read_at, now, &self.policy)
+                self.placement.refresh(loaded, is_use, now, &self.policy)
             }
             _ if view.is_destroyed() => (Due::Removal, None),
             _ => (Due::Nothing, None),
         };
-        if matches!(due, Due::Record) {
+        if !matches!(due, Due::Nothing | Due::Removal) {
             let issued_at = view.birth().map_or(now, |birth| birth.issued_at);
-            let deadline = self
-                .policy
-                .deadline(issued_at, self.expires_at(view, issued_at));
-            // A node whose clock is ahead may have issued it in our future.
-            if deadline <= now.max(issued_at) {
+            let expires_at = self.expires_at(view, issued_at);
+            if !self.policy.may_be_sent(issued_at, expires_at, now) {
                 return (Due::Removal, None);
             }
         }
         (due, write)
+    }
+
+    /// Whether the request counts as use. Where nothing ends from idleness, every one does.
+    fn is_use(&self, session: &Session) -> bool {
+        self.policy.idle.is_none() || !session.leaves_idle()
     }
 
     fn expires_at(&self, view: View<'_>, issued_at: Millis) -> Millis {
@@ -427,17 +427,18 @@ impl<P: Placement> Flow<P> {
         })
     }
 
-    fn header(&self, view: View<'_>, birth: Birth, read_at: Millis, now: Millis) -> Header {
+    fn header(&self, view: View<'_>, birth: Birth, now: Millis) -> Header {
         let continued = view.continued().map(Record::header);
         let cookie = self.transport.cookie();
         let by_default = || cookie.is_some_and(|cookie| !cookie.is_persistent());
         Header {
             id: birth.id,
             issued_at: birth.issued_at,
-            seen_at: continued.map_or(now, |header| header.seen_at.max(read_at)),
+            seen_at: continued.map_or(now, |header| header.seen_at.max(now)),
             expires_at: self.expires_at(view, birth.issued_at),
             transient: view.transient().unwrap_or_else(by_default),
             in_backend: false,
+            kept_for: None,
         }
     }
 
@@ -450,6 +451,7 @@ impl<P: Placement> Flow<P> {
     ) -> Result<Option<HeaderValue>, SaveError> {
         let header = Header {
             in_backend: true,
+            kept_for: None,
             ..*header
         };
         let draft = Draft::new("", empty(), empty());
@@ -496,19 +498,18 @@ impl<P: Placement> Flow<P> {
 
 impl Flow<InCookie> {
     /// What [`plan`](Self::plan) says of a session that nobody has changed and that needs no
-    /// refresh: without a lock, and whatever the time is.
-    pub(crate) fn nothing_due(&self, session: &Session) -> Option<Outgoing> {
+    /// refresh: without a lock. What the time is counts only if the policy
+    /// [refreshes](Policy::refreshes).
+    pub(crate) fn nothing_due(&self, session: &Session, now: Millis) -> Option<Outgoing> {
         if session.was_touched()
             || session.is_ambiguous()
             || session.is_of_another_store(&self.bounds)
         {
             return None;
         }
-        if let Some(loaded) = session.loaded() {
-            let read_at = session.read_at()?;
-            let refresh = self
-                .placement
-                .refresh(loaded, read_at, read_at, &self.policy);
+        if let Some(loaded) = session.first() {
+            let is_use = self.is_use(session);
+            let refresh = self.placement.refresh(loaded, is_use, now, &self.policy);
             if !matches!(refresh, (Due::Nothing, None)) {
                 return None;
             }

@@ -38,7 +38,19 @@ pub(crate) struct Idle {
     pub(crate) timeout: Duration,
     /// How old the sealed `seen_at` gets before it is written anew.
     pub(crate) refresh_after: Duration,
+    /// How much longer a backend keeps a session, for requests that began in time.
+    #[cfg(feature = "server")]
+    pub(crate) longest_request: Duration,
 }
+
+/// How long a request may take, unless the builder says otherwise.
+#[cfg(feature = "server")]
+pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(60 * 60);
+
+/// The longest that a backend is asked to keep a session after its last use: two thousand years,
+/// so that no sum with a moment is cut off.
+#[cfg(feature = "server")]
+const LONGEST_KEPT: Duration = Duration::from_secs(2000 * 365 * 24 * 60 * 60);
 
 impl Policy {
     pub(crate) fn new(
@@ -94,11 +106,23 @@ impl Policy {
         expires_at.min(issued_at.plus(self.max_lifetime))
     }
 
-    /// Whether a session that was read at `read_at` needs its `seen_at` written.
-    pub(crate) fn refresh_is_due(&self, header: &Header, read_at: Millis) -> bool {
+    /// Whether a session may be sent at `now` that would then have these times. A node whose
+    /// clock is ahead may have issued it in our future.
+    pub(crate) fn may_be_sent(&self, issued_at: Millis, expires_at: Millis, now: Millis) -> bool {
+        let is_cut_off = issued_at.raw() < self.not_before.load(Ordering::Relaxed);
+        self.deadline(issued_at, expires_at) > now.max(issued_at) && !is_cut_off
+    }
+
+    /// Whether time alone makes a session's refresh due.
+    pub(crate) fn refreshes(&self) -> bool {
+        self.idle.is_some() || (self.in_cookie && self.max_lifetime > LONGEST_MAX_AGE)
+    }
+
+    /// Whether a session that is answered at `now` needs its `seen_at` written.
+    pub(crate) fn refresh_is_due(&self, header: &Header, now: Millis) -> bool {
         self.idle
-            .is_some_and(|idle| read_at.since(header.seen_at) >= idle.refresh_after)
-            || self.cookie_is_due(header, read_at)
+            .is_some_and(|idle| now.since(header.seen_at) >= idle.refresh_after)
+            || self.cookie_is_due(header, now)
     }
 
     /// Whether a cookie must be written anew so that its browser does not forget it before the
@@ -111,25 +135,63 @@ impl Policy {
             && now.since(header.seen_at) >= COOKIE_REFRESH_AFTER
     }
 
-    /// How long a backend keeps a session that is used now: at least a millisecond.
+    /// How long after its last use a backend is to keep a session, if there is an idle timeout:
+    /// longer than that, for requests that began in time. Past its deadline too, because what is
+    /// left of this tells when it was used, whatever became of the deadline since.
     #[cfg(feature = "server")]
-    pub(crate) fn ttl(&self, deadline: Millis, now: Millis) -> Duration {
-        let rest = deadline.since(now);
-        let rest = self.idle.map_or(rest, |idle| rest.min(idle.timeout));
-        rest.max(Duration::from_millis(1))
+    pub(crate) fn kept_for(&self) -> Option<Duration> {
+        let idle = self.idle?;
+        // None is idle for longer than it may live.
+        let timeout = idle.timeout.min(self.max_lifetime);
+        let kept_for = timeout.saturating_add(idle.longest_request);
+        // In whole milliseconds, as the record says it.
+        let kept_until = Millis::default().plus(kept_for.min(LONGEST_KEPT));
+        Some(kept_until.since(Millis::default()))
     }
 
-    /// Whether a backend that forgets a session at `forgotten_at` must be told to keep it longer,
-    /// or, after the idle timeout was shortened, less long.
+    /// For how long a backend is to keep such a record from now on: at least a millisecond.
     #[cfg(feature = "server")]
-    pub(crate) fn touch_is_due(&self, forgotten_at: Millis, deadline: Millis, now: Millis) -> bool {
-        let ttl = self.ttl(deadline, now);
-        let wanted = now.plus(ttl);
-        let differs_by = wanted.since(forgotten_at).max(forgotten_at.since(wanted));
-        // Without an idle timeout the two differ only if there was one, or an earlier deadline.
-        differs_by >= self.idle.map_or(ttl / 10, |idle| idle.refresh_after)
+    pub(crate) fn ttl(&self, header: &Header, now: Millis) -> Duration {
+        let until = match header.kept_for {
+            Some(kept_for) => header.seen_at.plus(kept_for),
+            None => self.deadline(header.issued_at, header.expires_at),
+        };
+        until.since(now).max(Duration::from_millis(1))
+    }
+
+    /// Whether a backend that keeps a record by these settings must be told that it is used.
+    #[cfg(feature = "server")]
+    pub(crate) fn touch_is_due(&self, header: &Header, now: Millis) -> bool {
+        let deadline = self.deadline(header.issued_at, header.expires_at);
+        // What cannot get idle before its deadline needs no more of it.
+        let may_get_idle = self
+            .idle
+            .is_some_and(|idle| header.seen_at.plus(idle.timeout) < deadline);
+        may_get_idle && now < deadline && self.refresh_is_due(header, now)
+    }
+
+    /// Whether a backend that forgets a record at `forgotten_at` keeps it by other settings than
+    /// these, so that it must be written anew.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_kept_otherwise(
+        &self,
+        header: &Header,
+        forgotten_at: Millis,
+        now: Millis,
+    ) -> bool {
+        if header.kept_for.is_some() || self.idle.is_some() {
+            return header.kept_for != self.kept_for();
+        }
+        // The deadline was earlier before.
+        let deadline = self.deadline(header.issued_at, header.expires_at);
+        let tenth = deadline.since(now) / 10;
+        now < deadline && deadline.since(forgotten_at) >= tenth.max(COARSE)
     }
 }
+
+/// Some backends keep whole seconds.
+#[cfg(feature = "server")]
+const COARSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -152,6 +214,7 @@ mod tests {
             expires_at: at(expires_at),
             transient: false,
             in_backend: false,
+            kept_for: None,
         }
     }
 
@@ -159,6 +222,8 @@ mod tests {
         let idle = idle.map(|millis| Idle {
             timeout: Duration::from_millis(millis),
             refresh_after: Duration::from_millis(millis / 10),
+            #[cfg(feature = "server")]
+            longest_request: Duration::ZERO,
         });
         Policy::new(HOUR, HOUR, idle, at(not_before))
     }
@@ -234,34 +299,89 @@ mod tests {
 
     #[cfg(feature = "server")]
     #[test]
-    fn a_backend_keeps_a_session_until_it_is_idle_or_over_whichever_comes_first() {
+    fn a_backend_keeps_a_session_until_its_deadline_or_for_as_long_after_its_last_use() {
         let millis = Duration::from_millis;
-        for (idle, deadline, now, ttl) in [
-            (None, 9000, 1000, 8000),
-            (Some(1000), 9000, 1000, 1000),
-            (Some(1000), 9000, 8500, 500),
-            (None, 9000, 9000, 1),
+        let kept_for = |idle, request: u64| {
+            let mut policy = policy(idle, 0);
+            let longest_request = millis(request);
+            policy.idle = policy.idle.map(|idle| Idle {
+                longest_request,
+                ..idle
+            });
+            policy.kept_for()
+        };
+        assert_eq!(kept_for(None, 500), None);
+        assert_eq!(kept_for(Some(1000), 500), Some(millis(1500)));
+        let longer_than_it_lives = kept_for(Some(9_000_000), 500);
+        assert_eq!(longer_than_it_lives, Some(HOUR + millis(500)));
+        assert_eq!(kept_for(Some(1000), u64::MAX), Some(LONGEST_KEPT));
+
+        let policy = policy(Some(1000), 0);
+        for (kept_for, seen, now, ttl) in [
+            (None, 1000, 2000, 7000),
+            (None, 1000, 9000, 1),
+            (Some(1500), 1000, 1000, 1500),
+            (Some(1500), 1000, 2200, 300),
+            (Some(1500), 8900, 8900, 1500),
+            (Some(1500), 1000, 2500, 1),
         ] {
-            assert_eq!(policy(idle, 0).ttl(at(deadline), at(now)), millis(ttl));
+            let kept_for = kept_for.map(millis);
+            let header = Header {
+                kept_for,
+                ..header(1000, seen, 9000)
+            };
+            assert_eq!(policy.ttl(&header, at(now)), millis(ttl), "{seen} {now}");
         }
     }
 
     #[cfg(feature = "server")]
     #[test]
-    fn a_touch_is_due_when_it_moves_the_end_by_a_tenth() {
-        for (idle, forgotten_at, now, due) in [
-            (Some(1000), 2000, 1099, false),
-            (Some(1000), 2000, 1100, true),
-            // The timeout was longer before.
-            (Some(1000), 2099, 1000, false),
-            (Some(1000), 2100, 1000, true),
-            // There was one before.
-            (None, 9000, 1000, false),
-            (None, 8201, 1000, false),
-            (None, 8200, 1000, true),
+    fn a_touch_is_due_after_a_tenth_of_the_timeout_while_it_can_still_end_the_session() {
+        for (idle, seen, now, due) in [
+            (Some(1000), 1000, 1099, false),
+            (Some(1000), 1000, 1100, true),
+            (Some(1000), 1000, 8999, true),
+            (Some(1000), 1000, 9000, false),
+            (Some(1000), 7999, 8500, true),
+            (Some(1000), 8000, 8500, false),
+            (None, 1000, 8500, false),
         ] {
-            let is_due = policy(idle, 0).touch_is_due(at(forgotten_at), at(9000), at(now));
-            assert_eq!(is_due, due, "{idle:?} {forgotten_at} {now}");
+            let is_due = policy(idle, 0).touch_is_due(&header(1000, seen, 9000), at(now));
+            assert_eq!(is_due, due, "{idle:?} {seen} {now}");
+        }
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_record_is_written_anew_when_the_settings_would_keep_it_otherwise() {
+        let millis = Duration::from_millis;
+        for (idle, kept_for, forgotten_at, due) in [
+            (Some(1000), Some(1000), 2000, false),
+            (Some(1000), Some(999), 2000, true),
+            (Some(1000), None, 90_000, true),
+            (None, Some(1000), 90_000, true),
+            (None, None, 90_000, false),
+            // There was an earlier deadline; whole seconds are no other deadline.
+            (None, None, 81_101, false),
+            (None, None, 81_100, true),
+        ] {
+            let header = Header {
+                kept_for: kept_for.map(millis),
+                ..header(1000, 1000, 90_000)
+            };
+            let policy = policy(idle, 0);
+            let is_due = policy.is_kept_otherwise(&header, at(forgotten_at), at(1000));
+            assert_eq!(is_due, due, "{idle:?} {kept_for:?} {forgotten_at}");
+        }
+        let header = header(1000, 1000, 90_000);
+        for (forgotten_at, now, due) in [
+            (89_001, 89_900, false),
+            (89_000, 89_900, true),
+            (89_000, 90_000, false),
+        ] {
+            let policy = policy(None, 0);
+            let is_due = policy.is_kept_otherwise(&header, at(forgotten_at), at(now));
+            assert_eq!(is_due, due, "{forgotten_at} {now}");
         }
     }
 

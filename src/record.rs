@@ -3,10 +3,11 @@
 //!
 //! ```text
 //! format      1     0x01
-//! flags       1     0x01 the values are in a backend, 0x02 transient
+//! flags       1     0x01 the values are in a backend, 0x02 transient, 0x04 kept
 //! id         16
 //! issued_at   6     Unix milliseconds, big-endian
-//! seen_at     6
+//! seen_at     6     with the flag 0x04, in a backend only: milliseconds that it keeps the record
+//!                   after its last use
 //! expires_at  6
 //! subject     str   at most 64 bytes, empty if none
 //! values      seq   of (key str, value bytes), keys ascending by bytes
@@ -17,6 +18,7 @@
 //! token's length. What has lengths is laid out as by `postcard`; all is read by [`Reader`].
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::envelope::{Plaintext, Random};
 use crate::error::{RandomError, Refusal};
@@ -28,6 +30,7 @@ const FORMAT: u8 = 1;
 
 const IN_BACKEND: u8 = 0x01;
 const TRANSIENT: u8 = 0x02;
+const KEPT: u8 = 0x04;
 
 /// The bytes up to the subject.
 const HEADER: usize = 36;
@@ -102,6 +105,10 @@ pub(crate) struct Header {
     pub(crate) transient: bool,
     /// A backend has the values, or had them: the record is a stub.
     pub(crate) in_backend: bool,
+    /// How long after its last use a backend forgets it, so that what is left of that tells when
+    /// it was used: it is touched more often than written. The record says it in place of
+    /// `seen_at`, which is then the time of issue until the last use [is known](Record::used_at).
+    pub(crate) kept_for: Option<Duration>,
 }
 
 /// An opened record: its bytes, and where in them things are.
@@ -125,12 +132,22 @@ struct Span {
 impl Record {
     /// Checks and indexes `plaintext`, without looking into the values.
     pub(crate) fn decode(plaintext: Plaintext) -> Result<Self, Refusal> {
+        Self::decode_with(plaintext, IN_BACKEND | TRANSIENT)
+    }
+
+    /// The same for what a backend returns.
+    #[cfg(any(test, feature = "server"))]
+    pub(crate) fn decode_stored(plaintext: Plaintext) -> Result<Self, Refusal> {
+        Self::decode_with(plaintext, IN_BACKEND | TRANSIENT | KEPT)
+    }
+
+    fn decode_with(plaintext: Plaintext, known: u8) -> Result<Self, Refusal> {
         let mut reader = Reader::new(&plaintext);
         if reader.byte()? != FORMAT {
             return Err(Refusal::Newer);
         }
         let flags = reader.byte()?;
-        if flags & !IN_BACKEND & !TRANSIENT != 0 {
+        if flags & !known != 0 {
             return Err(Refusal::Newer);
         }
         let (header, subject, values, flashes) = read_rest(reader, plaintext.len(), flags)?;
@@ -145,6 +162,12 @@ impl Record {
 
     pub(crate) fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Tells it when the session was last used, if a backend knows.
+    #[cfg(feature = "server")]
+    pub(crate) fn used_at(&mut self, seen_at: Millis) {
+        self.header.seen_at = seen_at;
     }
 
     pub(crate) fn subject(&self) -> &str {
@@ -177,13 +200,23 @@ fn read_rest(
     length: usize,
     flags: u8,
 ) -> Result<(Header, Span, Span, Span), Malformed> {
+    let id = SessionId(reader.array()?);
+    let [issued_at, seen_at, expires_at] = [reader.array()?, reader.array()?, reader.array()?];
+    let issued_at = Millis::from_be_bytes(issued_at);
+    let seen_at = Millis::from_be_bytes(seen_at);
+    let (seen_at, kept_for) = if flags & KEPT == 0 {
+        (seen_at, None)
+    } else {
+        (issued_at, Some(seen_at.since(Millis::default())))
+    };
     let header = Header {
-        id: SessionId(reader.array()?),
-        issued_at: Millis::from_be_bytes(reader.array()?),
-        seen_at: Millis::from_be_bytes(reader.array()?),
-        expires_at: Millis::from_be_bytes(reader.array()?),
+        id,
+        issued_at,
+        seen_at,
+        expires_at: Millis::from_be_bytes(expires_at),
         transient: flags & TRANSIENT != 0,
         in_backend: flags & IN_BACKEND != 0,
+        kept_for,
     };
     let subject = reader.str()?.len();
     if subject > MAX_SUBJECT || header.expires_at < header.issued_at {
@@ -326,10 +359,14 @@ where
 
     pub(crate) fn append_to(&self, buffer: &mut Vec<u8>, header: &Header) {
         let flag = |is_set, flag| if is_set { flag } else { 0 };
-        let flags = flag(header.transient, TRANSIENT) | flag(header.in_backend, IN_BACKEND);
+        let flags = flag(header.transient, TRANSIENT)
+            | flag(header.in_backend, IN_BACKEND)
+            | flag(header.kept_for.is_some(), KEPT);
+        let kept_for = header.kept_for.map(|kept| Millis::default().plus(kept));
+        let seen_at = kept_for.unwrap_or(header.seen_at);
         buffer.extend_from_slice(&[FORMAT, flags]);
         buffer.extend_from_slice(&header.id.0);
-        for time in [header.issued_at, header.seen_at, header.expires_at] {
+        for time in [header.issued_at, seen_at, header.expires_at] {
             buffer.extend_from_slice(&time.to_be_bytes());
         }
         push_bytes(buffer, self.subject.as_bytes());
@@ -478,6 +515,25 @@ mod tests {
         assert!(decode(&stub).unwrap().header().in_backend);
         stub.pop();
         assert_eq!(decode(&stub).unwrap_err(), Refusal::BadRecord);
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn only_a_backends_record_may_say_how_long_it_is_kept_and_then_not_when_it_was_seen() {
+        let mut bytes = with(&[0, 0, 0]);
+        bytes[1] = KEPT;
+        assert_eq!(decode(&bytes).unwrap_err(), Refusal::Newer);
+        let mut record = Record::decode_stored(Plaintext::from_vec(bytes.clone())).unwrap();
+        let header = *record.header();
+        assert_eq!(header.kept_for, Some(Duration::from_millis(2000)));
+        assert_eq!(header.seen_at, header.issued_at);
+        assert_eq!(encode(&record), bytes);
+        record.used_at(Millis::from_raw(2500));
+        assert_eq!(record.header().seen_at, Millis::from_raw(2500));
+        assert_eq!(encode(&record), bytes, "it is as long, and says the same");
+        bytes[1] |= 0x08;
+        let newer = Record::decode_stored(Plaintext::from_vec(bytes));
+        assert_eq!(newer.unwrap_err(), Refusal::Newer);
     }
 
     #[test]

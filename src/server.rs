@@ -37,7 +37,7 @@ mod tower_sessions;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName};
 
@@ -408,10 +408,10 @@ impl<B: Backend> ServerStore<B> {
                 // One that has another subject by now is not meant.
                 if loaded
                     .as_ref()
-                    .map_or(true, |loaded| loaded.record.subject() == subject)
+                    .map_or(true, |(loaded, _)| loaded.record.subject() == subject)
                 {
                     backend.remove(key).await?;
-                    ended += usize::from(loaded.is_ok());
+                    ended += usize::from(loaded.is_ok_and(|(_, is_alive)| is_alive));
                 }
             }
         }
@@ -419,6 +419,9 @@ impl<B: Backend> ServerStore<B> {
 
     /// Ends all sessions for which `keep` is false, and tells how many. It sees each session
     /// that is there from beginning to end at least once; what it changes in one is not saved.
+    ///
+    /// It does not see a session that was idle for too long, which no request is given any more;
+    /// one that began before then and still runs can save it all the same.
     ///
     /// # Errors
     ///
@@ -435,7 +438,7 @@ impl<B: Backend> ServerStore<B> {
                 let Some(stored) = backend.load(key).await? else {
                     continue;
                 };
-                let Ok(loaded) = self.loaded(key, &stored) else {
+                let Ok((loaded, true)) = self.loaded(key, &stored) else {
                     continue;
                 };
                 if !keep(&shell.flow.opened(loaded, shell.now())) {
@@ -450,10 +453,14 @@ impl<B: Backend> ServerStore<B> {
         }
     }
 
-    fn loaded(&self, key: &StoreKey, stored: &Stored) -> Result<Loaded, Refusal> {
+    /// A session in the backend, and whether a request would be given it: one that was idle for
+    /// too long can still be saved by a request that began before.
+    fn loaded(&self, key: &StoreKey, stored: &Stored) -> Result<(Loaded, bool), Refusal> {
         let Shell { flow, .. } = &self.inner.shell;
         let now = self.inner.shell.now();
-        flow.placement.open(key, stored, now, &flow.policy)
+        let loaded = flow.placement.open(key, stored, now, &flow.policy)?;
+        let is_alive = flow.policy.admit(loaded.record.header(), now).is_ok();
+        Ok((loaded, is_alive))
     }
 
     /// Exchanges the keys, for this store and all its clones, while requests run.
@@ -530,6 +537,19 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
     /// The most bytes that a session may have in the backend before it is sealed. Default 1 MiB.
     pub fn max_size(mut self, bytes: usize) -> Self {
         self.placement.max_size = bytes;
+        self
+    }
+
+    /// How long a request may take from its load to its save and still find its session there,
+    /// if nobody else uses it meanwhile: the backend keeps each so much longer than the
+    /// [`idle_timeout`](StoreBuilder::idle_timeout), though nobody is given one that was idle for
+    /// too long. A request that takes longer may lose its session, and what it has changed.
+    ///
+    /// Default one hour. Longer takes more room: each session is kept for both times after its
+    /// last use. Without an idle timeout nothing is kept longer, and this does nothing. When you
+    /// change it, or the idle timeout, each session is written anew with its next use.
+    pub fn longest_request(mut self, longest_request: Duration) -> Self {
+        self.longest_request = longest_request;
         self
     }
 

@@ -22,12 +22,14 @@ pub use typed::TypedSession;
 
 #[cfg(feature = "server")]
 pub(crate) use base::Held;
-pub(crate) use base::{Base, Loaded};
+pub(crate) use base::Loaded;
+use base::{Base, Newer};
 
 use crate::cookie::DEFAULT_NAME;
 use crate::error::{ErrorKind, Refusal, SessionError};
 use crate::event::{Event, Events};
 use crate::limit::{Limit, check_entries};
+use crate::policy::Idle;
 use crate::record::{MAX_SUBJECT, Record, SessionId};
 use crate::time::Millis;
 use crate::value::{self, Value};
@@ -95,14 +97,25 @@ pub struct Session {
 
 struct Inner {
     origin: Origin,
-    base: Base,
+    /// What it was opened with.
+    first: Option<Loaded>,
     /// When it was taken out of the request.
     read_at: Option<Millis>,
     /// Which store it belongs to; `None` if made by [`Session::new`].
     bounds: Option<Arc<Bounds>>,
-    /// Somebody may have changed something. Until then nobody has to lock `changes` to read.
+    /// Somebody may have changed something, or replaced the record. Until then nobody has to lock
+    /// `since` to read.
     was_touched: AtomicBool,
-    changes: Mutex<Changes>,
+    /// The request does not count as use.
+    leaves_idle: AtomicBool,
+    since: Mutex<Since>,
+}
+
+/// What has become of a session since it was opened.
+#[derive(Default)]
+struct Since {
+    changes: Changes,
+    newer: Newer,
 }
 
 /// What a store's settings allow its sessions. Its address is the store's identity.
@@ -110,6 +123,7 @@ struct Inner {
 pub(crate) struct Bounds {
     pub(crate) limit: Limit,
     pub(crate) max_lifetime: Duration,
+    pub(crate) idle: Option<Idle>,
     pub(crate) events: Events,
 }
 
@@ -131,33 +145,29 @@ impl Session {
         read_at: Option<Millis>,
         bounds: Option<Arc<Bounds>>,
     ) -> Self {
-        Self::with(origin, Base::default(), read_at, bounds)
+        Self::with(origin, None, read_at, bounds)
     }
 
     pub(crate) fn opened(loaded: Loaded, read_at: Millis, bounds: Arc<Bounds>) -> Self {
-        Self::with(
-            Origin::Opened,
-            Base::of(loaded),
-            Some(read_at),
-            Some(bounds),
-        )
+        Self::with(Origin::Opened, Some(loaded), Some(read_at), Some(bounds))
     }
 
     #[inline]
     fn with(
         origin: Origin,
-        base: Base,
+        first: Option<Loaded>,
         read_at: Option<Millis>,
         bounds: Option<Arc<Bounds>>,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 origin,
-                base,
+                first,
                 read_at,
                 bounds,
                 was_touched: AtomicBool::new(false),
-                changes: Mutex::default(),
+                leaves_idle: AtomicBool::new(false),
+                since: Mutex::default(),
             }),
         }
     }
@@ -335,11 +345,13 @@ impl Session {
         key: impl KeyOf<T>,
     ) -> Result<Option<T>, SessionError> {
         let name = key.name();
-        let incoming = self.lock(|changes, record| changes.kept_flash(record, name));
+        let incoming = self.lock_to_replace(|changes, base| {
+            self.kept(base, |record| changes.kept_flash(record, name))
+        });
         let Some(bytes) = incoming else {
             return Ok(None);
         };
-        let value = decode(name, bytes)?;
+        let value = decode(name, &bytes)?;
         self.change(|changes, record| {
             let is_there = changes.kept_flash(record, name).is_some();
             changes
@@ -370,6 +382,64 @@ impl Session {
             let latest = latest.map(|(birth, bounds)| birth.issued_at.plus(bounds.max_lifetime));
             Some(latest.map_or(end, |latest| end.min(latest)).into())
         })
+    }
+
+    /// When the session ends because nobody uses it: the store's idle timeout after its last use,
+    /// so far as that is written down. [`expires_at`](Self::expires_at) may be earlier. `None` if
+    /// the store has no idle timeout, and before the first save of a session that is new or
+    /// renewed.
+    ///
+    /// If this request is use that the response writes down, its load counts as the last use. The
+    /// response counts as use too, so that the session may end later than this tells, by as much
+    /// as the answer takes; it never ends earlier.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// # let request = http::Request::new(());
+    /// let store = CookieStore::builder(AppKey::generate()?)
+    ///     .idle_timeout(Duration::from_secs(30 * 60))
+    ///     .build()?;
+    ///
+    /// // A handler that tells the page when to warn, and does not put the end off by that.
+    /// let session = store.load(request.headers());
+    /// session.leave_idle();
+    /// let ends = [session.idle_expires_at(), session.expires_at()].into_iter().flatten().min();
+    /// # assert_eq!(ends, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "idle_deadline")]
+    pub fn idle_expires_at(&self) -> Option<SystemTime> {
+        let idle = self.inner.bounds.as_ref()?.idle?;
+        self.view(|view| {
+            let Some(record) = view.continued() else {
+                return Some(view.birth()?.issued_at.plus(idle.timeout).into());
+            };
+            let (seen_at, read_at) = (record.header().seen_at, self.inner.read_at);
+            let is_written = |read_at: &Millis| {
+                view.is_changed()
+                    || !self.leaves_idle() && read_at.since(seen_at) >= idle.refresh_after
+            };
+            let used_at = read_at.filter(is_written).unwrap_or(seen_at).max(seen_at);
+            Some(used_at.plus(idle.timeout).into())
+        })
+    }
+
+    /// Says that this request does not count as use, for all clones: a page that asks by itself
+    /// now and then must not keep the session alive. With a store that has an idle timeout, the
+    /// response to such a request writes nothing down, unless something is changed; a change is
+    /// saved, and counts as use. Without an idle timeout this does nothing.
+    ///
+    /// With a [`SessionLayer`](crate::SessionLayer) it can be said of requests before anybody
+    /// asks for the session: on the layer, on a guard, or on the pending session.
+    #[doc(alias = "peek")]
+    #[doc(alias = "no_touch")]
+    pub fn leave_idle(&self) {
+        self.inner.leaves_idle.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn leaves_idle(&self) -> bool {
+        self.inner.leaves_idle.load(Ordering::Relaxed)
     }
 
     /// Whether a layer has saved it, so that changes come too late.
@@ -513,14 +583,14 @@ impl Session {
     }
 
     /// Runs `f` while the session is locked. `f` is never a caller's.
-    fn lock<'s, R>(&'s self, f: impl FnOnce(&mut Changes, Option<&'s Record>) -> R) -> R {
-        self.lock_for_save(|changes, _| f(changes, self.record()))
+    fn lock<R>(&self, f: impl FnOnce(&mut Changes, Option<&Record>) -> R) -> R {
+        self.lock_for_save(|changes, loaded| f(changes, loaded.map(|loaded| &loaded.record)))
     }
 
     /// A change that can be refused.
-    fn change<'s, R>(
-        &'s self,
-        f: impl FnOnce(&mut Changes, Option<&'s Record>) -> Result<R, SessionError>,
+    fn change<R>(
+        &self,
+        f: impl FnOnce(&mut Changes, Option<&Record>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
         let outcome = self.lock(|changes, record| {
             if changes.closed {
@@ -541,7 +611,7 @@ impl Session {
     }
 
     /// A change that nobody expects to be refused.
-    fn change_or_report<'s>(&'s self, f: impl FnOnce(&mut Changes, Option<&'s Record>)) {
+    fn change_or_report(&self, f: impl FnOnce(&mut Changes, Option<&Record>)) {
         // What can be said about it is reported already.
         let _ = self.change(|changes, record| {
             f(changes, record);
@@ -563,30 +633,34 @@ impl Session {
 
     /// The same with how the record was found, for a save.
     pub(crate) fn lock_for_save<R>(&self, f: impl FnOnce(&mut Changes, Option<&Loaded>) -> R) -> R {
-        let mut changes = self
-            .inner
-            .changes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        f(&mut changes, self.inner.base.newest())
+        self.lock_to_replace(|changes, base| f(changes, base.newest()))
     }
 
-    pub(crate) fn loaded(&self) -> Option<&Loaded> {
-        self.inner.base.newest()
+    fn lock_to_replace<R>(&self, f: impl FnOnce(&mut Changes, &mut Base<'_>) -> R) -> R {
+        let since = self.inner.since.lock();
+        let since = &mut *since.unwrap_or_else(PoisonError::into_inner);
+        let mut base = Base {
+            first: self.inner.first.as_ref(),
+            newer: &mut since.newer,
+        };
+        f(&mut since.changes, &mut base)
     }
 
-    fn record(&self) -> Option<&Record> {
-        self.loaded().map(|loaded| &loaded.record)
+    /// What it was opened with: what it stands on until it [was touched](Self::was_touched).
+    pub(crate) fn first(&self) -> Option<&Loaded> {
+        self.inner.first.as_ref()
     }
 
     /// Lets the changes stand on what a backend has by now. Not if another save of this session
     /// has come further since `planned`: what that one has is newer. Tells whether they do.
     #[cfg(feature = "server")]
     pub(crate) fn rebase(&self, planned: Point, mut newer: Loaded) -> bool {
-        self.unless_overtaken(planned, |changes, loaded| {
+        self.replace_unless_overtaken(planned, |changes, base| {
             // A first save whose answer got lost has set no cookie.
-            newer.cookie_is_due |= loaded.is_none_or(|loaded| loaded.cookie_is_due);
-            self.replace(changes, Some(newer));
+            let before = base.newest();
+            newer.cookie_is_due |= before.is_none_or(|loaded| loaded.cookie_is_due);
+            changes.keep_own_flashes_of(&newer.record);
+            self.replace(changes, base, Some(newer));
         })
     }
 
@@ -594,14 +668,14 @@ impl Session {
     /// base from now on, and what was changed since stands on it.
     #[cfg(feature = "server")]
     pub(crate) fn acknowledge(&self, planned: Point, written: Option<Loaded>) {
-        self.lock_for_save(|changes, loaded| {
+        self.lock_to_replace(|changes, base| {
             if written.is_some() && changes.point.base != planned.base {
                 return;
             }
-            let base = loaded.map(|loaded| &loaded.record);
+            let before = base.newest().map(|loaded| &loaded.record);
             let record = written.as_ref().map(|written| &written.record);
-            changes.acknowledge(planned, base, record);
-            self.replace(changes, written);
+            changes.acknowledge(planned, before, record);
+            self.replace(changes, base, written);
         });
     }
 
@@ -615,9 +689,9 @@ impl Session {
     /// come further since `planned`. Tells whether it is so.
     #[cfg(feature = "server")]
     pub(crate) fn lose(&self, planned: Point) -> bool {
-        self.unless_overtaken(planned, |changes, _| {
+        self.replace_unless_overtaken(planned, |changes, base| {
             changes.lose(planned);
-            self.replace(changes, None);
+            self.replace(changes, base, None);
         })
     }
 
@@ -627,28 +701,38 @@ impl Session {
         planned: Point,
         f: impl FnOnce(&mut Changes, Option<&Loaded>),
     ) -> bool {
-        self.lock_for_save(|changes, loaded| {
+        self.replace_unless_overtaken(planned, |changes, base| f(changes, base.newest()))
+    }
+
+    #[cfg(feature = "server")]
+    fn replace_unless_overtaken(
+        &self,
+        planned: Point,
+        f: impl FnOnce(&mut Changes, &mut Base<'_>),
+    ) -> bool {
+        self.lock_to_replace(|changes, base| {
             let is_overtaken = changes.point.base != planned.base;
             if !is_overtaken {
-                f(changes, loaded);
+                f(changes, base);
             }
             !is_overtaken
         })
     }
 
-    fn replace(&self, changes: &mut Changes, loaded: Option<Loaded>) {
+    fn replace(&self, changes: &mut Changes, base: &mut Base<'_>, loaded: Option<Loaded>) {
         changes.point.base = changes.point.base.wrapping_add(1);
-        self.inner.base.replace(loaded);
+        self.inner.was_touched.store(true, Ordering::Release);
+        base.replace(loaded);
     }
 
     /// Its cookie is no longer worth anything, and is left alone: by now the client may have
     /// another one. Tells whether changes are lost with it.
     pub(crate) fn let_go(&self) -> bool {
-        self.lock_for_save(|changes, loaded| {
-            let view = View::new(loaded.map(|loaded| &loaded.record), changes);
-            let is_changed = view.is_changed();
+        self.lock_to_replace(|changes, base| {
+            let record = base.newest().map(|loaded| &loaded.record);
+            let is_changed = View::new(record, changes).is_changed();
             *changes = changes.afresh();
-            self.replace(changes, None);
+            self.replace(changes, base, None);
             is_changed
         })
     }
@@ -673,10 +757,6 @@ impl Session {
         self.inner.was_touched.load(Ordering::Acquire)
     }
 
-    pub(crate) fn read_at(&self) -> Option<Millis> {
-        self.inner.read_at
-    }
-
     /// Whether it was loaded by another store than the one with these bounds.
     pub(crate) fn is_of_another_store(&self, bounds: &Arc<Bounds>) -> bool {
         self.inner
@@ -687,13 +767,29 @@ impl Session {
 
     fn find(&self, key: &str) -> Option<Found<'_>> {
         if !self.was_touched() {
-            let values = self.record()?.values().without_nulls();
+            let values = self.first()?.record.values().without_nulls();
             return values.find(key).map(Found::Loaded);
         }
-        self.lock(|changes, record| match changes.values.changed(key) {
-            Some(value) => Some(Found::Changed(value.clone())),
-            None => changes.kept_value(record, key).map(Found::Loaded),
+        self.lock_to_replace(|changes, base| {
+            if let Some(value) = changes.values.changed(key) {
+                return Some(Found::Copied(value.clone()));
+            }
+            self.kept(base, |record| changes.kept_value(record, key))
         })
+    }
+
+    /// What `find` finds in the record, to be looked at outside of the lock.
+    fn kept<'s>(
+        &'s self,
+        base: &Base<'_>,
+        find: impl for<'r> FnOnce(Option<&'r Record>) -> Option<&'r [u8]>,
+    ) -> Option<Found<'s>> {
+        if base.newer.is_none() {
+            return find(self.first().map(|loaded| &loaded.record)).map(Found::Loaded);
+        }
+        // It may be replaced again, and freed, before somebody has looked.
+        let bytes = find(base.newest().map(|loaded| &loaded.record))?;
+        Some(Found::Copied(Stored::new(bytes.to_vec())))
     }
 
     fn set(
@@ -754,7 +850,7 @@ impl Session {
 /// A value's bytes, outside of the lock.
 enum Found<'a> {
     Loaded(&'a [u8]),
-    Changed(Stored),
+    Copied(Stored),
 }
 
 impl Deref for Found<'_> {
@@ -763,7 +859,7 @@ impl Deref for Found<'_> {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Loaded(bytes) => bytes,
-            Self::Changed(bytes) => bytes,
+            Self::Copied(bytes) => bytes,
         }
     }
 }
@@ -797,8 +893,8 @@ fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, SessionErro
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (status, len) = self.lock_for_save(|changes, _| {
-            let view = View::new(self.record(), changes);
+        let (status, len) = self.lock_for_save(|changes, loaded| {
+            let view = View::new(loaded.map(|loaded| &loaded.record), changes);
             (view.status(), view.values().count())
         });
         f.debug_struct("Session")

@@ -80,7 +80,7 @@ pub struct Settings {
     /// give some sessions a longer life: `30d` for "remember me".
     pub max_lifetime: Option<Duration>,
 
-    /// Ends a session that no request has used for this long. Default none.
+    /// Ends a session that no request has used for this long, from load to answer. Default none.
     ///
     /// Requests that only read then send a cookie now and then, to keep the time of use. Set it
     /// where people leave browsers open: `30m`.

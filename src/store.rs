@@ -129,10 +129,12 @@ impl CookieStore {
         session: &Session,
         random: Random<'_>,
     ) -> Result<Outgoing, SaveError> {
-        if let Some(outgoing) = self.shell.flow.nothing_due(session) {
+        let flow = &self.shell.flow;
+        let asked = flow.policy.refreshes().then(|| self.shell.now());
+        if let Some(outgoing) = flow.nothing_due(session, asked.unwrap_or_default()) {
             return Ok(outgoing);
         }
-        let now = self.shell.now();
+        let now = asked.unwrap_or_else(|| self.shell.now());
         self.shell.let_go_if_over(session, now);
         let mut plan = self.shell.flow.plan(session, now, random)?;
         if !self.shell.flow.retire(plan.left.take(), now) {

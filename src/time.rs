@@ -34,6 +34,12 @@ impl Millis {
         Self::from_raw(self.0.saturating_add(whole_millis(duration)))
     }
 
+    /// The epoch if that is earlier still.
+    #[cfg(feature = "server")]
+    pub(crate) fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(whole_millis(duration)))
+    }
+
     /// Zero if `earlier` is later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -78,6 +84,8 @@ mod tests {
         assert_eq!(Millis::MAX.plus(Duration::MAX), Millis::MAX);
         assert_eq!(Millis::from_raw(u64::MAX), Millis::MAX);
         assert_eq!(Millis::default().since(Millis::MAX), Duration::ZERO);
+        #[cfg(feature = "server")]
+        assert_eq!(Millis::MAX.minus(Duration::MAX), Millis::default());
         let before = UNIX_EPOCH.checked_sub(Duration::from_secs(1)).unwrap();
         assert_eq!(Millis::from(before), Millis::default());
     }

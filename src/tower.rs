@@ -278,6 +278,34 @@ impl<Q, R, F: Fn(&Q) -> R + Send + Sync + 'static> Answer<Q, R> for F {
     }
 }
 
+/// Which requests leave their session idle: a function of the request, or [`NoRequest`].
+pub trait Leaves<Q>: Send + Sync + 'static {
+    /// Whether it is to be asked at all.
+    #[doc(hidden)]
+    const ASKS: bool = true;
+
+    /// Whether this request does not count as use.
+    fn leaves_idle(&self, request: &Q) -> bool;
+}
+
+impl<Q, F: Fn(&Q) -> bool + Send + Sync + 'static> Leaves<Q> for F {
+    fn leaves_idle(&self, request: &Q) -> bool {
+        self(request)
+    }
+}
+
+/// No request: each that asks for its session counts as use of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRequest;
+
+impl<Q> Leaves<Q> for NoRequest {
+    const ASKS: bool = false;
+
+    fn leaves_idle(&self, _: &Q) -> bool {
+        false
+    }
+}
+
 /// An answer without a body: 500 of a layer, 401 of a guard.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bare;

@@ -280,6 +280,8 @@ impl Vector {
         let idle = idle.map(|timeout| Idle {
             timeout,
             refresh_after: timeout / 10,
+            #[cfg(feature = "server")]
+            longest_request: Duration::ZERO,
         });
         Policy::new(
             day,

@@ -124,6 +124,8 @@ pub(crate) struct Record {
     pub(crate) transient: bool,
     /// The record is a stub.
     pub(crate) in_backend: bool,
+    /// How long after its last use a backend keeps it; `seen_at` is then the time of issue.
+    pub(crate) kept_for: Option<u64>,
     pub(crate) subject: String,
     pub(crate) values: Vec<(String, Vec<u8>)>,
     pub(crate) flashes: Vec<(String, Vec<u8>)>,
@@ -140,12 +142,21 @@ impl Record {
 }
 
 pub(crate) fn read_record(bytes: &[u8]) -> Result<Record, Refusal> {
+    read_known(bytes, 3)
+}
+
+/// The same for what a backend keeps.
+pub(crate) fn read_stored_record(bytes: &[u8]) -> Result<Record, Refusal> {
+    read_known(bytes, 7)
+}
+
+fn read_known(bytes: &[u8], known: u8) -> Result<Record, Refusal> {
     let flags = match bytes {
         [] | [1] => return Err(Refusal::BadRecord),
         [1, flags, ..] => *flags,
         _ => return Err(Refusal::Newer),
     };
-    if flags > 3 {
+    if flags > known {
         return Err(Refusal::Newer);
     }
     read_fields(&bytes[2..], flags).ok_or(Refusal::BadRecord)
@@ -153,10 +164,14 @@ pub(crate) fn read_record(bytes: &[u8]) -> Result<Record, Refusal> {
 
 fn read_fields(bytes: &[u8], flags: u8) -> Option<Record> {
     let mut input = Input(bytes);
+    let id = input.take(16)?.try_into().ok()?;
+    let (issued_at, second) = (input.moment()?, input.moment()?);
+    let is_kept = flags & 4 != 0;
     let record = Record {
-        id: input.take(16)?.try_into().ok()?,
-        issued_at: input.moment()?,
-        seen_at: input.moment()?,
+        id,
+        issued_at,
+        seen_at: if is_kept { issued_at } else { second },
+        kept_for: is_kept.then_some(second),
         expires_at: input.moment()?,
         transient: flags & 2 != 0,
         in_backend: flags & 1 != 0,

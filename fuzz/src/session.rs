@@ -347,6 +347,8 @@ impl World {
             session.expires_at(),
             visit.expires_at(&self.settings).map(moment)
         );
+        let idle_end = visit.idle_expires_at(&self.settings).map(moment);
+        assert_eq!(session.idle_expires_at(), idle_end);
         assert_eq!(session.subject().unwrap_or_default(), visit.subject());
         assert_eq!(session.len(), visit.values().len());
         assert_eq!(session.is_empty(), visit.values().is_empty());

@@ -15,13 +15,16 @@ use sealed_session::server::{
 use sealed_session::{ErrorKind, Origin, Outgoing, Refusal, SaveError, Session};
 
 use crate::load::holds;
-use crate::reference::{Record, read_record, token_bytes};
+use crate::reference::{Record, read_stored_record, token_bytes};
 use crate::terms::{DAY, MINUTE, NAME, NOW, TERMS, Terms, keys, ring, sealing};
 
 const MAX_SIZE: usize = 4096;
 
 /// The token of so many bytes.
 const MAX_TOKEN: usize = (4 * (77 + MAX_SIZE)).div_ceil(3);
+
+/// In how long the backend forgets whatever it returns.
+const LEFT: u64 = 30 * MINUTE;
 
 /// What the handler adds, and its encoded value.
 const OURS: (&str, [u8; 2]) = ("ours", [2, 1]);
@@ -66,7 +69,7 @@ impl Backend for Scripted {
 
     async fn load(&self, _: &StoreKey) -> Result<Option<Stored>, BackendError> {
         let value = self.loads.lock().expect("one thread").pop_front();
-        let ttl = Duration::from_millis(30 * MINUTE);
+        let ttl = Duration::from_millis(LEFT);
         Ok(value.map(|value| Stored { value, ttl }))
     }
 
@@ -148,7 +151,7 @@ impl Setup {
         if token.len() > MAX_TOKEN {
             return Err(Refusal::BadValue);
         }
-        let record = match read_record(plaintext) {
+        let record = match read_stored_record(plaintext) {
             Ok(record) => record,
             Err(Refusal::Newer) => return Err(Refusal::Newer),
             Err(_) => return Err(Refusal::BadValue),
@@ -178,6 +181,17 @@ impl Setup {
     fn loads(&self, id: [u8; 16], text: String, expected: Result<Record, Refusal>) {
         let returned = Value::new(text.clone());
         let session = self.request(id, [text]);
+        let is_idle = |record: &Record| {
+            let timeout = self
+                .terms
+                .idle_timeout
+                .filter(|_| record.kept_for.is_some());
+            timeout.is_some_and(|timeout| NOW >= used_at(record) + timeout)
+        };
+        let expected = match expected {
+            Ok(record) if is_idle(&record) => Err(Refusal::Idle),
+            expected => expected,
+        };
         let record = match expected {
             Ok(record) => record,
             Err(refusal) => {
@@ -192,12 +206,13 @@ impl Setup {
         holds(&session, &record, self.terms.deadline(&record));
         let outgoing = self.save(&session).expect("a backend that answers");
         let puts = self.puts();
-        if self.terms.is_under_old_key && self.ends(&record, &outgoing) {
+        let is_put_due = self.terms.is_under_old_key || self.is_kept_otherwise(&record);
+        let is_stub_due = record.expires_at != NOW + DAY || record.transient;
+        if (is_put_due || is_stub_due) && self.ends(&record, &outgoing) {
             return;
         }
-        let is_stub_due = record.expires_at != NOW + DAY || record.transient;
         assert_eq!(outgoing.set_cookies().count(), usize::from(is_stub_due));
-        assert_eq!(puts.len(), usize::from(self.terms.is_under_old_key));
+        assert_eq!(puts.len(), usize::from(is_put_due));
         let mut version = returned.version();
         if let [put] = &puts[..] {
             assert_eq!(put.when, When::Unchanged(version));
@@ -261,7 +276,17 @@ impl Setup {
         }
     }
 
-    /// Whether a change ends it, because a node whose clock is ahead issued it for no time.
+    /// Whether the store would keep it for another time than the backend does.
+    fn is_kept_otherwise(&self, record: &Record) -> bool {
+        let kept_for = self.terms.kept_for();
+        if record.kept_for.is_some() || kept_for.is_some() {
+            return record.kept_for != kept_for;
+        }
+        let rest = self.terms.deadline(record) - NOW;
+        rest.saturating_sub(LEFT) >= (rest / 10).max(1000)
+    }
+
+    /// Whether what is sent ends it, because a node whose clock is ahead issued it for no time.
     fn ends(&self, record: &Record, outgoing: &Outgoing) -> bool {
         let ends = self.terms.deadline(record) == record.issued_at && record.issued_at >= NOW;
         if ends {
@@ -281,15 +306,17 @@ impl Setup {
             .sealing
             .open(token, MAX_TOKEN)
             .expect("a genuine value");
-        let seen_at = record.seen_at.max(NOW);
+        let kept_for = self.terms.kept_for();
+        let seen_at = used_at(record).max(NOW);
         let expected = Record {
-            seen_at,
+            seen_at: kept_for.map_or(seen_at, |_| record.issued_at),
+            kept_for,
             ..record.without_nulls()
         };
-        assert_eq!(read_record(&sealed), Ok(expected));
+        assert_eq!(read_stored_record(&sealed), Ok(expected));
         assert_eq!(put.tag.is_some(), !record.subject.is_empty());
-        let rest = Duration::from_millis(self.terms.deadline(record) - NOW);
-        assert!(put.ttl <= rest && !put.ttl.is_zero());
+        let until = kept_for.map_or(self.terms.deadline(record), |kept_for| seen_at + kept_for);
+        assert_eq!(put.ttl, Duration::from_millis(until - NOW));
     }
 }
 
@@ -308,6 +335,13 @@ fn changed(record: &Record) -> Record {
     }
     changed.values.sort();
     changed
+}
+
+/// When a record that the backend returns now was last used, by what is left of its time.
+fn used_at(record: &Record) -> u64 {
+    let by_the_backend = |kept_for| (NOW + LEFT).saturating_sub(kept_for);
+    let used_at = record.kept_for.map_or(record.seen_at, by_the_backend);
+    used_at.min(NOW.max(record.seen_at))
 }
 
 /// Whether so many entries or bytes may be too many; to the byte the target `session` knows.

@@ -65,6 +65,11 @@ impl Terms {
         KeyRing::new(if self.is_under_old_key { old } else { new })
     }
 
+    /// How long after its last use a backend is to keep a record.
+    pub(crate) fn kept_for(&self) -> Option<u64> {
+        self.idle_timeout.map(|timeout| timeout + 60 * MINUTE)
+    }
+
     pub(crate) fn deadline(&self, record: &Record) -> u64 {
         record.expires_at.min(record.issued_at + self.max_lifetime)
     }

@@ -32,11 +32,12 @@ pub(crate) trait Placement {
     /// An admitted record, or what must be read for it.
     fn locate(&self, opened: Loaded) -> Opened<Loaded, Self::Fetch>;
 
-    /// What a save owes a session that nobody has changed.
+    /// What a save owes a session that nobody has changed. If the request is no use of it, then
+    /// nothing that would count as one.
     fn refresh(
         &self,
         loaded: &Loaded,
-        read_at: Millis,
+        is_use: bool,
         now: Millis,
         policy: &Policy,
     ) -> (Due, Option<Self::Write>);
@@ -88,7 +89,6 @@ pub(crate) struct Next<'a> {
     pub(crate) header: Header,
     pub(crate) view: View<'a>,
     pub(crate) loaded: Option<&'a Loaded>,
-    pub(crate) deadline: Millis,
     pub(crate) now: Millis,
     pub(crate) policy: &'a Policy,
 }
@@ -116,13 +116,18 @@ impl Placement for InCookie {
     fn refresh(
         &self,
         loaded: &Loaded,
-        read_at: Millis,
-        _: Millis,
+        is_use: bool,
+        now: Millis,
         policy: &Policy,
     ) -> (Due, Option<Infallible>) {
         let header = loaded.record.header();
-        let is_due = loaded.under_old_key || policy.refresh_is_due(header, read_at);
-        (if is_due { Due::Record } else { Due::Nothing }, None)
+        let is_due = loaded.under_old_key || policy.refresh_is_due(header, now);
+        let due = if is_use && is_due {
+            Due::Record
+        } else {
+            Due::Nothing
+        };
+        (due, None)
     }
 
     fn place(&self, _: View<'_>, _: Option<&Loaded>, _: usize) -> Place {

@@ -23,6 +23,7 @@ fn record(id: SessionId, subject: &str, issued_at: Millis) -> Record {
         id,
         issued_at,
         seen_at: issued_at,
+        kept_for: None,
         expires_at: issued_at.plus(DAY),
         transient: false,
         in_backend: false,

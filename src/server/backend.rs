@@ -262,7 +262,8 @@ impl fmt::Debug for Version {
 pub struct Stored {
     /// As it was put.
     pub value: Value,
-    /// In how long it expires.
+    /// In how long it expires. A session's last use is reckoned from it: where it is told too
+    /// short, a session ends so much earlier from idleness.
     pub ttl: Duration,
 }
 
@@ -275,7 +276,7 @@ pub struct Entry {
     /// In how long it expires: at least a millisecond.
     pub ttl: Duration,
     /// In how long it expires at the latest, however often it is touched: until then it must be
-    /// found by its tag.
+    /// found by its tag. It may be past the session's deadline.
     pub longest_ttl: Duration,
     /// What must be there for it to be written.
     pub when: When,

@@ -108,8 +108,9 @@ impl Memory {
         }
     }
 
-    /// How many sessions there are, with the marks that renewed ones leave for five minutes.
-    /// Expired ones are removed first.
+    /// How many sessions there are, with the marks that renewed ones leave for five minutes, and
+    /// with those that were idle for too long but are still kept for slow requests. Expired ones
+    /// are removed first.
     pub fn len(&self) -> usize {
         self.clean_up();
         self.shared.table().len()

@@ -100,36 +100,38 @@ impl Placement for InBackend {
     fn refresh(
         &self,
         loaded: &Loaded,
-        read_at: Millis,
+        is_use: bool,
         now: Millis,
         policy: &Policy,
     ) -> (Due, Option<Box<Write>>) {
         let header = loaded.record.header();
         let Some(held) = &loaded.held else {
-            let (due, _) = InCookie.refresh(loaded, read_at, now, policy);
+            let (due, _) = InCookie.refresh(loaded, is_use, now, policy);
             let again = loaded.cookie_is_due;
             return (if again { Due::Record } else { due }, None);
         };
-        if held.is_under_old_key {
+        let is_kept_otherwise = policy.is_kept_otherwise(header, held.forgotten_at, now);
+        // Until its use is written down for the first time, any request counts.
+        let is_unrecorded = is_kept_otherwise && header.kept_for.is_none();
+        if is_unrecorded || is_use && (is_kept_otherwise || held.is_under_old_key) {
             return (Due::Record, None);
         }
-        let deadline = policy.deadline(header.issued_at, header.expires_at);
-        let touch = policy
-            .touch_is_due(held.forgotten_at, deadline, now)
-            .then(|| {
-                let ttl = policy.ttl(deadline, now);
+        let is_touched = is_use && policy.touch_is_due(header, now);
+        match (loaded.cookie_is_due, is_touched) {
+            // A touch may fail, and what is sent must not be refused.
+            (true, true) => (Due::Record, None),
+            (true, false) if policy.admit(header, now).is_ok() => (Due::Stub, None),
+            (false, true) => {
+                let ttl = policy.kept_for().unwrap_or_default();
                 let touch = Some((StoreKey::of(header.id), ttl));
-                Box::new(Write {
+                let write = Write {
                     touch,
                     ..Write::default()
-                })
-            });
-        let due = if loaded.cookie_is_due {
-            Due::Stub
-        } else {
-            Due::Nothing
-        };
-        (due, touch)
+                };
+                (Due::Nothing, Some(Box::new(write)))
+            }
+            _ => (Due::Nothing, None),
+        }
     }
 
     fn place(&self, view: View<'_>, loaded: Option<&Loaded>, length: usize) -> Place {
@@ -160,9 +162,14 @@ impl Placement for InBackend {
         if place.in_cookie && write.is_nothing() {
             return Ok(None);
         }
+        let kept_for = next.policy.kept_for().filter(|_| !place.in_cookie);
+        let header = Header {
+            kept_for,
+            ..next.header
+        };
         let draft = next.view.draft();
         let mut plaintext = Vec::with_capacity(draft.len());
-        draft.append_to(&mut plaintext, &next.header);
+        draft.append_to(&mut plaintext, &header);
         let plaintext = Plaintext::from_vec(plaintext);
         let held = if place.in_cookie {
             None
@@ -174,13 +181,18 @@ impl Placement for InBackend {
                 .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
             let id = next.header.id;
             let own = self.held(next).filter(|(header, _)| header.id == id);
-            let ttl = next.policy.ttl(next.deadline, next.now);
+            let ttl = next.policy.ttl(&header, next.now);
             let subject = next.view.subject();
             let entry = Entry {
                 value: self.seal(&plaintext, random)?,
                 ttl,
                 // The record's own, because `max_lifetime` may be raised while it lives.
-                longest_ttl: next.header.expires_at.since(next.now).max(ttl),
+                longest_ttl: next
+                    .header
+                    .expires_at
+                    .since(next.now)
+                    .saturating_add(kept_for.unwrap_or_default())
+                    .max(ttl),
                 when: own.map_or(When::Absent, |(_, held)| {
                     When::Unchanged(held.version.clone())
                 }),
@@ -194,8 +206,9 @@ impl Placement for InBackend {
             write.put = Some((StoreKey::of(id), entry));
             Some(Box::new(held))
         };
-        let record = Record::decode(plaintext)
+        let mut record = Record::decode_stored(plaintext)
             .map_err(|refusal| SaveError(SaveErrorKind::Unreadable(refusal)))?;
+        record.used_at(header.seen_at);
         write.then = Some(Then {
             planned: next.view.point(),
             base: Some(Loaded {
@@ -252,6 +265,7 @@ impl InBackend {
         }
         let header = Header {
             in_backend: true,
+            kept_for: None,
             ..*header
         };
         let mut plaintext = Vec::new();
@@ -299,7 +313,7 @@ impl InBackend {
         Ok(Value::new(text))
     }
 
-    /// The record that a backend has returned for `key`.
+    /// The record that a backend has returned for `key`, though it may be idle for too long.
     pub(super) fn open(
         &self,
         key: &StoreKey,
@@ -307,19 +321,26 @@ impl InBackend {
         now: Millis,
         policy: &Policy,
     ) -> Result<Loaded, Refusal> {
-        let (record, is_under_old_key) = self.decode(key, &stored.value)?;
+        let (mut record, is_under_old_key) = self.decode(key, &stored.value)?;
         let header = record.header();
         if header.in_backend {
             return Err(Refusal::Moved);
         }
-        // How long it was idle is the backend's to know: it forgets what nobody touches.
         policy.admit_but_for_idle(header, now)?;
+        let forgotten_at = now.plus(stored.ttl);
+        let seen_at = match header.kept_for {
+            Some(kept_for) => forgotten_at.minus(kept_for),
+            // Written without an idle timeout: it counts from the first use that knows of one.
+            None if policy.idle.is_some() => now,
+            None => header.seen_at,
+        };
+        record.used_at(seen_at.min(now.max(header.seen_at)));
         Ok(Loaded {
             under_old_key: is_under_old_key,
             cookie_is_due: false,
             held: Some(Box::new(Held {
                 version: stored.value.version(),
-                forgotten_at: now.plus(stored.ttl),
+                forgotten_at,
                 is_under_old_key,
             })),
             record,
@@ -335,7 +356,7 @@ impl InBackend {
                 Refusal::UnknownKey | Refusal::UnknownVersion => refusal,
                 _ => Refusal::BadValue,
             })?;
-        let record = Record::decode(opened.plaintext).map_err(|refusal| match refusal {
+        let record = Record::decode_stored(opened.plaintext).map_err(|refusal| match refusal {
             Refusal::Newer => refusal,
             _ => Refusal::BadValue,
         })?;
@@ -355,6 +376,7 @@ impl InBackend {
     ) -> Result<Loaded, Refusal> {
         let stored = stored.ok_or(Refusal::Gone)?;
         let mut loaded = self.open(&fetch.key, stored, now, policy)?;
+        policy.admit(loaded.record.header(), now)?;
         let (stub, record) = (fetch.stub.record.header(), loaded.record.header());
         loaded.cookie_is_due = fetch.stub.under_old_key
             || policy.cookie_is_due(stub, now)

@@ -1,7 +1,5 @@
 //! What a session's changes stand on: a record as it was opened, or as a backend has it by now.
 
-use std::sync::OnceLock;
-
 use crate::record::Record;
 #[cfg(feature = "server")]
 use crate::{server::Version, time::Millis};
@@ -44,53 +42,27 @@ pub(crate) struct Held {
     pub(crate) is_under_old_key: bool,
 }
 
-/// Records, each in place of the one before. They stay where they are until the session is
-/// dropped, so that what borrows from one needs no lock.
-#[derive(Debug, Default)]
-pub(crate) struct Base {
-    loaded: Option<Loaded>,
-    newer: OnceLock<Box<Self>>,
+/// What a session stands on, while it is locked: the record that it was opened with, or what came
+/// in its place. The first stays where it is, so that reading it needs no lock; of the later ones
+/// only the newest is kept.
+pub(super) struct Base<'a> {
+    pub(super) first: Option<&'a Loaded>,
+    pub(super) newer: &'a mut Newer,
 }
 
-impl Base {
-    pub(super) fn of(loaded: Loaded) -> Self {
-        Self {
-            loaded: Some(loaded),
-            newer: OnceLock::new(),
-        }
-    }
+/// What came in the place of the first record: `Some(None)` if no session is left.
+pub(super) type Newer = Option<Option<Box<Loaded>>>;
 
+impl Base<'_> {
     /// `None` if there is no session behind this one.
     pub(super) fn newest(&self) -> Option<&Loaded> {
-        let mut base = self;
-        while let Some(newer) = base.newer.get() {
-            base = newer;
-        }
-        base.loaded.as_ref()
-    }
-
-    pub(super) fn replace(&self, loaded: Option<Loaded>) {
-        let mut next = Box::new(Self {
-            loaded,
-            newer: OnceLock::new(),
-        });
-        let mut base = self;
-        while let Err(refused) = base.newer.set(next) {
-            next = refused;
-            match base.newer.get() {
-                Some(newer) => base = newer,
-                None => return,
-            }
+        match &*self.newer {
+            Some(newer) => newer.as_deref(),
+            None => self.first,
         }
     }
-}
 
-/// One after the other: a session that is saved all day has more of them than a stack has frames.
-impl Drop for Base {
-    fn drop(&mut self) {
-        let mut newer = self.newer.take();
-        while let Some(mut base) = newer {
-            newer = base.newer.take();
-        }
+    pub(super) fn replace(&mut self, loaded: Option<Loaded>) {
+        *self.newer = Some(loaded.map(Box::new));
     }
 }

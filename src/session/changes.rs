@@ -165,6 +165,7 @@ impl Changes {
         for (key, _) in self.flashes.set.iter() {
             self.own_flashes.insert(key, ());
         }
+        self.keep_own_flashes_of(written);
         if self.destroyed && whole {
             self.birth = None;
             return;
@@ -184,6 +185,14 @@ impl Changes {
             next.flashes = Layer::between(written.flashes().without_nulls(), view.flashes());
         }
         *self = next;
+    }
+
+    /// Forgets this request's flashes that are not in `record`: what comes under such a name later
+    /// is another request's.
+    #[cfg(feature = "server")]
+    pub(super) fn keep_own_flashes_of(&mut self, record: &Record) {
+        let is_there = |key: &str| record.flashes().find(key).is_some();
+        self.own_flashes.retain(is_there);
     }
 
     /// Leaves no content, and the session's id and times as they are.

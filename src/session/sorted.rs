@@ -40,6 +40,11 @@ impl<T> Sorted<T> {
         Some(self.0.remove(at).1)
     }
 
+    #[cfg(feature = "server")]
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.0.retain(|(key, _)| is_kept(key));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

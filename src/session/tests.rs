@@ -254,6 +254,7 @@ fn a_session_that_is_too_large_already_may_shrink_and_may_not_grow() {
             name: DEFAULT_NAME.len(),
         },
         max_lifetime: DAY,
+        idle: None,
         events: Events::default(),
     };
     let session = Session::opened(loaded, now(), Arc::new(bounds));

@@ -1,6 +1,6 @@
 //! Whichever store the settings name.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName};
 
@@ -212,6 +212,12 @@ impl<P> StoreBuilder<P> {
 }
 
 impl StoreBuilder<Chosen> {
+    /// As [`StoreBuilder::<Behind<_>>::longest_request`], for the stores that have a backend.
+    pub fn longest_request(mut self, longest_request: Duration) -> Self {
+        self.longest_request = longest_request;
+        self
+    }
+
     /// The finished store.
     ///
     /// # Errors

@@ -40,6 +40,8 @@ pub struct StoreBuilder<P> {
     max_lifetime: Option<Duration>,
     idle_timeout: Option<Duration>,
     refresh_after: Option<Duration>,
+    #[cfg(feature = "server")]
+    pub(crate) longest_request: Duration,
     not_before: SystemTime,
     pub(crate) revocations: Option<RevocationList>,
     private_by_default: bool,
@@ -60,6 +62,8 @@ impl<P> StoreBuilder<P> {
             max_lifetime: None,
             idle_timeout: None,
             refresh_after: None,
+            #[cfg(feature = "server")]
+            longest_request: crate::policy::LONGEST_REQUEST,
             not_before: SystemTime::UNIX_EPOCH,
             revocations: None,
             private_by_default: true,
@@ -116,7 +120,13 @@ impl<P> StoreBuilder<P> {
         self
     }
 
-    /// Ends a session that no request has asked for during this time. Default none.
+    /// Ends a session that is not used during this time. Default none.
+    ///
+    /// Use is a request that asks for the session; it counts until its answer is saved, and is
+    /// written down by then if [`refresh_after`](Self::refresh_after) has passed since the last
+    /// time. A request that [leaves the session idle](crate::Session::leave_idle) is none. A
+    /// session that was admitted is saved however long its request takes; other requests are
+    /// refused it in the meantime if it was idle for too long.
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = Some(idle_timeout);
         self
@@ -219,6 +229,8 @@ impl<P> StoreBuilder<P> {
             (Some(timeout), refresh_after) => Ok(Some(Idle {
                 timeout,
                 refresh_after: refresh_after.unwrap_or(timeout / 10),
+                #[cfg(feature = "server")]
+                longest_request: self.longest_request,
             })),
         }
     }
@@ -236,6 +248,7 @@ impl<P> StoreBuilder<P> {
             max_lifetime: self.max_lifetime,
             idle_timeout: self.idle_timeout,
             refresh_after: self.refresh_after,
+            longest_request: self.longest_request,
             not_before: self.not_before,
             revocations: self.revocations,
             private_by_default: self.private_by_default,

@@ -43,6 +43,7 @@ pub type RequireField<N = (), A = Bare> = Guard<HasField, N, A>;
 pub struct Guard<C, N = (), A = Bare> {
     condition: C,
     answer: Arc<A>,
+    leaves_idle: bool,
     of: PhantomData<fn() -> N>,
 }
 
@@ -96,6 +97,7 @@ impl<C> Guard<C> {
         Self {
             condition,
             answer: Arc::new(Bare),
+            leaves_idle: false,
             of: PhantomData,
         }
     }
@@ -107,8 +109,16 @@ impl<C, N, A> Guard<C, N, A> {
         Guard {
             condition: self.condition,
             answer: self.answer,
+            leaves_idle: self.leaves_idle,
             of: PhantomData,
         }
+    }
+
+    /// Requests that pass here do not count as use of the session, whoever else asks for it: for
+    /// what a page asks by itself. See [`Session::leave_idle`].
+    pub fn leave_idle(mut self) -> Self {
+        self.leaves_idle = true;
+        self
     }
 
     /// What answers whoever is not let in: a function of the request's head, `http`'s
@@ -118,12 +128,21 @@ impl<C, N, A> Guard<C, N, A> {
         Guard {
             condition: self.condition,
             answer: Arc::new(answer),
+            leaves_idle: self.leaves_idle,
             of: PhantomData,
         }
     }
 }
 
 impl<C: Condition, N, A> Guard<C, N, A> {
+    /// The session of a request that has come here.
+    pub(crate) fn load(&self, pending: Option<&PendingSession<N>>) -> LoadFuture {
+        if let Some(pending) = pending.filter(|_| self.leaves_idle) {
+            pending.leave_idle();
+        }
+        LoadFuture::of(pending)
+    }
+
     pub(crate) fn lets_in(&self, session: &Session) -> bool {
         self.condition.lets_in(session)
     }
@@ -176,7 +195,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let load = LoadFuture::of(request.extensions().get::<PendingSession<N>>());
+        let load = self.guard.load(request.extensions().get());
         // The clone has not been asked whether it is ready; the one that has takes the request.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
@@ -249,6 +268,7 @@ impl<C: Clone, N, A> Clone for Guard<C, N, A> {
         Self {
             condition: self.condition.clone(),
             answer: Arc::clone(&self.answer),
+            leaves_idle: self.leaves_idle,
             of: PhantomData,
         }
     }

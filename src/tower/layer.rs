@@ -5,20 +5,21 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderName, Request, Response};
+use http::{HeaderName, Request, Response, request};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::ResponseFuture;
 use super::pending::{Fields, Open, PendingSession};
-use super::{Answer, Bare, Failure, Sessions};
+use super::{Answer, Bare, Failure, Leaves, NoRequest, Sessions};
 
 /// Gives the requests of a service sessions, and saves them: see [the module](super).
 ///
-/// `S` is the store, `N` the layer's name and `H` what answers when something fails. With
-/// actix-web the same layer is a middleware for `wrap`.
-pub struct SessionLayer<S, N = (), H = Bare> {
+/// `S` is the store, `N` the layer's name, `H` what answers when something fails and `L` which
+/// requests leave their session idle. With actix-web the same layer is a middleware for `wrap`.
+pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
+    leaves: Arc<L>,
     of: PhantomData<fn() -> N>,
 }
 
@@ -30,14 +31,15 @@ pub(crate) struct Settings<S, H> {
 impl<S: Sessions> SessionLayer<S> {
     /// A layer without a name, for the one session that most applications have.
     pub fn new(store: S) -> Self {
-        Self::with(store, Bare)
+        Self::with(store, Bare, Arc::new(NoRequest))
     }
 }
 
-impl<S: Sessions, N, H> SessionLayer<S, N, H> {
-    fn with(store: S, on_error: H) -> Self {
+impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
+    fn with(store: S, on_error: H, leaves: Arc<L>) -> Self {
         Self {
             settings: Arc::new(Settings { store, on_error }),
+            leaves,
             of: PhantomData,
         }
     }
@@ -59,9 +61,10 @@ impl<S: Sessions, N, H> SessionLayer<S, N, H> {
     /// let layers = (SessionLayer::new(visitors), SessionLayer::new(admins).named::<Admin>());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn named<M>(self) -> SessionLayer<S, M, H> {
+    pub fn named<M>(self) -> SessionLayer<S, M, H, L> {
         SessionLayer {
             settings: self.settings,
+            leaves: self.leaves,
             of: PhantomData,
         }
     }
@@ -84,13 +87,35 @@ impl<S: Sessions, N, H> SessionLayer<S, N, H> {
     /// });
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn on_error<R, G: Fn(&Failure) -> R>(self, answer: G) -> SessionLayer<S, N, G> {
-        SessionLayer::with(self.settings.store.clone(), answer)
+    pub fn on_error<R, G: Fn(&Failure) -> R>(self, answer: G) -> SessionLayer<S, N, G, L> {
+        SessionLayer::with(self.settings.store.clone(), answer, self.leaves)
+    }
+
+    /// Which requests do not count as use of their session, such as those that a page makes by
+    /// itself: see [`Session::leave_idle`](crate::Session::leave_idle). A function of the
+    /// request's head, `http`'s [`Parts`](request::Parts); with actix-web, of the `HttpRequest`.
+    /// Default none.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// # use sealed_session::tower::SessionLayer;
+    /// # use http::request;
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// SessionLayer::new(store)
+    ///     .leave_idle_if(|request: &request::Parts| request.uri.path() == "/news/count");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn leave_idle_if<Q, P: Fn(&Q) -> bool>(self, request: P) -> SessionLayer<S, N, H, P> {
+        SessionLayer {
+            settings: self.settings,
+            leaves: Arc::new(request),
+            of: PhantomData,
+        }
     }
 }
 
-impl<S, N, H> SessionLayer<S, N, H> {
-    pub(crate) fn around<I>(&self, inner: I) -> SessionService<I, S, N, H> {
+impl<S, N, H, L> SessionLayer<S, N, H, L> {
+    pub(crate) fn around<I>(&self, inner: I) -> SessionService<I, S, N, H, L> {
         SessionService {
             inner,
             layer: self.clone(),
@@ -98,9 +123,17 @@ impl<S, N, H> SessionLayer<S, N, H> {
     }
 }
 
-impl<S: Sessions, N, H: Send + Sync + 'static> SessionLayer<S, N, H> {
+impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
     pub(crate) fn request_header(&self) -> HeaderName {
         self.settings.store.request_header()
+    }
+
+    #[cfg(feature = "actix-web")]
+    pub(crate) fn leaves_idle<Q>(&self, request: &Q) -> bool
+    where
+        L: Leaves<Q>,
+    {
+        self.leaves.leaves_idle(request)
     }
 
     /// Begins a request. The framework puts what is pending where handlers find it, and refuses
@@ -110,8 +143,8 @@ impl<S: Sessions, N, H: Send + Sync + 'static> SessionLayer<S, N, H> {
     }
 }
 
-impl<I, S, N, H> Layer<I> for SessionLayer<S, N, H> {
-    type Service = SessionService<I, S, N, H>;
+impl<I, S, N, H, L> Layer<I> for SessionLayer<S, N, H, L> {
+    type Service = SessionService<I, S, N, H, L>;
 
     fn layer(&self, inner: I) -> Self::Service {
         self.around(inner)
@@ -119,17 +152,18 @@ impl<I, S, N, H> Layer<I> for SessionLayer<S, N, H> {
 }
 
 /// A service whose requests have sessions, made by [`SessionLayer`].
-pub struct SessionService<I, S, N = (), H = Bare> {
+pub struct SessionService<I, S, N = (), H = Bare, L = NoRequest> {
     pub(crate) inner: I,
-    pub(crate) layer: SessionLayer<S, N, H>,
+    pub(crate) layer: SessionLayer<S, N, H, L>,
 }
 
-impl<I, S, N, H, B, C> Service<Request<B>> for SessionService<I, S, N, H>
+impl<I, S, N, H, L, B, C> Service<Request<B>> for SessionService<I, S, N, H, L>
 where
     I: Service<Request<B>, Response = Response<C>>,
     S: Sessions,
     N: 'static,
     H: Answer<Failure, Response<C>>,
+    L: Leaves<request::Parts>,
 {
     type Response = Response<C>;
     type Error = I::Error;
@@ -141,7 +175,16 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let fields = Fields::of(request.headers(), &self.layer.request_header());
+        let mut leaves_idle = false;
+        if L::ASKS {
+            let (parts, body) = request.into_parts();
+            leaves_idle = self.layer.leaves.leaves_idle(&parts);
+            request = Request::from_parts(parts, body);
+        }
         let (open, pending) = self.layer.start(fields);
+        if leaves_idle {
+            pending.leave_idle();
+        }
         if request.extensions_mut().insert(pending).is_some() {
             open.refuse();
         }
@@ -149,22 +192,23 @@ where
     }
 }
 
-impl<S, N, H> Clone for SessionLayer<S, N, H> {
+impl<S, N, H, L> Clone for SessionLayer<S, N, H, L> {
     fn clone(&self) -> Self {
         Self {
             settings: Arc::clone(&self.settings),
+            leaves: Arc::clone(&self.leaves),
             of: PhantomData,
         }
     }
 }
 
-impl<I: Clone, S, N, H> Clone for SessionService<I, S, N, H> {
+impl<I: Clone, S, N, H, L> Clone for SessionService<I, S, N, H, L> {
     fn clone(&self) -> Self {
         self.layer.around(self.inner.clone())
     }
 }
 
-impl<S: fmt::Debug, N, H> fmt::Debug for SessionLayer<S, N, H> {
+impl<S: fmt::Debug, N, H, L> fmt::Debug for SessionLayer<S, N, H, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionLayer")
             .field("store", &self.settings.store)
@@ -172,7 +216,7 @@ impl<S: fmt::Debug, N, H> fmt::Debug for SessionLayer<S, N, H> {
     }
 }
 
-impl<I: fmt::Debug, S: fmt::Debug, N, H> fmt::Debug for SessionService<I, S, N, H> {
+impl<I: fmt::Debug, S: fmt::Debug, N, H, L> fmt::Debug for SessionService<I, S, N, H, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionService")
             .field("inner", &self.inner)

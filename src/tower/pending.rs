@@ -38,6 +38,12 @@ impl<N> PendingSession<N> {
     pub async fn session(&self) -> Result<Session, LoadError> {
         poll_fn(|context| self.request.poll_session(context)).await
     }
+
+    /// Says that this request does not count as use of its session, whoever asks for it: see
+    /// [`Session::leave_idle`]. It loads nothing.
+    pub fn leave_idle(&self) {
+        self.request.leave_idle();
+    }
 }
 
 /// The same request's.
@@ -182,6 +188,8 @@ impl Fields {
 /// A request of whatever store.
 trait Ask: Send + Sync {
     fn poll_session(&self, context: &mut Context<'_>) -> Poll<Result<Session, LoadError>>;
+
+    fn leave_idle(&self);
 }
 
 struct OneRequest<S: Sessions, H> {
@@ -194,6 +202,8 @@ struct State<L> {
     progress: Progress<L>,
     /// The layer has done with the request.
     over: bool,
+    /// The request does not count as use.
+    leaves_idle: bool,
 }
 
 enum Progress<L> {
@@ -258,6 +268,9 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
         };
         let loaded = Progress::Loaded(outcome.clone());
         let before = std::mem::replace(&mut state.progress, loaded);
+        if let (true, Ok(session)) = (state.leaves_idle, &outcome) {
+            session.leave_idle();
+        }
         drop(guard);
         if let Err(error) = &outcome {
             self.settings.store.report(Event::LoadFailed, Some(error));
@@ -266,6 +279,14 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
             loading.waiting.wake();
         }
         Poll::Ready(outcome)
+    }
+
+    fn leave_idle(&self) {
+        let mut state = lock(&self.state);
+        state.leaves_idle = true;
+        if let Progress::Loaded(Ok(session)) = &state.progress {
+            session.leave_idle();
+        }
     }
 }
 
@@ -284,6 +305,7 @@ impl<S: Sessions, H> Open<S, H> {
         let state = State {
             progress: Progress::Unasked,
             over: false,
+            leaves_idle: false,
         };
         let request = Arc::new(OneRequest {
             settings,

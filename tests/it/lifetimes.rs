@@ -136,31 +136,188 @@ fn a_cutoff_acts_at_once_on_all_clones_and_spares_what_comes_after() {
     site.visit(|session| session.insert("a", 1).unwrap());
     assert_eq!(site.load().origin(), Origin::Opened);
 
-    let built = Site::with(|builder| builder.not_before(issued + TICK));
+    let mut built = Site::with(|builder| builder.not_before(issued + TICK));
     let session = built.load();
     session.insert("a", 1).unwrap();
     let response = built.save(&session);
-    let request = cookies(&[pair(&response)]);
-    assert_eq!(
-        built.store.load(&request).origin(),
-        refused(Refusal::Cutoff)
-    );
+    assert!(is_removal(set_cookie(&response)), "it would be refused");
+    built.clock.forward(TICK);
+    let response = built.save(&session);
+    built.receive(&response);
+    assert_eq!(built.load().origin(), Origin::Opened);
 }
 
 #[test]
-fn the_idle_timeout_counts_from_when_the_session_was_taken_out_of_the_request() {
+fn the_idle_timeout_counts_from_the_answer_however_long_it_took() {
+    type Handler = fn(&Session);
+    let handlers: [Handler; 4] = [
+        |_| (),
+        |session| session.insert("a", 2).unwrap(),
+        Session::renew,
+        |session| session.remember(false),
+    ];
+    for (n, handler) in handlers.into_iter().enumerate() {
+        for taken in [30 * MINUTE, 90 * MINUTE, 20 * HOUR] {
+            let mut site = Site::with(|builder| builder.idle_timeout(HOUR));
+            site.visit(|session| session.insert("a", 1).unwrap());
+            site.clock.forward(HOUR - TICK);
+            let session = site.load();
+            handler(&session);
+            site.clock.forward(taken);
+            let response = site.save(&session);
+            site.receive(&response);
+            let end = site.clock.now() + HOUR;
+            assert_eq!(site.load().idle_expires_at(), Some(end), "{n} {taken:?}");
+            site.clock.set(end - TICK);
+            assert_eq!(site.load().origin(), Origin::Opened, "{n} {taken:?}");
+            site.clock.set(end);
+            assert_eq!(site.load().origin(), refused(Refusal::Idle), "{n}");
+        }
+    }
+}
+
+#[test]
+fn a_slow_answer_that_is_seen_last_takes_no_time_from_who_clicked_meanwhile() {
     let mut site = Site::with(|builder| builder.idle_timeout(HOUR));
     site.visit(|session| session.insert("a", 1).unwrap());
-    let loaded = site.clock.now();
-    let session = site.load();
-    session.insert("a", 2).unwrap();
-    site.clock.forward(30 * MINUTE);
-    let response = site.save(&session);
+    let slow = site.load();
+    for _ in 0..9 {
+        site.clock.forward(10 * MINUTE);
+        site.visit(|_| ());
+    }
+    let before = site.load().idle_expires_at();
+    let response = site.save(&slow);
     site.receive(&response);
-    site.clock.set(loaded + HOUR - TICK);
-    assert_eq!(site.load().origin(), Origin::Opened);
-    site.clock.set(loaded + HOUR);
+    let after = site.load();
+    assert_eq!(after.origin(), Origin::Opened);
+    assert!(after.idle_expires_at() >= before);
+}
+
+#[test]
+fn nothing_is_sent_that_a_cutoff_would_refuse_by_then() {
+    let mut site = Site::with(|builder| builder.idle_timeout(HOUR));
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let (read, written) = (site.load(), site.load());
+    written.insert("a", 2).unwrap();
+    site.clock.forward(30 * MINUTE);
+    site.store.set_not_before(site.clock.now());
+    assert!(is_removal(set_cookie(&site.save(&read))), "it was due");
+    assert!(is_removal(set_cookie(&site.save(&written))));
+    let renewed = site.load();
+    renewed.insert("a", 3).unwrap();
+    let response = site.save(&renewed);
+    site.receive(&response);
+    assert_eq!(site.load().origin(), Origin::Opened, "issued now");
+}
+
+#[test]
+fn the_end_from_idleness_is_told_and_never_comes_earlier() {
+    let mut site = Site::with(|builder| builder.idle_timeout(HOUR));
+    let start = site.clock.now();
+    let fresh = site.load();
+    assert_eq!(fresh.idle_expires_at(), None);
+    fresh.insert("a", 1).unwrap();
+    assert_eq!(fresh.idle_expires_at(), None);
+    let response = site.save(&fresh);
+    site.receive(&response);
+    assert_eq!(fresh.idle_expires_at(), Some(start + HOUR));
+
+    site.clock.forward(6 * MINUTE - TICK);
+    let session = site.load();
+    let recorded = Some(start + HOUR);
+    assert_eq!(session.idle_expires_at(), recorded, "not written down");
+    session.insert("a", 2).unwrap();
+    assert_eq!(session.idle_expires_at(), Some(site.clock.now() + HOUR));
+    site.clock.forward(TICK);
+    let session = site.load();
+    assert_eq!(session.idle_expires_at(), Some(site.clock.now() + HOUR));
+    session.leave_idle();
+    assert_eq!(session.idle_expires_at(), recorded, "it is no use");
+    session.renew();
+    assert_eq!(session.idle_expires_at(), None, "not saved yet");
+    session.destroy();
+    assert_eq!(session.idle_expires_at(), None);
+
+    assert_eq!(Session::new().idle_expires_at(), None);
+    let mut endless = Site::new();
+    endless.visit(|session| session.insert("a", 1).unwrap());
+    assert_eq!(endless.load().idle_expires_at(), None);
+}
+
+#[test]
+fn a_page_that_polls_does_not_keep_a_session_alive_and_what_it_changes_is_saved() {
+    let mut site = Site::with(|builder| builder.idle_timeout(HOUR));
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let poll = |session: &Session| {
+        session.clone().leave_idle();
+        assert_eq!(session.get("a"), Ok(Some(1)));
+    };
+    for _ in 0..59 {
+        site.clock.forward(MINUTE);
+        assert!(sets_no_cookie(&site.visit(poll)));
+    }
+    let late = site.load();
+    poll(&late);
+    site.clock.forward(MINUTE);
+    assert!(sets_no_cookie(&site.save(&late)));
     assert_eq!(site.load().origin(), refused(Refusal::Idle));
+
+    site.visit(|session| session.insert("a", 1).unwrap());
+    site.clock.forward(50 * MINUTE);
+    site.visit(|session| {
+        poll(session);
+        session.insert("b", 2).unwrap();
+    });
+    let session = site.load();
+    assert_eq!(session.get("b"), Ok(Some(2)));
+    assert_eq!(session.idle_expires_at(), Some(site.clock.now() + HOUR));
+}
+
+#[test]
+fn a_request_that_leaves_a_session_idle_leaves_a_rotated_key_to_one_that_does_not() {
+    let old = key();
+    for has_timeout in [true, false] {
+        let mut site = Site::new();
+        let build = |builder: sealed_session::CookieStoreBuilder| match has_timeout {
+            true => builder.idle_timeout(HOUR),
+            false => builder,
+        };
+        site.store = store(&site.clock, old.clone(), build);
+        site.visit(|session| session.insert("a", 1).unwrap());
+        site.store.replace_keys(ring(&[&key(), &old]));
+        let response = site.visit(Session::leave_idle);
+        assert_eq!(sets_no_cookie(&response), has_timeout);
+        assert_eq!(sets_no_cookie(&site.visit(|_| ())), !has_timeout);
+    }
+}
+
+#[test]
+fn one_handle_that_is_saved_all_day_takes_no_more_than_at_its_first_saves() {
+    for revokes in [true, false] {
+        let site = Site::with(|builder| match revokes {
+            true => builder.revocations(sealed_session::RevocationList::new()),
+            false => builder,
+        });
+        let session = site.load();
+        let save = |n: usize| {
+            session
+                .insert("text", ["a", "b", "c"][n % 3].repeat(1000))
+                .unwrap();
+            session.flash(&*format!("note {n}"), n).unwrap();
+            assert!(!sets_no_cookie(&site.save(&session)));
+            session.clear();
+        };
+        (0..20).for_each(save);
+        let early = allocation_counter::measure(|| save(20));
+        let many = allocation_counter::measure(|| (21..200).for_each(save));
+        let late = allocation_counter::measure(|| save(200));
+        assert!(many.bytes_current.abs() < 1000, "{many:?}");
+        assert!(
+            many.bytes_max < early.bytes_max + 1000,
+            "{many:?} {early:?}"
+        );
+        assert_eq!(late.count_total, early.count_total, "{late:?} {early:?}");
+    }
 }
 
 #[test]
@@ -174,8 +331,8 @@ fn use_is_written_back_when_a_tenth_of_the_timeout_has_passed() {
     assert!(sets_no_cookie(&response));
     site.clock.forward(TICK);
     assert!(
-        sets_no_cookie(&site.save(&session)),
-        "a slow answer was no longer use"
+        !sets_no_cookie(&site.save(&session)),
+        "the answer is use, not the request"
     );
     let response = site.visit(|_| ());
     assert!(!sets_no_cookie(&response));

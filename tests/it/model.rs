@@ -222,8 +222,13 @@ impl Model {
                 session.destroy();
                 self.live = Live {
                     destroyed: true,
+                    leaves_idle: self.live.leaves_idle,
                     ..Live::default()
                 };
+            }
+            Op::LeaveIdle => {
+                session.leave_idle();
+                self.live.leaves_idle = true;
             }
             Op::Remember(remember) => {
                 session.remember(remember);
@@ -290,7 +295,8 @@ impl Model {
         let is_changed = self.session.status() == Status::Modified;
         let now = self.now();
         let is_due = self.live.loaded.as_ref().is_some_and(|loaded| {
-            self.live.under_old_key || self.read_at.saturating_sub(loaded.seen) >= IDLE / 10
+            let is_stale = now.saturating_sub(loaded.seen) >= IDLE / 10;
+            !self.live.leaves_idle && (self.live.under_old_key || is_stale)
         });
         let mut added = HeaderMap::new();
         self.site.store.save(&self.session, &mut added).unwrap();
@@ -307,7 +313,7 @@ impl Model {
                 assert!(is_removal(set_cookie(&self.response)));
                 self.answer = Some(None);
             }
-        } else if deadline <= now.max(issued) {
+        } else if deadline <= now.max(issued) || issued < self.not_before {
             assert!(is_removal(set_cookie(&self.response)));
             self.answer = Some(None);
         } else {
@@ -327,7 +333,7 @@ impl Model {
     fn sealed(&mut self, issued: u64, expires: u64, now: u64) -> Sealed {
         let is_continued = self.live.loaded.is_some() && !self.live.renewed;
         let seen = match &self.live.loaded {
-            Some(loaded) if is_continued => loaded.seen.max(self.read_at),
+            Some(loaded) if is_continued => loaded.seen.max(now),
             _ => now,
         };
         let birth = self.live.birth.unwrap_or_else(|| Birth {
@@ -346,6 +352,25 @@ impl Model {
             content: self.live.content(),
             key: self.sealing_key(),
         }
+    }
+
+    /// When the session ends from idleness, as far as that is settled.
+    fn compare_idle_end(&self) {
+        let is_changed = self.session.status() == Status::Modified;
+        let used = match &self.live.loaded {
+            Some(loaded) if !self.live.renewed => {
+                let is_stale = self.read_at.saturating_sub(loaded.seen) >= IDLE / 10;
+                let is_written = is_changed || is_stale && !self.live.leaves_idle;
+                Some(if is_written {
+                    loaded.seen.max(self.read_at)
+                } else {
+                    loaded.seen
+                })
+            }
+            _ => self.live.birth.map(|birth| birth.issued),
+        };
+        let end = used.map(|used| moment(used + IDLE));
+        assert_eq!(self.session.idle_expires_at(), end);
     }
 
     /// A browser that gets this response and asks at once finds what the response says.
@@ -412,6 +437,7 @@ proptest! {
         for op in ops {
             model.apply(op);
             compare(&model.session, &model.live, model.origin);
+            model.compare_idle_end();
         }
         model.save();
     }

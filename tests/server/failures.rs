@@ -256,7 +256,7 @@ fn a_load_that_is_cancelled_has_changed_nothing() {
             .poll(&mut context)
             .is_pending()
     );
-    assert_eq!(site.shelf.ttl(&site.shelf.only_key()), 30 * MINUTE);
+    assert_eq!(site.shelf.ttl(&site.shelf.only_key()), 90 * MINUTE);
     assert_eq!(site.load().status(), Status::Unmodified);
 }
 

@@ -1,4 +1,5 @@
-//! The idle timeout is the backend's expiry, the deadline is inside the seal.
+//! What is left of the backend's expiry tells when a session was used; the deadline is inside the
+//! seal.
 
 use std::time::Duration;
 
@@ -15,9 +16,14 @@ fn no_value_outlives_the_deadline_nor_the_idle_timeout() {
     let site = Site::visited(|builder| builder);
     assert_eq!(site.shelf.ttl(&site.shelf.only_key()), DAY);
     let site = Site::visited(|builder| builder.idle_timeout(HOUR));
-    assert_eq!(site.shelf.ttl(&site.shelf.only_key()), HOUR);
+    let key = site.shelf.only_key();
+    assert_eq!(site.shelf.ttl(&key), 2 * HOUR, "an hour for requests");
     site.clock.forward(HOUR - TICK);
     assert_eq!(site.load().origin(), Origin::Opened);
+    site.clock.forward(TICK);
+    assert_eq!(site.load().origin(), refused(Refusal::Idle));
+    site.clock.forward(HOUR - TICK);
+    assert_eq!(site.load().origin(), refused(Refusal::Idle));
     site.clock.forward(TICK);
     assert_eq!(site.load().origin(), refused(Refusal::Gone));
 }
@@ -33,14 +39,14 @@ fn use_is_told_to_the_backend_when_a_tenth_of_the_timeout_has_passed() {
     let response = site.visit(|_| ());
     assert!(sets_no_cookie(&response), "the browser need not know");
     assert_eq!(site.calls(), ["load", "touch"]);
-    assert_eq!(site.shelf.ttl(&key), HOUR);
+    assert_eq!(site.shelf.ttl(&key), 2 * HOUR);
     site.visit(|_| ());
     assert_eq!(site.calls(), ["load"], "and then counts anew");
 
     site.clock.forward(10 * MINUTE);
     site.visit(|session| session.insert("a", 1).unwrap());
     assert_eq!(site.calls(), ["load", "put"], "a put needs no touch");
-    assert_eq!(site.shelf.ttl(&key), HOUR);
+    assert_eq!(site.shelf.ttl(&key), 2 * HOUR);
 }
 
 #[test]
@@ -52,8 +58,9 @@ fn no_use_extends_the_deadline() {
         site.visit(|_| ());
         assert_eq!(site.load().expires_at(), deadline);
     }
-    let key = site.shelf.only_key();
-    assert_eq!(site.shelf.ttl(&key), 3 * HOUR, "no longer than it may live");
+    site.calls();
+    site.visit(|_| ());
+    assert_eq!(site.calls(), ["load"], "it cannot get idle any more");
     site.clock.set(start + DAY - TICK);
     assert_eq!(site.load().origin(), Origin::Opened);
     let request = site.request();
@@ -125,9 +132,9 @@ fn a_timeout_that_is_raised_lowered_introduced_or_dropped_acts_with_the_next_use
     site.visit(|session| session.insert("a", 1).unwrap());
     let key = shelf.only_key();
     for (timeout, left) in [
-        (Some(HOUR), HOUR),
-        (Some(2 * HOUR), 2 * HOUR),
-        (Some(HOUR), HOUR),
+        (Some(HOUR), 2 * HOUR),
+        (Some(2 * HOUR), 3 * HOUR),
+        (Some(HOUR), 2 * HOUR),
         (None, DAY),
     ] {
         let mut site = site.rebuilt(app_key.clone(), |builder| match timeout {
@@ -135,7 +142,7 @@ fn a_timeout_that_is_raised_lowered_introduced_or_dropped_acts_with_the_next_use
             None => builder,
         });
         site.visit(|_| ());
-        assert_eq!(site.calls(), ["load", "touch"], "{timeout:?}");
+        assert_eq!(site.calls(), ["load", "put"], "{timeout:?}");
         assert_eq!(shelf.ttl(&key), left, "{timeout:?}");
         site.visit(|_| ());
         assert_eq!(site.calls(), ["load"], "{timeout:?}");
@@ -161,7 +168,7 @@ fn a_touch_that_fails_does_not_fail_the_request() {
     site.shelf.plan("touch", crate::shelf::Incident::Fails);
     site.visit(|_| ());
     assert_eq!(site.events(), [sealed_session::Event::BackendFailed]);
-    assert_eq!(site.shelf.ttl(&site.shelf.only_key()), 30 * MINUTE);
+    assert_eq!(site.shelf.ttl(&site.shelf.only_key()), 90 * MINUTE);
 }
 
 #[test]

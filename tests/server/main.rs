@@ -13,6 +13,7 @@ mod conformance;
 mod ending;
 mod failures;
 mod hostile;
+mod idle;
 mod interleaved;
 #[cfg(feature = "tower")]
 mod layer;

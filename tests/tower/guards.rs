@@ -136,3 +136,96 @@ fn the_error_handler_answers_for_guards_that_cannot_load() {
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(response.body(), "", "the innermost layer answers");
 }
+
+/// A store with an idle timeout of an hour, and what moves its clock by so many minutes.
+fn store_with_clock() -> (CookieStore, impl Fn(u64)) {
+    let minutes = Arc::new(AtomicU64::new(0));
+    let asked = Arc::clone(&minutes);
+    let builder = CookieStore::builder(key())
+        .idle_timeout(Duration::from_secs(3600))
+        .clock(move || {
+            let minutes = asked.load(Ordering::Relaxed);
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + 60 * minutes)
+        });
+    let forward = move |by| {
+        minutes.fetch_add(by, Ordering::Relaxed);
+    };
+    (builder.build().unwrap(), forward)
+}
+
+#[test]
+fn a_guard_a_layer_or_a_pending_session_can_leave_a_session_idle() {
+    let (store, forward) = store_with_clock();
+    let cookie = new_cookie(&store);
+    forward(30);
+    let polls = |request: &request::Parts| request.uri.path() == "/poll";
+    let guard = || RequireSession::new().leave_idle();
+    let reads = |request: Request<()>| async move {
+        assert_eq!(session(&request).await.get("n"), Ok(Some(1)));
+        ok()
+    };
+    let says_so = |request: Request<()>| async move {
+        let pending = request.extensions().get::<PendingSession>().unwrap();
+        pending.leave_idle();
+        assert_eq!(session(&request).await.get("n"), Ok(Some(1)));
+        pending.leave_idle();
+        ok()
+    };
+    let layer = SessionLayer::new(store.clone());
+    let by_path = layer.clone().leave_idle_if(polls);
+    let admin = guard().named::<Admin>();
+    let on_error = |_: &Failure| Response::new("hook".to_owned());
+    let to = |path: &str| {
+        let mut request = request(COOKIE, &cookie);
+        *request.uri_mut() = path.parse().unwrap();
+        request
+    };
+    let answers = [
+        (true, now(layer.layer(service(reads)).call(to("/")))),
+        (true, now(by_path.layer(service(reads)).call(to("/")))),
+        (false, now(by_path.layer(service(reads)).call(to("/poll")))),
+        (
+            false,
+            now(by_path
+                .clone()
+                .on_error(on_error)
+                .layer(service(reads))
+                .call(to("/poll"))),
+        ),
+        (
+            false,
+            now(layer.layer(guard().layer(service(reads))).call(to("/"))),
+        ),
+        (
+            false,
+            now(layer
+                .layer(
+                    guard()
+                        .or_answer(|_: &request::Parts| Response::new(String::new()))
+                        .layer(service(reads)),
+                )
+                .call(to("/"))),
+        ),
+        (
+            false,
+            now(layer
+                .clone()
+                .named::<Admin>()
+                .layer(admin.layer(service(async |_| ok())))
+                .call(to("/"))),
+        ),
+        (false, now(layer.layer(service(says_so)).call(to("/")))),
+    ];
+    for (n, (is_use, answer)) in answers.into_iter().enumerate() {
+        let answer = answer.unwrap();
+        assert_eq!(answer.headers().contains_key(SET_COOKIE), is_use, "{n}");
+        assert_eq!(answer.headers()[VARY], "Cookie", "{n}");
+    }
+    let changes = |request: Request<()>| async move {
+        session(&request).await.insert("n", 2).unwrap();
+        ok()
+    };
+    let answer = now(by_path.layer(service(changes)).call(to("/poll"))).unwrap();
+    let changed = store.load_from([self::cookie(answer.headers())]);
+    assert_eq!(changed.get("n"), Ok(Some(2)));
+}

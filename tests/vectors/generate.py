@@ -16,7 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 sys.dont_write_bytecode = True
-from reader import (COOKIE_LIMIT, DAY_MS, ELSEWHERE, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256, hmac_sha256, outcome,
+from reader import (COOKIE_LIMIT, DAY_MS, ELSEWHERE, KEPT, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256, hmac_sha256, outcome,
                     store_key, subject_tag, xaes_key)
 
 HOUR_MS = 60 * 60 * 1000
@@ -253,6 +253,8 @@ def sessions():
         session("longest name and context", "255 bytes each", cookie="n" * 255, context="c" * 255),
         session("kind header", "a session that travels in a header", kind="header", cookie="x-session", values={"user_id": integer(42)}),
         session("kind store", "a session as a server store keeps it", kind="store", cookie="sessions", values={"user_id": integer(42)}),
+        session("kept by its last use", "flag 0x04: in place of seen_at, how long after its last use the store keeps it",
+                kind="store", cookie="sessions", seen_at=HOUR_MS * 3 // 2, flags=KEPT, values={"user_id": integer(42)}),
         session("32 levels of lists", "the deepest that are read", values={"deep": nested(32, ["list"], NULL)}),
         session("32 levels of maps", "the deepest that are read", values={"deep": nested(32, ["map"], NULL)}),
         session("32 levels of both", "lists and maps count alike", values={"deep": nested(32, ["list", "map"], integer(1))}),

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 DAY_MS, SKEW_MS = 24 * 60 * 60 * 1000, 60_000
-ELSEWHERE, TRANSIENT = 0x01, 0x02
+ELSEWHERE, TRANSIENT, KEPT = 0x01, 0x02, 0x04
 COOKIE_LIMIT, SEALER_LIMIT = 4096, 87_492
 
 
@@ -181,11 +181,11 @@ def read_value(data):
     return value
 
 
-def read_record(plaintext):
+def read_record(plaintext, kind):
     at = Cursor(plaintext, "bad_record")
     refuse_if(at.number(1) != 1, "newer")
     flags = at.number(1)
-    refuse_if(flags & ~(ELSEWHERE | TRANSIENT), "newer")
+    refuse_if(flags & ~(ELSEWHERE | TRANSIENT | (KEPT if kind == "store" else 0)), "newer")
     record = {"id": at.take(16).hex(), "flags": flags}
     record |= {time: at.number(6) for time in ("issued_at", "seen_at", "expires_at")}
     record["subject"] = at.text()
@@ -209,6 +209,8 @@ def read_revocation(plaintext):
 
 def admit(record, now_ms, max_lifetime_ms=DAY_MS, idle_timeout_ms=None, not_before_ms=0):
     issued, seen = record["issued_at"], record["seen_at"]
+    if record["flags"] & KEPT:
+        seen = issued  # Until the backend has told for how long it still keeps the record.
     refuse_if(record["flags"] & ELSEWHERE, "elsewhere")
     refuse_if(max(issued, seen) > now_ms + SKEW_MS, "future")
     refuse_if(now_ms >= min(record["expires_at"], issued + max_lifetime_ms), "expired")
@@ -235,7 +237,7 @@ def open_vector(vector):
         return found | {"expires_at": expires_at, "data": plaintext[6:].hex()}
     if kind == "revocation":
         return found | {"ended": read_revocation(plaintext)}
-    record = read_record(plaintext)
+    record = read_record(plaintext, kind)
     admit(record, **{setting: ms for setting, ms in vector.items() if setting.endswith("_ms")})
     for part in ("values", "flashes"):
         record[part] = {key: read_value(data) for key, data in record[part].items()}

@@ -283,6 +283,19 @@ impl Visit {
         };
     }
 
+    /// When it ends from idleness, as far as that is settled.
+    pub(super) fn idle_expires_at(&self, settings: &Settings) -> Option<u64> {
+        let idle = settings.idle?;
+        let read_at = self.read_at?;
+        let Some(record) = self.continued() else {
+            return Some(self.birth?.issued_at + idle.timeout);
+        };
+        let is_stale = read_at.saturating_sub(record.seen_at) >= idle.refresh_after;
+        let is_written = self.is_changed() || is_stale;
+        let read_at = Some(read_at).filter(|_| is_written);
+        Some(record.seen_at.max(read_at.unwrap_or_default()) + idle.timeout)
+    }
+
     pub(super) fn remember(&mut self, remember: bool) {
         self.transient = Some(!remember);
     }
@@ -301,7 +314,7 @@ impl Visit {
 
     pub(super) fn due(&self, settings: &Settings, now: u64) -> Due {
         let is_stale = |record: &Record| {
-            let unwritten = self.read_at.unwrap_or(now).saturating_sub(record.seen_at);
+            let unwritten = now.saturating_sub(record.seen_at);
             let is_forgotten = settings.deadline(record) > record.seen_at + LONGEST_MAX_AGE;
             settings
                 .idle
@@ -322,25 +335,26 @@ impl Visit {
         let birth = self.birth();
         let issued_at = birth.map_or(now, |birth| birth.issued_at);
         let kept = birth.map_or(issued_at + settings.lifetime, |birth| birth.expires_at);
-        let read_at = self.read_at.unwrap_or(now);
         let base = self.base.as_ref();
         let record = Record {
             id: birth.map_or([0; 16], |birth| birth.id),
             issued_at,
             seen_at: self
                 .continued()
-                .map_or(now, |record| record.seen_at.max(read_at)),
+                .map_or(now, |record| record.seen_at.max(now)),
             expires_at: self.expiry.unwrap_or(kept),
             transient: self
                 .transient
                 .or(base.map(|record| record.transient))
                 .unwrap_or(false),
             in_backend: false,
+            kept_for: None,
             subject: self.subject.clone(),
             values: self.values.clone().into_iter().collect(),
             flashes: self.flashes().into_iter().collect(),
         };
-        if settings.deadline(&record) > now.max(issued_at) {
+        let is_cut_off = issued_at < settings.not_before;
+        if settings.deadline(&record) > now.max(issued_at) && !is_cut_off {
             Due::Record(record)
         } else {
             Due::Removal

@@ -1,7 +1,9 @@
 //! Sessions in actix-web: the same layer as a middleware, extractors, errors of handlers, guards.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use actix_web::body::{BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
@@ -404,4 +406,39 @@ async fn a_token_in_a_header_goes_through_the_same_middleware() {
     let as_cookie = format!("x-session-token={}", token.to_str().unwrap());
     let third = send(&app, "/", &[(COOKIE.as_str(), &as_cookie)]).await;
     assert_eq!(third.unwrap().text, "visits: Some(1)");
+}
+
+#[actix_web::test]
+async fn a_route_that_a_page_polls_does_not_keep_a_session_alive() {
+    let minutes = Arc::new(AtomicU64::new(0));
+    let asked = Arc::clone(&minutes);
+    let store = builder()
+        .idle_timeout(Duration::from_secs(3600))
+        .clock(move || {
+            let minutes = asked.load(Ordering::Relaxed);
+            SystemTime::UNIX_EPOCH + Duration::from_secs(60 * minutes)
+        })
+        .build()
+        .unwrap();
+    let guarded = scope("/guarded").route("", get().to(async || "polled"));
+    let layer = SessionLayer::new(store)
+        .leave_idle_if(|request: &HttpRequest| request.path() == "/by-path");
+    let app = App::new()
+        .route("/", get().to(count))
+        .route("/by-path", get().to(async |_: Session| "polled"))
+        .route("/read", get().to(async |_: Session| "read"))
+        .service(guarded.wrap(RequireField::new("visits").leave_idle()));
+    let app = init_service(app.wrap(layer)).await;
+    let first = send(&app, "/", &[]).await.unwrap();
+    let cookie = [("cookie", first.cookie())];
+    minutes.store(50, Ordering::Relaxed);
+    for path in ["/guarded", "/by-path"] {
+        let polled = send(&app, path, &cookie).await.unwrap();
+        assert_eq!(polled.headers.get_all(SET_COOKIE).count(), 0, "{path}");
+        assert_eq!(polled.text, "polled", "{path}");
+    }
+    let read = send(&app, "/read", &cookie).await.unwrap();
+    assert_eq!(read.headers.get_all(SET_COOKIE).count(), 1);
+    minutes.store(60, Ordering::Relaxed);
+    assert_eq!(send(&app, "/guarded", &cookie).await.unwrap().status, 401);
 }

@@ -5,8 +5,10 @@ mod now;
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -299,4 +301,40 @@ fn a_streamed_body_reads_the_session_that_its_headers_carry() {
     let sent = cookie(&response);
     assert_eq!(text(response), "Some(1)");
     assert_eq!(store.load_from([sent.as_str()]).get("n").unwrap(), Some(1));
+}
+
+#[test]
+fn a_route_that_a_page_polls_does_not_keep_a_session_alive() {
+    let minutes = Arc::new(AtomicU64::new(0));
+    let asked = Arc::clone(&minutes);
+    let store = CookieStore::builder(AppKey::generate().unwrap())
+        .idle_timeout(Duration::from_secs(3600))
+        .clock(move || {
+            let minutes = asked.load(Ordering::Relaxed);
+            SystemTime::UNIX_EPOCH + Duration::from_secs(60 * minutes)
+        })
+        .build()
+        .unwrap();
+    let guarded = Router::new()
+        .route("/guarded", get(async || "polled"))
+        .route_layer(RequireField::new("visits").leave_idle());
+    let layer = SessionLayer::new(store)
+        .leave_idle_if(|request: &request::Parts| request.uri.path() == "/by-path");
+    let mut app = Router::new()
+        .route("/", get(count))
+        .route("/by-path", get(async |_: Session| "polled"))
+        .route("/read", get(async |_: Session| "read"))
+        .merge(guarded)
+        .layer(layer);
+    let cookie = cookie(&send(&mut app, "/", ""));
+    minutes.store(50, Ordering::Relaxed);
+    for path in ["/guarded", "/by-path"] {
+        let polled = send(&mut app, path, &cookie);
+        assert!(!polled.headers().contains_key(SET_COOKIE), "{path}");
+        assert_eq!(text(polled), "polled", "{path}");
+    }
+    let read = send(&mut app, "/read", &cookie);
+    assert!(read.headers().contains_key(SET_COOKIE));
+    minutes.store(60, Ordering::Relaxed);
+    assert_eq!(send(&mut app, "/guarded", &cookie).status(), 401);
 }

@@ -56,6 +56,7 @@ pub(super) struct Live {
     pub(super) under_old_key: bool,
     pub(super) destroyed: bool,
     pub(super) renewed: bool,
+    pub(super) leaves_idle: bool,
     pub(super) birth: Option<Birth>,
     pub(super) chosen_expiry: Option<u64>,
     pub(super) transient: Option<bool>,
