@@ -2,24 +2,36 @@
 //! and that all of them keep current through Redis.
 
 mod builder;
+mod catch_up;
+mod counts;
 mod follow;
+mod put_back;
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+#[cfg(feature = "tower")]
+use std::future::{Ready, ready};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+#[cfg(feature = "tower")]
+use futures_util::FutureExt;
+#[cfg(feature = "tower")]
+use futures_util::future::{BoxFuture, Either};
+use futures_util::lock::Mutex as AsyncMutex;
 use http::{HeaderMap, HeaderName};
 
 pub use builder::InFleet;
 
-use super::{Revocation, RevocationList};
+use super::{Lifetime, Revocation, RevocationList};
 use crate::envelope::{Envelope, KeyRing, os_random};
 use crate::error::{LoadError, LoadErrorKind, SaveError};
 use crate::event::{Event, Events};
 use crate::flow::{InCookie, Opened, Outgoing};
 use crate::policy::CLOCK_SKEW;
 use crate::record::{MAX_SUBJECT, SessionId};
+use catch_up::{CatchingUp, Failures};
+use follow::Follower;
 use crate::server::redis::{Feed, Position};
 use crate::server::{BackendError, BackendErrorKind, Redis};
 use crate::session::{Origin, Session};
@@ -99,23 +111,25 @@ struct Inner {
     /// Seals the entries.
     envelope: Envelope,
     feed: Feed,
-    progress: Mutex<Progress>,
-    /// When the list was last known to be whole. Milliseconds; 0 is never.
+    /// Of this store's sessions.
+    max_lifetime: Lifetime,
+    /// How far the list has come. Whoever reads the stream holds it.
+    follower: AsyncMutex<Follower>,
+    /// The last entry that this process has written and not read yet.
+    written: Mutex<Position>,
+    /// What did not open may open now.
+    keys_changed: AtomicBool,
+    /// When the list was last known to be whole. Milliseconds.
     current_at: AtomicU64,
+    catching_up: Mutex<CatchingUp>,
+    /// Of following, one after the other.
+    failures: Mutex<Failures>,
     max_staleness: Duration,
     goes_on: bool,
 }
 
-/// How far a process has got.
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    /// What was read.
-    read: Position,
-    /// The latest entry that was ever in the stream, read or written.
-    latest: Position,
-    /// Entries were lost, and nobody is known to have put them back.
-    is_lossy: bool,
-}
+/// No moment has so many milliseconds.
+const NEVER: u64 = u64::MAX;
 
 impl RevocableCookieStore {
     /// A builder that starts from the defaults: those of a [`CookieStore`](crate::CookieStore),
@@ -151,11 +165,42 @@ impl RevocableCookieStore {
         self.open(&mut cookie_fields.into_iter().map(AsRef::as_ref))
     }
 
+    /// [`load`](Self::load), which waits if it has to: if this process has not heard from Redis
+    /// for longer than [`max_staleness`](StoreBuilder::max_staleness), because it was stopped in
+    /// the meantime or nobody runs [`keep_current`](Self::keep_current), it first reads what has
+    /// ended since, once for all requests that wait for it. `SessionLayer` loads in this way. It
+    /// needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), if Redis does not answer: within the time that the
+    /// [connection](Redis::connection_timeout) and the [answer](Redis::response_timeout) may take
+    /// together, two seconds unless set, or at once if Redis is known to be away.
+    pub async fn load_current(&self, headers: &HeaderMap) -> Result<Session, LoadError> {
+        self.load_current_from(headers.get_all(self.request_header()))
+            .await
+    }
+
+    /// [`load_from`](Self::load_from), which waits as [`load_current`](Self::load_current) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_current`](Self::load_current).
+    pub async fn load_current_from<'a, C: AsRef<[u8]> + ?Sized + 'a>(
+        &self,
+        cookie_fields: impl IntoIterator<Item = &'a C>,
+    ) -> Result<Session, LoadError> {
+        let fields: Vec<&[u8]> = cookie_fields.into_iter().map(AsRef::as_ref).collect();
+        if let Some(session) = self.open_if_current(&mut fields.iter().copied()) {
+            return Ok(session);
+        }
+        self.inner.join_catching_up().await;
+        self.open(&mut fields.into_iter())
+    }
+
     fn open(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Result<Session, LoadError> {
-        let Inner { shell, .. } = &*self.inner;
-        let now = shell.now();
-        let Opened::Ready(session) = shell.flow.open(fields, now);
-        if session.origin_unread() == Origin::Opened && self.inner.is_stale(now) {
+        let (session, is_stale) = self.look(fields);
+        if is_stale {
             let error = BackendError::new(
                 BackendErrorKind::Unavailable,
                 "what has ended in other processes is not known: Redis is away, or nobody runs \
@@ -166,8 +211,40 @@ impl RevocableCookieStore {
             }
             self.events().report(Event::BackendFailed, Some(&error));
         }
-        shell.report_origin(&session);
+        self.inner.shell.report_origin(&session);
         Ok(session)
+    }
+
+    /// `None` if there is a session, and it may have ended unheard.
+    fn open_if_current(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Option<Session> {
+        let (session, is_stale) = self.look(fields);
+        (!is_stale).then(|| {
+            self.inner.shell.report_origin(&session);
+            session
+        })
+    }
+
+    /// The session in a header's field; ready, unless what has ended is to be read first.
+    #[cfg(feature = "tower")]
+    pub(crate) fn loading(
+        &self,
+        field: &[u8],
+    ) -> Either<Ready<Result<Session, LoadError>>, BoxFuture<'static, Result<Session, LoadError>>>
+    {
+        if let Some(session) = self.open_if_current(&mut std::iter::once(field)) {
+            return Either::Left(ready(Ok(session)));
+        }
+        let (store, field) = (self.clone(), field.to_vec());
+        Either::Right(async move { store.load_current_from([&field]).await }.boxed())
+    }
+
+    fn look(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> (Session, bool) {
+        let Inner { shell, .. } = &*self.inner;
+        let now = shell.now();
+        let Opened::Ready(session) = shell.flow.open(fields, now);
+        let is_opened = session.origin_unread() == Origin::Opened;
+        let is_stale = is_opened && self.inner.is_stale(now);
+        (session, is_stale)
     }
 
     /// The request's header that a session is read from: `cookie`, unless the store has another
@@ -200,7 +277,7 @@ impl RevocableCookieStore {
         shell.let_go_if_over(session, now);
         let mut plan = shell.flow.plan(session, now, &mut os_random)?;
         if let Some(left) = &plan.left {
-            self.inner.publish(std::slice::from_ref(left)).await?;
+            self.inner.publish(left).await?;
         }
         if !shell.flow.retire(plan.left.take(), now) {
             // It has ended since the look a moment ago.
@@ -221,11 +298,10 @@ impl RevocableCookieStore {
     ///
     /// If Redis does not take it; it may have ended all the same.
     pub async fn revoke(&self, id: SessionId, until: SystemTime) -> Result<(), BackendError> {
-        let latest = self.inner.shell.now().plus(self.inner.feed.keep());
         self.end(Revocation::Id {
             id,
             from: Millis::default(),
-            until: latest.min(until.into()),
+            until: until.into(),
         })
         .await
     }
@@ -271,20 +347,20 @@ impl RevocableCookieStore {
     }
 
     async fn end(&self, revocation: Revocation) -> Result<(), BackendError> {
-        self.inner
-            .publish(std::slice::from_ref(&revocation))
-            .await?;
+        self.inner.publish(&revocation).await?;
         self.inner.list.put(revocation);
         Ok(())
     }
 
-    /// Reads all that has ended so far. Await it before the first request.
+    /// Reads all that has ended so far, and puts back what Redis has lost of it. Await it before
+    /// the first request.
     ///
     /// # Errors
     ///
-    /// If Redis does not answer.
+    /// If Redis cannot be read. If only putting back fails, that is an
+    /// [event](StoreBuilder::on_event): another time will do.
     pub async fn catch_up(&self) -> Result<(), BackendError> {
-        self.inner.read_all(None).await
+        self.inner.catch_up().await
     }
 
     /// Keeps the list current: to be spawned, once in each process, on a tokio runtime. It tries
@@ -304,13 +380,9 @@ impl RevocableCookieStore {
                         }
                     }
                 }
-                let is_lossy = store.progress(|progress| progress.is_lossy);
                 drop(store);
                 if is_away {
                     tokio::time::sleep(RETRY).await;
-                } else if is_lossy {
-                    // Another process restores the stream, and this one has read all of it.
-                    tokio::time::sleep(POLL).await;
                 }
             }
         }
@@ -326,9 +398,7 @@ impl RevocableCookieStore {
         let ring = ring.into();
         self.inner.shell.flow.replace_keys(&ring);
         self.inner.envelope.replace_keys(&ring);
-        // What did not open may open now.
-        self.inner
-            .progress(|progress| progress.read = Position::default());
+        self.inner.keys_changed.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn events(&self) -> &Events {
