@@ -176,13 +176,17 @@ mod tests {
     #[test]
     fn every_vector_opens_to_what_has_ended_and_is_written_alike() {
         let file: File = vectors!("revocations.json");
-        assert_eq!(file.vectors.len(), 6);
+        assert_eq!(file.vectors.len(), 7);
         for vector in &file.vectors {
             let opened = vector.open().unwrap().plaintext;
             assert_eq!(*opened, *vector.plaintext, "{vector}");
             let stated = vector.ended.as_ref().unwrap();
             let moment = |of: Option<u64>| Millis::from_raw(of.unwrap());
             let stated = match (&stated.id, &stated.subject) {
+                _ if stated.longest.is_some() => Revocation::Lifetime {
+                    longest: Duration::from_millis(stated.longest.unwrap()).into(),
+                    until: moment(stated.until),
+                },
                 (Some(id), _) => Revocation::Id {
                     id: SessionId::from_bytes(id[..].try_into().unwrap()),
                     from: moment(stated.from),

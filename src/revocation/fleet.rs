@@ -30,13 +30,13 @@ use crate::event::{Event, Events};
 use crate::flow::{InCookie, Opened, Outgoing};
 use crate::policy::CLOCK_SKEW;
 use crate::record::{MAX_SUBJECT, SessionId};
-use catch_up::{CatchingUp, Failures};
-use follow::Follower;
 use crate::server::redis::{Feed, Position};
 use crate::server::{BackendError, BackendErrorKind, Redis};
 use crate::session::{Origin, Session};
 use crate::store::{Shell, StoreBuilder};
 use crate::time::Millis;
+use catch_up::{CatchingUp, Failures};
+use follow::Follower;
 
 /// The longest that one read waits, and so the longest between two.
 const POLL: Duration = Duration::from_secs(1);

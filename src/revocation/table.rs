@@ -85,7 +85,9 @@ impl<K: Hash + Eq + Spread, V: Copy + PartialEq> Table<K, V> {
         let was = before.map(|there| there.value);
         let value = join(was);
         let is_all = value == join(None);
-        let round = before.filter(|_| !is_all).map_or(round, |there| there.round);
+        let round = before
+            .filter(|_| !is_all)
+            .map_or(round, |there| there.round);
         shard.insert(key, Marked { value, round });
         let grown = shard.len().wrapping_sub(length);
         self.len.fetch_add(grown, Ordering::Relaxed);

@@ -105,9 +105,15 @@ return redis.call('PEXPIREAT', KEYS[1], last[2])";
 /// sessions, or put back what a session was before, until its deadline, but neither make one up,
 /// nor give one to another visitor.
 ///
-/// Each command and script has one key, so that all work in a cluster. The commands are `GET`,
-/// `PTTL`, `EVAL`, `PEXPIRE`, `GETDEL`, `ZRANGE` and `SCAN`, in scripts `GETRANGE`, `SET`,
-/// `TIME`, `ZREMRANGEBYSCORE`, `ZADD`, `ZRANGE` and `PEXPIREAT`, and in a cluster also
+/// No more of a value is fetched than the store's
+/// [`max_size`](crate::StoreBuilder::max_size) allows, whatever somebody else has put there: it is
+/// refused as [`Refusal::BadValue`](crate::Refusal::BadValue). Names that are no keys of ours stay
+/// in Redis too, when sessions are listed or looked for by their subject. Without a store it
+/// fetches up to 16 MiB.
+///
+/// Each command and script has one key, so that all work in a cluster. The commands are
+/// `GETRANGE`, `PTTL`, `EVAL`, `PEXPIRE` and `SCAN`, in scripts `GETRANGE`, `SET`, `UNLINK`,
+/// `TIME`, `ZREMRANGEBYSCORE`, `ZADD`, `ZRANGE`, `ZSCAN` and `PEXPIREAT`, and in a cluster also
 /// `CLUSTER SLOTS`.
 ///
 /// # Bad days
@@ -309,10 +315,8 @@ impl Backend for Redis {
         get.arg(0).arg(self.longest);
         let [value, ttl] = self.ask([get, command("PTTL", &key)]).await?;
         let (value, ttl): (Vec<u8>, i64) = (understood(value)?, understood(ttl)?);
-        // It may expire between the two, and what is not there is empty, as nothing is that was
-        // put.
-        let is_there = ttl != -2 && !value.is_empty();
-        Ok(is_there.then(|| Stored {
+        // It may expire between the two. What is not there is empty, as something else may be.
+        Ok((ttl != -2).then(|| Stored {
             value: text(value),
             ttl: Duration::from_millis(u64::try_from(ttl).unwrap_or(0)),
         }))

@@ -32,9 +32,8 @@ impl Inner {
             return Err(error);
         }
         let mut follower = self.follower.lock().await;
-        if !self.rebuild(&mut follower).await? {
-            return Err(error);
-        }
+        self.rebuild(&mut follower).await?;
+        // If there was nothing wrong with it, another process may have mended it just now.
         self.append(revocations).await?;
         while follower.restores {
             self.put_back(&mut follower).await?;
@@ -84,13 +83,17 @@ impl Inner {
                 return Ok(());
             }
             follower.look_at = Some(now + POLL);
-            follower.missing.retain(|missing| !self.list.is_seen(missing));
+            follower
+                .missing
+                .retain(|missing| !self.list.is_seen(missing));
             let since = follower.missing_since.unwrap_or(now);
             follower.restores = self.feed.may_restore().await? || now - since >= HONOURED;
             // Those that put back the same begin at different places.
             let length = follower.missing.len().max(1);
             let place = RandomState::new().hash_one(length) % length as u64;
-            follower.missing.rotate_left(usize::try_from(place).unwrap_or(0));
+            follower
+                .missing
+                .rotate_left(usize::try_from(place).unwrap_or(0));
         }
         if follower.restores {
             for _ in 0..PAGES {

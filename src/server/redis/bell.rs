@@ -57,9 +57,7 @@ impl Armed {
 }
 
 /// What a connection calls for whatever it is told unasked, its own end among that.
-pub(super) fn pull(
-    rope: Rope,
-) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
+pub(super) fn pull(rope: Rope) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
     move |_| {
         rope.send_modify(|rings| *rings = rings.wrapping_add(1));
         Ok(())

@@ -176,9 +176,8 @@ async fn listen(
 type Connect<C> = dyn Fn(Timeouts) -> BoxFuture<'static, RedisResult<C>> + Send + Sync;
 
 /// Makes a connection that pulls the rope.
-pub(super) type Listen = dyn Fn(Timeouts, Rope) -> BoxFuture<'static, RedisResult<MultiplexedConnection>>
-    + Send
-    + Sync;
+pub(super) type Listen =
+    dyn Fn(Timeouts, Rope) -> BoxFuture<'static, RedisResult<MultiplexedConnection>> + Send + Sync;
 
 /// A connection on its way, for all who wait for it.
 type Connecting<C> = Shared<BoxFuture<'static, RedisResult<C>>>;
