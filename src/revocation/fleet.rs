@@ -47,9 +47,9 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Sessions that live in their cookies, and end across a fleet: those that are destroyed, those
 /// of a subject, or any by its id.
 ///
-/// Each process holds a [`RevocationList`] of its own and asks only that, so loading never waits.
-/// What ends goes through a stream in Redis to all of them. A [`save`](Self::save) that ends a
-/// session, and only such a one, waits until Redis has it, and fails if it has not: then the
+/// Each process holds a [`RevocationList`] of its own and asks only that, so loading does not wait
+/// for Redis. What ends goes through a stream in Redis to all of them. A [`save`](Self::save) that
+/// ends a session, and only such a one, waits until Redis has it, and fails if it has not: then the
 /// response must not leave, and with `SessionLayer` it does not.
 ///
 /// ```no_run
@@ -67,12 +67,15 @@ const RETRY: Duration = Duration::from_millis(250);
 ///
 /// # The delay
 ///
-/// Other processes refuse a session as soon as the stream's push reaches them: some milliseconds
-/// after the save that ended it. What is promised is
+/// Other processes refuse a session as soon as Redis tells them that there is something new: some
+/// milliseconds after the save that ended it. What is promised is
 /// [`max_staleness`](StoreBuilder::max_staleness), 10 seconds unless set: a process that has not
-/// heard from Redis for longer answers requests that bring a session with an error, until it
-/// hears again. So it does before it has caught up for the first time, and if nobody runs
-/// [`keep_current`](Self::keep_current). A store built with
+/// heard from Redis for longer does not open sessions until it hears again. So it is before it has
+/// caught up for the first time, after it was stopped for a while, and if nobody runs
+/// [`keep_current`](Self::keep_current). `SessionLayer` then lets the first request catch up, and
+/// all others wait for that one read; [`load_current`](Self::load_current) does the same. If Redis
+/// is away, that ends with an error within two seconds, or at once if it is known to be away.
+/// [`load`](Self::load) never waits, and gives the error right away. A store built with
 /// [`go_on_while_away`](StoreBuilder::go_on_while_away) promises nothing while Redis is away: it
 /// goes on with the list as it is.
 ///
@@ -84,22 +87,44 @@ const RETRY: Duration = Duration::from_millis(250);
 /// In each process that of a [`RevocationList`]. In Redis about 160 bytes for each session that
 /// has ended. A million are read in some seconds when a process starts.
 ///
+/// What has ended is held until no cookie of it can be alive: for the longest
+/// [`max_lifetime`](StoreBuilder::max_lifetime) that any process of the fleet has had, which the
+/// stream tells, as long as a session from that time may be left. So a lifetime that is lowered
+/// and raised again brings back nothing that has ended meanwhile. A lifetime without end holds it
+/// without end.
+///
 /// # What Redis holds
 ///
-/// One key, `<prefix>revocations:<cookie's name>`: a stream of sealed entries, in which no id and
-/// no subject can be read, and to which nobody without an app key can add one that counts. Whoever
-/// can write to Redis can delete entries, and the processes put them back. Entries that can no
-/// longer matter are dropped, and the key expires when the last one could.
+/// Two keys. `<prefix>revocations:<cookie's name>` is a stream of sealed entries, in which no id
+/// and no subject can be read, and to which nobody without an app key can add one that counts.
+/// Entries that can no longer matter are dropped, within nine minutes, and the key expires when the
+/// last one could. `<prefix>revocations:<cookie's name>:restoring` is there for half a minute while
+/// a process puts back what was lost. The keys are this store's alone: whatever else is found
+/// there is removed.
 ///
-/// If Redis loses its data, wholly or the latest writes, each process notices within a second,
-/// and one of them puts back what it has. Processes that start before that know less; and if all
-/// processes stop while Redis is empty, what had ended opens again until it expires. Let Redis
-/// keep its data on disk.
+/// Whoever can write to Redis, and whatever Redis loses: what is gone comes back from any process
+/// that knew it and lives, and [an event](StoreBuilder::on_event) says so. Each looks at the
+/// stream's length and its last entry at least once a second, so that what is missing is put back
+/// within about a second, or about four if somebody pretends that another process does it already.
+/// Somebody who replaces entries under their own ids and puts as many there as were can hide that
+/// from such a look. So each process also reads the whole stream again all the time, 500 entries a
+/// second, and finds it after two rounds at the latest: two seconds with up to 500 entries, seven
+/// minutes with a hundred thousand, those that others have added counted. Processes that start
+/// before it is back know less; and if all processes stop while it is gone, what had ended opens
+/// again until it expires. Let Redis keep its data on disk.
+///
+/// At most 200 bytes of an entry are fetched, whatever somebody has put there. A stream that takes no
+/// more entries, because somebody has used up its ids, is begun anew with all that is known.
 ///
 /// Sessions end through Redis and are never kept there. It is asked only by those that end
-/// sessions, and by each process about once a second, which waits for the push on a connection
-/// of its own. A [cluster](Redis::cluster), or a [connection](Redis::connection) that was handed
-/// in, is asked ten times a second instead, and that is then the delay.
+/// sessions, and by each process about once a second. A second connection hears that something has
+/// changed (`CLIENT TRACKING`, in version 3 of Redis's protocol), and never what. A
+/// [cluster](Redis::cluster), a [connection](Redis::connection) that was handed in, and a server
+/// that knows no such thing are asked ten times a second instead, and that is then the delay.
+///
+/// The commands are `EVAL`, `XTRIM`, `SET`, `UNLINK`, `HELLO`, `CLIENT TRACKING` and `EXISTS`, in
+/// scripts `TYPE`, `TIME`, `XADD`, `XLEN`, `XRANGE`, `XREVRANGE`, `XREAD`, `XINFO`, `PTTL`,
+/// `PEXPIRE` and `UNLINK`.
 #[derive(Clone)]
 pub struct RevocableCookieStore {
     inner: Arc<Inner>,
@@ -128,6 +153,9 @@ struct Inner {
     goes_on: bool,
 }
 
+#[cfg(feature = "tower")]
+type Loaded = Result<Session, LoadError>;
+
 /// No moment has so many milliseconds.
 const NEVER: u64 = u64::MAX;
 
@@ -147,6 +175,7 @@ impl RevocableCookieStore {
     /// If the request has a session, and this process has not heard from Redis for longer than
     /// [`max_staleness`](StoreBuilder::max_staleness); unless the store was built with
     /// [`go_on_while_away`](StoreBuilder::go_on_while_away).
+    /// [`load_current`](Self::load_current) catches up first.
     pub fn load(&self, headers: &HeaderMap) -> Result<Session, LoadError> {
         self.load_from(headers.get_all(self.request_header()))
     }
@@ -229,8 +258,7 @@ impl RevocableCookieStore {
     pub(crate) fn loading(
         &self,
         field: &[u8],
-    ) -> Either<Ready<Result<Session, LoadError>>, BoxFuture<'static, Result<Session, LoadError>>>
-    {
+    ) -> Either<Ready<Loaded>, BoxFuture<'static, Loaded>> {
         if let Some(session) = self.open_if_current(&mut std::iter::once(field)) {
             return Either::Left(ready(Ok(session)));
         }

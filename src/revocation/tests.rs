@@ -247,7 +247,7 @@ mod rounds {
         assert_eq!(list.unseen(at(1000)), all[2..]);
         assert_eq!(list.unseen(at(9000)), all[2..4], "the lifetime is over");
         list.begin_round();
-        let end = 2 * DAY.as_millis() as u64;
+        let end = at(0).plus(2 * DAY).raw();
         assert_eq!(list.unseen(at(end + 500)), [subject("ada", 1000)]);
         assert_eq!(list.unseen(at(end + 1000)), []);
     }

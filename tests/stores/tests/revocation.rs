@@ -548,9 +548,8 @@ async fn nothing_is_kept_that_cannot_matter_any_more() {
     let request = log_in(&store).await;
     log_out(&store, &request).await;
     store.catch_up().await.unwrap();
-    let oldest: Vec<(String, Vec<String>)> = fleet
-        .ask(&["XRANGE", STREAM, "-", "+", "COUNT", "1"])
-        .await;
+    let oldest: Vec<(String, Vec<String>)> =
+        fleet.ask(&["XRANGE", STREAM, "-", "+", "COUNT", "1"]).await;
     assert_ne!(oldest[0].0, "1000-0");
     fleet.forward(2 * HOUR);
     let late = builder().build().unwrap();

@@ -52,7 +52,11 @@ async fn serve(store: RevocableCookieStore) {
         };
         let request = Request::builder().header("cookie", cookie.unwrap());
         let response = service.call(request.body(()).unwrap()).await.unwrap();
-        answer(&format!("{} {}", response.status().as_u16(), response.body()));
+        answer(&format!(
+            "{} {}",
+            response.status().as_u16(),
+            response.body()
+        ));
     }
 }
 
@@ -69,9 +73,8 @@ struct Handler;
 impl Service<Request<()>> for Handler {
     type Response = Response<String>;
     type Error = Infallible;
-    type Future = std::pin::Pin<
-        Box<dyn Future<Output = Result<Response<String>, Infallible>> + Send>,
-    >;
+    type Future =
+        std::pin::Pin<Box<dyn Future<Output = Result<Response<String>, Infallible>> + Send>>;
 
     fn poll_ready(
         &mut self,

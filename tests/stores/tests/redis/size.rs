@@ -68,7 +68,11 @@ async fn of_a_huge_value_no_more_is_fetched_than_a_session_may_have() {
 #[tokio::test]
 async fn what_may_be_larger_by_the_stores_settings_is_fetched_whole() {
     let server = Server::start().await;
-    for (max_size, text) in [(1 << 20, 1_000_000), (3 << 20, 2 << 20), (usize::MAX, 2 << 20)] {
+    for (max_size, text) in [
+        (1 << 20, 1_000_000),
+        (3 << 20, 2 << 20),
+        (usize::MAX, 2 << 20),
+    ] {
         let store = RedisStore::builder(AppKey::generate().unwrap(), redis(&server));
         let store = store.max_size(max_size).build().unwrap();
         let mut visitor = Visitor::default();

@@ -176,13 +176,19 @@ const ATTACKS: &[(&str, &str)] = &[
     ("kept for ever, and emptied", "PERSIST S\nXTRIM S MAXLEN 0"),
     ("renamed", "RENAME S X"),
     ("replaced by a string", "SET S junk"),
-    ("replaced by a string, long", "SET S junk\nSETRANGE S 30000000 x"),
+    (
+        "replaced by a string, long",
+        "SET S junk\nSETRANGE S 30000000 x",
+    ),
     ("replaced by a hash", "DEL S\nHSET S t junk"),
     ("replaced by a list", "DEL S\nRPUSH S junk"),
     ("replaced by a set", "DEL S\nSADD S junk"),
     ("replaced by a sorted set", "DEL S\nZADD S 1 junk"),
     ("replaced by what was computed", "SADD X a\nSUNIONSTORE S X"),
-    ("replaced by another stream", "XADD X 1-1 t junk\nRENAME X S"),
+    (
+        "replaced by another stream",
+        "XADD X 1-1 t junk\nRENAME X S",
+    ),
     ("replaced by a copy", "XADD X * t TOKEN3\nCOPY X S REPLACE"),
     (
         "taken back to what it was",
@@ -190,33 +196,39 @@ const ATTACKS: &[(&str, &str)] = &[
     ),
     (
         "one replaced under its own id, all else as it was",
-        "DEL S
+        "MULTI
+         DEL S
          XADD S ID0 t TOKEN0
          XADD S ID1 t TOKEN1
          XADD S ID2 t junk
          XADD S ID3 t TOKEN3
          XADD S ID4 t TOKEN4
-         XADD S ID5 t TOKEN5",
+         XADD S ID5 t TOKEN5
+         EXEC",
     ),
     (
         "one replaced by another genuine one, all else as it was",
-        "DEL S
+        "MULTI
+         DEL S
          XADD S ID0 t TOKEN0
          XADD S ID1 t TOKEN1
          XADD S ID2 t TOKEN1
          XADD S ID3 t TOKEN3
          XADD S ID4 t TOKEN4
-         XADD S ID5 t TOKEN5",
+         XADD S ID5 t TOKEN5
+         EXEC",
     ),
     (
         "all put where they would be trimmed, behind the last",
-        "DEL S
+        "MULTI
+         DEL S
          XADD S 1-1 t TOKEN0
          XADD S 1-2 t TOKEN1
          XADD S 1-3 t TOKEN2
          XADD S 1-4 t TOKEN3
          XADD S 1-5 t TOKEN4
-         XADD S ID5 t TOKEN5",
+         XADD S ID5 t TOKEN5
+         EXEC",
     ),
     ("an entry at the last of all ids", LAST_ID),
     (
@@ -270,18 +282,20 @@ async fn whatever_is_done_to_the_stream_or_the_lock_what_has_ended_stays_ended()
     let fleet = Fleet::new().await;
     let attacks = ATTACKS.iter().map(|attack| (attack, NOTICED));
     let attacks = attacks.chain(HOLD_UPS.iter().map(|attack| (attack, HELD_UP)));
-    let all = attacks.enumerate().map(async |(number, ((what, commands), within))| {
-        let mut target = Target::new(&fleet, &format!("attack {number}")).await;
-        assert_eq!(target.attacker.entries.len(), 6);
-        target.attacker.run(commands).await;
-        target.until_whole(what, within).await;
-        target.end_another().await;
-        target.until_whole(what, within).await;
-        for request in &target.ended {
-            assert!(is_revoked(&target.one, request), "{what}");
-        }
-        assert!(is_alive(&target.one, &target.alive), "{what}");
-    });
+    let all = attacks
+        .enumerate()
+        .map(async |(number, ((what, commands), within))| {
+            let mut target = Target::new(&fleet, &format!("attack {number}")).await;
+            assert_eq!(target.attacker.entries.len(), 6);
+            target.attacker.run(commands).await;
+            target.until_whole(what, within).await;
+            target.end_another().await;
+            target.until_whole(what, within).await;
+            for request in &target.ended {
+                assert!(is_revoked(&target.one, request), "{what}");
+            }
+            assert!(is_alive(&target.one, &target.alive), "{what}");
+        });
     join_all(all).await;
 }
 
@@ -343,7 +357,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         usize::try_from(self.0 >> 33).unwrap() % end
     }
 }
@@ -411,7 +428,10 @@ async fn a_flood_of_junk_keeps_nothing_from_coming_back() {
             loop {
                 let mut pipeline = redis::pipe();
                 for _ in 0..200 {
-                    pipeline.cmd("XADD").arg(&[&stream, "*", "t", "junk"]).ignore();
+                    pipeline
+                        .cmd("XADD")
+                        .arg(&[&stream, "*", "t", "junk"])
+                        .ignore();
                 }
                 pipeline.exec_async(&mut connection).await.unwrap();
                 tokio::task::yield_now().await;
@@ -422,7 +442,10 @@ async fn a_flood_of_junk_keeps_nothing_from_coming_back() {
     target.end_another().await;
     wait_for("all in the flood", async || {
         let late = Target::process(&fleet, &target.prefix).await;
-        target.ended.iter().all(|request| is_revoked(&late, request))
+        target
+            .ended
+            .iter()
+            .all(|request| is_revoked(&late, request))
     })
     .await;
     flood.abort();

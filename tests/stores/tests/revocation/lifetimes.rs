@@ -83,7 +83,12 @@ async fn how_long_sessions_have_lived_is_known_as_long_as_one_may_be_left_and_no
 #[tokio::test]
 async fn sessions_of_any_lifetime_end() {
     let fleet = Fleet::new().await;
-    for lifetime in [Duration::from_millis(1), 400 * DAY, 4000 * 365 * DAY, Duration::MAX] {
+    for lifetime in [
+        Duration::from_millis(1),
+        400 * DAY,
+        4000 * 365 * DAY,
+        Duration::MAX,
+    ] {
         for clock in [SystemTime::UNIX_EPOCH, fleet.now()] {
             *fleet.now.lock().unwrap() = clock;
             let _: () = fleet.ask(&["DEL", STREAM]).await;

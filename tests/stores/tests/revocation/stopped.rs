@@ -102,7 +102,10 @@ async fn a_process_that_was_stopped_while_redis_went_away_says_so() {
     fleet.server.kill();
     // Redis's clock does not go on; this process's does.
     let stopped = SystemTime::now();
-    wait_for("time to pass", async || stopped.elapsed().unwrap() > SECOND / 5).await;
+    wait_for("time to pass", async || {
+        stopped.elapsed().unwrap() > SECOND / 5
+    })
+    .await;
     serving.request(&request);
     serving.signal("CONT");
     assert_eq!(serving.answer(), "500 ");
@@ -149,7 +152,10 @@ async fn while_redis_is_silent_a_request_waits_no_longer_than_the_timeouts_and_m
     fleet.server.pause();
     let start = Instant::now();
     let error = store.load_current(&request).await.unwrap_err();
-    assert_eq!(error.backend().unwrap().kind(), BackendErrorKind::Unavailable);
+    assert_eq!(
+        error.backend().unwrap().kind(),
+        BackendErrorKind::Unavailable
+    );
     store.load_current(&request).await.unwrap_err();
     // Half a second each for the answer; a whole one for a connection that is made anew.
     assert!(start.elapsed() < 10 * SECOND, "{:?}", start.elapsed());
@@ -172,5 +178,11 @@ async fn a_request_that_goes_away_leaves_no_other_waiting() {
     let mut gone = Box::pin(store.load_current(&request));
     assert!(futures_util::poll!(&mut gone).is_pending());
     drop(gone);
-    assert!(store.load_current(&request).await.unwrap().contains("user_id"));
+    assert!(
+        store
+            .load_current(&request)
+            .await
+            .unwrap()
+            .contains("user_id")
+    );
 }
