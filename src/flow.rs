@@ -289,15 +289,18 @@ impl<P: Placement> Flow<P> {
         next: Option<SessionId>,
         now: Millis,
     ) -> Option<Revocation> {
-        let Header { id, issued_at, .. } = *self.listable(loaded)?.header();
+        let list = self.revocations.as_ref()?;
+        let header = *self.listable(loaded)?.header();
+        let Header { id, issued_at, .. } = header;
         let goes_on = next.is_some() && !view.is_destroyed();
         let from = if goes_on {
             now.plus(GRACE)
         } else {
             Millis::default()
         };
-        // Not this cookie's own deadline: a copy's may have been moved further away.
-        let until = issued_at.plus(self.policy.max_lifetime);
+        // Not this cookie's own deadline alone: a copy's may have been moved further away. Nor by
+        // this store's settings: what was sealed under others may open under others again.
+        let until = issued_at.plus(list.longest()).max(header.expires_at);
         (next != Some(id)).then_some(Revocation::Id { id, from, until })
     }
 

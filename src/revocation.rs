@@ -12,7 +12,7 @@ mod table;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use table::{Spread, Table};
@@ -63,7 +63,7 @@ const TICK: u64 = 1000;
 ///
 /// # Size
 ///
-/// An ended session takes 38 to 76 bytes until it is forgotten, a subject 29 to 58 and its text.
+/// An ended session takes 39 to 78 bytes until it is forgotten, a subject 38 to 76 and its text.
 /// The dead are swept out as the list grows, a thirty-second part at a time; at most twice as many
 /// dead as living are held. Only genuine sessions get on the list, each once: to make it grow a
 /// client has to be given sessions and end them.
@@ -77,10 +77,17 @@ struct Shared {
     ids: Table<SessionId, Span>,
     /// With the moment before which sessions are void.
     subjects: Table<Box<str>, Millis>,
+    /// How long sessions may live, and until when such ones may be left.
+    #[cfg(feature = "redis")]
+    lifetimes: Table<Lifetime, Millis>,
     /// Any session from before is void. Milliseconds.
     not_before: AtomicU64,
-    /// The longest that a session of the stores can live. Milliseconds.
-    max_lifetime: AtomicU64,
+    /// The longest that a session of any store that the list knows of can live. Milliseconds.
+    longest: AtomicU64,
+    /// Of the comparison that goes on with what other processes see.
+    round: AtomicU8,
+    /// The latest moment from which on sessions count that was seen in this round. Milliseconds.
+    not_before_seen: AtomicU64,
     /// The time as the stores had it lately. Milliseconds.
     time: AtomicU64,
 }
@@ -113,6 +120,37 @@ pub(crate) enum Revocation {
     All {
         moment: Millis,
     },
+    /// Nothing has ended, but until then there may be sessions that live this long.
+    #[cfg(feature = "redis")]
+    Lifetime {
+        longest: Lifetime,
+        until: Millis,
+    },
+}
+
+/// How long a session may live: milliseconds, as many as a moment has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Lifetime(u64);
+
+impl From<Duration> for Lifetime {
+    fn from(lifetime: Duration) -> Self {
+        Self(Millis::default().plus(lifetime).raw())
+    }
+}
+
+#[cfg(feature = "redis")]
+impl From<Lifetime> for Duration {
+    fn from(lifetime: Lifetime) -> Self {
+        Self::from_millis(lifetime.0)
+    }
+}
+
+/// There are few.
+#[cfg(feature = "redis")]
+impl Spread for Lifetime {
+    fn spread(&self) -> u8 {
+        0
+    }
 }
 
 /// Ids are random.
@@ -187,44 +225,75 @@ impl RevocationList {
         self.len() == 0
     }
 
-    /// What could still be alive of what is listed here, and is not listed as strictly in `other`.
+    /// Begins to compare the list with what other processes see: nothing counts as seen.
     #[cfg(feature = "redis")]
-    fn beyond(&self, other: &Self, now: Millis) -> Vec<Revocation> {
-        let (own, other) = (&*self.shared, &*other.shared);
-        let mut beyond = Vec::new();
-        own.ids.each(|&id, &Span { from, until }| {
-            let covers = |span: Span| span.from <= from && until <= span.until;
-            if !other.ids.get(&id).is_some_and(covers) {
-                beyond.push(Revocation::Id { id, from, until });
-            }
+    fn begin_round(&self) {
+        self.shared.round.fetch_add(1, Ordering::Relaxed);
+        self.shared.not_before_seen.store(0, Ordering::Relaxed);
+    }
+
+    /// What was not seen since the round began, and could still matter.
+    #[cfg(feature = "redis")]
+    fn unseen(&self, now: Millis) -> Vec<Revocation> {
+        let (shared, round) = (&*self.shared, self.round());
+        let mut unseen = Vec::new();
+        shared.ids.each_unseen(round, |&id, Span { from, until }| {
+            unseen.push(Revocation::Id { id, from, until });
         });
-        own.subjects.each(|subject, &moment| {
-            if other.subjects.get(&**subject).is_none_or(|it| it < moment) {
-                let subject = subject.clone();
-                beyond.push(Revocation::Subject { subject, moment });
-            }
+        shared.subjects.each_unseen(round, |subject, moment| {
+            let subject = subject.clone();
+            unseen.push(Revocation::Subject { subject, moment });
         });
-        let not_before = |shared: &Shared| shared.not_before.load(Ordering::Relaxed);
-        if not_before(own) > not_before(other) {
-            let moment = Millis::from_raw(not_before(own));
-            beyond.push(Revocation::All { moment });
+        let moment = Millis::from_raw(shared.not_before.load(Ordering::Relaxed));
+        if moment.raw() > shared.not_before_seen.load(Ordering::Relaxed) {
+            unseen.push(Revocation::All { moment });
         }
-        beyond.retain(|revocation| self.matters(revocation, now));
-        beyond
+        shared.lifetimes.each_unseen(round, |&longest, until| {
+            unseen.push(Revocation::Lifetime { longest, until });
+        });
+        unseen.retain(|revocation| self.matters(revocation, now));
+        unseen
+    }
+
+    /// Whether somebody else has shown it meanwhile.
+    #[cfg(feature = "redis")]
+    fn is_seen(&self, revocation: &Revocation) -> bool {
+        let (shared, round) = (&*self.shared, self.round());
+        match revocation {
+            Revocation::Id { id, .. } => shared.ids.is_seen(id, round),
+            Revocation::Subject { subject, .. } => shared.subjects.is_seen(&**subject, round),
+            Revocation::All { moment } => {
+                moment.raw() <= shared.not_before_seen.load(Ordering::Relaxed)
+            }
+            Revocation::Lifetime { longest, .. } => shared.lifetimes.is_seen(longest, round),
+        }
+    }
+
+    fn round(&self) -> u8 {
+        self.shared.round.load(Ordering::Relaxed)
+    }
+
+    /// The longest that any session may live of which the list has heard.
+    pub(crate) fn longest(&self) -> Duration {
+        Duration::from_millis(self.shared.longest.load(Ordering::Relaxed))
+    }
+
+    /// Until when sessions that live this long are known of.
+    #[cfg(feature = "redis")]
+    fn lifetime_until(&self, longest: Lifetime) -> Millis {
+        self.shared.lifetimes.get(&longest).unwrap_or_default()
     }
 
     /// Whether no session from before `moment` can be alive.
     fn is_forgotten(&self, moment: Millis, now: Millis) -> bool {
-        let longest = self.shared.max_lifetime.load(Ordering::Relaxed);
-        moment.plus(Duration::from_millis(longest)) <= now
+        moment.plus(self.longest()) <= now
     }
 
-    /// Sessions may live this long: it is how long subjects are held.
+    /// Sessions may live this long, and what ends is held as long: also when a store with a shorter
+    /// `max_lifetime` ends it, because a later one may have the longer again.
     pub(crate) fn serve(&self, max_lifetime: Duration) {
-        let max_lifetime = Millis::default().plus(max_lifetime).raw();
-        self.shared
-            .max_lifetime
-            .fetch_max(max_lifetime, Ordering::Relaxed);
+        let Lifetime(millis) = max_lifetime.into();
+        self.shared.longest.fetch_max(millis, Ordering::Relaxed);
     }
 
     /// Whether the session of a request goes on.
@@ -267,7 +336,7 @@ impl RevocationList {
     #[cfg(feature = "redis")]
     fn matters(&self, revocation: &Revocation, now: Millis) -> bool {
         match revocation {
-            Revocation::Id { until, .. } => *until > now,
+            Revocation::Id { until, .. } | Revocation::Lifetime { until, .. } => *until > now,
             Revocation::Subject { moment, .. } | Revocation::All { moment } => {
                 !self.is_forgotten(*moment, now)
             }
@@ -278,22 +347,33 @@ impl RevocationList {
     fn put(&self, revocation: Revocation) -> Option<Span> {
         let shared = &*self.shared;
         let now = Millis::from_raw(shared.time.load(Ordering::Relaxed));
+        let round = self.round();
         match revocation {
             Revocation::Id { id, from, until } => {
                 let join = |span: Option<Span>| Span {
                     from: span.map_or(from, |span| span.from.min(from)),
                     until: span.map_or(until, |span| span.until.max(until)),
                 };
-                shared.ids.put(id, join, |span| span.until <= now)
+                shared.ids.put(id, join, |span| span.until <= now, round)
             }
             Revocation::Subject { subject, moment } => {
                 let join = |before: Option<Millis>| before.map_or(moment, |it| it.max(moment));
                 let is_over = |moment: &Millis| self.is_forgotten(*moment, now);
-                shared.subjects.put(subject, join, is_over);
+                shared.subjects.put(subject, join, is_over, round);
                 None
             }
             Revocation::All { moment } => {
                 shared.not_before.fetch_max(moment.raw(), Ordering::Relaxed);
+                let seen = &shared.not_before_seen;
+                seen.fetch_max(moment.raw(), Ordering::Relaxed);
+                None
+            }
+            #[cfg(feature = "redis")]
+            Revocation::Lifetime { longest, until } => {
+                self.serve(longest.into());
+                let join = |before: Option<Millis>| before.map_or(until, |it| it.max(until));
+                let is_over = |until: &Millis| *until <= now;
+                shared.lifetimes.put(longest, join, is_over, round);
                 None
             }
         }

@@ -53,7 +53,7 @@ pub use memory::{Memory, MemoryBuilder};
 #[cfg(feature = "tower-sessions")]
 pub use tower_sessions::TowerSessions;
 
-use crate::envelope::{KeyRing, Kind, os_random};
+use crate::envelope::{KeyRing, Kind, encoded_len, os_random};
 use crate::error::{ConfigError, LoadError, LoadErrorKind, Refusal, SaveError, SaveErrorKind};
 use crate::event::{Event, Events};
 use crate::flow::{Opened, Outgoing};
@@ -581,7 +581,10 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
     }
 
     fn assembled(self, policy: Policy) -> ServerStore<B> {
-        let (behind, common) = self.exchange(());
+        let (mut behind, common) = self.exchange(());
+        // No address space holds more once it is sealed.
+        behind.max_size = behind.max_size.min(usize::MAX / 8);
+        behind.backend.expect_at_most(encoded_len(behind.max_size));
         let shell = common.assemble(policy, |keys_for, in_cookie| InBackend {
             envelope: keys_for(Kind::Store),
             keep: behind.keep,

@@ -167,10 +167,14 @@ mod sealed {
         }
     }
 
-    /// Loading never waits, saving only if something ends.
+    /// Loading waits only if the process has missed what other processes tell, saving only if
+    /// something ends.
     #[cfg(feature = "redis")]
     impl Store for crate::RevocableCookieStore {
-        type Load = Ready<Result<Session, LoadError>>;
+        type Load = futures_util::future::Either<
+            Ready<Result<Session, LoadError>>,
+            Pin<Box<dyn Future<Output = Result<Session, LoadError>> + Send>>,
+        >;
         type Save = Pin<Box<dyn Future<Output = Result<Outgoing, SaveError>> + Send>>;
 
         fn request_header(&self) -> HeaderName {
@@ -178,7 +182,7 @@ mod sealed {
         }
 
         fn load(&self, field: &[u8]) -> Self::Load {
-            ready(self.load_from([field]))
+            self.loading(field)
         }
 
         fn save(&self, session: &Session) -> Self::Save {

@@ -170,6 +170,7 @@ pub(crate) struct Ended {
     pub(crate) until: Option<u64>,
     pub(crate) subject: Option<String>,
     pub(crate) moment: Option<u64>,
+    pub(crate) longest: Option<u64>,
 }
 
 /// A value as the files spell it.

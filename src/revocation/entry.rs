@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! format   1   0x01
-//! what     1   0x01 a session, 0x02 a subject, 0x03 all
+//! what     1   0x01 a session, 0x02 a subject, 0x03 all, 0x04 a lifetime
 //!
 //! a session:   id 16, from 6, until 6
 //! a subject:   moment 6, subject: the rest, 1 to 64 bytes
 //! all:         moment 6
+//! a lifetime:  longest 6, until 6
 //! ```
 //!
-//! Moments are Unix milliseconds, big-endian.
+//! Moments are Unix milliseconds, big-endian; a lifetime is in milliseconds.
 
 use super::Revocation;
 use crate::envelope::encoded_len;
@@ -23,6 +24,7 @@ const FORMAT: u8 = 1;
 const SESSION: u8 = 0x01;
 const SUBJECT: u8 = 0x02;
 const ALL: u8 = 0x03;
+const LIFETIME: u8 = 0x04;
 
 /// The longest token of an entry.
 pub(super) const MAX_TOKEN: usize = encoded_len(2 + 6 + MAX_SUBJECT);
@@ -45,6 +47,12 @@ impl Revocation {
             Self::All { moment } => {
                 bytes.push(ALL);
                 bytes.extend_from_slice(&moment.to_be_bytes());
+            }
+            Self::Lifetime { longest, until } => {
+                bytes.push(LIFETIME);
+                let longest = Millis::default().plus((*longest).into());
+                bytes.extend_from_slice(&longest.to_be_bytes());
+                bytes.extend_from_slice(&until.to_be_bytes());
             }
         }
         bytes
@@ -77,6 +85,10 @@ impl Revocation {
             ALL => Self::All {
                 moment: moment(&mut reader)?,
             },
+            LIFETIME => Self::Lifetime {
+                longest: moment(&mut reader)?.since(Millis::default()).into(),
+                until: moment(&mut reader)?,
+            },
             _ => return Err(Refusal::Newer),
         };
         reader.finish()?;
@@ -90,10 +102,12 @@ fn moment(reader: &mut Reader<'_>) -> Result<Millis, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::vectors::{File, vectors};
 
-    fn entries() -> [Revocation; 4] {
+    fn entries() -> [Revocation; 5] {
         let moment = Millis::from_raw(1_700_000_000_123);
         [
             Revocation::Id {
@@ -110,6 +124,10 @@ mod tests {
                 moment,
             },
             Revocation::All { moment },
+            Revocation::Lifetime {
+                longest: Duration::from_secs(30 * 24 * 3600).into(),
+                until: moment,
+            },
         ]
     }
 
@@ -146,7 +164,7 @@ mod tests {
                 assert_eq!(Revocation::decode(&long), Err(Refusal::BadRecord));
             }
         }
-        for bytes in [[2, 1], [1, 0], [1, 4]] {
+        for bytes in [[2, 1], [1, 0], [1, 5]] {
             assert_eq!(Revocation::decode(&bytes), Err(Refusal::Newer));
         }
         for subject in [&[][..], &[0xff], &[b'a'; MAX_SUBJECT + 1]] {
@@ -158,13 +176,17 @@ mod tests {
     #[test]
     fn every_vector_opens_to_what_has_ended_and_is_written_alike() {
         let file: File = vectors!("revocations.json");
-        assert_eq!(file.vectors.len(), 6);
+        assert_eq!(file.vectors.len(), 7);
         for vector in &file.vectors {
             let opened = vector.open().unwrap().plaintext;
             assert_eq!(*opened, *vector.plaintext, "{vector}");
             let stated = vector.ended.as_ref().unwrap();
             let moment = |of: Option<u64>| Millis::from_raw(of.unwrap());
             let stated = match (&stated.id, &stated.subject) {
+                _ if stated.longest.is_some() => Revocation::Lifetime {
+                    longest: Duration::from_millis(stated.longest.unwrap()).into(),
+                    until: moment(stated.until),
+                },
                 (Some(id), _) => Revocation::Id {
                     id: SessionId::from_bytes(id[..].try_into().unwrap()),
                     from: moment(stated.from),

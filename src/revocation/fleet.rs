@@ -2,18 +2,28 @@
 //! and that all of them keep current through Redis.
 
 mod builder;
+mod catch_up;
+mod counts;
 mod follow;
+mod put_back;
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+#[cfg(feature = "tower")]
+use std::future::{Ready, ready};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+#[cfg(feature = "tower")]
+use futures_util::FutureExt;
+#[cfg(feature = "tower")]
+use futures_util::future::{BoxFuture, Either};
+use futures_util::lock::Mutex as AsyncMutex;
 use http::{HeaderMap, HeaderName};
 
 pub use builder::InFleet;
 
-use super::{Revocation, RevocationList};
+use super::{Lifetime, Revocation, RevocationList};
 use crate::envelope::{Envelope, KeyRing, os_random};
 use crate::error::{LoadError, LoadErrorKind, SaveError};
 use crate::event::{Event, Events};
@@ -25,6 +35,8 @@ use crate::server::{BackendError, BackendErrorKind, Redis};
 use crate::session::{Origin, Session};
 use crate::store::{Shell, StoreBuilder};
 use crate::time::Millis;
+use catch_up::{CatchingUp, Failures};
+use follow::Follower;
 
 /// The longest that one read waits, and so the longest between two.
 const POLL: Duration = Duration::from_secs(1);
@@ -35,9 +47,9 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Sessions that live in their cookies, and end across a fleet: those that are destroyed, those
 /// of a subject, or any by its id.
 ///
-/// Each process holds a [`RevocationList`] of its own and asks only that, so loading never waits.
-/// What ends goes through a stream in Redis to all of them. A [`save`](Self::save) that ends a
-/// session, and only such a one, waits until Redis has it, and fails if it has not: then the
+/// Each process holds a [`RevocationList`] of its own and asks only that, so loading does not wait
+/// for Redis. What ends goes through a stream in Redis to all of them. A [`save`](Self::save) that
+/// ends a session, and only such a one, waits until Redis has it, and fails if it has not: then the
 /// response must not leave, and with `SessionLayer` it does not.
 ///
 /// ```no_run
@@ -55,12 +67,15 @@ const RETRY: Duration = Duration::from_millis(250);
 ///
 /// # The delay
 ///
-/// Other processes refuse a session as soon as the stream's push reaches them: some milliseconds
-/// after the save that ended it. What is promised is
+/// Other processes refuse a session as soon as Redis tells them that there is something new: some
+/// milliseconds after the save that ended it. What is promised is
 /// [`max_staleness`](StoreBuilder::max_staleness), 10 seconds unless set: a process that has not
-/// heard from Redis for longer answers requests that bring a session with an error, until it
-/// hears again. So it does before it has caught up for the first time, and if nobody runs
-/// [`keep_current`](Self::keep_current). A store built with
+/// heard from Redis for longer does not open sessions until it hears again. So it is before it has
+/// caught up for the first time, after it was stopped for a while, and if nobody runs
+/// [`keep_current`](Self::keep_current). `SessionLayer` then lets the first request catch up, and
+/// all others wait for that one read; [`load_current`](Self::load_current) does the same. If Redis
+/// is away, that ends with an error within two seconds, or at once if it is known to be away.
+/// [`load`](Self::load) never waits, and gives the error right away. A store built with
 /// [`go_on_while_away`](StoreBuilder::go_on_while_away) promises nothing while Redis is away: it
 /// goes on with the list as it is.
 ///
@@ -72,22 +87,44 @@ const RETRY: Duration = Duration::from_millis(250);
 /// In each process that of a [`RevocationList`]. In Redis about 160 bytes for each session that
 /// has ended. A million are read in some seconds when a process starts.
 ///
+/// What has ended is held until no cookie of it can be alive: for the longest
+/// [`max_lifetime`](StoreBuilder::max_lifetime) that any process of the fleet has had, which the
+/// stream tells, as long as a session from that time may be left. So a lifetime that is lowered
+/// and raised again brings back nothing that has ended meanwhile. A lifetime without end holds it
+/// without end.
+///
 /// # What Redis holds
 ///
-/// One key, `<prefix>revocations:<cookie's name>`: a stream of sealed entries, in which no id and
-/// no subject can be read, and to which nobody without an app key can add one that counts. Whoever
-/// can write to Redis can delete entries, and the processes put them back. Entries that can no
-/// longer matter are dropped, and the key expires when the last one could.
+/// Two keys. `<prefix>revocations:<cookie's name>` is a stream of sealed entries, in which no id
+/// and no subject can be read, and to which nobody without an app key can add one that counts.
+/// Entries that can no longer matter are dropped, within nine minutes, and the key expires when the
+/// last one could. `<prefix>revocations:<cookie's name>:restoring` is there for half a minute while
+/// a process puts back what was lost. The keys are this store's alone: whatever else is found
+/// there is removed.
 ///
-/// If Redis loses its data, wholly or the latest writes, each process notices within a second,
-/// and one of them puts back what it has. Processes that start before that know less; and if all
-/// processes stop while Redis is empty, what had ended opens again until it expires. Let Redis
-/// keep its data on disk.
+/// Whoever can write to Redis, and whatever Redis loses: what is gone comes back from any process
+/// that knew it and lives, and [an event](StoreBuilder::on_event) says so. Each looks at the
+/// stream's length and its last entry at least once a second, so that what is missing is put back
+/// within about a second, or about four if somebody pretends that another process does it already.
+/// Somebody who replaces entries under their own ids and puts as many there as were can hide that
+/// from such a look. So each process also reads the whole stream again all the time, 500 entries a
+/// second, and finds it after two rounds at the latest: two seconds with up to 500 entries, seven
+/// minutes with a hundred thousand, those that others have added counted. Processes that start
+/// before it is back know less; and if all processes stop while it is gone, what had ended opens
+/// again until it expires. Let Redis keep its data on disk.
+///
+/// At most 200 bytes of an entry are fetched, whatever somebody has put there. A stream that takes no
+/// more entries, because somebody has used up its ids, is begun anew with all that is known.
 ///
 /// Sessions end through Redis and are never kept there. It is asked only by those that end
-/// sessions, and by each process about once a second, which waits for the push on a connection
-/// of its own. A [cluster](Redis::cluster), or a [connection](Redis::connection) that was handed
-/// in, is asked ten times a second instead, and that is then the delay.
+/// sessions, and by each process about once a second. A second connection hears that something has
+/// changed (`CLIENT TRACKING`, in version 3 of Redis's protocol), and never what. A
+/// [cluster](Redis::cluster), a [connection](Redis::connection) that was handed in, and a server
+/// that knows no such thing are asked ten times a second instead, and that is then the delay.
+///
+/// The commands are `EVAL`, `XTRIM`, `SET`, `UNLINK`, `HELLO`, `CLIENT TRACKING` and `EXISTS`, in
+/// scripts `TYPE`, `TIME`, `XADD`, `XLEN`, `XRANGE`, `XREVRANGE`, `XREAD`, `XINFO`, `PTTL`,
+/// `PEXPIRE` and `UNLINK`.
 #[derive(Clone)]
 pub struct RevocableCookieStore {
     inner: Arc<Inner>,
@@ -99,23 +136,28 @@ struct Inner {
     /// Seals the entries.
     envelope: Envelope,
     feed: Feed,
-    progress: Mutex<Progress>,
-    /// When the list was last known to be whole. Milliseconds; 0 is never.
+    /// Of this store's sessions.
+    max_lifetime: Lifetime,
+    /// How far the list has come. Whoever reads the stream holds it.
+    follower: AsyncMutex<Follower>,
+    /// The last entry that this process has written and not read yet.
+    written: Mutex<Position>,
+    /// What did not open may open now.
+    keys_changed: AtomicBool,
+    /// When the list was last known to be whole. Milliseconds.
     current_at: AtomicU64,
+    catching_up: Mutex<CatchingUp>,
+    /// Of following, one after the other.
+    failures: Mutex<Failures>,
     max_staleness: Duration,
     goes_on: bool,
 }
 
-/// How far a process has got.
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    /// What was read.
-    read: Position,
-    /// The latest entry that was ever in the stream, read or written.
-    latest: Position,
-    /// Entries were lost, and nobody is known to have put them back.
-    is_lossy: bool,
-}
+#[cfg(feature = "tower")]
+type Loaded = Result<Session, LoadError>;
+
+/// No moment has so many milliseconds.
+const NEVER: u64 = u64::MAX;
 
 impl RevocableCookieStore {
     /// A builder that starts from the defaults: those of a [`CookieStore`](crate::CookieStore),
@@ -133,6 +175,7 @@ impl RevocableCookieStore {
     /// If the request has a session, and this process has not heard from Redis for longer than
     /// [`max_staleness`](StoreBuilder::max_staleness); unless the store was built with
     /// [`go_on_while_away`](StoreBuilder::go_on_while_away).
+    /// [`load_current`](Self::load_current) catches up first.
     pub fn load(&self, headers: &HeaderMap) -> Result<Session, LoadError> {
         self.load_from(headers.get_all(self.request_header()))
     }
@@ -151,11 +194,42 @@ impl RevocableCookieStore {
         self.open(&mut cookie_fields.into_iter().map(AsRef::as_ref))
     }
 
+    /// [`load`](Self::load), which waits if it has to: if this process has not heard from Redis
+    /// for longer than [`max_staleness`](StoreBuilder::max_staleness), because it was stopped in
+    /// the meantime or nobody runs [`keep_current`](Self::keep_current), it first reads what has
+    /// ended since, once for all requests that wait for it. `SessionLayer` loads in this way. It
+    /// needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), if Redis does not answer: within the time that the
+    /// [connection](Redis::connection_timeout) and the [answer](Redis::response_timeout) may take
+    /// together, two seconds unless set, or at once if Redis is known to be away.
+    pub async fn load_current(&self, headers: &HeaderMap) -> Result<Session, LoadError> {
+        self.load_current_from(headers.get_all(self.request_header()))
+            .await
+    }
+
+    /// [`load_from`](Self::load_from), which waits as [`load_current`](Self::load_current) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`load_current`](Self::load_current).
+    pub async fn load_current_from<'a, C: AsRef<[u8]> + ?Sized + 'a>(
+        &self,
+        cookie_fields: impl IntoIterator<Item = &'a C>,
+    ) -> Result<Session, LoadError> {
+        let fields: Vec<&[u8]> = cookie_fields.into_iter().map(AsRef::as_ref).collect();
+        if let Some(session) = self.open_if_current(&mut fields.iter().copied()) {
+            return Ok(session);
+        }
+        self.inner.join_catching_up().await;
+        self.open(&mut fields.into_iter())
+    }
+
     fn open(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Result<Session, LoadError> {
-        let Inner { shell, .. } = &*self.inner;
-        let now = shell.now();
-        let Opened::Ready(session) = shell.flow.open(fields, now);
-        if session.origin() == Origin::Opened && self.inner.is_stale(now) {
+        let (session, is_stale) = self.look(fields);
+        if is_stale {
             let error = BackendError::new(
                 BackendErrorKind::Unavailable,
                 "what has ended in other processes is not known: Redis is away, or nobody runs \
@@ -166,8 +240,39 @@ impl RevocableCookieStore {
             }
             self.events().report(Event::BackendFailed, Some(&error));
         }
-        shell.report_origin(&session);
+        self.inner.shell.report_origin(&session);
         Ok(session)
+    }
+
+    /// `None` if there is a session, and it may have ended unheard.
+    fn open_if_current(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Option<Session> {
+        let (session, is_stale) = self.look(fields);
+        (!is_stale).then(|| {
+            self.inner.shell.report_origin(&session);
+            session
+        })
+    }
+
+    /// The session in a header's field; ready, unless what has ended is to be read first.
+    #[cfg(feature = "tower")]
+    pub(crate) fn loading(
+        &self,
+        field: &[u8],
+    ) -> Either<Ready<Loaded>, BoxFuture<'static, Loaded>> {
+        if let Some(session) = self.open_if_current(&mut std::iter::once(field)) {
+            return Either::Left(ready(Ok(session)));
+        }
+        let (store, field) = (self.clone(), field.to_vec());
+        Either::Right(async move { store.load_current_from([&field]).await }.boxed())
+    }
+
+    fn look(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> (Session, bool) {
+        let Inner { shell, .. } = &*self.inner;
+        let now = shell.now();
+        let Opened::Ready(session) = shell.flow.open(fields, now);
+        let is_opened = session.origin() == Origin::Opened;
+        let is_stale = is_opened && self.inner.is_stale(now);
+        (session, is_stale)
     }
 
     /// The request's header that a session is read from: `cookie`, unless the store has another
@@ -200,7 +305,7 @@ impl RevocableCookieStore {
         shell.let_go_if_over(session, now);
         let mut plan = shell.flow.plan(session, now, &mut os_random)?;
         if let Some(left) = &plan.left {
-            self.inner.publish(std::slice::from_ref(left)).await?;
+            self.inner.publish(left).await?;
         }
         if !shell.flow.retire(plan.left.take(), now) {
             // It has ended since the look a moment ago.
@@ -221,11 +326,10 @@ impl RevocableCookieStore {
     ///
     /// If Redis does not take it; it may have ended all the same.
     pub async fn revoke(&self, id: SessionId, until: SystemTime) -> Result<(), BackendError> {
-        let latest = self.inner.shell.now().plus(self.inner.feed.keep());
         self.end(Revocation::Id {
             id,
             from: Millis::default(),
-            until: latest.min(until.into()),
+            until: until.into(),
         })
         .await
     }
@@ -271,20 +375,20 @@ impl RevocableCookieStore {
     }
 
     async fn end(&self, revocation: Revocation) -> Result<(), BackendError> {
-        self.inner
-            .publish(std::slice::from_ref(&revocation))
-            .await?;
+        self.inner.publish(&revocation).await?;
         self.inner.list.put(revocation);
         Ok(())
     }
 
-    /// Reads all that has ended so far. Await it before the first request.
+    /// Reads all that has ended so far, and puts back what Redis has lost of it. Await it before
+    /// the first request.
     ///
     /// # Errors
     ///
-    /// If Redis does not answer.
+    /// If Redis cannot be read. If only putting back fails, that is an
+    /// [event](StoreBuilder::on_event): another time will do.
     pub async fn catch_up(&self) -> Result<(), BackendError> {
-        self.inner.read_all(None).await
+        self.inner.catch_up().await
     }
 
     /// Keeps the list current: to be spawned, once in each process, on a tokio runtime. It tries
@@ -304,13 +408,9 @@ impl RevocableCookieStore {
                         }
                     }
                 }
-                let is_lossy = store.progress(|progress| progress.is_lossy);
                 drop(store);
                 if is_away {
                     tokio::time::sleep(RETRY).await;
-                } else if is_lossy {
-                    // Another process restores the stream, and this one has read all of it.
-                    tokio::time::sleep(POLL).await;
                 }
             }
         }
@@ -326,9 +426,7 @@ impl RevocableCookieStore {
         let ring = ring.into();
         self.inner.shell.flow.replace_keys(&ring);
         self.inner.envelope.replace_keys(&ring);
-        // What did not open may open now.
-        self.inner
-            .progress(|progress| progress.read = Position::default());
+        self.inner.keys_changed.store(true, Ordering::Relaxed);
     }
 
     /// What an answer needs for which the session was handed out and not saved.

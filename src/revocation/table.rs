@@ -1,4 +1,5 @@
-//! A map for many readers, which sweeps out the dead when it would have to grow.
+//! A map for many readers, which sweeps out the dead when it would have to grow, and knows in
+//! which round of a comparison each entry was seen last.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -11,11 +12,22 @@ use std::sync::{PoisonError, RwLock};
 const SHARDS: usize = 32;
 
 #[derive(Debug)]
-pub(super) struct Table<K, V> {
+pub(super) struct Table<K, V: Copy> {
     /// Boxed, so that all that a request looks at while the list is empty is close together.
-    shards: Box<[RwLock<HashMap<K, V>>]>,
+    shards: Box<[RwLock<Shard<K, V>>]>,
     /// So that nobody pays for a list that is empty, as it often is.
     len: AtomicUsize,
+}
+
+type Shard<K, V> = HashMap<K, Marked<V>>;
+
+/// A value, and the round in which it was seen last. Packed: with a byte more than it needs, a
+/// million would take megabytes more.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, packed)]
+struct Marked<V: Copy> {
+    value: V,
+    round: u8,
 }
 
 /// What chooses the shard. Nothing is lost but speed if many keys have the same.
@@ -23,7 +35,7 @@ pub(super) trait Spread {
     fn spread(&self) -> u8;
 }
 
-impl<K, V> Default for Table<K, V> {
+impl<K, V: Copy> Default for Table<K, V> {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
@@ -32,7 +44,7 @@ impl<K, V> Default for Table<K, V> {
     }
 }
 
-impl<K: Hash + Eq + Spread, V: Copy> Table<K, V> {
+impl<K: Hash + Eq + Spread, V: Copy + PartialEq> Table<K, V> {
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
@@ -46,21 +58,23 @@ impl<K: Hash + Eq + Spread, V: Copy> Table<K, V> {
         }
         let shard = self.shard(key.spread())?;
         let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-        shard.get(key).copied()
+        shard.get(key).map(|there| there.value)
     }
 
-    /// Puts what `join` makes of the value that was there, and returns that one.
+    /// Puts what `join` makes of the value that was there, and returns that one. It counts as
+    /// seen in this round, unless there is more to it than what came now.
     pub(super) fn put(
         &self,
         key: K,
-        join: impl FnOnce(Option<V>) -> V,
+        join: impl Fn(Option<V>) -> V,
         is_over: impl Fn(&V) -> bool,
+        round: u8,
     ) -> Option<V> {
         let shard = self.shard(key.spread())?;
         let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
         let length = shard.len();
         if length == shard.capacity() {
-            shard.retain(|_, value| !is_over(value));
+            shard.retain(|_, there| !is_over(&{ there.value }));
             // Room for so many that the next sweep pays off; a new map, because the places of the
             // dead in an old one may be no room.
             let mut living = HashMap::with_capacity(shard.len() / 2 * 3 + 4);
@@ -68,21 +82,41 @@ impl<K: Hash + Eq + Spread, V: Copy> Table<K, V> {
             *shard = living;
         }
         let before = shard.get(&key).copied();
-        shard.insert(key, join(before));
+        let was = before.map(|there| there.value);
+        let value = join(was);
+        let is_all = value == join(None);
+        let round = before
+            .filter(|_| !is_all)
+            .map_or(round, |there| there.round);
+        shard.insert(key, Marked { value, round });
         let grown = shard.len().wrapping_sub(length);
         self.len.fetch_add(grown, Ordering::Relaxed);
-        before
+        was
     }
 
+    /// Those that were not seen in this round.
     #[cfg(feature = "redis")]
-    pub(super) fn each(&self, mut look: impl FnMut(&K, &V)) {
+    pub(super) fn each_unseen(&self, round: u8, mut look: impl FnMut(&K, V)) {
         for shard in &self.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-            shard.iter().for_each(|(key, value)| look(key, value));
+            let unseen = shard.iter().filter(|(_, there)| there.round != round);
+            unseen.for_each(|(key, there)| look(key, there.value));
         }
     }
 
-    fn shard(&self, spread: u8) -> Option<&RwLock<HashMap<K, V>>> {
+    /// Whether the value of this key, if it has one, was seen in this round.
+    #[cfg(feature = "redis")]
+    pub(super) fn is_seen<Q: Hash + Eq + Spread + ?Sized>(&self, key: &Q, round: u8) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.shard(key.spread()).is_none_or(|shard| {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            shard.get(key).is_none_or(|there| there.round == round)
+        })
+    }
+
+    fn shard(&self, spread: u8) -> Option<&RwLock<Shard<K, V>>> {
         self.shards.get(usize::from(spread) % SHARDS)
     }
 }
@@ -98,7 +132,7 @@ mod tests {
     fn uses_all_shards<K: Hash + Eq + Spread>(keys: impl Iterator<Item = K>) -> bool {
         let table = Table::default();
         for key in keys {
-            table.put(key, |_| (), |()| false);
+            table.put(key, |_| (), |()| false, 0);
         }
         let mut shards = table.shards.iter().map(|shard| shard.read().unwrap());
         shards.all(|shard| !shard.is_empty())
@@ -121,7 +155,7 @@ mod tests {
                 false
             };
             let subject = n.to_string().into_boxed_str();
-            table.put(subject, |_| (), is_over);
+            table.put(subject, |_| (), is_over, 0);
         }
         assert!(looks.get() <= 3 * table.len(), "{looks:?}");
     }

@@ -200,3 +200,91 @@ fn no_debug_shows_an_id_or_a_subject() {
     let shown = format!("{list:?}");
     assert_eq!(shown, "RevocationList { sessions: 1, subjects: 1, .. }");
 }
+
+#[cfg(feature = "redis")]
+mod rounds {
+    use super::*;
+
+    fn subject(name: &str, moment: u64) -> Revocation {
+        Revocation::Subject {
+            subject: name.into(),
+            moment: at(moment),
+        }
+    }
+
+    fn lifetime(longest: Duration, until: u64) -> Revocation {
+        Revocation::Lifetime {
+            longest: longest.into(),
+            until: at(until),
+        }
+    }
+
+    #[test]
+    fn what_a_round_does_not_show_is_unseen_as_long_as_it_matters() {
+        let list = RevocationList::new();
+        list.serve(DAY);
+        let all = [
+            ended(1, 0, 9000),
+            ended(2, 0, 9000),
+            subject("ada", 1000),
+            Revocation::All { moment: at(500) },
+            lifetime(2 * DAY, 9000),
+        ];
+        for revocation in &all {
+            list.put(revocation.clone());
+        }
+        assert_eq!(list.unseen(at(1000)), [], "all has just come");
+        list.begin_round();
+        assert_eq!(list.unseen(at(1000)).len(), all.len());
+        for revocation in &all {
+            assert!(!list.is_seen(revocation));
+            list.put(revocation.clone());
+            assert!(list.is_seen(revocation));
+        }
+        list.begin_round();
+        for revocation in &all[..2] {
+            list.put(revocation.clone());
+        }
+        assert_eq!(list.unseen(at(1000)), all[2..]);
+        assert_eq!(list.unseen(at(9000)), all[2..4], "the lifetime is over");
+        list.begin_round();
+        let end = at(0).plus(2 * DAY).raw();
+        assert_eq!(list.unseen(at(end + 500)), [subject("ada", 1000)]);
+        assert_eq!(list.unseen(at(end + 1000)), []);
+    }
+
+    #[test]
+    fn an_entry_that_says_less_than_the_list_shows_nothing() {
+        let list = RevocationList::new();
+        list.put(ended(1, 0, 9000));
+        list.put(subject("ada", 2000));
+        list.put(Revocation::All { moment: at(700) });
+        list.serve(DAY);
+        list.begin_round();
+        list.put(ended(1, 3000, 9000));
+        list.put(ended(1, 0, 8000));
+        list.put(subject("ada", 1000));
+        list.put(Revocation::All { moment: at(600) });
+        let missing = [
+            ended(1, 0, 9000),
+            subject("ada", 2000),
+            Revocation::All { moment: at(700) },
+        ];
+        assert_eq!(list.unseen(at(1000)), missing);
+    }
+
+    #[test]
+    fn two_entries_that_only_say_together_what_the_list_has_are_put_back_as_one() {
+        let list = RevocationList::new();
+        let entries = [ended(1, 0, 5000), ended(1, 2000, 9000)];
+        for _ in 0..2 {
+            list.begin_round();
+            for entry in &entries {
+                list.put(entry.clone());
+            }
+        }
+        assert_eq!(list.unseen(at(1000)), [ended(1, 0, 9000)]);
+        list.put(ended(1, 0, 9000));
+        assert_eq!(list.unseen(at(1000)), []);
+    }
+}

@@ -33,6 +33,14 @@ pub trait Backend: Send + Sync + 'static {
     /// What this backend can promise.
     const PROMISE: Promise;
 
+    /// Told once, by the store that the backend is for: no value that it puts has more characters.
+    /// Of a longer one, which somebody else has put, [`load`](Self::load) may give back the
+    /// beginning, if that has at least one character more than this: the store refuses it. So a
+    /// backend need not fetch more. By default it does nothing.
+    fn expect_at_most(&mut self, characters: usize) {
+        let _ = characters;
+    }
+
     /// The value under `key`, unless it has expired.
     fn load(
         &self,

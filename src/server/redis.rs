@@ -1,5 +1,6 @@
 //! A backend in Redis.
 
+mod bell;
 mod failure;
 mod feed;
 mod link;
@@ -18,8 +19,15 @@ use super::backend::{
     Tag, Value, When,
 };
 use crate::error::ConfigError;
-pub(crate) use feed::{Feed, PAGE, Position};
+use crate::time::Millis;
+pub(crate) use feed::{Feed, PAGE, Page, Position, Reset, SPAN};
 use link::{Link, Timeouts};
+
+/// The most characters of a value, unless a store says otherwise.
+const LONGEST: usize = 16 << 20;
+
+/// The most characters of a mark that a session has moved, and more.
+const LONGEST_MARK: usize = 1024;
 
 /// Compares and sets in one step. Arguments: the value, its milliseconds, and the version that
 /// must be there, empty if nothing must be.
@@ -29,6 +37,22 @@ if there == string.sub(ARGV[1], 1, 40) then return 'stored' end
 if there ~= ARGV[3] then return there == '' and 'absent' or 'conflict' end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 'stored'";
+
+/// Removes a value, and gives back no more of it than a mark may have. Argument: where it ends.
+const REMOVE: &str = "\
+local there = redis.call('GETRANGE', KEYS[1], 0, ARGV[1])
+redis.call('UNLINK', KEYS[1])
+return there";
+
+/// A page of a subject's index: where to go on, and the keys. Whatever else has been put there
+/// stays there. Argument: where it goes on.
+const TAGGED: &str = "\
+local page = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', 1000)
+local keys = {}
+for i = 1, #page[2], 2 do
+  if #page[2][i] == 32 then keys[#keys + 1] = page[2][i] end
+end
+return {page[1], keys}";
 
 /// Puts a key into a subject's index, which ends with the last of its keys. Arguments: the key,
 /// and its milliseconds at most.
@@ -81,9 +105,15 @@ return redis.call('PEXPIREAT', KEYS[1], last[2])";
 /// sessions, or put back what a session was before, until its deadline, but neither make one up,
 /// nor give one to another visitor.
 ///
-/// Each command and script has one key, so that all work in a cluster. The commands are `GET`,
-/// `PTTL`, `EVAL`, `PEXPIRE`, `GETDEL`, `ZRANGE` and `SCAN`, in scripts `GETRANGE`, `SET`,
-/// `TIME`, `ZREMRANGEBYSCORE`, `ZADD`, `ZRANGE` and `PEXPIREAT`, and in a cluster also
+/// No more of a value is fetched than the store's
+/// [`max_size`](crate::StoreBuilder::max_size) allows, whatever somebody else has put there: it is
+/// refused as [`Refusal::BadValue`](crate::Refusal::BadValue). Names that are no keys of ours stay
+/// in Redis too, when sessions are listed or looked for by their subject. Without a store it
+/// fetches up to 16 MiB.
+///
+/// Each command and script has one key, so that all work in a cluster. The commands are
+/// `GETRANGE`, `PTTL`, `EVAL`, `PEXPIRE` and `SCAN`, in scripts `GETRANGE`, `SET`, `UNLINK`,
+/// `TIME`, `ZREMRANGEBYSCORE`, `ZADD`, `ZRANGE`, `ZSCAN` and `PEXPIREAT`, and in a cluster also
 /// `CLUSTER SLOTS`.
 ///
 /// # Bad days
@@ -108,6 +138,8 @@ pub struct Redis {
     link: Link,
     prefix: String,
     timeouts: Timeouts,
+    /// The most characters of a value.
+    longest: usize,
 }
 
 impl Redis {
@@ -158,6 +190,7 @@ impl Redis {
             link,
             prefix: "session:".to_owned(),
             timeouts: Timeouts::default(),
+            longest: LONGEST,
         }
     }
 
@@ -259,28 +292,34 @@ fn script(text: &str, key: &str) -> Cmd {
 
 /// What is no text was not put by us, and will not open.
 fn text(value: Vec<u8>) -> Value {
-    Value::new(String::from_utf8_lossy(&value).into_owned())
+    let text = String::from_utf8(value);
+    Value::new(text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
+/// At least one, and no more than a moment has: Redis counts milliseconds from 1970 on, too.
 fn millis(ttl: Duration) -> u64 {
-    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1)
+    Millis::default().plus(ttl).raw().max(1)
 }
 
 impl Backend for Redis {
     const PROMISE: Promise = Promise::Full;
 
+    fn expect_at_most(&mut self, characters: usize) {
+        self.longest = characters;
+    }
+
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, BackendError> {
         let key = self.key(key);
-        let [value, ttl] = self
-            .ask([command("GET", &key), command("PTTL", &key)])
-            .await?;
-        let (value, ttl): (Option<Vec<u8>>, i64) = (understood(value)?, understood(ttl)?);
-        // It may expire between the two.
-        let stored = value.filter(|_| ttl != -2).map(|value| Stored {
+        // One character more than there may be, so that what is too long is refused and not cut.
+        let mut get = command("GETRANGE", &key);
+        get.arg(0).arg(self.longest);
+        let [value, ttl] = self.ask([get, command("PTTL", &key)]).await?;
+        let (value, ttl): (Vec<u8>, i64) = (understood(value)?, understood(ttl)?);
+        // It may expire between the two. What is not there is empty, as something else may be.
+        Ok((ttl != -2).then(|| Stored {
             value: text(value),
             ttl: Duration::from_millis(u64::try_from(ttl).unwrap_or(0)),
-        });
-        Ok(stored)
+        }))
     }
 
     async fn put(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
@@ -316,8 +355,10 @@ impl Backend for Redis {
     }
 
     async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
-        let value: Option<Vec<u8>> = self.ask_one(command("GETDEL", &self.key(key))).await?;
-        Ok(value.map(text))
+        let mut remove = script(REMOVE, &self.key(key));
+        remove.arg(LONGEST_MARK);
+        let value: Vec<u8> = self.ask_one(remove).await?;
+        Ok((!value.is_empty()).then(|| text(value)))
     }
 
     /// In a cluster each master has pages of its own. While slots move from one to another, a
@@ -330,11 +371,19 @@ impl Backend for Redis {
     }
 
     async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, BackendError> {
-        let mut range = command("ZRANGE", &format!("{}subject:{tag}", self.prefix));
-        range.arg(0).arg(-1);
-        let members: Vec<Vec<u8>> = self.ask_one(range).await?;
-        let keys = members.into_iter().filter_map(|key| key.try_into().ok());
-        Ok(keys.map(StoreKey::from_bytes).collect())
+        let index = format!("{}subject:{tag}", self.prefix);
+        let (mut keys, mut after) = (Vec::new(), "0".to_owned());
+        loop {
+            let mut page = script(TAGGED, &index);
+            page.arg(after);
+            let (next, members): (String, Vec<Vec<u8>>) = self.ask_one(page).await?;
+            let members = members.into_iter().filter_map(|key| key.try_into().ok());
+            keys.extend(members.map(StoreKey::from_bytes));
+            if next == "0" {
+                return Ok(keys);
+            }
+            after = next;
+        }
     }
 }
 

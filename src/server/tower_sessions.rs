@@ -46,6 +46,9 @@ const SEALED: &str = "sealed";
 /// - With an idle timeout, a request that only reads puts the expiry off now and then, and for
 ///   that loads the session and saves it, with the same dangers for as long as that takes.
 ///
+/// - A value that somebody has made huge in the database is fetched whole, before it is refused:
+///   such a store has no way to fetch less.
+///
 /// It finds neither the sessions of one subject nor all: `end_all_of` and `retain` are errors of
 /// the kind [`BackendErrorKind::Unsupported`]. Where one of these is not acceptable, use a backend
 /// that is [`Promise::Full`].

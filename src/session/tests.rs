@@ -209,7 +209,7 @@ fn a_null_that_another_program_has_stored_is_no_entry_and_nothing_writes_one() {
         &flow,
         &flow.outgoing(&session, now(), &mut os_random).unwrap(),
     );
-    let record = session.record().unwrap();
+    let record = &session.first().unwrap().record;
     let keys: Vec<_> = record.values().texts().map(|(key, _)| key).collect();
     assert_eq!((keys, record.flashes().count()), (vec!["new"], 0));
 }

@@ -113,7 +113,9 @@ impl<P> StoreBuilder<P> {
     }
 
     /// How long any session lives at most, whatever its own deadline says. Lowering it acts at
-    /// once, on sessions that are out already. Default: the lifetime. Beyond 400 days, see
+    /// once, on sessions that are out already; raising it again lets those go on whose own
+    /// deadline has not come, unless they were ended meanwhile. Default: the lifetime. No session
+    /// lives beyond the year 10889. Beyond 400 days, see
     /// [`lifetime`](Self::lifetime).
     pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
         self.max_lifetime = Some(max_lifetime);

@@ -278,7 +278,7 @@ fn a_request_that_leaves_a_session_idle_leaves_a_rotated_key_to_one_that_does_no
     let old = key();
     for has_timeout in [true, false] {
         let mut site = Site::new();
-        let build = |builder: sealed_session::CookieStoreBuilder| match has_timeout {
+        let build = |builder: CookieStoreBuilder| match has_timeout {
             true => builder.idle_timeout(HOUR),
             false => builder,
         };

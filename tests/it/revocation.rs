@@ -79,6 +79,64 @@ fn a_copy_whose_deadline_a_thief_has_moved_stays_ended() {
 }
 
 #[test]
+fn what_has_ended_under_a_shorter_lifetime_stays_ended_when_it_is_raised_again() {
+    let (list, key) = (RevocationList::new(), key());
+    let clock = Clock::at(std::time::SystemTime::UNIX_EPOCH + 20_000 * DAY);
+    let living = |lifetime| {
+        let list = list.clone();
+        store(&clock, key.clone(), |it| {
+            it.lifetime(lifetime).revocations(list)
+        })
+    };
+    type End = fn(&Session, &RevocationList, std::time::SystemTime);
+    let ends: [End; 3] = [
+        |session, _, _| session.destroy(),
+        |session, _, _| session.renew(),
+        |_, list, now| list.revoke_subject("ada", now),
+    ];
+    for end in ends {
+        let mut site = Site::of(&clock, living(30 * DAY));
+        site.visit(|session| {
+            session.insert("user_id", 42).unwrap();
+            session.set_subject("ada").unwrap();
+        });
+        let (thief, late) = (copy(&site), clock.now() + 2 * HOUR);
+        // The cookie that logs out may end long before a copy of it.
+        site.visit(|session| session.set_expiry(late).unwrap());
+        clock.forward(HOUR);
+        site.store = living(DAY);
+        site.visit(|session| end(session, &list, clock.now()));
+        for _ in 0..28 {
+            clock.forward(DAY);
+            // As a busy list does, it forgets what it may.
+            for n in 0..100 {
+                list.revoke_subject(&n.to_string(), clock.now());
+            }
+            let raised = Site {
+                store: living(30 * DAY),
+                ..copy(&thief)
+            };
+            assert_eq!(raised.load().origin(), refused(Refusal::Revoked));
+        }
+    }
+}
+
+#[test]
+fn a_lifetime_without_end_ends_nobodys_logout() {
+    let list = RevocationList::new();
+    let mut site = Site::with(|it| {
+        it.lifetime(Duration::MAX)
+            .idle_timeout(Duration::MAX)
+            .revocations(list.clone())
+    });
+    site.visit(|session| session.insert("user_id", 42).unwrap());
+    let thief = copy(&site);
+    site.visit(Session::destroy);
+    site.clock.forward(8000 * 365 * DAY);
+    assert_eq!(thief.load().origin(), refused(Refusal::Revoked));
+}
+
+#[test]
 fn what_is_written_after_the_end_is_a_new_session_and_the_old_one_stays_ended() {
     let (mut site, _) = site();
     let thief = copy(&site);

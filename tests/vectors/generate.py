@@ -874,6 +874,9 @@ def revocations():
         subject("a subject", "all of its sessions from before", "user:42"),
         subject("a subject of 64 bytes in two alphabets", "the longest there is", "ü🔑" * 10 + "abcd"),
         vector("all", "whatever was issued before", b"\x01\x03" + NOW.to_bytes(6, "big"), moment=NOW),
+        vector("a lifetime", "until then, sessions may live this long",
+               b"\x01\x04" + (30 * DAY_MS).to_bytes(6, "big") + (NOW + 34 * DAY_MS).to_bytes(6, "big"),
+               longest=30 * DAY_MS, until=NOW + 34 * DAY_MS),
     ]
 
 

@@ -1,15 +1,17 @@
 //! The settings of a fleet's cookie store.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Inner, RevocableCookieStore};
+use futures_util::lock::Mutex as AsyncMutex;
+
+use super::{Inner, NEVER, RevocableCookieStore};
 use crate::envelope::Kind;
 use crate::error::ConfigError;
 use crate::flow::InCookie;
-use crate::policy::CLOCK_SKEW;
-use crate::revocation::{GRACE, RevocationList};
+use crate::revocation::RevocationList;
+use crate::revocation::entry::MAX_TOKEN;
 use crate::server::Redis;
 use crate::store::StoreBuilder;
 
@@ -36,9 +38,9 @@ impl InFleet {
 
 impl StoreBuilder<InFleet> {
     /// How long after its end another process may still take a session for alive. A process that
-    /// has not heard from Redis for longer refuses to open sessions. Default 10 seconds, at least
-    /// 100 milliseconds; below 4 seconds, every silence of Redis up to its response timeout may
-    /// be too long.
+    /// has not heard from Redis for longer refuses to open sessions, once it has tried in vain to
+    /// catch up. Default 10 seconds, at least 100 milliseconds; below 4 seconds, every silence of
+    /// Redis up to its response timeout may be too long.
     pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
         self.placement.max_staleness = max_staleness;
         self
@@ -63,22 +65,27 @@ impl StoreBuilder<InFleet> {
             let problem = "it is shorter than 100 milliseconds";
             return Err(ConfigError::new("max_staleness", problem));
         }
-        let keep = policy.max_lifetime.saturating_add(CLOCK_SKEW + GRACE);
+        let max_lifetime = policy.max_lifetime.into();
         let (fleet, mut common) = self.exchange(());
         let list = RevocationList::new();
         common.revocations = Some(list.clone());
         let envelope = common.keys_for(Kind::Revocation);
         let shell = common.assemble(policy, |_, _| InCookie);
         let name = format!("revocations:{}", shell.flow.transport.name());
-        let feed = fleet.redis.feed(&name, keep);
+        let feed = fleet.redis.feed(&name, MAX_TOKEN);
         Ok(RevocableCookieStore {
             inner: Arc::new(Inner {
                 shell,
                 list,
                 envelope,
                 feed,
-                progress: Mutex::default(),
-                current_at: AtomicU64::new(0),
+                max_lifetime,
+                follower: AsyncMutex::default(),
+                written: Mutex::default(),
+                keys_changed: AtomicBool::new(false),
+                current_at: AtomicU64::new(NEVER),
+                catching_up: Mutex::default(),
+                failures: Mutex::default(),
                 max_staleness: fleet.max_staleness,
                 goes_on: fleet.goes_on,
             }),

@@ -1,30 +1,105 @@
-//! How a process's list and the stream in Redis become alike.
+//! How a process's list follows the stream in Redis, and notices what is missing there.
+//!
+//! What is new is read as it comes. With each look, the stream's length and its last entry say
+//! whether something is gone: that finds what is lost or deleted, and not what somebody hides
+//! who replaces entries. So beside that the whole stream is read again, round after round and
+//! some entries at a time: what a round does not show is missing, whatever the stream looks like.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Inner, POLL, Progress};
+use tokio::time::Instant;
+
+use super::counts::Counts;
+use super::{Inner, NEVER, POLL};
 use crate::envelope::os_random;
 use crate::error::Refusal;
 use crate::event::Event;
+use crate::policy::CLOCK_SKEW;
 use crate::revocation::entry::MAX_TOKEN;
-use crate::revocation::{Revocation, RevocationList};
-use crate::server::redis::{PAGE, Position};
+use crate::revocation::{GRACE, Revocation};
+use crate::server::redis::{PAGE, Page, Position};
 use crate::server::{BackendError, BackendErrorKind};
 use crate::time::Millis;
 
+/// How many entries are read again each [`POLL`].
+const AUDIT: usize = 500;
+
+/// How many pages are read again at once if something is known to be missing.
+const HASTE: usize = 20;
+
+/// How long the longest lifetime is remembered beyond itself, at least: so seldom it is told.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// How far a process has come.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    /// Up to where all was read.
+    read: Position,
+    /// Of what was read.
+    counts: Counts,
+    round: Round,
+    /// What the last round has not shown, until it is put back.
+    pub(super) missing: Vec<Revocation>,
+    /// Since when something is missing.
+    pub(super) missing_since: Option<Instant>,
+    /// This process is the one that puts it back.
+    pub(super) restores: bool,
+    /// When to look again whether another process has put it back.
+    pub(super) look_at: Option<Instant>,
+    /// Nothing can be appended to the stream, or nothing that would be trimmed.
+    pub(super) is_unusable: bool,
+    /// Something is missing, or may be read now that could not be before: not to be waited for.
+    noticed: bool,
+    /// What is from before this moment of Redis's clock is to go. Milliseconds.
+    trim: Option<u64>,
+}
+
+/// A round of reading the whole stream again.
+#[derive(Debug, Default)]
+struct Round {
+    at: Position,
+    counts: Counts,
+    in_haste: bool,
+    /// When the next entries are due.
+    next: Option<Instant>,
+}
+
+impl Follower {
+    /// Whether there is something to do at once.
+    pub(super) fn is_busy(&self) -> bool {
+        self.round.in_haste || self.restores
+    }
+
+    pub(super) fn last_read(&self) -> Position {
+        self.read
+    }
+
+    /// What was read counts for nothing.
+    pub(super) fn begin_again(&mut self) {
+        self.read = Position::default();
+        self.counts = Counts::default();
+    }
+}
+
 impl Inner {
     pub(super) fn is_stale(&self, now: Millis) -> bool {
-        let current_at = Millis::from_raw(self.current_at.load(Ordering::Relaxed));
-        now.since(current_at).max(current_at.since(now)) > self.max_staleness
+        let current_at = self.current_at.load(Ordering::Relaxed);
+        let current = Millis::from_raw(current_at);
+        current_at == NEVER || now.since(current).max(current.since(now)) > self.max_staleness
     }
 
-    pub(super) fn progress<R>(&self, look: impl FnOnce(&mut Progress) -> R) -> R {
-        look(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
+    /// How long an entry may matter: as long as any session that this process has heard of, and
+    /// the news of such sessions a little longer.
+    pub(super) fn keep(&self) -> Duration {
+        let longest = self.list.longest();
+        longest
+            .saturating_add(remembered(longest))
+            .saturating_add(CLOCK_SKEW + GRACE)
     }
 
-    pub(super) async fn publish(&self, revocations: &[Revocation]) -> Result<(), BackendError> {
+    pub(super) async fn append(&self, revocations: &[Revocation]) -> Result<(), BackendError> {
         let mut tokens = Vec::with_capacity(revocations.len());
         for revocation in revocations {
             let (bytes, mut token) = (revocation.encode(), String::new());
@@ -34,92 +109,274 @@ impl Inner {
                 .map_err(|error| BackendError::new(BackendErrorKind::Other, error))?;
             tokens.push(token);
         }
-        let at = self.feed.append(&tokens).await?;
-        self.progress(|progress| progress.latest = progress.latest.max(at));
+        let at = self.feed.append(&tokens, self.keep()).await?;
+        self.written(|written| *written = at.max(*written));
         Ok(())
     }
 
-    /// Waits for what ends next, for a while.
-    pub(super) async fn follow(&self) -> Result<(), BackendError> {
-        self.read_all(Some(POLL.min(self.max_staleness / 4))).await
+    fn written<R>(&self, look: impl FnOnce(&mut Position) -> R) -> R {
+        look(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads what is new, and puts back what Redis has lost.
-    pub(super) async fn read_all(
-        &self,
-        mut patience: Option<Duration>,
-    ) -> Result<(), BackendError> {
-        let before = self.progress(|progress| *progress);
-        let nothing_yet = before.latest == Position::default();
-        let is_whole = nothing_yet || self.feed.has(before.latest).await?;
-        let (mut after, mut there) = (before.read, None);
-        let (mut is_lossy, mut unreadable) = (before.is_lossy || !is_whole, None);
-        if is_lossy {
-            after = Position::default();
-            patience = None;
-            // Only one process at a time compares and puts back, or all would put back the same.
-            if self.feed.may_restore().await? {
-                there = Some(RevocationList::new());
+    /// Reads what is new, does what is due, and waits for what comes next, for a while.
+    pub(super) async fn follow(&self) -> Result<(), BackendError> {
+        let patience = POLL.min(self.max_staleness / 4);
+        let armed = self.feed.arm().await;
+        let outcome = {
+            let mut follower = self.follower.lock().await;
+            let read = self.read_new(&mut follower).await;
+            match self.heard(read) {
+                Ok(()) => self.mend(&mut follower).await.map(|()| follower.is_busy()),
+                Err(error) => Err(error),
+            }
+        };
+        if !outcome? {
+            self.feed.rest(armed, patience).await;
+        }
+        Ok(())
+    }
+
+    /// Reads all, and puts back what Redis has lost.
+    pub(super) async fn catch_up(&self) -> Result<(), BackendError> {
+        loop {
+            let mut follower = self.follower.lock().await;
+            let read = self.read_new(&mut follower).await;
+            self.heard(read)?;
+            if let Err(error) = self.mend(&mut follower).await {
+                let events = self.shell.events();
+                events.report(Event::BackendFailed, Some(&error));
+                return Ok(());
+            }
+            if !follower.is_busy() {
+                return Ok(());
             }
         }
+    }
+
+    /// Reads what has come since the last time; all of it the first time, and whenever the place
+    /// where it stopped is not in the stream any more.
+    pub(super) async fn read_new(&self, follower: &mut Follower) -> Result<(), BackendError> {
+        let written = self.written(|written| *written);
+        let longest = self.list.longest();
+        let (mut is_first, mut from_start, mut knows_longest) = (true, false, false);
         loop {
+            if follower.read == Position::default() {
+                from_start = true;
+                follower.begin_again();
+                self.begin_round(follower, false);
+            }
             let now = self.shell.now();
             self.list.tell_time(now);
-            let found = match patience.take() {
-                Some(patience) => self.feed.wait(after, patience).await?,
-                None => self.feed.read(after).await?,
+            let known = [follower.read, written];
+            let Some(page) = self.feed.read(follower.read, PAGE, known).await? else {
+                // Where there is no stream, nothing has ended that could be read.
+                follower.is_unusable = true;
+                self.current_at.store(now.raw(), Ordering::Relaxed);
+                return Ok(());
             };
-            for (at, token) in &found {
-                after = *at;
-                match self.opened(token) {
-                    Ok(revocation) if self.list.matters(&revocation, now) => {
-                        if let Some(there) = &there {
-                            there.put(revocation.clone());
+            if std::mem::take(&mut is_first) {
+                let [has_read, has_written] = page.there;
+                if !has_read && follower.read != Position::default() {
+                    follower.read = Position::default();
+                    continue;
+                }
+                if written != Position::default() {
+                    follower.noticed |= !has_written;
+                    self.written(|latest| {
+                        if *latest == written {
+                            *latest = Position::default();
                         }
-                        self.list.put(revocation);
-                    }
-                    Ok(_) => {}
-                    Err(refusal) => unreadable = Some(refusal),
+                    });
                 }
             }
-            if found.len() < PAGE {
-                self.current_at.store(now.raw(), Ordering::Relaxed);
-                break;
+            self.report(self.take_in(&page, &mut follower.counts, now));
+            follower.read = page.last(follower.read);
+            if page.entries.len() == PAGE {
+                continue;
             }
+            let has_grown = self.list.longest() > longest;
+            if has_grown && from_start && !std::mem::replace(&mut knows_longest, true) {
+                // What came before may matter after all.
+                follower.read = Position::default();
+                continue;
+            }
+            follower.noticed |= has_grown && !from_start;
+            self.current_at.store(now.raw(), Ordering::Relaxed);
+            self.check(follower, &page);
+            if from_start && !follower.is_unusable {
+                self.end_round(follower, now);
+            }
+            return Ok(());
         }
+    }
+
+    fn report(&self, unreadable: Option<Refusal>) {
         if let Some(refusal) = unreadable {
             let error = BackendError::new(
                 BackendErrorKind::Other,
                 format_args!("an entry of the revocations is not ours: {refusal}"),
             );
-            self.shell
-                .events()
-                .report(Event::BackendFailed, Some(&error));
+            let events = self.shell.events();
+            events.report(Event::BackendFailed, Some(&error));
         }
-        if let Some(there) = there {
-            let missing = self.list.beyond(&there, self.shell.now());
-            for page in missing.chunks(PAGE) {
-                self.publish(page).await?;
+    }
+
+    /// Looks whether the stream is as it should be, now that all of it was read.
+    fn check(&self, follower: &mut Follower, page: &Page) {
+        let trimmed = self.trimmed(page);
+        follower.is_unusable = page.is_ahead(follower.read);
+        follower.noticed |= !follower.counts.agree(page.length, page.first, trimmed);
+        let is_due = page.length > 0 && page.first.time < trimmed;
+        follower.trim = is_due.then_some(trimmed);
+    }
+
+    /// What is from before this moment of Redis's clock can no longer matter. Milliseconds.
+    fn trimmed(&self, page: &Page) -> u64 {
+        page.trimmed(self.keep())
+    }
+
+    /// Takes a page's entries into the list. What could not be read among them, if anything.
+    fn take_in(&self, page: &Page, counts: &mut Counts, now: Millis) -> Option<Refusal> {
+        let mut unreadable = None;
+        for (at, token) in &page.entries {
+            counts.add(*at);
+            match self.opened(token) {
+                Ok(revocation) if self.list.matters(&revocation, now) => {
+                    self.list.put(revocation);
+                }
+                Ok(_) => {}
+                Err(refusal) => unreadable = Some(refusal),
             }
-            self.feed.is_restored().await?;
-            is_lossy = false;
         }
-        self.progress(|progress| {
-            progress.is_lossy = is_lossy;
-            // Otherwise the keys were exchanged, and all is to be read again.
-            if progress.read == before.read {
-                progress.read = after;
-            }
-            // Otherwise this process has written since.
-            if progress.latest == before.latest {
-                progress.latest = after;
-            }
-        });
-        Ok(())
+        unreadable
     }
 
     fn opened(&self, token: &[u8]) -> Result<Revocation, Refusal> {
         let opened = self.envelope.open(token, MAX_TOKEN)?;
         Revocation::decode(&opened.plaintext)
     }
+
+    /// Does what is due beside reading what is new.
+    async fn mend(&self, follower: &mut Follower) -> Result<(), BackendError> {
+        let outcome = self.do_what_is_due(follower).await;
+        let may_be_unusable = |error: &BackendError| error.kind() == BackendErrorKind::Other;
+        if outcome.as_ref().err().is_some_and(may_be_unusable) && self.rebuild(follower).await? {
+            return Ok(());
+        }
+        outcome
+    }
+
+    async fn do_what_is_due(&self, follower: &mut Follower) -> Result<(), BackendError> {
+        if let Some(before) = follower.trim.take() {
+            self.feed.trim(before).await?;
+        }
+        follower.noticed |= self.keys_changed.swap(false, Ordering::Relaxed);
+        if std::mem::take(&mut follower.noticed) && !follower.round.in_haste {
+            self.begin_round(follower, true);
+            follower.missing.clear();
+        }
+        if follower.is_unusable {
+            self.rebuild(follower).await?;
+        }
+        if follower.missing.is_empty() && !follower.restores {
+            self.read_again(follower).await?;
+        }
+        if !follower.missing.is_empty() || follower.restores {
+            self.put_back(follower).await?;
+        }
+        self.tell_lifetime().await
+    }
+
+    pub(super) fn begin_round(&self, follower: &mut Follower, in_haste: bool) {
+        self.list.begin_round();
+        follower.round = Round {
+            in_haste,
+            next: Some(Instant::now() + POLL),
+            ..Round::default()
+        };
+    }
+
+    /// The next entries of the round.
+    async fn read_again(&self, follower: &mut Follower) -> Result<(), BackendError> {
+        let Round { in_haste, next, .. } = follower.round;
+        if !in_haste && next.is_some_and(|next| Instant::now() < next) {
+            return Ok(());
+        }
+        let (pages, count) = if in_haste { (HASTE, PAGE) } else { (1, AUDIT) };
+        for _ in 0..pages {
+            if self.read_round(follower, count).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One page of a round. True if it was the last.
+    pub(super) async fn read_round(
+        &self,
+        follower: &mut Follower,
+        count: usize,
+    ) -> Result<bool, BackendError> {
+        let now = self.shell.now();
+        let round = &mut follower.round;
+        let Some(page) = self.feed.read(round.at, count, Default::default()).await? else {
+            follower.is_unusable = true;
+            return Ok(true);
+        };
+        // What cannot be read was told when it came.
+        let _ = self.take_in(&page, &mut round.counts, now);
+        round.at = page.last(round.at);
+        round.next = Some(Instant::now() + POLL);
+        if page.entries.len() == count {
+            return Ok(false);
+        }
+        // Up to here all was read just as well.
+        follower.read = round.at;
+        follower.counts = std::mem::take(&mut round.counts);
+        self.end_round(follower, now);
+        Ok(true)
+    }
+
+    /// What the round has not shown is missing.
+    fn end_round(&self, follower: &mut Follower, now: Millis) {
+        follower.missing = self.list.unseen(now);
+        if follower.missing.is_empty() {
+            follower.missing_since = None;
+            self.begin_round(follower, false);
+            return;
+        }
+        follower.round.in_haste = false;
+        if follower.missing_since.is_none() {
+            follower.missing_since = Some(Instant::now());
+            let error = BackendError::new(
+                BackendErrorKind::Other,
+                format_args!(
+                    "{} entries of the revocations are not in redis any more, and are put back",
+                    follower.missing.len()
+                ),
+            );
+            let events = self.shell.events();
+            events.report(Event::BackendFailed, Some(&error));
+        }
+    }
+
+    /// Says how long this store's sessions may live, unless that is known for long enough.
+    async fn tell_lifetime(&self) -> Result<(), BackendError> {
+        let (now, longest) = (self.shell.now(), self.max_lifetime);
+        let beyond = remembered(longest.into());
+        let latest = now.plus(longest.into());
+        if self.list.lifetime_until(longest) >= latest.plus(beyond / 2) {
+            return Ok(());
+        }
+        let until = latest.plus(beyond);
+        let lifetime = Revocation::Lifetime { longest, until };
+        self.append(std::slice::from_ref(&lifetime)).await?;
+        self.list.put(lifetime);
+        Ok(())
+    }
+}
+
+/// How long a lifetime is remembered beyond itself.
+fn remembered(longest: Duration) -> Duration {
+    REMEMBERED.max(longest / 8)
 }

@@ -13,9 +13,11 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::SentinelClient;
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind,
-    Value,
+    AsyncConnectionConfig, Client, ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult,
+    ServerErrorKind, Value,
 };
+
+use super::bell::{Bell, Rope, pull};
 
 /// Each command's answer, or why there is none at all.
 pub(super) type Answers = RedisResult<Vec<RedisResult<Value>>>;
@@ -49,30 +51,48 @@ pub(super) enum Link {
 
 impl Link {
     pub(super) fn client(client: Client) -> Self {
-        Self::server(move |timeouts| {
-            let client = client.clone();
-            async move {
-                let config = timeouts.config();
-                client
-                    .get_multiplexed_async_connection_with_config(&config)
-                    .await
-            }
-            .boxed()
-        })
+        let listener = client.clone();
+        Self::server(
+            move |timeouts| {
+                let client = client.clone();
+                async move {
+                    let config = timeouts.config();
+                    client
+                        .get_multiplexed_async_connection_with_config(&config)
+                        .await
+                }
+                .boxed()
+            },
+            move |timeouts, rope| {
+                let client = listener.clone();
+                async move { listen(&client, timeouts, rope).await }.boxed()
+            },
+        )
     }
 
     /// Each new connection goes to whichever server is the master by then.
     pub(super) fn sentinel(client: SentinelClient) -> Self {
         let client = Arc::new(AsyncMutex::new(client));
-        Self::server(move |timeouts| {
-            let client = Arc::clone(&client);
-            async move {
-                let config = timeouts.config();
-                let mut client = client.lock().await;
-                client.get_async_connection_with_config(&config).await
-            }
-            .boxed()
-        })
+        let listener = Arc::clone(&client);
+        Self::server(
+            move |timeouts| {
+                let client = Arc::clone(&client);
+                async move {
+                    let config = timeouts.config();
+                    let mut client = client.lock().await;
+                    client.get_async_connection_with_config(&config).await
+                }
+                .boxed()
+            },
+            move |timeouts, rope| {
+                let client = Arc::clone(&listener);
+                async move {
+                    let master = client.lock().await.async_get_client().await?;
+                    listen(&master, timeouts, rope).await
+                }
+                .boxed()
+            },
+        )
     }
 
     fn server(
@@ -80,8 +100,14 @@ impl Link {
         + Send
         + Sync
         + 'static,
+        listen: impl Fn(Timeouts, Rope) -> BoxFuture<'static, RedisResult<MultiplexedConnection>>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
-        Self::Server(Box::new(Pool::new(Arc::new(connect), false)))
+        let mut pool = Pool::new(Arc::new(connect), false);
+        pool.listen = Some(Arc::new(listen));
+        Self::Server(Box::new(pool))
     }
 
     /// A cluster's client has timeouts of its own.
@@ -128,7 +154,30 @@ impl Timeouts {
     }
 }
 
+/// A connection that Redis can tell something unasked, which the second version of its protocol
+/// has no way for.
+async fn listen(
+    client: &Client,
+    timeouts: Timeouts,
+    rope: Rope,
+) -> RedisResult<MultiplexedConnection> {
+    let info = client.get_connection_info().clone();
+    let redis = info
+        .redis_settings()
+        .clone()
+        .set_protocol(ProtocolVersion::RESP3);
+    let client = Client::open(info.set_redis_settings(redis))?;
+    let config = timeouts.config().set_push_sender(pull(rope));
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+}
+
 type Connect<C> = dyn Fn(Timeouts) -> BoxFuture<'static, RedisResult<C>> + Send + Sync;
+
+/// Makes a connection that pulls the rope.
+pub(super) type Listen =
+    dyn Fn(Timeouts, Rope) -> BoxFuture<'static, RedisResult<MultiplexedConnection>> + Send + Sync;
 
 /// A connection on its way, for all who wait for it.
 type Connecting<C> = Shared<BoxFuture<'static, RedisResult<C>>>;
@@ -138,6 +187,8 @@ type Slot<C> = Mutex<Option<Connecting<C>>>;
 /// Connections that take turns. Each carries any number of commands at once.
 pub(super) struct Pool<C> {
     connect: Arc<Connect<C>>,
+    /// How to hear of changes there, if it is one server with connections of our own.
+    listen: Option<Arc<Listen>>,
     /// One, and perhaps more.
     slots: (Slot<C>, Vec<Slot<C>>),
     turn: AtomicUsize,
@@ -146,9 +197,10 @@ pub(super) struct Pool<C> {
 }
 
 impl<C: Connection> Pool<C> {
-    fn new(connect: Arc<Connect<C>>, mends_itself: bool) -> Self {
+    pub(super) fn new(connect: Arc<Connect<C>>, mends_itself: bool) -> Self {
         Self {
             connect,
+            listen: None,
             slots: Default::default(),
             turn: AtomicUsize::new(0),
             mends_itself,
@@ -225,9 +277,8 @@ pub(super) trait Sender: Send + Sync {
     fn send<'a>(&'a self, commands: &'a Pipeline, timeouts: Timeouts) -> BoxFuture<'a, Answers>;
     fn resize(&mut self, connections: usize);
 
-    /// One connection to the same, for an answer that may take its time; none if it would be one
-    /// that others wait for too.
-    fn another(&self) -> Option<Box<dyn Sender>>;
+    /// What rings when something changes there, if there is a way.
+    fn bell(&self) -> Option<Bell>;
 }
 
 impl<C: Connection> Sender for Pool<C> {
@@ -241,9 +292,8 @@ impl<C: Connection> Sender for Pool<C> {
         self.slots.1.resize_with(others, Mutex::default);
     }
 
-    fn another(&self) -> Option<Box<dyn Sender>> {
-        let makes_its_own = !self.mends_itself;
-        makes_its_own.then(|| Box::new(Self::new(Arc::clone(&self.connect), false)) as _)
+    fn bell(&self) -> Option<Bell> {
+        self.listen.clone().map(Bell::new)
     }
 }
 

@@ -13,6 +13,9 @@ const PAGE: u32 = 500;
 
 const SLOTS: u32 = 1 << 14;
 
+/// Of a key behind the prefix.
+const DIGITS: usize = 64;
+
 /// Where a server goes on, and the keys it found. It ends with `0`.
 type Page = (String, Vec<Vec<u8>>);
 
@@ -114,7 +117,8 @@ impl Redis {
         let mut scan = redis::cmd("SCAN");
         scan.arg(after)
             .arg("MATCH")
-            .arg(format!("{}*", literally(&self.prefix)))
+            // As long as a key is, so that no other name is sent, however long it may be.
+            .arg(literally(&self.prefix) + &"?".repeat(DIGITS))
             .arg("COUNT")
             .arg(PAGE);
         scan

@@ -4,6 +4,7 @@ mod bad_days;
 mod cluster;
 mod meetings;
 mod promises;
+mod size;
 mod trips;
 
 use http::HeaderMap;
