@@ -120,9 +120,13 @@ impl Policy {
 
     /// Whether a session that is answered at `now` needs its `seen_at` written.
     pub(crate) fn refresh_is_due(&self, header: &Header, now: Millis) -> bool {
+        self.use_is_due(header, now) || self.cookie_is_due(header, now)
+    }
+
+    /// Whether the time of use is so old that it must be written anew.
+    fn use_is_due(&self, header: &Header, now: Millis) -> bool {
         self.idle
             .is_some_and(|idle| now.since(header.seen_at) >= idle.refresh_after)
-            || self.cookie_is_due(header, now)
     }
 
     /// Whether a cookie must be written anew so that its browser does not forget it before the
@@ -167,7 +171,7 @@ impl Policy {
         let may_get_idle = self
             .idle
             .is_some_and(|idle| header.seen_at.plus(idle.timeout) < deadline);
-        may_get_idle && now < deadline && self.refresh_is_due(header, now)
+        may_get_idle && now < deadline && self.use_is_due(header, now)
     }
 
     /// Whether a backend that forgets a record at `forgotten_at` keeps it by other settings than
