@@ -170,6 +170,7 @@ pub(crate) struct Ended {
     pub(crate) until: Option<u64>,
     pub(crate) subject: Option<String>,
     pub(crate) moment: Option<u64>,
+    pub(crate) next: Option<Hex>,
 }
 
 /// A value as the files spell it.

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! format   1   0x01
-//! what     1   0x01 a session, 0x02 a subject, 0x03 all
+//! what     1   0x01 a session, 0x02 a subject, 0x03 all, 0x04 a new id
 //!
 //! a session:   id 16, from 6, until 6
 //! a subject:   moment 6, subject: the rest, 1 to 64 bytes
 //! all:         moment 6
+//! a new id:    id 16, moment 6, the id that it has become 16
 //! ```
 //!
 //! Moments are Unix milliseconds, big-endian.
@@ -23,6 +24,7 @@ const FORMAT: u8 = 1;
 const SESSION: u8 = 0x01;
 const SUBJECT: u8 = 0x02;
 const ALL: u8 = 0x03;
+const MOVED: u8 = 0x04;
 
 /// The longest token of an entry.
 pub(super) const MAX_TOKEN: usize = encoded_len(2 + 6 + MAX_SUBJECT);
@@ -45,6 +47,12 @@ impl Revocation {
             Self::All { moment } => {
                 bytes.push(ALL);
                 bytes.extend_from_slice(&moment.to_be_bytes());
+            }
+            Self::Moved { id, next, at } => {
+                bytes.push(MOVED);
+                bytes.extend_from_slice(id.as_bytes());
+                bytes.extend_from_slice(&at.to_be_bytes());
+                bytes.extend_from_slice(next.as_bytes());
             }
         }
         bytes
@@ -77,6 +85,11 @@ impl Revocation {
             ALL => Self::All {
                 moment: moment(&mut reader)?,
             },
+            MOVED => Self::Moved {
+                id: SessionId::from_bytes(reader.array()?),
+                at: moment(&mut reader)?,
+                next: SessionId::from_bytes(reader.array()?),
+            },
             _ => return Err(Refusal::Newer),
         };
         reader.finish()?;
@@ -93,7 +106,7 @@ mod tests {
     use super::*;
     use crate::vectors::{File, vectors};
 
-    fn entries() -> [Revocation; 4] {
+    fn entries() -> [Revocation; 5] {
         let moment = Millis::from_raw(1_700_000_000_123);
         [
             Revocation::Id {
@@ -110,6 +123,11 @@ mod tests {
                 moment,
             },
             Revocation::All { moment },
+            Revocation::Moved {
+                id: SessionId::from_bytes([7; 16]),
+                next: SessionId::from_bytes([8; 16]),
+                at: moment,
+            },
         ]
     }
 
@@ -146,7 +164,7 @@ mod tests {
                 assert_eq!(Revocation::decode(&long), Err(Refusal::BadRecord));
             }
         }
-        for bytes in [[2, 1], [1, 0], [1, 4]] {
+        for bytes in [[2, 1], [1, 0], [1, 5]] {
             assert_eq!(Revocation::decode(&bytes), Err(Refusal::Newer));
         }
         for subject in [&[][..], &[0xff], &[b'a'; MAX_SUBJECT + 1]] {
@@ -158,13 +176,20 @@ mod tests {
     #[test]
     fn every_vector_opens_to_what_has_ended_and_is_written_alike() {
         let file: File = vectors!("revocations.json");
-        assert_eq!(file.vectors.len(), 6);
+        assert_eq!(file.vectors.len(), 7);
         for vector in &file.vectors {
             let opened = vector.open().unwrap().plaintext;
             assert_eq!(*opened, *vector.plaintext, "{vector}");
             let stated = vector.ended.as_ref().unwrap();
             let moment = |of: Option<u64>| Millis::from_raw(of.unwrap());
             let stated = match (&stated.id, &stated.subject) {
+                (Some(id), _) if stated.next.is_some() => Revocation::Moved {
+                    id: SessionId::from_bytes(id[..].try_into().unwrap()),
+                    next: SessionId::from_bytes(
+                        stated.next.as_ref().unwrap()[..].try_into().unwrap(),
+                    ),
+                    at: moment(stated.moment),
+                },
                 (Some(id), _) => Revocation::Id {
                     id: SessionId::from_bytes(id[..].try_into().unwrap()),
                     from: moment(stated.from),

@@ -74,6 +74,17 @@ impl<K: Hash + Eq + Spread, V: Copy> Table<K, V> {
         before
     }
 
+    pub(super) fn remove_if(&self, key: &K, is_it: impl Fn(&V) -> bool) {
+        let Some(shard) = self.shard(key.spread()) else {
+            return;
+        };
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        if shard.get(key).is_some_and(is_it) {
+            shard.remove(key);
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     #[cfg(feature = "redis")]
     pub(super) fn each(&self, mut look: impl FnMut(&K, &V)) {
         for shard in &self.shards {

@@ -42,6 +42,8 @@ pub(crate) struct Held {
     /// When the backend forgets it, unless it is touched.
     pub(crate) forgotten_at: Millis,
     pub(crate) is_under_old_key: bool,
+    /// This request has written it.
+    pub(crate) is_own: bool,
 }
 
 /// Records, each in place of the one before. They stay where they are until the session is

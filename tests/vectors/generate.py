@@ -865,6 +865,11 @@ def revocations():
     def subject(name, why, subject):
         return vector(name, why, b"\x01\x02" + NOW.to_bytes(6, "big") + subject.encode(), moment=NOW, subject=subject)
 
+    def moved(name, why):
+        session_id, next_id = fixed_bytes("id of " + name, 16), fixed_bytes("next id of " + name, 16)
+        plaintext = b"\x01\x04" + session_id + NOW.to_bytes(6, "big") + next_id
+        return vector(name, why, plaintext, id=session_id.hex(), moment=NOW, next=next_id.hex())
+
     return [
         session("a destroyed session", "at once, until no copy can be alive", 0, ISSUED + DAY_MS),
         session("a renewed session", "ten seconds later, for requests on their way", NOW + 10_000, ISSUED + DAY_MS),
@@ -872,6 +877,7 @@ def revocations():
         subject("a subject", "all of its sessions from before", "user:42"),
         subject("a subject of 64 bytes in two alphabets", "the longest there is", "ü🔑" * 10 + "abcd"),
         vector("all", "whatever was issued before", b"\x01\x03" + NOW.to_bytes(6, "big"), moment=NOW),
+        moved("a new id", "what a renewed session has become, for a logout with its old cookie"),
     ]
 
 
