@@ -294,10 +294,14 @@ impl<P: Placement> Flow<P> {
             return Some(Left::Ended { id, until });
         }
         let id = view.past().filter(|past| !past.in_backend)?.id;
-        // It has ended, so only what it has become needs to end.
-        let (id, _) = list.moved(id, now)?;
-        let until = self.latest(now);
-        Some(Left::Ended { id, until })
+        // Only what it has become needs to end.
+        Some(match list.moved(id, now) {
+            Some((id, _)) => {
+                let until = self.latest(now);
+                Left::Ended { id, until }
+            }
+            None => Left::Over,
+        })
     }
 
     /// The id that a session in a cookie had before `next`, which it gets or which takes its

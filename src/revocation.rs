@@ -125,6 +125,8 @@ pub(crate) enum Left {
         id: SessionId,
         until: Millis,
     },
+    /// It was over before, and nothing is known that it has become.
+    Over,
     /// It, or the session in its place, has another id.
     Moved {
         id: SessionId,

@@ -349,12 +349,15 @@ impl<B: Backend> ServerStore<B> {
         loop {
             let (key, in_cookie) = match trail {
                 Trail::Backend(key) => (key, None),
-                Trail::Cookie(id) => (StoreKey::of(id), Some(id)),
+                Trail::Cookie(id) | Trail::Over(id) => (StoreKey::of(id), Some(id)),
             };
-            let list = shell.flow.revocations.as_ref();
-            let listed = in_cookie.zip(list);
+            let listed = in_cookie.zip(shell.flow.revocations.as_ref());
             // In this order: whoever moves it meanwhile looks the other way round.
-            let was_alive = listed.map(|(id, list)| list.end(id, shell.flow.latest(now), now));
+            let was_alive = match (trail, listed) {
+                (Trail::Over(_), _) => Some(false),
+                (_, Some((id, list))) => Some(list.end(id, shell.flow.latest(now), now)),
+                (_, None) => None,
+            };
             let removed = backend.remove(&key).await?;
             let moved_to = removed
                 .as_ref()

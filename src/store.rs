@@ -140,7 +140,8 @@ impl CookieStore {
                     let was_alive = list.end_all(id, until, flow.latest(now), now);
                     self.shell.ended(session, &mut plan, was_alive);
                 }
-                (Some(_), Some(_)) => {
+                (_, Some(Left::Over)) => self.shell.ended(session, &mut plan, false),
+                (Some(_), Some(Left::Moved { .. })) => {
                     let begun = flow.begin(plan.left, now);
                     let is_finished = begun.map(|it| it.is_none_or(|moving| moving.finish(now)));
                     match is_finished {

@@ -232,7 +232,8 @@ impl RevocableCookieStore {
                     }
                     shell.ended(session, &mut plan, was_alive?);
                 }
-                Some(_) => match shell.flow.begin(plan.left, now) {
+                Some(Left::Over) => shell.ended(session, &mut plan, false),
+                Some(Left::Moved { .. }) => match shell.flow.begin(plan.left, now) {
                     Ok(Some(moving)) => {
                         self.inner.publish(&moving.entries(now)).await?;
                         if !moving.finish(now) {

@@ -51,6 +51,8 @@ pub(super) enum Trail {
     Backend(StoreKey),
     /// In a cookie with this id; unless it has moved from there to the backend.
     Cookie(SessionId),
+    /// It was in a cookie with this id, which opens no more.
+    Over(SessionId),
 }
 
 /// Writes to a backend, in this order. Each that fails leaves a state in which nothing is lost
@@ -255,7 +257,7 @@ impl Placement for InBackend {
                 write.end = Some(if in_backend {
                     Trail::Backend(StoreKey::of(id))
                 } else {
-                    Trail::Cookie(id)
+                    Trail::Over(id)
                 });
             }
             (None, None, None) => return Ok(None),
@@ -335,7 +337,7 @@ impl InBackend {
         };
         let to = match to {
             Some(Trail::Backend(key)) => key.to_string(),
-            Some(Trail::Cookie(id)) => id.to_string(),
+            Some(Trail::Cookie(id) | Trail::Over(id)) => id.to_string(),
             None => String::new(),
         };
         let mut plaintext = Vec::new();

@@ -58,7 +58,7 @@ impl Done {
             Op::InsertA => session.get("a") == Ok(Some(n)),
             Op::InsertB => session.get("b") == Ok(Some(world.b(n))),
             Op::Remove => !session.contains("old"),
-            Op::Clear => !session.contains("old") && !session.contains("voucher"),
+            Op::Clear => session.get("cleared") == Ok(Some(n)),
             Op::Expire => session.expires_at() == Some(world.deadline(n)),
             Op::Claim => !self.claimed || !session.contains("voucher"),
             Op::Login | Op::Begin => session.get("user") == Ok(Some(n)),
@@ -99,8 +99,13 @@ pub(super) fn check(world: &World, history: &History) -> Result<(), String> {
     let in_order = had_answers_in_order(world, history);
     let in_order = in_order.map(|browser| world.load(&world.request(&browser)));
     for done in &history.done {
-        let last = in_order.as_ref().unwrap_or(&session);
-        nothing_acknowledged_is_lost(world, history, done, last)?;
+        let lost = nothing_acknowledged_is_lost(world, history, done, &session);
+        match &in_order {
+            Some(session) if lost.is_err() => {
+                nothing_acknowledged_is_lost(world, history, done, session)?;
+            }
+            _ => lost?,
+        }
     }
     if world.can_save(&session) {
         Ok(())
@@ -244,16 +249,20 @@ fn nothing_acknowledged_is_lost(
 fn excuses(world: &World, history: &History, done: &Done, other: &Done) -> bool {
     let ended = other.op.ends() && {
         // An end finds what the session has become, and what was begun in its place.
-        let begun_from = history.done.iter().find(|it| it.begun == done.writes_to());
-        let parent = begun_from.and_then(|it| it.life);
-        other.life == done.writes_to()
-            || (other.op == Op::Destroy && other.life == parent && other.sets_cookie())
+        let follows = other.op == Op::Destroy && other.sets_cookie();
+        let mut life = done.writes_to();
+        while follows && life.is_some() && life != other.life {
+            let begun = history.done.iter().find(|it| it.begun == life);
+            life = begun.and_then(|it| it.life);
+        }
+        life.is_some() && life == other.life
     };
-    // Two who had nothing, or nothing any more, know nothing of each other.
+    // Who had nothing, or nothing any more, knows nothing of others who begin.
     let both_begin = other.begun.is_some()
         && done.begun.is_some()
-        && !other.was_opened()
-        && !done.was_opened();
+        && (!done.was_opened() || other.life.is_none());
+    // A logout without any cookie removes whatever the browser has by then.
+    let knew_nothing = other.op == Op::Destroy && other.life.is_none() && other.sets_cookie();
     // After its ten seconds an old id is like any dead one.
     let is_late = other.begun.is_some()
         && !other.was_opened()
@@ -271,5 +280,6 @@ fn excuses(world: &World, history: &History, done: &Done, other: &Done) -> bool 
         || ended
         || both_begin
         || is_late
+        || knew_nothing
         || last_wins
 }

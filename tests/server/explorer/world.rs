@@ -86,8 +86,27 @@ impl Op {
         Self::Begin,
     ];
 
+    /// Those that are enough where a session changes its place.
+    pub(super) const MOVING: [Self; 6] = [
+        Self::InsertB,
+        Self::Remove,
+        Self::Renew,
+        Self::Login,
+        Self::Destroy,
+        Self::Begin,
+    ];
+
+    /// The same for one that is too large for its cookie.
+    pub(super) const SHRINKING: [Self; 4] =
+        [Self::Remove, Self::Login, Self::Destroy, Self::Begin];
+
     /// Those that are enough for three at once.
-    pub(super) const GRAVE: [Self; 4] = [Self::InsertB, Self::Login, Self::Destroy, Self::Begin];
+    pub(super) const GRAVE: [Self; 3] = [Self::InsertB, Self::Login, Self::Destroy];
+
+    /// Whether it gives a session another id in every place.
+    pub(super) fn moves(self) -> bool {
+        matches!(self, Self::Renew | Self::Login | Self::Begin)
+    }
 
     /// Whether it ends the session that it is done to.
     pub(super) fn ends(self) -> bool {
@@ -481,7 +500,10 @@ impl World {
             Op::InsertA => session.insert("a", n).unwrap(),
             Op::InsertB => session.insert("b", self.b(n)).unwrap(),
             Op::Remove => session.remove("old"),
-            Op::Clear => session.clear(),
+            Op::Clear => {
+                session.clear();
+                session.insert("cleared", n).unwrap();
+            }
             Op::Expire => session.set_expiry(self.deadline(n)).unwrap(),
             Op::Claim => match session.claim::<String>("voucher") {
                 Ok(voucher) => return voucher.is_some(),
