@@ -196,6 +196,9 @@ pub enum ErrorKind {
     TooLongLived,
     /// The response has its session already; the change came too late.
     Closed,
+    /// Where the session is, no entry can be had by one request alone: see
+    /// [`Session::claim`](crate::Session::claim).
+    NotClaimable,
 }
 
 /// A call on a [`Session`](crate::Session) that did not happen. The session is as it was.
@@ -269,8 +272,10 @@ pub(crate) enum SaveErrorKind {
     #[cfg(feature = "server")]
     Conflict,
     /// The session has got a new id in another request.
-    #[cfg(feature = "server")]
     Moved,
+    /// Another request has what this one has claimed.
+    #[cfg(feature = "server")]
+    Claimed,
     /// What another request has written does not open here.
     #[cfg(feature = "server")]
     Unreadable(Refusal),
@@ -295,6 +300,10 @@ impl fmt::Display for SaveError {
                  try again",
             ),
             #[cfg(feature = "server")]
+            SaveErrorKind::Claimed => f.write_str(
+                "another request has taken or changed what this one has claimed, or has ended the \
+                 session, and nothing of this one was saved; do without, or load the session again",
+            ),
             SaveErrorKind::Moved => f.write_str(
                 "the session has got a new id in another request, and nothing of this one was \
                  saved; try again with the new cookie",
@@ -321,16 +330,22 @@ impl Error for SaveError {
     }
 }
 
-#[cfg(feature = "server")]
 impl SaveError {
-    /// Whether another request is to blame: it has given the session a new id, or others have
-    /// saved it each time before this one could. Nothing is wrong with the store, and the client
-    /// may try again with its newest cookie: status 409, say.
+    /// Whether another request is to blame: it has given the session a new id, it has what this
+    /// one has [claimed](crate::Session::claim), or others have saved the session each time
+    /// before this one could. Nothing is wrong with the store, and the client may try again with
+    /// its newest cookie: status 409, say.
     pub fn is_conflict(&self) -> bool {
-        matches!(self.0, SaveErrorKind::Conflict | SaveErrorKind::Moved)
+        match self.0 {
+            SaveErrorKind::Moved => true,
+            #[cfg(feature = "server")]
+            SaveErrorKind::Conflict | SaveErrorKind::Claimed => true,
+            _ => false,
+        }
     }
 
     /// The backend's error, if it was the backend that failed.
+    #[cfg(feature = "server")]
     pub fn backend(&self) -> Option<&BackendError> {
         match &self.0 {
             SaveErrorKind::Backend(error) => Some(error),

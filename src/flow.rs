@@ -21,8 +21,8 @@ use crate::event::Events;
 use crate::limit::Limit;
 use crate::policy::{LONGEST_MAX_AGE, Policy};
 use crate::record::{Draft, Header, Record, SessionId};
-use crate::revocation::{GRACE, Revocation, RevocationList};
-use crate::session::changes::{Birth, View};
+use crate::revocation::{GRACE, Late, Left, Moving, RevocationList};
+use crate::session::changes::{Birth, Over, Past, Point, View};
 use crate::session::{Bounds, Loaded, Origin, Session};
 use crate::time::Millis;
 use crate::transport::Transport;
@@ -70,9 +70,23 @@ pub(crate) struct Plan<W> {
     )]
     pub(crate) write: Option<W>,
     /// The id that a session in a cookie leaves behind; copies of the cookie still have it.
-    pub(crate) left: Option<Revocation>,
+    pub(crate) left: Option<Left>,
+    /// As what the cookie has the session from now on, if it has it wholly.
+    pub(crate) in_cookie: Option<Birth>,
+    /// Which changes it is for.
+    pub(crate) planned: Point,
     /// It came under an accepted key, and goes on under the sealing key.
     pub(crate) is_resealed: bool,
+}
+
+/// What has become of a request's session while it ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    GoesOn,
+    /// It is over: what is changed in it is lost, and the browser may have another one by now.
+    Over,
+    /// It has another id, and what is changed under the old one would be lost.
+    Moved,
 }
 
 /// A record on its way out.
@@ -80,9 +94,10 @@ struct Sealed<W> {
     /// For the cookie, or the header that stands for it.
     value: Option<HeaderValue>,
     write: Option<W>,
-    id: SessionId,
-    /// The id and times, unless they are those of a place that the session moves to.
-    birth: Option<Birth>,
+    birth: Birth,
+    is_in_cookie: bool,
+    /// It moves there from another place.
+    moves: bool,
 }
 
 impl<P: Placement> Flow<P> {
@@ -103,6 +118,7 @@ impl<P: Placement> Flow<P> {
             former_removals: former.iter().map(CookieConfig::removal).collect(),
             bounds: Arc::new(Bounds {
                 limit: placement.limit(in_cookie),
+                claims: placement.claims(),
                 max_lifetime: policy.max_lifetime,
                 idle: policy.idle,
                 events,
@@ -131,7 +147,7 @@ impl<P: Placement> Flow<P> {
     ) -> Opened<Session, P::Fetch> {
         let candidates = self.transport.candidates(fields);
         let mut best: Option<Loaded> = None;
-        let mut first_refusal = None;
+        let mut first_refusal: Option<(Refusal, Option<Past>)> = None;
         for token in candidates.iter() {
             match (self.admit(token, now), &best) {
                 (Err(refusal), _) => {
@@ -154,19 +170,21 @@ impl<P: Placement> Flow<P> {
                 Opened::Ready(loaded) => self.opened(loaded, now),
                 Opened::Fetch(fetch) => return Opened::Fetch(fetch),
             },
-            (None, Some(refusal)) => self.fresh(Origin::Refused(refusal), now),
+            (None, Some((refusal, past))) => self.refused(refusal, past, now),
             (None, None) => self.fresh(Origin::Absent, now),
         })
     }
 
-    fn admit(&self, token: &[u8], now: Millis) -> Result<Loaded, Refusal> {
+    /// Also tells what a refused cookie was of, if somebody has ended that.
+    fn admit(&self, token: &[u8], now: Millis) -> Result<Loaded, (Refusal, Option<Past>)> {
         self.admit_if(token, now, |header| self.placement.accept(header))
     }
 
     /// What the cookie has of a session, wherever its values are, and whether that is a stub.
     #[cfg(feature = "cli")]
     pub(crate) fn look_at(&self, token: &[u8], now: Millis) -> Result<(Session, bool), Refusal> {
-        let loaded = self.admit_if(token, now, |_| Ok(()))?;
+        let admitted = self.admit_if(token, now, |_| Ok(()));
+        let loaded = admitted.map_err(|(refusal, _)| refusal)?;
         let is_stub = loaded.record.header().in_backend;
         Ok((self.opened(loaded, now), is_stub))
     }
@@ -176,17 +194,28 @@ impl<P: Placement> Flow<P> {
         token: &[u8],
         now: Millis,
         accept: impl Fn(&Header) -> Result<(), Refusal>,
-    ) -> Result<Loaded, Refusal> {
-        let opened = self.envelope.open(token, self.max_token)?;
-        let record = Record::decode(opened.plaintext)?;
+    ) -> Result<Loaded, (Refusal, Option<Past>)> {
+        let unknown = |refusal| (refusal, None);
+        let opened = self.envelope.open(token, self.max_token).map_err(unknown)?;
+        let record = Record::decode(opened.plaintext).map_err(unknown)?;
         let header = record.header();
-        accept(header)?;
+        accept(header).map_err(unknown)?;
         if header.in_backend {
-            self.policy.admit_but_for_idle(header, now)?;
+            self.policy
+                .admit_but_for_idle(header, now)
+                .map_err(unknown)?;
         } else {
-            self.policy.admit(header, now)?;
+            self.policy.admit(header, now).map_err(unknown)?;
             if let Some(list) = &self.revocations {
-                list.admit(&record, now)?;
+                list.admit(&record, now).map_err(|refusal| {
+                    let moved = list.moved(header.id, now);
+                    let past = Past {
+                        id: header.id,
+                        in_backend: false,
+                        has_just_moved: moved.is_some_and(|(_, since)| since < GRACE),
+                    };
+                    (refusal, Some(past))
+                })?;
             }
         }
         Ok(Loaded {
@@ -205,6 +234,12 @@ impl<P: Placement> Flow<P> {
 
     pub(crate) fn fresh(&self, origin: Origin, now: Millis) -> Session {
         Session::fresh(origin, Some(now), Some(Arc::clone(&self.bounds)))
+    }
+
+    /// A fresh session, because the request's is refused.
+    pub(crate) fn refused(&self, refusal: Refusal, past: Option<Past>, now: Millis) -> Session {
+        let bounds = Some(Arc::clone(&self.bounds));
+        Session::after(past, Origin::Refused(refusal), Some(now), bounds)
     }
 
     /// What the response to this session's request needs.
@@ -230,12 +265,12 @@ impl<P: Placement> Flow<P> {
             let is_under_old_key = loaded.is_some_and(|loaded| loaded.under_old_key);
             let is_sealed = !matches!(due, Due::Nothing | Due::Removal);
             let is_resealed = is_sealed && is_under_old_key && view.base().is_some();
-            let (mut write, mut left) = (refresh, None);
+            let (mut write, mut left, mut in_cookie) = (refresh, None, None);
             let value = match due {
                 Due::Nothing => None,
                 Due::Removal => {
-                    write = self.placement.forget(view, loaded);
-                    left = self.left_behind(view, loaded, None, now);
+                    write = self.placement.forget(view, loaded, now, random)?;
+                    left = self.ended(view, loaded, now);
                     self.removal.clone()
                 }
                 #[cfg(feature = "server")]
@@ -251,8 +286,12 @@ impl<P: Placement> Flow<P> {
                 Due::Record => {
                     let record = self.record(view, loaded, now, random)?;
                     write = record.write;
-                    left = self.left_behind(view, loaded, Some(record.id), now);
-                    changes.birth = record.birth.or(changes.birth);
+                    left = self.moved(view, loaded, record.birth.id, now);
+                    in_cookie = record.is_in_cookie.then_some(record.birth);
+                    if !record.moves {
+                        changes.birth = Some(record.birth);
+                    }
+                    changes.over = Over::No;
                     record.value
                 }
             };
@@ -265,6 +304,8 @@ impl<P: Placement> Flow<P> {
                 },
                 write,
                 left,
+                in_cookie,
+                planned: changes.point,
                 is_resealed,
             })
         })
@@ -282,60 +323,99 @@ impl<P: Placement> Flow<P> {
         }
     }
 
-    fn left_behind(
-        &self,
-        view: View<'_>,
-        loaded: Option<&Loaded>,
-        next: Option<SessionId>,
-        now: Millis,
-    ) -> Option<Revocation> {
+    /// The id of a session in a cookie that ends, or what is known of one that has ended.
+    fn ended(&self, view: View<'_>, loaded: Option<&Loaded>, now: Millis) -> Option<Left> {
         let list = self.revocations.as_ref()?;
-        let header = *self.listable(loaded)?.header();
-        let Header { id, issued_at, .. } = header;
-        let goes_on = next.is_some() && !view.is_destroyed();
-        let from = if goes_on {
-            now.plus(GRACE)
-        } else {
-            Millis::default()
-        };
-        // Not this cookie's own deadline alone: a copy's may have been moved further away. Nor by
-        // this store's settings: what was sealed under others may open under others again.
-        let until = issued_at.plus(list.longest()).max(header.expires_at);
-        (next != Some(id)).then_some(Revocation::Id { id, from, until })
-    }
-
-    /// The record of a session that the list of revocations is about.
-    fn listable<'l>(&self, loaded: Option<&'l Loaded>) -> Option<&'l Record> {
-        let loaded = loaded.filter(|loaded| self.revocations.is_some() && loaded.is_in_cookie())?;
-        Some(&loaded.record)
-    }
-
-    /// Whether a session in a cookie has ended since it was opened. One that another request has
-    /// renewed has ended too, unless this one renews it as well: written once more under its old
-    /// id, it would replace the new cookie and be refused ten seconds later.
-    pub(crate) fn is_over(&self, session: &Session, now: Millis) -> bool {
-        let Some(list) = &self.revocations else {
-            return false;
-        };
-        session.lock_for_save(|changes, loaded| {
-            let view = View::new(self.listable(loaded), changes);
-            let at = match view.continued() {
-                Some(_) => now.plus(GRACE),
-                None => now,
-            };
-            let is_over = |record| list.check(record, at).is_err();
-            view.base().is_some_and(is_over)
+        if let Some(birth) = view.in_cookie(loaded) {
+            let until = list.last_copy(birth.issued_at, birth.expires_at);
+            return Some(Left::Ended {
+                id: birth.id,
+                until,
+            });
+        }
+        let id = view.past().filter(|past| !past.in_backend)?.id;
+        // Only what it has become needs to end.
+        Some(match list.moved(id, now) {
+            Some((id, _)) => {
+                let until = list.last_copy_of_new(now);
+                Left::Ended { id, until }
+            }
+            None => Left::Over,
         })
     }
 
-    /// Lists what a session leaves behind. False if it has ended in the meantime, so that the
-    /// plan must not be carried out.
-    #[must_use]
-    pub(crate) fn retire(&self, left: Option<Revocation>, now: Millis) -> bool {
-        match (&self.revocations, left) {
-            (Some(list), Some(left)) => list.retire(left, now),
-            _ => true,
-        }
+    /// The id that a session in a cookie had before `next`, which it gets or which takes its
+    /// place.
+    fn moved(
+        &self,
+        view: View<'_>,
+        loaded: Option<&Loaded>,
+        next: SessionId,
+        now: Millis,
+    ) -> Option<Left> {
+        let list = self.revocations.as_ref()?;
+        let birth = view.in_cookie(loaded).filter(|birth| birth.id != next)?;
+        let from = if view.is_destroyed() {
+            Millis::default()
+        } else {
+            now.plus(GRACE)
+        };
+        let until = list.last_copy(birth.issued_at, birth.expires_at);
+        Some(Left::Moved {
+            id: birth.id,
+            next,
+            from,
+            until,
+        })
+    }
+
+    /// What other requests have made of the session since it was opened, as far as that is known
+    /// without asking a backend.
+    pub(crate) fn standing(&self, session: &Session, now: Millis) -> Standing {
+        session.lock_for_save(|changes, loaded| {
+            let view = View::new(loaded.map(|loaded| &loaded.record), changes);
+            let is_changed = view.is_changed();
+            match changes.over {
+                Over::Before(past) if is_changed && past.has_just_moved => return Standing::Moved,
+                Over::Meanwhile if is_changed && !view.is_destroyed() => return Standing::Over,
+                _ => {}
+            }
+            let current = view.in_cookie(loaded);
+            let (Some(list), Some(Birth { id, .. })) = (&self.revocations, current) else {
+                return Standing::GoesOn;
+            };
+            let own = changes.birth.map(|birth| birth.id);
+            let moved = list.moved(id, now);
+            if moved.is_some_and(|(next, _)| Some(next) != own) {
+                return match (is_changed, view.is_destroyed()) {
+                    (true, _) => Standing::Moved,
+                    // Whatever it has become ends.
+                    (false, true) => Standing::GoesOn,
+                    (false, false) => Standing::Over,
+                };
+            }
+            let record = view.base();
+            let is_over = list.has_ended(id, now)
+                || record.is_some_and(|record| list.voids(record).is_some());
+            if is_over && !view.is_destroyed() {
+                Standing::Over
+            } else {
+                Standing::GoesOn
+            }
+        })
+    }
+
+    /// Makes a change of id known to the list, before anything is written.
+    pub(crate) fn begin(
+        &self,
+        left: Option<Left>,
+        now: Millis,
+    ) -> Result<Option<Moving<'_>>, Late> {
+        let (Some(list), Some(Left::Moved { id, next, from, until })) = (&self.revocations, left)
+        else {
+            return Ok(None);
+        };
+        list.begin(id, next, (from, until), now).map(Some)
     }
 
     fn record(
@@ -368,8 +448,9 @@ impl<P: Placement> Flow<P> {
         Ok(Sealed {
             value,
             write: self.placement.write(&next, &place, random)?,
-            id: birth.id,
-            birth: (!place.moves).then_some(birth),
+            birth,
+            is_in_cookie: place.in_cookie,
+            moves: place.moves,
         })
     }
 
@@ -385,6 +466,8 @@ impl<P: Placement> Flow<P> {
             (false, Some(_), Some(loaded)) => {
                 self.placement.refresh(loaded, is_use, now, &self.policy)
             }
+            // By now the browser may have another one.
+            _ if view.has_ended_meanwhile() => (Due::Nothing, None),
             _ if view.is_destroyed() => (Due::Removal, None),
             _ => (Due::Nothing, None),
         };

@@ -18,12 +18,17 @@ use std::time::{Duration, SystemTime};
 use table::{Spread, Table};
 
 use crate::error::Refusal;
+use crate::policy::CLOCK_SKEW;
 use crate::record::{Record, SessionId};
 use crate::time::Millis;
 
 /// How long the id that a session had before it was renewed still opens, for requests that were
 /// on their way.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
+
+/// How long it is known what an id has become: longer than any request that may have begun
+/// before.
+pub(crate) const MARKED: Duration = Duration::from_secs(5 * 60);
 
 /// How exactly the list knows the time, in milliseconds; only for what it forgets.
 const TICK: u64 = 1000;
@@ -63,7 +68,8 @@ const TICK: u64 = 1000;
 ///
 /// # Size
 ///
-/// An ended session takes 39 to 78 bytes until it is forgotten, a subject 38 to 76 and its text.
+/// An ended session takes 39 to 78 bytes until it is forgotten, a subject 38 to 76 and its text;
+/// one that has got a new id takes as much again for five minutes.
 /// The dead are swept out as the list grows, a thirty-second part at a time; at most twice as many
 /// dead as living are held. Only genuine sessions get on the list, each once: to make it grow a
 /// client has to be given sessions and end them.
@@ -75,6 +81,8 @@ pub struct RevocationList {
 #[derive(Default)]
 struct Shared {
     ids: Table<SessionId, Span>,
+    /// What ids have become, for [`MARKED`].
+    moves: Table<SessionId, Move>,
     /// With the moment before which sessions are void.
     subjects: Table<Box<str>, Millis>,
     /// How long sessions may live, and until when such ones may be left.
@@ -105,6 +113,62 @@ impl Span {
     }
 }
 
+/// The id that a session, or the one in its place, has got in another request, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Move {
+    next: SessionId,
+    at: Millis,
+}
+
+impl Move {
+    fn is_forgotten(self, now: Millis) -> bool {
+        self.at.plus(MARKED) <= now
+    }
+}
+
+/// What a save leaves behind of a session that was in a cookie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Left {
+    Ended {
+        id: SessionId,
+        until: Millis,
+    },
+    /// It was over before, and nothing is known that it has become.
+    Over,
+    /// It, or the session in its place, has another id.
+    Moved {
+        id: SessionId,
+        next: SessionId,
+        /// When the old id stops opening: at once if the session does not go on.
+        from: Millis,
+        until: Millis,
+    },
+}
+
+/// Why an id may not be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// The session has ended.
+    Ended,
+    /// Another request has changed it.
+    Moved,
+}
+
+/// A change of id that is known here and not answered yet. Dropped before it is
+/// [finished](Self::finish), it has not happened.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Moving<'l> {
+    list: &'l RevocationList,
+    id: SessionId,
+    next: SessionId,
+    from: Millis,
+    until: Millis,
+    /// An earlier response has the new id already.
+    is_again: bool,
+    is_over: bool,
+}
+
 /// One thing to put on the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Revocation {
@@ -119,6 +183,12 @@ pub(crate) enum Revocation {
     },
     All {
         moment: Millis,
+    },
+    /// What an id has become.
+    Moved {
+        id: SessionId,
+        next: SessionId,
+        at: Millis,
     },
     /// Nothing has ended, but until then there may be sessions that live this long.
     #[cfg(feature = "redis")]
@@ -248,6 +318,9 @@ impl RevocationList {
         if moment.raw() > shared.not_before_seen.load(Ordering::Relaxed) {
             unseen.push(Revocation::All { moment });
         }
+        shared.moves.each_unseen(round, |&id, Move { next, at }| {
+            unseen.push(Revocation::Moved { id, next, at });
+        });
         shared.lifetimes.each_unseen(round, |&longest, until| {
             unseen.push(Revocation::Lifetime { longest, until });
         });
@@ -265,12 +338,26 @@ impl RevocationList {
             Revocation::All { moment } => {
                 moment.raw() <= shared.not_before_seen.load(Ordering::Relaxed)
             }
+            Revocation::Moved { id, .. } => shared.moves.is_seen(id, round),
             Revocation::Lifetime { longest, .. } => shared.lifetimes.is_seen(longest, round),
         }
     }
 
     fn round(&self) -> u8 {
         self.shared.round.load(Ordering::Relaxed)
+    }
+
+    /// When no copy of a session's cookie can be alive: not at this one's own deadline alone,
+    /// because a copy's may have been moved further away. Nor by one store's settings: what was
+    /// sealed under others may open under others again.
+    pub(crate) fn last_copy(&self, issued_at: Millis, expires_at: Millis) -> Millis {
+        issued_at.plus(self.longest()).max(expires_at)
+    }
+
+    /// The same for a session that another node may have issued just now.
+    pub(crate) fn last_copy_of_new(&self, now: Millis) -> Millis {
+        let issued_at = now.plus(CLOCK_SKEW);
+        self.last_copy(issued_at, issued_at)
     }
 
     /// The longest that any session may live of which the list has heard.
@@ -303,33 +390,100 @@ impl RevocationList {
     }
 
     /// Whether a session goes on at some time.
-    pub(crate) fn check(&self, record: &Record, now: Millis) -> Result<(), Refusal> {
-        let Shared { ids, subjects, .. } = &*self.shared;
-        let header = record.header();
-        if header.issued_at.raw() < self.shared.not_before.load(Ordering::Relaxed) {
-            return Err(Refusal::Cutoff);
+    fn check(&self, record: &Record, now: Millis) -> Result<(), Refusal> {
+        if let Some(refusal) = self.voids(record) {
+            return Err(refusal);
         }
-        let span = ids.get(&header.id);
-        if span.is_some_and(|span| span.counts(now)) {
-            return Err(Refusal::Revoked);
-        }
-        let moment = match record.subject() {
-            "" => None,
-            subject => subjects.get(subject),
-        };
-        if moment.is_some_and(|moment| header.issued_at < moment) {
+        if self.has_ended(record.header().id, now) {
             return Err(Refusal::Revoked);
         }
         Ok(())
     }
 
-    /// Puts on the list what a save leaves behind. False if it is a renewed session that has
-    /// ended before: it must not live on under its new id.
-    #[must_use]
-    pub(crate) fn retire(&self, left: Revocation, now: Millis) -> bool {
-        let is_renewed = matches!(left, Revocation::Id { from, .. } if from > now);
-        let before = self.put(left);
-        !(is_renewed && before.is_some_and(|span| span.counts(now)))
+    /// Why a session is over that nobody has ended by its id.
+    pub(crate) fn voids(&self, record: &Record) -> Option<Refusal> {
+        let issued_at = record.header().issued_at;
+        if issued_at.raw() < self.shared.not_before.load(Ordering::Relaxed) {
+            return Some(Refusal::Cutoff);
+        }
+        let moment = match record.subject() {
+            "" => None,
+            subject => self.shared.subjects.get(subject),
+        };
+        let is_void = moment.is_some_and(|moment| issued_at < moment);
+        is_void.then_some(Refusal::Revoked)
+    }
+
+    /// Whether this id opens no more.
+    pub(crate) fn has_ended(&self, id: SessionId, now: Millis) -> bool {
+        let span = self.shared.ids.get(&id);
+        span.is_some_and(|span| span.counts(now))
+    }
+
+    /// What an id has become in another request, and how long ago, if that is still known.
+    pub(crate) fn moved(&self, id: SessionId, now: Millis) -> Option<(SessionId, Duration)> {
+        let moved = self.shared.moves.get(&id)?;
+        (!moved.is_forgotten(now)).then(|| (moved.next, now.since(moved.at)))
+    }
+
+    /// Ends this id. False if it had ended before.
+    pub(crate) fn end(&self, id: SessionId, until: Millis, now: Millis) -> bool {
+        let from = Millis::default();
+        let before = self.put(Revocation::Id { id, from, until });
+        !before.is_some_and(|span| span.counts(now))
+    }
+
+    /// Ends this id and what it has become, `later` at the latest. False if all had ended before.
+    pub(crate) fn end_all(
+        &self,
+        mut id: SessionId,
+        mut until: Millis,
+        later: Millis,
+        now: Millis,
+    ) -> bool {
+        loop {
+            // In this order: whoever changes the id meanwhile looks the other way round.
+            let was_alive = self.end(id, until, now);
+            let Some((next, _)) = self.moved(id, now) else {
+                return was_alive;
+            };
+            (id, until) = (next, later);
+        }
+    }
+
+    /// Makes a change of id known, which then only this one may finish.
+    pub(crate) fn begin(
+        &self,
+        id: SessionId,
+        next: SessionId,
+        (from, until): (Millis, Millis),
+        now: Millis,
+    ) -> Result<Moving<'_>, Late> {
+        let known = self.put_move(id, Move { next, at: now }, now);
+        if known.is_some_and(|known| known.next != next) {
+            return Err(Late::Moved);
+        }
+        let moving = Moving {
+            list: self,
+            id,
+            next,
+            from,
+            until,
+            is_again: known.is_some(),
+            is_over: false,
+        };
+        if from > now && self.has_ended(moving.alive(), now) {
+            return Err(Late::Ended);
+        }
+        Ok(moving)
+    }
+
+    /// What was known before, and stays.
+    fn put_move(&self, id: SessionId, new: Move, now: Millis) -> Option<Move> {
+        let known = |before: Option<Move>| before.filter(|known| !known.is_forgotten(now));
+        let join = |before| known(before).unwrap_or(new);
+        let is_over = |it: &Move| it.is_forgotten(now);
+        known(self.shared.moves.put(id, join, is_over, self.round()))
     }
 
     /// Whether what has ended could otherwise be alive.
@@ -339,6 +493,10 @@ impl RevocationList {
             Revocation::Id { until, .. } | Revocation::Lifetime { until, .. } => *until > now,
             Revocation::Subject { moment, .. } | Revocation::All { moment } => {
                 !self.is_forgotten(*moment, now)
+            }
+            Revocation::Moved { at, next, .. } => {
+                let (at, next) = (*at, *next);
+                !Move { next, at }.is_forgotten(now)
             }
         }
     }
@@ -376,6 +534,10 @@ impl RevocationList {
                 shared.lifetimes.put(longest, join, is_over, round);
                 None
             }
+            Revocation::Moved { id, next, at } => {
+                self.put_move(id, Move { next, at }, now);
+                None
+            }
         }
     }
 
@@ -385,6 +547,45 @@ impl RevocationList {
         let time = &self.shared.time;
         if now.raw().abs_diff(time.load(Ordering::Relaxed)) >= TICK {
             time.store(now.raw(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Moving<'_> {
+    /// The id that must be alive for the session to go on.
+    fn alive(&self) -> SessionId {
+        if self.is_again { self.next } else { self.id }
+    }
+
+    /// What a fleet is to hear.
+    #[cfg(feature = "redis")]
+    pub(crate) fn entries(&self, now: Millis) -> [Revocation; 2] {
+        let &Self { id, next, from, until, .. } = self;
+        let moved = Revocation::Moved { id, next, at: now };
+        [moved, Revocation::Id { id, from, until }]
+    }
+
+    /// The old id ends. False if the session has ended meanwhile, so that it must not go on under
+    /// the new one.
+    #[must_use]
+    pub(crate) fn finish(mut self, now: Millis) -> bool {
+        let &mut Self { id, from, until, .. } = &mut self;
+        let before = self.list.put(Revocation::Id { id, from, until });
+        let has_ended = if self.is_again {
+            self.list.has_ended(self.next, now)
+        } else {
+            before.is_some_and(|span| span.counts(now))
+        };
+        self.is_over = from <= now || !has_ended;
+        self.is_over
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        if !self.is_over && !self.is_again {
+            let is_ours = |it: Move| it.next == self.next;
+            self.list.shared.moves.remove_if(&self.id, is_ours);
         }
     }
 }

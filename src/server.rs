@@ -60,9 +60,10 @@ use crate::flow::{Opened, Outgoing};
 use crate::policy::Policy;
 use crate::revocation::RevocationList;
 use crate::session::changes::Point;
-use crate::session::{Loaded, Origin, Session, Status};
+use crate::session::{Loaded, Lost, Origin, Rebased, Session, Status};
 use crate::store::{Shell, StoreBuilder};
-use placement::{Fetch, InBackend, Keep, Write};
+use crate::time::Millis;
+use placement::{Fetch, InBackend, Keep, Trail, Write};
 
 /// How often a save begins anew because another request has saved the same session in between.
 const ATTEMPTS: usize = 16;
@@ -172,22 +173,24 @@ impl<B: Backend> ServerStore<B> {
             Opened::Fetch(fetch) => {
                 let found = self.inner.backend.load(&fetch.key).await;
                 let now = shell.now();
+                let (placement, policy) = (&shell.flow.placement, &shell.flow.policy);
                 let loaded = match found {
-                    Ok(stored) => shell.flow.placement.fetched(
-                        &fetch,
-                        stored.as_ref(),
-                        now,
-                        &shell.flow.policy,
-                    ),
+                    Ok(stored) => {
+                        let stored = stored.as_ref();
+                        let fetched = placement.fetched(&fetch, stored, now, policy);
+                        fetched.map_err(|refusal| {
+                            (refusal, placement.past(&fetch, stored, refusal, now))
+                        })
+                    }
                     Err(error) if self.inner.empty_if_unavailable => {
                         self.events().report(Event::BackendFailed, Some(&error));
-                        Err(Refusal::Unavailable)
+                        Err((Refusal::Unavailable, None))
                     }
                     Err(error) => return Err(LoadError(LoadErrorKind::Backend(error))),
                 };
                 match loaded {
                     Ok(loaded) => shell.flow.opened(loaded, now),
-                    Err(refusal) => shell.flow.fresh(Origin::Refused(refusal), now),
+                    Err((refusal, past)) => shell.flow.refused(refusal, past, now),
                 }
             }
         };
@@ -206,13 +209,16 @@ impl<B: Backend> ServerStore<B> {
     ///
     /// If another request has saved the same session in between, the changes made here are made
     /// again on what that one wrote; of two changes of one key, the later save's stays. If the
-    /// session has ended in between, it stays ended, and the response removes the cookie.
+    /// session has ended in between, it stays ended, the changes made here are lost, and the
+    /// cookie is left alone: by now the browser may have another one.
     ///
     /// # Errors
     ///
-    /// If the backend or the random source fails, if the session was loaded by another store, if
-    /// it has got a new id in another request, or if it is saved by so many requests that this
-    /// one never comes through. The headers are as they were then.
+    /// If the backend or the random source fails, or if the session was loaded by another store.
+    /// As a [conflict](SaveError::is_conflict), if the session is changed here and has got a new
+    /// id in another request, or had got it a moment before this one came with the old cookie; if
+    /// another request has what this one has [claimed](Session::claim); or if it is saved by so
+    /// many requests that this one never comes through. The headers are as they were then.
     pub async fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
         self.respond(session).await?.apply_once(headers);
         Ok(())
@@ -225,21 +231,30 @@ impl<B: Backend> ServerStore<B> {
     ///
     /// As [`save`](Self::save).
     pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
-        let Shell { flow, .. } = &self.inner.shell;
         let is_unknown = session.origin() == Origin::Refused(Refusal::Unavailable);
         if is_unknown && session.status() != Status::Unmodified {
             let what = "the backend was away when the session was loaded, and what it has would \
                         be given up";
             return Err(BackendError::new(BackendErrorKind::Unavailable, what).into());
         }
+        let shell = &self.inner.shell;
+        let flow = &shell.flow;
         for _ in 0..ATTEMPTS {
-            let now = self.inner.shell.now();
-            self.inner.shell.let_go_if_over(session, now);
-            let plan = flow.plan(session, now, &mut os_random)?;
-            let then = plan.write.as_ref().and_then(|write| write.then.as_ref());
-            let planned = then.map(|then| then.planned).unwrap_or_default();
-            match self.write(session, plan.write).await? {
+            let now = shell.now();
+            shell.check(session, now)?;
+            let mut plan = flow.plan(session, now, &mut os_random)?;
+            let moving = match flow.begin(plan.left, now) {
+                Ok(moving) => moving,
+                Err(late) => {
+                    shell.give_way(session, late)?;
+                    continue;
+                }
+            };
+            let planned = plan.planned;
+            let new = plan.write.as_ref().and_then(|write| write.new_key());
+            match self.write(session, plan.write.take(), now).await? {
                 Written::All => {}
+                Written::Nothing => shell.ended(session, &mut plan, false),
                 Written::Behind(key) => {
                     self.catch_up(session, planned, &key).await?;
                     continue;
@@ -249,16 +264,19 @@ impl<B: Backend> ServerStore<B> {
                     continue;
                 }
                 Written::Ended => {
-                    self.lose(session, planned);
+                    self.lose(session, planned)?;
                     continue;
                 }
             }
-            if plan.is_resealed {
-                self.events().report(Event::Resealed, None);
+            if moving.is_some_and(|moving| !moving.finish(now)) {
+                // It has ended since the look a moment ago, and what was written goes too.
+                if let Some(new) = new {
+                    self.end(Trail::Backend(new), now).await?;
+                }
+                shell.let_go(session);
+                continue;
             }
-            // What is written is written, whoever else has ended the cookie just now.
-            let _ = flow.retire(plan.left, now);
-            return Ok(plan.outgoing);
+            return Ok(shell.sent(session, plan));
         }
         Err(SaveError(SaveErrorKind::Conflict))
     }
@@ -267,13 +285,27 @@ impl<B: Backend> ServerStore<B> {
         &self,
         session: &Session,
         write: Option<Box<Write>>,
+        now: Millis,
     ) -> Result<Written, SaveError> {
         let backend = &self.inner.backend;
         let Some(write) = write else {
             return Ok(Written::All);
         };
-        if let Some(key) = write.remove {
-            self.end(key).await?;
+        if let Some(trail) = write.end {
+            let was_alive = self.end(trail, now).await;
+            if was_alive.is_err() {
+                session.may_have_ended();
+            }
+            if !was_alive? {
+                return Ok(Written::Nothing);
+            }
+        }
+        if let Some(key) = write.find {
+            let found = backend.load(&key).await?;
+            let is_there = |it: &Stored| self.inner.shell.flow.placement.is_record(&key, it);
+            if !found.as_ref().is_some_and(is_there) {
+                return Ok(Written::Ended);
+            }
         }
         if let Some((key, entry)) = &write.put {
             match backend.put(key, entry).await? {
@@ -310,17 +342,42 @@ impl<B: Backend> ServerStore<B> {
         Ok(Written::All)
     }
 
-    /// Removes a record; and if another request has given the session a new id in the meantime,
-    /// the record that it has there.
-    async fn end(&self, mut key: StoreKey) -> Result<(), BackendError> {
+    /// Ends a session, and what other requests have made of it in the meantime. False if somebody
+    /// else had ended it before, as far as the backend tells.
+    async fn end(&self, mut trail: Trail, now: Millis) -> Result<bool, BackendError> {
         let Inner { shell, backend, .. } = &*self.inner;
-        while let Some(removed) = backend.remove(&key).await? {
-            match shell.flow.placement.moved_to(&key, &removed) {
-                Some(next) => key = next,
-                None => break,
+        loop {
+            let (key, in_cookie) = match trail {
+                Trail::Backend(key) => (key, None),
+                Trail::Cookie(id) | Trail::Over(id) => (StoreKey::of(id), Some(id)),
+            };
+            let listed = in_cookie.zip(shell.flow.revocations.as_ref());
+            // In this order: whoever moves it meanwhile looks the other way round.
+            let was_alive = match (trail, listed) {
+                (Trail::Over(_), _) => Some(false),
+                (_, Some((id, list))) => Some(list.end(id, list.last_copy_of_new(now), now)),
+                (_, None) => None,
+            };
+            let removed = backend.remove(&key).await?;
+            let moved_to = removed
+                .as_ref()
+                .and_then(|removed| shell.flow.placement.moved_to(&key, removed));
+            let next = match moved_to {
+                Some(next) => next,
+                None => listed
+                    .and_then(|(id, list)| list.moved(id, now))
+                    .map(|(next, _)| Trail::Cookie(next)),
+            };
+            match next {
+                Some(next) => trail = next,
+                None if moved_to.is_some() => return Ok(false),
+                None => {
+                    let is_unknown = B::PROMISE == Promise::Upsert;
+                    let by_default = is_unknown || in_cookie.is_some();
+                    return Ok(removed.is_some() || was_alive.unwrap_or(by_default));
+                }
             }
         }
-        Ok(())
     }
 
     /// A mark whose answer got lost may be there: then the old id is gone, and the new record must
@@ -347,31 +404,43 @@ impl<B: Backend> ServerStore<B> {
     ) -> Result<(), SaveError> {
         let Inner { shell, backend, .. } = &*self.inner;
         let found = backend.load(key).await?;
-        if !session.unless_overtaken(planned, |_, _| ()) {
+        if session.is_overtaken(planned) {
             return Ok(());
         }
         let Some(stored) = found else {
-            self.lose(session, planned);
-            return Ok(());
+            return self.lose(session, planned);
         };
+        let now = shell.now();
         let (placement, policy) = (&shell.flow.placement, &shell.flow.policy);
-        match placement.open(key, &stored, shell.now(), policy) {
-            Ok(newer) => {
-                if session.rebase(planned, newer) {
-                    self.events().report(Event::Replayed, None);
+        match placement.open(key, &stored, now, policy) {
+            Ok(newer) => match session.rebase(planned, newer) {
+                Rebased::Done => self.events().report(Event::Replayed, None),
+                Rebased::Overtaken => {}
+                Rebased::Claimed => return Err(SaveError(SaveErrorKind::Claimed)),
+            },
+            Err(Refusal::Moved) => {
+                if !session.is_held() && !placement.is_recent(key, &stored, now) {
+                    // It came whole in a cookie, and is not held up for as long as marks stay.
+                    session.may_replace_mark(stored.value.version());
+                } else if session.status() == Status::Unmodified {
+                    session.let_go();
+                } else {
+                    return Err(SaveError(SaveErrorKind::Moved));
                 }
             }
-            Err(Refusal::Moved) => return Err(SaveError(SaveErrorKind::Moved)),
-            Err(Refusal::Expired | Refusal::Cutoff) => self.lose(session, planned),
+            Err(Refusal::Expired | Refusal::Cutoff) => return self.lose(session, planned),
             Err(refusal) => return Err(SaveError(SaveErrorKind::Unreadable(refusal))),
         }
         Ok(())
     }
 
-    fn lose(&self, session: &Session, planned: Point) {
-        if session.lose(planned) {
-            self.events().report(Event::Lost, None);
+    fn lose(&self, session: &Session, planned: Point) -> Result<(), SaveError> {
+        match session.lose(planned) {
+            Lost::Nothing => {}
+            Lost::Changes => self.events().report(Event::Lost, None),
+            Lost::Claims => return Err(SaveError(SaveErrorKind::Claimed)),
         }
+        Ok(())
     }
 
     /// Ends all sessions of `subject`, on whatever device: "log out everywhere". Tells how many
@@ -503,6 +572,8 @@ enum Written {
     Taken,
     /// There is nothing any more to write over.
     Ended,
+    /// What was to end had ended before.
+    Nothing,
 }
 
 impl<B: Backend> StoreBuilder<Behind<B>> {
@@ -588,6 +659,7 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
         let shell = common.assemble(policy, |keys_for, in_cookie| InBackend {
             envelope: keys_for(Kind::Store),
             keep: behind.keep,
+            promise: B::PROMISE,
             in_cookie,
             max_size: behind.max_size,
         });

@@ -31,11 +31,12 @@ use crate::event::{Event, Events};
 use crate::limit::{Limit, check_entries};
 use crate::policy::Idle;
 use crate::record::{MAX_SUBJECT, Record, SessionId};
+#[cfg(feature = "server")]
+use crate::server::Version;
 use crate::time::Millis;
 use crate::value::{self, Value};
-#[cfg(feature = "server")]
 use changes::Point;
-use changes::{Changes, Stored, View};
+use changes::{Birth, Changes, Over, Past, Stored, View};
 
 /// What a save has to do for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,9 +123,23 @@ struct Since {
 #[derive(Debug)]
 pub(crate) struct Bounds {
     pub(crate) limit: Limit,
+    pub(crate) claims: Claims,
     pub(crate) max_lifetime: Duration,
     pub(crate) idle: Option<Idle>,
     pub(crate) events: Events,
+}
+
+/// Whether one of several requests can have an entry for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claims {
+    /// Sessions are in cookies, which a client can send as often as it likes.
+    InCookie,
+    /// The backend only overwrites.
+    #[cfg(feature = "server")]
+    Overwritten,
+    /// Of sessions that are in the backend.
+    #[cfg(feature = "server")]
+    InBackend,
 }
 
 impl Default for Session {
@@ -145,17 +160,29 @@ impl Session {
         read_at: Option<Millis>,
         bounds: Option<Arc<Bounds>>,
     ) -> Self {
-        Self::with(origin, None, read_at, bounds)
+        Self::after(None, origin, read_at, bounds)
+    }
+
+    /// A fresh session in place of one that was over when the request came.
+    pub(crate) fn after(
+        past: Option<Past>,
+        origin: Origin,
+        read_at: Option<Millis>,
+        bounds: Option<Arc<Bounds>>,
+    ) -> Self {
+        Self::with(origin, None, Changes::after(past), read_at, bounds)
     }
 
     pub(crate) fn opened(loaded: Loaded, read_at: Millis, bounds: Arc<Bounds>) -> Self {
-        Self::with(Origin::Opened, Some(loaded), Some(read_at), Some(bounds))
+        let (loaded, changes) = (Some(loaded), Changes::default());
+        Self::with(Origin::Opened, loaded, changes, Some(read_at), Some(bounds))
     }
 
     #[inline]
     fn with(
         origin: Origin,
         first: Option<Loaded>,
+        changes: Changes,
         read_at: Option<Millis>,
         bounds: Option<Arc<Bounds>>,
     ) -> Self {
@@ -167,7 +194,10 @@ impl Session {
                 bounds,
                 was_touched: AtomicBool::new(false),
                 leaves_idle: AtomicBool::new(false),
-                since: Mutex::default(),
+                since: Mutex::new(Since {
+                    changes,
+                    newer: Newer::default(),
+                }),
             }),
         }
     }
@@ -206,24 +236,41 @@ impl Session {
         });
     }
 
-    /// Gets the value under `key` and removes it. Of several takers at once one gets it.
+    /// Gets the value under `key` and removes it. Of several takers among this session's clones
+    /// one gets it.
+    ///
+    /// Two requests that have loaded the session at once both get it, in every store. For what
+    /// only one request may have, such as a voucher, there is [`claim`](Self::claim).
     ///
     /// # Errors
     ///
     /// [`ErrorKind::WrongType`] if it is not a `T`; it stays.
     #[doc(alias = "pop")]
     pub fn take<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Result<Option<T>, SessionError> {
+        self.take_with(key.name(), |changes, loaded| {
+            let base = changes.base_values(loaded.map(|loaded| &loaded.record));
+            changes.values.remove(base, key.name());
+            Ok(())
+        })
+    }
+
+    /// Gets the value under `key` if `remove` removes it.
+    fn take_with<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        remove: impl Fn(&mut Changes, Option<&Loaded>) -> Result<(), SessionError>,
+    ) -> Result<Option<T>, SessionError> {
         loop {
-            let Some(before) = self.find(key.name()) else {
+            let Some(before) = self.find(key) else {
                 return Ok(None);
             };
-            let value = decode(key.name(), &before)?;
-            let taken = self.change(|changes, record| {
-                if !is_still(changes, record, key.name(), Some(&before)) {
+            let value = decode(key, &before)?;
+            let taken = self.change_loaded(|changes, loaded| {
+                let record = loaded.map(|loaded| &loaded.record);
+                if !is_still(changes, record, key, Some(&before)) {
                     return Ok(false);
                 }
-                let base = changes.base_values(record);
-                changes.values.remove(base, key.name());
+                remove(changes, loaded)?;
                 Ok(true)
             })?;
             if taken {
@@ -232,9 +279,81 @@ impl Session {
         }
     }
 
+    /// Gets the value under `key` and removes it, for one request alone: of all requests that
+    /// claim it, on however many servers, exactly one can be saved.
+    ///
+    /// The value is yours once the save has succeeded. It fails as a
+    /// [conflict](crate::SaveError::is_conflict) if another request has taken, changed or removed
+    /// the entry since this one loaded it, or if the session has ended or has got a new id. What
+    /// other requests do to other entries does not matter. So save first, and then act on the
+    /// value:
+    ///
+    /// ```
+    /// # #[cfg(feature = "server")] pollster::block_on(async {
+    /// # use sealed_session::AppKey;
+    /// # use sealed_session::server::{Memory, MemoryStore};
+    /// # let store = MemoryStore::new(AppKey::generate()?, Memory::new());
+    /// # let first = store.load_from::<str>([]).await?;
+    /// # first.insert("voucher", "SPRING")?;
+    /// # let cookie = store.respond(&first).await?.set_cookies().next().unwrap().to_owned();
+    /// # let mut headers = http::HeaderMap::new();
+    /// # let cookie = [cookie.split(';').next().unwrap()];
+    /// let session = store.load_from(cookie).await?;
+    /// let voucher: Option<String> = session.claim("voucher")?;
+    /// store.save(&session, &mut headers).await?;
+    /// assert_eq!(voucher.as_deref(), Some("SPRING"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// What was inserted or removed after it goes along, and the claim holds. An entry that was
+    /// set in this request is nobody else's, and is just taken.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotClaimable`] if the session is not in a backend that can compare and write
+    /// in one step: in a cookie store, or while a server's store keeps it in its cookie, because
+    /// a cookie can be sent twice and each time has the entry; with a backend that declares
+    /// `Promise::Upsert`; and in a session of [`Session::new`]. [`ErrorKind::WrongType`] if it is
+    /// not a `T`; it stays.
+    #[doc(alias = "take_once")]
+    #[doc(alias = "compare_and_swap")]
+    pub fn claim<T: DeserializeOwned>(
+        &self,
+        key: impl KeyOf<T>,
+    ) -> Result<Option<T>, SessionError> {
+        self.lock_for_save(|_, loaded| self.check_claimable(key.name(), loaded))?;
+        self.take_with(key.name(), |changes, loaded| {
+            self.check_claimable(key.name(), loaded)?;
+            changes.claim(loaded.map(|loaded| &loaded.record), key.name());
+            Ok(())
+        })
+    }
+
+    fn check_claimable(&self, key: &str, loaded: Option<&Loaded>) -> Result<(), SessionError> {
+        let bounds = self.inner.bounds.as_ref();
+        let why = match bounds.map_or(Claims::InCookie, |bounds| bounds.claims) {
+            #[cfg(feature = "server")]
+            Claims::InBackend if !loaded.is_some_and(Loaded::is_in_cookie) => return Ok(()),
+            #[cfg(feature = "server")]
+            Claims::Overwritten => {
+                "this backend only overwrites, so that two requests could both have it; use one \
+                 that declares `Promise::Full`"
+            }
+            _ => {
+                "the session is in a cookie, which can be sent twice, so that two requests could \
+                 both have it; keep the session in a backend, or this value in a database"
+            }
+        };
+        let message = format!("{key:?} cannot be claimed: {why}");
+        Err(SessionError::new(ErrorKind::NotClaimable, message))
+    }
+
     /// Replaces the value under `key` by what `change` makes of it. If another clone changed
-    /// the entry in between, `change` is called again with the newer value, so that nothing is
-    /// lost; if it is `change` that changes the entry, each time to another value, without end.
+    /// the entry in between, `change` is called again with the newer value, so that no clone's
+    /// update is lost; if it is `change` that changes the entry, each time to another value,
+    /// without end.
+    ///
+    /// Between requests the later save's value stays: two that count up at once count one.
     ///
     /// ```
     /// # use sealed_session::Session;
@@ -335,7 +454,8 @@ impl Session {
         })
     }
 
-    /// Gets a message that an earlier request has set, and removes it.
+    /// Gets a message that an earlier request has set, and removes it. Two requests at once can
+    /// both get it.
     ///
     /// # Errors
     ///
@@ -508,6 +628,10 @@ impl Session {
 
     /// Ends the session: its data is gone and the cookie is removed. What is written afterwards
     /// begins a new session with a new id.
+    ///
+    /// With a backend or a list of revocations it also ends what another request has made of the
+    /// session meanwhile, under a new id. What somebody else has ended already is left alone in
+    /// the browser, which may have another session by now.
     #[doc(alias = "purge")]
     #[doc(alias = "invalidate")]
     pub fn destroy(&self) {
@@ -592,13 +716,21 @@ impl Session {
         &self,
         f: impl FnOnce(&mut Changes, Option<&Record>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
-        let outcome = self.lock(|changes, record| {
+        self.change_loaded(|changes, loaded| f(changes, loaded.map(|loaded| &loaded.record)))
+    }
+
+    /// The same with how the record was found.
+    fn change_loaded<R>(
+        &self,
+        f: impl FnOnce(&mut Changes, Option<&Loaded>) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
+        let outcome = self.lock_for_save(|changes, loaded| {
             if changes.closed {
                 return Err(SessionError::closed());
             }
             changes.point.all = changes.point.all.wrapping_add(1);
             self.inner.was_touched.store(true, Ordering::Release);
-            f(changes, record)
+            f(changes, loaded)
         });
         if let Err(error) = &outcome {
             match error.kind() {
@@ -646,22 +778,35 @@ impl Session {
         f(&mut since.changes, &mut base)
     }
 
+    /// Whether a backend has it.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_held(&self) -> bool {
+        self.lock_for_save(|_, loaded| loaded.is_some_and(|loaded| !loaded.is_in_cookie()))
+    }
+
     /// What it was opened with: what it stands on until it [was touched](Self::was_touched).
     pub(crate) fn first(&self) -> Option<&Loaded> {
         self.inner.first.as_ref()
     }
 
     /// Lets the changes stand on what a backend has by now. Not if another save of this session
-    /// has come further since `planned`: what that one has is newer. Tells whether they do.
+    /// has come further since `planned`: what that one has is newer.
     #[cfg(feature = "server")]
-    pub(crate) fn rebase(&self, planned: Point, mut newer: Loaded) -> bool {
+    pub(crate) fn rebase(&self, planned: Point, mut newer: Loaded) -> Rebased {
+        let mut rebased = Rebased::Overtaken;
         self.replace_unless_overtaken(planned, |changes, base| {
+            if !changes.claims_hold(&newer.record) {
+                rebased = Rebased::Claimed;
+                return;
+            }
             // A first save whose answer got lost has set no cookie.
             let before = base.newest();
             newer.cookie_is_due |= before.is_none_or(|loaded| loaded.cookie_is_due);
             changes.keep_own_flashes_of(&newer.record);
             self.replace(changes, base, Some(newer));
-        })
+            rebased = Rebased::Done;
+        });
+        rebased
     }
 
     /// A backend has written what was planned when the changes stood at `planned`: that is the
@@ -685,23 +830,71 @@ impl Session {
         self.lock_for_save(|changes, _| changes.birth = None);
     }
 
-    /// Somebody else has ended the session: nothing of it is left. Not if another save of it has
-    /// come further since `planned`. Tells whether it is so.
+    /// Somebody else has ended the session: nothing of it is left, and its cookie is left alone,
+    /// because by now the browser may have another one. Not if another save of it has come
+    /// further since `planned`.
     #[cfg(feature = "server")]
-    pub(crate) fn lose(&self, planned: Point) -> bool {
+    pub(crate) fn lose(&self, planned: Point) -> Lost {
+        let mut lost = Lost::Nothing;
         self.replace_unless_overtaken(planned, |changes, base| {
-            changes.lose(planned);
+            let view = View::new(base.newest().map(|loaded| &loaded.record), changes);
+            if changes.has_claims() {
+                lost = Lost::Claims;
+                return;
+            }
+            if view.is_changed() && !view.is_destroyed() {
+                lost = Lost::Changes;
+            }
+            changes.lose();
             self.replace(changes, base, None);
+        });
+        lost
+    }
+
+    /// The mark that is in the way of a move does not count any more.
+    #[cfg(feature = "server")]
+    pub(crate) fn may_replace_mark(&self, mark: Version) {
+        self.lock_for_save(|changes, _| changes.old_mark = Some(mark));
+    }
+
+    /// A session that this request was to end was over already. Tells whether that was somebody
+    /// else, and no other save or attempt of this request; then its cookie is left alone.
+    pub(crate) fn was_over(&self, planned: Point) -> bool {
+        self.lock_to_replace(|changes, base| {
+            let is_ours = changes.may_have_ended || changes.point.base != planned.base;
+            if !is_ours {
+                changes.over = Over::Meanwhile;
+                changes.in_cookie = None;
+                self.replace(changes, base, None);
+            }
+            !is_ours
         })
     }
 
+    /// An attempt to end it has failed, or may have.
     #[cfg(feature = "server")]
-    pub(crate) fn unless_overtaken(
-        &self,
-        planned: Point,
-        f: impl FnOnce(&mut Changes, Option<&Loaded>),
-    ) -> bool {
-        self.replace_unless_overtaken(planned, |changes, base| f(changes, base.newest()))
+    pub(crate) fn may_have_ended(&self) {
+        self.lock_for_save(|changes, _| changes.may_have_ended = true);
+    }
+
+    /// What was in a cookie has ended by this request.
+    pub(crate) fn has_ended(&self) {
+        self.lock_to_replace(|changes, base| {
+            changes.may_have_ended = true;
+            changes.in_cookie = None;
+            self.replace(changes, base, None);
+        });
+    }
+
+    /// A response has the session wholly in its cookie.
+    pub(crate) fn is_sent_as(&self, birth: Birth) {
+        self.lock_for_save(|changes, _| changes.in_cookie = Some(birth));
+    }
+
+    /// Whether another save of this session has come further since `planned`.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_overtaken(&self, planned: Point) -> bool {
+        self.lock_for_save(|changes, _| changes.point.base != planned.base)
     }
 
     #[cfg(feature = "server")]
@@ -709,14 +902,12 @@ impl Session {
         &self,
         planned: Point,
         f: impl FnOnce(&mut Changes, &mut Base<'_>),
-    ) -> bool {
+    ) {
         self.lock_to_replace(|changes, base| {
-            let is_overtaken = changes.point.base != planned.base;
-            if !is_overtaken {
+            if changes.point.base == planned.base {
                 f(changes, base);
             }
-            !is_overtaken
-        })
+        });
     }
 
     fn replace(&self, changes: &mut Changes, base: &mut Base<'_>, loaded: Option<Loaded>) {
@@ -732,6 +923,7 @@ impl Session {
             let record = base.newest().map(|loaded| &loaded.record);
             let is_changed = View::new(record, changes).is_changed();
             *changes = changes.afresh();
+            changes.lose();
             self.replace(changes, base, None);
             is_changed
         })
@@ -845,6 +1037,27 @@ impl Session {
             too_large.limit,
         ))
     }
+}
+
+/// What has become of changes that were to stand on a newer record.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rebased {
+    Done,
+    /// Another save of the same session has come further.
+    Overtaken,
+    /// What was claimed is not there any more, or not as it was.
+    Claimed,
+}
+
+/// What is lost with a session that somebody else has ended.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    Nothing,
+    Changes,
+    /// What was claimed; the session is as it was, so that no later save succeeds without.
+    Claims,
 }
 
 /// A value's bytes, outside of the lock.

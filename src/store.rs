@@ -24,10 +24,10 @@ use crate::envelope::{KeyRing, Random, os_random};
 #[cfg(feature = "cli")]
 use crate::error::Refusal;
 use crate::error::{ConfigError, SaveError};
-use crate::event::{Event, Events};
+use crate::event::Events;
 use crate::flow::{InCookie, Opened, Outgoing};
 use crate::policy::Policy;
-use crate::revocation::RevocationList;
+use crate::revocation::{Left, RevocationList};
 use crate::session::Session;
 
 /// Sessions that live wholly in their cookie: loads them from requests, saves them into
@@ -107,8 +107,9 @@ impl CookieStore {
     ///
     /// # Errors
     ///
-    /// If the random source fails, or the session was loaded by another store. The headers are
-    /// as they were then.
+    /// If the random source fails, or the session was loaded by another store. With
+    /// [`revocations`](StoreBuilder::revocations) also if the session is changed here and has got
+    /// a new id in another request: [`SaveError::is_conflict`]. The headers are as they were then.
     pub fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
         self.respond(session)?.apply_once(headers);
         Ok(())
@@ -135,17 +136,35 @@ impl CookieStore {
             return Ok(outgoing);
         }
         let now = asked.unwrap_or_else(|| self.shell.now());
-        self.shell.let_go_if_over(session, now);
-        let mut plan = self.shell.flow.plan(session, now, random)?;
-        if !self.shell.flow.retire(plan.left.take(), now) {
-            // It has ended since the look a moment ago.
-            self.shell.let_go(session);
-            plan = self.shell.flow.plan(session, now, random)?;
+        loop {
+            self.shell.check(session, now)?;
+            let mut plan = flow.plan(session, now, random)?;
+            match (&flow.revocations, plan.left) {
+                (Some(list), Some(Left::Ended { id, until })) => {
+                    let was_alive = list.end_all(id, until, list.last_copy_of_new(now), now);
+                    self.shell.ended(session, &mut plan, was_alive);
+                }
+                (_, Some(Left::Over)) => self.shell.ended(session, &mut plan, false),
+                (Some(_), Some(Left::Moved { .. })) => {
+                    let begun = flow.begin(plan.left, now);
+                    let is_finished = begun.map(|it| it.is_none_or(|moving| moving.finish(now)));
+                    match is_finished {
+                        Ok(true) => {}
+                        // It has ended since the look a moment ago.
+                        Ok(false) => {
+                            self.shell.let_go(session);
+                            continue;
+                        }
+                        Err(late) => {
+                            self.shell.give_way(session, late)?;
+                            continue;
+                        }
+                    }
+                }
+                _ => {}
+            }
+            return Ok(self.shell.sent(session, plan));
         }
-        if plan.is_resealed {
-            self.events().report(Event::Resealed, None);
-        }
-        Ok(plan.outgoing)
     }
 
     /// What a token has of a session, and whether that is a stub whose values are in a backend.

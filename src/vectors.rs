@@ -171,6 +171,7 @@ pub(crate) struct Ended {
     pub(crate) subject: Option<String>,
     pub(crate) moment: Option<u64>,
     pub(crate) longest: Option<u64>,
+    pub(crate) next: Option<Hex>,
 }
 
 /// A value as the files spell it.

@@ -96,6 +96,12 @@ impl Outgoing {
         self.former.as_deref().unwrap_or_default()
     }
 
+    /// Says nothing about any cookie.
+    pub(crate) fn leave_cookies_alone(&mut self) {
+        self.carried = None;
+        self.former = None;
+    }
+
     /// The values of the Set-Cookie fields that are added, in their order.
     pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
         let ours = match &self.carried {

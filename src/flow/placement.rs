@@ -8,8 +8,8 @@ use crate::error::{Refusal, SaveError};
 use crate::limit::Limit;
 use crate::policy::Policy;
 use crate::record::Header;
-use crate::session::Loaded;
 use crate::session::changes::View;
+use crate::session::{Claims, Loaded};
 use crate::time::Millis;
 
 /// The part of the way in which stores differ. All of it is decisions; a shell acts on them.
@@ -22,6 +22,11 @@ pub(crate) trait Placement {
     /// What bounds a session, given what bounds one in the cookie.
     fn limit(&self, in_cookie: Limit) -> Limit {
         in_cookie
+    }
+
+    /// Whether one of several requests can have an entry for itself.
+    fn claims(&self) -> Claims {
+        Claims::InCookie
     }
 
     fn replace_keys(&self, _: &KeyRing) {}
@@ -53,8 +58,14 @@ pub(crate) trait Placement {
         random: Random<'_>,
     ) -> Result<Option<Self::Write>, SaveError>;
 
-    /// What is to be written for a session that has ended.
-    fn forget(&self, view: View<'_>, loaded: Option<&Loaded>) -> Option<Self::Write>;
+    /// What is to be written for a session that ends, or that the request's cookie was of.
+    fn forget(
+        &self,
+        view: View<'_>,
+        loaded: Option<&Loaded>,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<Option<Self::Write>, SaveError>;
 }
 
 /// What a save has to send.
@@ -147,7 +158,13 @@ impl Placement for InCookie {
         Ok(None)
     }
 
-    fn forget(&self, _: View<'_>, _: Option<&Loaded>) -> Option<Infallible> {
-        None
+    fn forget(
+        &self,
+        _: View<'_>,
+        _: Option<&Loaded>,
+        _: Millis,
+        _: Random<'_>,
+    ) -> Result<Option<Infallible>, SaveError> {
+        Ok(None)
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! format   1   0x01
-//! what     1   0x01 a session, 0x02 a subject, 0x03 all, 0x04 a lifetime
+//! what     1   0x01 a session, 0x02 a subject, 0x03 all, 0x04 a lifetime, 0x05 a new id
 //!
 //! a session:   id 16, from 6, until 6
 //! a subject:   moment 6, subject: the rest, 1 to 64 bytes
 //! all:         moment 6
 //! a lifetime:  longest 6, until 6
+//! a new id:    id 16, moment 6, the id that it has become 16
 //! ```
 //!
 //! Moments are Unix milliseconds, big-endian; a lifetime is in milliseconds.
@@ -25,6 +26,7 @@ const SESSION: u8 = 0x01;
 const SUBJECT: u8 = 0x02;
 const ALL: u8 = 0x03;
 const LIFETIME: u8 = 0x04;
+const MOVED: u8 = 0x05;
 
 /// The longest token of an entry.
 pub(super) const MAX_TOKEN: usize = encoded_len(2 + 6 + MAX_SUBJECT);
@@ -53,6 +55,12 @@ impl Revocation {
                 let longest = Millis::default().plus((*longest).into());
                 bytes.extend_from_slice(&longest.to_be_bytes());
                 bytes.extend_from_slice(&until.to_be_bytes());
+            }
+            Self::Moved { id, next, at } => {
+                bytes.push(MOVED);
+                bytes.extend_from_slice(id.as_bytes());
+                bytes.extend_from_slice(&at.to_be_bytes());
+                bytes.extend_from_slice(next.as_bytes());
             }
         }
         bytes
@@ -89,6 +97,11 @@ impl Revocation {
                 longest: moment(&mut reader)?.since(Millis::default()).into(),
                 until: moment(&mut reader)?,
             },
+            MOVED => Self::Moved {
+                id: SessionId::from_bytes(reader.array()?),
+                at: moment(&mut reader)?,
+                next: SessionId::from_bytes(reader.array()?),
+            },
             _ => return Err(Refusal::Newer),
         };
         reader.finish()?;
@@ -107,7 +120,7 @@ mod tests {
     use super::*;
     use crate::vectors::{File, vectors};
 
-    fn entries() -> [Revocation; 5] {
+    fn entries() -> [Revocation; 6] {
         let moment = Millis::from_raw(1_700_000_000_123);
         [
             Revocation::Id {
@@ -127,6 +140,11 @@ mod tests {
             Revocation::Lifetime {
                 longest: Duration::from_secs(30 * 24 * 3600).into(),
                 until: moment,
+            },
+            Revocation::Moved {
+                id: SessionId::from_bytes([7; 16]),
+                next: SessionId::from_bytes([8; 16]),
+                at: moment,
             },
         ]
     }
@@ -186,6 +204,13 @@ mod tests {
                 _ if stated.longest.is_some() => Revocation::Lifetime {
                     longest: Duration::from_millis(stated.longest.unwrap()).into(),
                     until: moment(stated.until),
+                },
+                (Some(id), _) if stated.next.is_some() => Revocation::Moved {
+                    id: SessionId::from_bytes(id[..].try_into().unwrap()),
+                    next: SessionId::from_bytes(
+                        stated.next.as_ref().unwrap()[..].try_into().unwrap(),
+                    ),
+                    at: moment(stated.moment),
                 },
                 (Some(id), _) => Revocation::Id {
                     id: SessionId::from_bytes(id[..].try_into().unwrap()),

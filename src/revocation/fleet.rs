@@ -8,6 +8,7 @@ mod follow;
 mod put_back;
 
 use std::fmt;
+use std::slice;
 #[cfg(feature = "tower")]
 use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,7 +24,7 @@ use http::{HeaderMap, HeaderName};
 
 pub use builder::InFleet;
 
-use super::{Lifetime, Revocation, RevocationList};
+use super::{Left, Lifetime, Revocation, RevocationList};
 use crate::envelope::{Envelope, KeyRing, os_random};
 use crate::error::{LoadError, LoadErrorKind, SaveError};
 use crate::event::{Event, Events};
@@ -159,6 +160,30 @@ type Loaded = Result<Session, LoadError>;
 /// No moment has so many milliseconds.
 const NEVER: u64 = u64::MAX;
 
+impl Inner {
+    /// Ends this id and what it has become, as far as that is known here. False if all had ended
+    /// before.
+    async fn end_all(
+        &self,
+        mut id: SessionId,
+        mut until: Millis,
+        now: Millis,
+    ) -> Result<bool, BackendError> {
+        loop {
+            let is_alive = !self.list.has_ended(id, now);
+            if is_alive {
+                let from = Millis::default();
+                self.publish(&[Revocation::Id { id, from, until }]).await?;
+                self.list.end(id, until, now);
+            }
+            let Some((next, _)) = self.list.moved(id, now) else {
+                return Ok(is_alive);
+            };
+            (id, until) = (next, self.list.last_copy_of_new(now));
+        }
+    }
+}
+
 impl RevocableCookieStore {
     /// A builder that starts from the defaults: those of a [`CookieStore`](crate::CookieStore),
     /// and an error while Redis has been away for more than ten seconds.
@@ -286,7 +311,7 @@ impl RevocableCookieStore {
     ///
     /// # Errors
     ///
-    /// As [`CookieStore::save`](crate::CookieStore::save), and if Redis does not take what has
+    /// As [`CookieStore::save`](crate::CookieStore::save) with a list, and if Redis does not take what has
     /// ended. The headers are as they were then, and the session may have ended or not.
     pub async fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
         self.respond(session).await?.apply(headers);
@@ -302,20 +327,37 @@ impl RevocableCookieStore {
     pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
         let Inner { shell, .. } = &*self.inner;
         let now = shell.now();
-        shell.let_go_if_over(session, now);
-        let mut plan = shell.flow.plan(session, now, &mut os_random)?;
-        if let Some(left) = &plan.left {
-            self.inner.publish(left).await?;
+        loop {
+            shell.check(session, now)?;
+            let mut plan = shell.flow.plan(session, now, &mut os_random)?;
+            match plan.left {
+                Some(Left::Ended { id, until }) => {
+                    let was_alive = self.inner.end_all(id, until, now).await;
+                    if was_alive.is_err() {
+                        session.may_have_ended();
+                    }
+                    shell.ended(session, &mut plan, was_alive?);
+                }
+                Some(Left::Over) => shell.ended(session, &mut plan, false),
+                Some(Left::Moved { .. }) => match shell.flow.begin(plan.left, now) {
+                    Ok(Some(moving)) => {
+                        self.inner.publish(&moving.entries(now)).await?;
+                        if !moving.finish(now) {
+                            // It has ended since the look a moment ago.
+                            shell.let_go(session);
+                            continue;
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(late) => {
+                        shell.give_way(session, late)?;
+                        continue;
+                    }
+                },
+                None => {}
+            }
+            return Ok(shell.sent(session, plan));
         }
-        if !shell.flow.retire(plan.left.take(), now) {
-            // It has ended since the look a moment ago.
-            shell.let_go(session);
-            plan = shell.flow.plan(session, now, &mut os_random)?;
-        }
-        if plan.is_resealed {
-            self.events().report(Event::Resealed, None);
-        }
-        Ok(plan.outgoing)
     }
 
     /// Ends the session with this id, no cookie of which can be alive after `until`: see
@@ -375,7 +417,7 @@ impl RevocableCookieStore {
     }
 
     async fn end(&self, revocation: Revocation) -> Result<(), BackendError> {
-        self.inner.publish(&revocation).await?;
+        self.inner.publish(slice::from_ref(&revocation)).await?;
         self.inner.list.put(revocation);
         Ok(())
     }

@@ -94,6 +94,17 @@ impl<K: Hash + Eq + Spread, V: Copy + PartialEq> Table<K, V> {
         was
     }
 
+    pub(super) fn remove_if(&self, key: &K, is_it: impl Fn(V) -> bool) {
+        let Some(shard) = self.shard(key.spread()) else {
+            return;
+        };
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        if shard.get(key).is_some_and(|there| is_it(there.value)) {
+            shard.remove(key);
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Those that were not seen in this round.
     #[cfg(feature = "redis")]
     pub(super) fn each_unseen(&self, round: u8, mut look: impl FnMut(&K, V)) {

@@ -45,7 +45,7 @@ fn ended(n: u64, from: u64, until: u64) -> Revocation {
 #[test]
 fn an_id_counts_from_its_moment_until_its_deadline_to_the_millisecond() {
     let list = RevocationList::new();
-    assert!(list.retire(ended(1, 2000, 9000), at(1000)));
+    list.put(ended(1, 2000, 9000));
     let record = record(id(1), "", at(0));
     for (now, outcome) in [
         (1999, Ok(())),
@@ -62,7 +62,7 @@ fn of_two_entries_of_one_id_the_earlier_beginning_and_the_later_end_hold() {
     for order in [[(5000, 6000), (2000, 3000)], [(2000, 3000), (5000, 6000)]] {
         let list = RevocationList::new();
         for (from, until) in order {
-            let _ = list.retire(ended(1, from, until), at(1000));
+            list.put(ended(1, from, until));
         }
         let record = record(id(1), "", at(0));
         assert_eq!(list.check(&record, at(1999)), Ok(()));
@@ -99,14 +99,64 @@ fn all_end_that_were_issued_before_the_cutoff_and_it_does_not_move_back() {
     assert_eq!(outcome(5000), Ok(()));
 }
 
+/// A session gets another id at `now`, in one go.
+fn moves(list: &RevocationList, from: u64, to: u64, now: u64) -> Result<bool, Late> {
+    let times = (at(now).plus(GRACE), at(1_000_000));
+    let moving = list.begin(id(from), id(to), times, at(now))?;
+    Ok(moving.finish(at(now)))
+}
+
 #[test]
 fn a_renewed_session_that_has_ended_before_may_not_go_on() {
     let list = RevocationList::new();
-    assert!(list.retire(ended(1, 0, 9000), at(1000)), "it was destroyed");
-    assert!(!list.retire(ended(1, 2000, 9000), at(1000)));
-    assert!(list.retire(ended(1, 0, 9000), at(1000)), "once more");
-    assert!(list.retire(ended(2, 2000, 9000), at(1000)));
-    assert!(list.retire(ended(2, 2500, 9000), at(1500)), "in its grace");
+    assert!(list.end(id(1), at(9000), at(1000)), "it was destroyed");
+    assert_eq!(moves(&list, 1, 2, 1000), Err(Late::Ended));
+    assert_eq!(list.moved(id(1), at(1000)), None);
+    assert!(!list.end(id(1), at(9000), at(1000)), "once more");
+
+    let times = (at(11_000), at(90_000));
+    let moving = list.begin(id(3), id(4), times, at(1000)).unwrap();
+    assert!(list.end_all(id(3), at(90_000), at(90_000), at(1000)));
+    assert!(!moving.finish(at(1000)), "it has ended in between");
+    assert!(list.has_ended(id(4), at(1000)), "and what it was to become");
+}
+
+#[test]
+fn an_id_becomes_one_other_and_only_whoever_began_may_go_on() {
+    let list = RevocationList::new();
+    assert_eq!(moves(&list, 1, 2, 1000), Ok(true));
+    assert_eq!(moves(&list, 1, 2, 1500), Ok(true), "each response gets it");
+    assert_eq!(moves(&list, 1, 3, 1500), Err(Late::Moved));
+    assert_eq!(list.moved(id(1), at(1500)), Some((id(2), Duration::from_millis(500))));
+    let last = 1000 + 5 * 60 * 1000 - 1;
+    assert!(list.moved(id(1), at(last)).is_some());
+    assert_eq!(list.moved(id(1), at(last + 1)), None);
+}
+
+#[test]
+fn a_change_of_id_that_is_given_up_has_not_happened() {
+    let list = RevocationList::new();
+    let times = (at(11_000), at(90_000));
+    drop(list.begin(id(1), id(2), times, at(1000)).unwrap());
+    assert_eq!(list.moved(id(1), at(1000)), None);
+    assert!(!list.has_ended(id(1), at(20_000)));
+    assert_eq!(moves(&list, 1, 3, 1000), Ok(true));
+    drop(list.begin(id(1), id(3), times, at(2000)).unwrap());
+    assert!(list.moved(id(1), at(2000)).is_some(), "an earlier response has it");
+}
+
+#[test]
+fn an_end_finds_what_an_id_has_become_however_often() {
+    let list = RevocationList::new();
+    for n in 1..5 {
+        assert_eq!(moves(&list, n, n + 1, 1000), Ok(true));
+    }
+    assert!(list.end_all(id(1), at(9000), at(9000), at(1000)));
+    for n in 1..=5 {
+        assert!(list.has_ended(id(n), at(1000)), "{n}");
+    }
+    assert!(!list.end_all(id(1), at(9000), at(9000), at(1000)));
+    assert_eq!(moves(&list, 5, 6, 1000), Err(Late::Ended));
 }
 
 #[test]

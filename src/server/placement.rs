@@ -3,20 +3,17 @@
 use std::iter::empty;
 use std::time::Duration;
 
-use super::backend::{Entry, StoreKey, Stored, Tag, Value, When};
+use super::backend::{Entry, Promise, StoreKey, Stored, Tag, Value, When};
 use crate::envelope::{Envelope, KeyRing, Plaintext, Random, encoded_len};
 use crate::error::{Refusal, SaveError, SaveErrorKind};
 use crate::flow::{Due, InCookie, Next, Opened, Place, Placement};
 use crate::limit::{Limit, check_entries};
-use crate::policy::Policy;
-use crate::record::{Draft, Header, Record};
-use crate::session::changes::{Point, View};
-use crate::session::{Held, Loaded};
+use crate::policy::{CLOCK_SKEW, Policy};
+use crate::record::{Draft, Header, Record, SessionId};
+use crate::revocation::{GRACE, MARKED};
+use crate::session::changes::{Birth, Past, Point, View};
+use crate::session::{Claims, Held, Loaded};
 use crate::time::Millis;
-
-/// How long the mark of a session that has moved stays: longer than any request that may have
-/// begun before.
-const MARK_TTL: Duration = Duration::from_secs(5 * 60);
 
 /// Which sessions stay in their cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +31,8 @@ pub(crate) struct InBackend {
     /// Seals what the backend gets.
     pub(super) envelope: Envelope,
     pub(super) keep: Keep,
+    /// The backend's.
+    pub(super) promise: Promise,
     pub(super) in_cookie: Limit,
     /// The most bytes of plaintext that the backend gets.
     pub(super) max_size: usize,
@@ -46,12 +45,24 @@ pub(crate) struct Fetch {
     stub: Loaded,
 }
 
+/// Where a session is to be found that is to end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trail {
+    Backend(StoreKey),
+    /// In a cookie with this id; unless it has moved from there to the backend.
+    Cookie(SessionId),
+    /// It was in a cookie with this id, which opens no more.
+    Over(SessionId),
+}
+
 /// Writes to a backend, in this order. Each that fails leaves a state in which nothing is lost
 /// that was acknowledged, and nothing is alive that was ended.
 #[derive(Debug, Default)]
 pub(crate) struct Write {
-    /// The record of a session that has ended.
-    pub(super) remove: Option<StoreKey>,
+    /// A session that ends.
+    pub(super) end: Option<Trail>,
+    /// A record that must still be there as it was loaded, because only its cookie is to be sent.
+    pub(super) find: Option<StoreKey>,
     pub(super) put: Option<(StoreKey, Entry)>,
     /// In place of a record that has moved.
     pub(super) mark: Option<(StoreKey, Entry)>,
@@ -72,6 +83,13 @@ impl Placement for InBackend {
 
     fn limit(&self, _: Limit) -> Limit {
         Limit::Plaintext(self.max_size)
+    }
+
+    fn claims(&self) -> Claims {
+        match self.promise {
+            Promise::Full => Claims::InBackend,
+            Promise::Upsert => Claims::Overwritten,
+        }
     }
 
     fn replace_keys(&self, ring: &KeyRing) {
@@ -120,7 +138,14 @@ impl Placement for InBackend {
         match (loaded.cookie_is_due, is_touched) {
             // A touch may fail, and what is sent must not be refused.
             (true, true) => (Due::Record, None),
-            (true, false) if policy.admit(header, now).is_ok() => (Due::Stub, None),
+            (true, false) if policy.admit(header, now).is_ok() => {
+                // Unless an earlier response of this request has it.
+                let find = (!held.is_own).then(|| Write {
+                    find: Some(StoreKey::of(header.id)),
+                    ..Write::default()
+                });
+                (Due::Stub, find.map(Box::new))
+            }
             (false, true) => {
                 let ttl = policy.kept_for().unwrap_or_default();
                 let touch = Some((StoreKey::of(header.id), ttl));
@@ -202,6 +227,7 @@ impl Placement for InBackend {
                 version: entry.value.version(),
                 forgotten_at: next.now.plus(ttl),
                 is_under_old_key: false,
+                is_own: true,
             };
             write.put = Some((StoreKey::of(id), entry));
             Some(Box::new(held))
@@ -221,22 +247,53 @@ impl Placement for InBackend {
         Ok(Some(Box::new(write)))
     }
 
-    fn forget(&self, view: View<'_>, loaded: Option<&Loaded>) -> Option<Box<Write>> {
-        let loaded = loaded.filter(|loaded| loaded.held.is_some())?;
-        Some(Box::new(Write {
-            remove: Some(StoreKey::of(loaded.record.header().id)),
-            then: Some(Then {
-                planned: view.point(),
-                base: None,
-            }),
-            ..Write::default()
-        }))
+    fn forget(
+        &self,
+        view: View<'_>,
+        loaded: Option<&Loaded>,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<Option<Box<Write>>, SaveError> {
+        let mut write = Write::default();
+        let held = loaded.and_then(|loaded| Some((loaded, loaded.held.as_ref()?)));
+        let in_cookie = view.in_cookie(loaded);
+        match (held, in_cookie, view.past()) {
+            (Some((loaded, held)), ..) => {
+                let id = loaded.record.header().id;
+                if view.has_claims() {
+                    // It may end only as it was loaded.
+                    let when = When::Unchanged(held.version.clone());
+                    write.mark = Some(self.mark(id, None, when, now, random)?);
+                } else {
+                    write.end = Some(Trail::Backend(StoreKey::of(id)));
+                }
+            }
+            (None, Some(Birth { id, .. }), _) => write.end = Some(Trail::Cookie(id)),
+            (None, None, Some(Past { id, in_backend, .. })) => {
+                write.end = Some(if in_backend {
+                    Trail::Backend(StoreKey::of(id))
+                } else {
+                    Trail::Over(id)
+                });
+            }
+            (None, None, None) => return Ok(None),
+        }
+        write.then = Some(Then {
+            planned: view.point(),
+            base: None,
+        });
+        Ok(Some(Box::new(write)))
     }
 }
 
 impl Write {
+    /// Where a new record goes.
+    pub(super) fn new_key(&self) -> Option<StoreKey> {
+        self.put.as_ref().map(|(key, _)| *key)
+    }
+
     fn is_nothing(&self) -> bool {
-        self.remove.is_none() && self.put.is_none() && self.mark.is_none()
+        self.put.is_none() && self.mark.is_none()
     }
 }
 
@@ -246,7 +303,9 @@ impl InBackend {
         Some((loaded.record.header(), loaded.held.as_deref()?))
     }
 
-    /// What becomes of the record that a backend has, if the next one does not go in its place.
+    /// What is left where the session was, if the next record does not go in its place. A request
+    /// that comes with the old cookie finds it there, and of several requests that move the
+    /// session one can put it.
     fn leave(
         &self,
         next: &Next<'_>,
@@ -254,40 +313,90 @@ impl InBackend {
         random: Random<'_>,
     ) -> Result<Write, SaveError> {
         let mut write = Write::default();
-        let Some((header, held)) = self.held(next).filter(|(was, _)| was.id != next.header.id)
-        else {
-            return Ok(write);
+        let (id, when) = match (self.held(next), next.view.in_cookie(next.loaded)) {
+            (Some((header, held)), _) => (header.id, When::Unchanged(held.version.clone())),
+            // What stays in a cookie is never asked for here.
+            (None, Some(Birth { id, .. })) if !place.in_cookie => {
+                let over = next.view.old_mark().cloned();
+                (id, over.map_or(When::Absent, When::Unchanged))
+            }
+            _ => return Ok(write),
         };
-        let key = StoreKey::of(header.id);
-        if next.view.is_destroyed() {
-            write.remove = Some(key);
-            return Ok(write);
+        let to = next.header.id;
+        if id != to {
+            // Whoever ends the session without knowing of the move must find it.
+            let to = if place.in_cookie {
+                Trail::Cookie(to)
+            } else {
+                Trail::Backend(StoreKey::of(to))
+            };
+            write.mark = Some(self.mark(id, Some(to), when, next.now, random)?);
         }
-        let header = Header {
-            in_backend: true,
-            kept_for: None,
-            ..*header
-        };
-        let mut plaintext = Vec::new();
-        // Whoever ends the session without knowing of the move must find it.
-        let to = (!place.in_cookie).then(|| StoreKey::of(next.header.id).to_string());
-        Draft::new(&to.unwrap_or_default(), empty(), empty()).append_to(&mut plaintext, &header);
-        let entry = Entry {
-            value: self.seal(&plaintext, random)?,
-            ttl: MARK_TTL,
-            longest_ttl: MARK_TTL,
-            when: When::Unchanged(held.version.clone()),
-            tag: None,
-        };
-        write.mark = Some((key, entry));
         Ok(write)
     }
 
-    /// Where the session of a mark has its record, if that is in the backend.
-    pub(super) fn moved_to(&self, key: &StoreKey, mark: &Value) -> Option<StoreKey> {
-        let (record, _) = self.decode(key, mark).ok()?;
-        let is_mark = record.header().in_backend;
-        StoreKey::from_hex(record.subject()).filter(|_| is_mark)
+    fn mark(
+        &self,
+        id: SessionId,
+        to: Option<Trail>,
+        when: When,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<(StoreKey, Entry), SaveError> {
+        let header = Header {
+            id,
+            issued_at: now,
+            seen_at: now,
+            expires_at: now.plus(MARKED),
+            transient: false,
+            in_backend: true,
+            kept_for: None,
+        };
+        let to = match to {
+            Some(Trail::Backend(key)) => key.to_string(),
+            Some(Trail::Cookie(id) | Trail::Over(id)) => id.to_string(),
+            None => String::new(),
+        };
+        let mut plaintext = Vec::new();
+        Draft::new(&to, empty(), empty()).append_to(&mut plaintext, &header);
+        let entry = Entry {
+            value: self.seal(&plaintext, random)?,
+            ttl: MARKED,
+            longest_ttl: MARKED,
+            when,
+            tag: None,
+        };
+        Ok((StoreKey::of(id), entry))
+    }
+
+    /// Whether a session is there, and no mark.
+    pub(super) fn is_record(&self, key: &StoreKey, stored: &Stored) -> bool {
+        let decoded = self.decode(key, &stored.value);
+        decoded.is_ok_and(|(record, _)| !record.header().in_backend)
+    }
+
+    /// The record of a mark that is kept under `key`.
+    fn opened_mark(&self, key: &StoreKey, value: &Value) -> Option<Record> {
+        let (record, _) = self.decode(key, value).ok()?;
+        record.header().in_backend.then_some(record)
+    }
+
+    /// Whether a value is a mark, and where the session is that has left it, if anywhere.
+    pub(super) fn moved_to(&self, key: &StoreKey, value: &Value) -> Option<Option<Trail>> {
+        let mark = self.opened_mark(key, value)?;
+        let to = mark.subject();
+        let in_backend = StoreKey::from_hex(to).map(Trail::Backend);
+        Some(in_backend.or_else(|| SessionId::from_hex(to).map(Trail::Cookie)))
+    }
+
+    /// Whether a mark was put a moment ago: by the backend's clock, and within what clocks may
+    /// differ by also by ours, because somebody may have touched it since.
+    pub(super) fn is_recent(&self, key: &StoreKey, stored: &Stored, now: Millis) -> bool {
+        let age = MARKED.saturating_sub(stored.ttl);
+        let mark = self.opened_mark(key, &stored.value);
+        mark.is_some_and(|mark| {
+            age < GRACE && now.since(mark.header().seen_at) < GRACE + CLOCK_SKEW
+        })
     }
 
     /// What a subject's session is put with.
@@ -342,6 +451,7 @@ impl InBackend {
                 version: stored.value.version(),
                 forgotten_at,
                 is_under_old_key,
+                is_own: false,
             })),
             record,
         })
@@ -364,6 +474,22 @@ impl InBackend {
             return Err(Refusal::Swapped);
         }
         Ok((record, !opened.under_sealing_key))
+    }
+
+    /// The session that a stub was of, given why it is refused: known to be over only if it was
+    /// ended or has moved.
+    pub(super) fn past(
+        &self,
+        fetch: &Fetch,
+        stored: Option<&Stored>,
+        refusal: Refusal,
+        now: Millis,
+    ) -> Option<Past> {
+        matches!(refusal, Refusal::Gone | Refusal::Moved).then(|| Past {
+            id: fetch.stub.record.header().id,
+            in_backend: true,
+            has_just_moved: stored.is_some_and(|it| self.is_recent(&fetch.key, it, now)),
+        })
     }
 
     /// The session of a stub, given what the backend has for it.

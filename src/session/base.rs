@@ -40,6 +40,8 @@ pub(crate) struct Held {
     /// When the backend forgets it, unless it is touched.
     pub(crate) forgotten_at: Millis,
     pub(crate) is_under_old_key: bool,
+    /// This request has written it.
+    pub(crate) is_own: bool,
 }
 
 /// What a session stands on, while it is locked: the record that it was opened with, or what came

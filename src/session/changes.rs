@@ -8,9 +8,11 @@ use std::iter::Peekable;
 
 use zeroize::Zeroizing;
 
-use super::Status;
 use super::sorted::Sorted;
-use crate::record::{Draft, Entries, Record, SessionId};
+use super::{Loaded, Status};
+use crate::record::{Draft, Entries, Header, Record, SessionId};
+#[cfg(feature = "server")]
+use crate::server::Version;
 use crate::time::Millis;
 
 /// A value's bytes.
@@ -31,6 +33,8 @@ pub(crate) struct Changes {
     pub(super) subject: Option<String>,
     pub(super) expires_at: Option<Millis>,
     pub(super) transient: Option<bool>,
+    /// Entries of the record that no other request may have taken or changed when it is saved.
+    claims: Sorted<Stored>,
     /// Flashes of this request's that a backend has by now: readable in later ones only.
     #[cfg(feature = "server")]
     own_flashes: Sorted<()>,
@@ -39,9 +43,18 @@ pub(crate) struct Changes {
     /// A save has written something else than the record. Until the next save, that is what the
     /// response says, even if all changes are taken back.
     pub(crate) sent: bool,
+    /// As what a response has it wholly in its cookie, if not as it was loaded.
+    pub(super) in_cookie: Option<Birth>,
+    /// Whether the session of the browser's cookie was ended by somebody else.
+    pub(crate) over: Over,
+    /// A mark that is in the way of a move, and is too old to count.
+    #[cfg(feature = "server")]
+    pub(super) old_mark: Option<Version>,
+    /// An earlier attempt to end it may have done so.
+    pub(super) may_have_ended: bool,
     /// The response has the session already: what is changed now is lost.
     pub(super) closed: bool,
-    pub(super) point: Point,
+    pub(crate) point: Point,
 }
 
 /// How far the changes have got: what a save has planned, against what came while it waited.
@@ -55,12 +68,43 @@ pub(crate) struct Point {
     pub(super) base: u32,
 }
 
+/// Whether somebody else has ended the session that the browser's cookie was of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Over {
+    #[default]
+    No,
+    /// When the request came it was over already.
+    Before(Past),
+    /// While the request ran. The browser may have another session by now.
+    Meanwhile,
+}
+
+/// A session that was over when its cookie came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Past {
+    pub(crate) id: SessionId,
+    pub(crate) in_backend: bool,
+    /// It, or the one in its place, has got another id a moment ago, and that cookie may be on
+    /// its way to the browser.
+    pub(crate) has_just_moved: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Birth {
     pub(crate) id: SessionId,
     pub(crate) issued_at: Millis,
     /// Unless another deadline is chosen.
     pub(crate) expires_at: Millis,
+}
+
+impl Birth {
+    fn of(header: &Header) -> Self {
+        Self {
+            id: header.id,
+            issued_at: header.issued_at,
+            expires_at: header.expires_at,
+        }
+    }
 }
 
 /// Entries to set and entries to leave out, over those of a record.
@@ -71,6 +115,14 @@ pub(super) struct Layer {
 }
 
 impl Changes {
+    /// None yet, for a request whose session was over when it came.
+    pub(super) fn after(past: Option<Past>) -> Self {
+        Self {
+            over: past.map_or(Over::No, Over::Before),
+            ..Self::default()
+        }
+    }
+
     /// The record that goes on, unless it was destroyed.
     fn base<'r>(&self, loaded: Option<&'r Record>) -> Option<&'r Record> {
         loaded.filter(|_| !self.destroyed)
@@ -117,21 +169,49 @@ impl Changes {
         let _ = loaded;
     }
 
-    /// Forgets the record and everything that was changed.
+    /// Forgets the record and everything that was changed. What was claimed has to be had all the
+    /// same.
     pub(super) fn destroy(&mut self) {
         self.point.whole = self.point.whole.wrapping_add(1);
         *self = Self {
             destroyed: true,
+            claims: std::mem::take(&mut self.claims),
             ..self.afresh()
         };
     }
 
-    /// Somebody else has ended the session after `planned`; what was begun since stays.
-    #[cfg(feature = "server")]
-    pub(super) fn lose(&mut self, planned: Point) {
-        if !self.destroyed || self.point.whole == planned.whole {
-            self.destroy();
+    /// Somebody else has ended the session. What was begun in its place stays.
+    pub(super) fn lose(&mut self) {
+        if !self.destroyed {
+            *self = self.afresh();
         }
+        self.in_cookie = None;
+        self.over = Over::Meanwhile;
+    }
+
+    /// Takes an entry out, and has it for itself: if it is the record's, no other request may
+    /// have changed it until it is saved.
+    pub(super) fn claim(&mut self, loaded: Option<&Record>, key: &str) {
+        let base = self.base_values(loaded);
+        let is_own = self.values.changed(key).is_some();
+        if let Some(value) = self.kept_value(loaded, key).filter(|_| !is_own) {
+            self.claims.insert(key, Zeroizing::new(value.to_vec()));
+        }
+        self.values.remove(base, key);
+    }
+
+    /// Whether all that is claimed is in `newer` as it was.
+    #[cfg(feature = "server")]
+    pub(super) fn claims_hold(&self, newer: &Record) -> bool {
+        let is_there = |(key, value): (&str, &Stored)| {
+            newer.values().find(key) == Some(value.as_slice())
+        };
+        self.claims.iter().all(is_there)
+    }
+
+    #[cfg(feature = "server")]
+    pub(super) fn has_claims(&self) -> bool {
+        !self.claims.is_empty()
     }
 
     /// No changes, and all that is not a change.
@@ -139,6 +219,9 @@ impl Changes {
         Self {
             #[cfg(feature = "server")]
             own_flashes: std::mem::take(&mut self.own_flashes),
+            in_cookie: self.in_cookie,
+            over: self.over,
+            may_have_ended: self.may_have_ended,
             closed: self.closed,
             point: self.point,
             ..Self::default()
@@ -156,22 +239,38 @@ impl Changes {
         written: Option<&Record>,
     ) {
         let whole = self.point.whole != planned.whole;
+        self.in_cookie = None;
         let Some(written) = written else {
+            self.may_have_ended = true;
             if self.point == planned || !self.destroyed {
                 self.destroy();
             }
+            self.claims = Sorted::default();
             return;
         };
         for (key, _) in self.flashes.set.iter() {
             self.own_flashes.insert(key, ());
         }
         self.keep_own_flashes_of(written);
+        if self.point == planned {
+            self.claims = Sorted::default();
+        } else {
+            // What was claimed meanwhile is to be had from now on.
+            let claims = std::mem::take(&mut self.claims);
+            let still = |(key, value): &(&str, &Stored)| {
+                written.values().find(key) == Some(value.as_slice())
+            };
+            for (key, value) in claims.iter().filter(still) {
+                self.claims.insert(key, value.clone());
+            }
+        }
         if self.destroyed && whole {
             self.birth = None;
             return;
         }
         let mut next = Self {
             renewed: self.renewed && whole,
+            claims: std::mem::take(&mut self.claims),
             ..self.afresh()
         };
         if self.point != planned {
@@ -396,7 +495,37 @@ impl<'a> View<'a> {
         self.changes.destroyed
     }
 
+    /// Somebody else has ended it while the request ran, and nothing was begun in its place.
+    pub(crate) fn has_ended_meanwhile(self) -> bool {
+        matches!(self.changes.over, Over::Meanwhile) && !self.is_changed()
+    }
+
+    /// The session that was over when its cookie came.
+    pub(crate) fn past(self) -> Option<Past> {
+        match self.changes.over {
+            Over::Before(past) => Some(past),
+            _ => None,
+        }
+    }
+
+    /// The id and the time of issue that the session has in the browser's cookie, if it is whole
+    /// there.
+    pub(crate) fn in_cookie(self, loaded: Option<&Loaded>) -> Option<Birth> {
+        let loaded = loaded.filter(|loaded| loaded.is_in_cookie());
+        let of_record = || loaded.map(|loaded| Birth::of(loaded.record.header()));
+        self.changes.in_cookie.or_else(of_record)
+    }
+
     #[cfg(feature = "server")]
+    pub(crate) fn old_mark(self) -> Option<&'a Version> {
+        self.changes.old_mark.as_ref()
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn has_claims(self) -> bool {
+        self.changes.has_claims()
+    }
+
     pub(crate) fn point(self) -> Point {
         self.changes.point
     }
@@ -408,14 +537,8 @@ impl<'a> View<'a> {
 
     /// The id and times that a save uses, unless they are still to be made.
     pub(crate) fn birth(self) -> Option<Birth> {
-        let continued = self.continued().map(|record| {
-            let header = record.header();
-            Birth {
-                id: header.id,
-                issued_at: header.issued_at,
-                expires_at: header.expires_at,
-            }
-        });
+        let continued = self.continued();
+        let continued = continued.map(|record| Birth::of(record.header()));
         continued.or(self.changes.birth)
     }
 
@@ -446,9 +569,11 @@ impl<'a> View<'a> {
             subject,
             expires_at,
             transient,
+            claims,
             ..
         } = self.changes;
         *sent
+            || !claims.is_empty()
             || *cleared
             || *renewed
             || !values.is_empty()

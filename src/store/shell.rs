@@ -2,8 +2,10 @@
 
 use std::time::SystemTime;
 
+use crate::error::{SaveError, SaveErrorKind};
 use crate::event::{Event, Events};
-use crate::flow::{Flow, Placement};
+use crate::flow::{Flow, Outgoing, Placement, Plan, Standing};
+use crate::revocation::Late;
 use crate::session::Session;
 use crate::time::Millis;
 
@@ -29,11 +31,48 @@ impl<P: Placement> Shell<P> {
         }
     }
 
-    /// A session that has ended since it was opened is not written any more.
-    pub(crate) fn let_go_if_over(&self, session: &Session, now: Millis) {
-        if self.flow.is_over(session, now) {
-            self.let_go(session);
+    /// A session that has ended since it was opened is not written any more; a change in one
+    /// that has another id by now is refused.
+    pub(crate) fn check(&self, session: &Session, now: Millis) -> Result<(), SaveError> {
+        match self.flow.standing(session, now) {
+            Standing::GoesOn => Ok(()),
+            Standing::Over => {
+                self.let_go(session);
+                Ok(())
+            }
+            Standing::Moved => Err(SaveError(SaveErrorKind::Moved)),
         }
+    }
+
+    /// The same for what has become known after the plan was made.
+    pub(crate) fn give_way(&self, session: &Session, late: Late) -> Result<(), SaveError> {
+        match late {
+            Late::Ended => {
+                self.let_go(session);
+                Ok(())
+            }
+            Late::Moved => Err(SaveError(SaveErrorKind::Moved)),
+        }
+    }
+
+    /// A plan that ends a session was carried out, and there was something to end or not.
+    pub(crate) fn ended<W>(&self, session: &Session, plan: &mut Plan<W>, was_alive: bool) {
+        if was_alive {
+            session.has_ended();
+        } else if session.was_over(plan.planned) {
+            plan.outgoing.leave_cookies_alone();
+        }
+    }
+
+    /// The response has what was planned.
+    pub(crate) fn sent<W>(&self, session: &Session, plan: Plan<W>) -> Outgoing {
+        if plan.is_resealed {
+            self.events().report(Event::Resealed, None);
+        }
+        if let Some(birth) = plan.in_cookie.filter(|_| self.flow.revocations.is_some()) {
+            session.is_sent_as(birth);
+        }
+        plan.outgoing
     }
 
     pub(crate) fn let_go(&self, session: &Session) {

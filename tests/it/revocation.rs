@@ -240,34 +240,171 @@ fn a_slow_answer_brings_nothing_back() {
     }
 }
 
+type Change = fn(&Session);
+
+/// What a request can do to a session that another one has given a new id meanwhile.
+const CHANGES: [(&str, Change); 5] = [
+    ("writes", |session| session.insert("cart", 3).unwrap()),
+    ("renews", Session::renew),
+    ("logs in", |session| {
+        session.renew();
+        session.insert("user_id", 7).unwrap();
+    }),
+    ("begins anew", |session| {
+        session.destroy();
+        session.insert("user_id", 7).unwrap();
+    }),
+    ("clears", Session::clear),
+];
+
 #[test]
-fn a_slow_answer_does_not_take_a_renewed_sessions_cookie_away() {
+fn a_change_under_an_id_that_has_become_another_is_a_conflict() {
+    let moves: [(&str, Change); 2] = [
+        ("renewed", Session::renew),
+        ("begun anew", |session| {
+            session.destroy();
+            session.insert("user_id", 42).unwrap();
+        }),
+    ];
+    for (moved, change_id) in moves {
+        for (what, change) in CHANGES {
+            for (seconds, comes_later) in [(0, false), (9, false), (20, false), (9, true)] {
+                let (mut site, _) = site();
+                let (mut slow, old) = (site.load(), copy(&site));
+                site.visit(change_id);
+                site.clock.forward(seconds * SECOND);
+                if comes_later {
+                    slow = old.load();
+                }
+                change(&slow);
+                if slow.status() == sealed_session::Status::Unmodified {
+                    continue;
+                }
+                let mut answer = http::HeaderMap::new();
+                for _ in 0..2 {
+                    let error = site.store.save(&slow, &mut answer).unwrap_err();
+                    assert!(error.is_conflict(), "{moved}, {what} after {seconds}");
+                    assert!(answer.is_empty());
+                }
+                site.clock.forward(MINUTE);
+                assert_eq!(site.load().get("user_id").unwrap(), Some(42));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_that_only_reads_leaves_the_cookie_of_the_new_id_alone() {
     for seconds in [1, 20] {
         let (mut site, _) = site();
+        site.clock.forward(6 * MINUTE);
         let slow = site.load();
-        slow.insert("cart", 3).unwrap();
+        assert!(slow.contains("user_id"));
         site.visit(Session::renew);
         site.clock.forward(seconds * SECOND);
-        let answer = site.save(&slow);
-        assert!(sets_no_cookie(&answer));
-        site.receive(&answer);
-        site.clock.forward(MINUTE);
+        assert!(sets_no_cookie(&site.save(&slow)), "although it is due for a refresh");
         assert_eq!(site.load().get("user_id").unwrap(), Some(42));
     }
 }
 
 #[test]
-fn two_logins_sent_at_once_both_get_a_session() {
+fn of_two_logins_sent_at_once_one_wins_and_the_other_is_told() {
     let (mut site, _) = site();
     let (first, second) = (site.load(), site.load());
-    for session in [&first, &second] {
-        session.renew();
-        let answer = site.save(session);
-        site.receive(&answer);
-        assert_eq!(site.load().id(), session.id());
-    }
+    first.renew();
+    second.renew();
+    let answer = site.save(&first);
+    site.receive(&answer);
+    let mut answer = http::HeaderMap::new();
+    assert!(site.store.save(&second, &mut answer).unwrap_err().is_conflict());
     site.clock.forward(MINUTE);
-    assert_eq!(site.load().get("user_id").unwrap(), Some(42));
+    assert_eq!(site.load().id(), first.id());
+}
+
+#[test]
+fn a_logout_with_the_old_cookie_ends_what_the_session_has_become() {
+    for renewals in [1, 3] {
+        for (seconds, was_held) in [(0, true), (9, true), (60, true), (0, false), (9, false), (60, false)] {
+            let (mut site, _) = site();
+            let (held, old) = (site.load(), copy(&site));
+            for _ in 0..renewals {
+                site.visit(Session::renew);
+            }
+            let thief = copy(&site);
+            site.clock.forward(seconds * SECOND);
+            let leaving = if was_held { held } else { old.load() };
+            leaving.destroy();
+            for _ in 0..2 {
+                assert!(is_removal(set_cookie(&site.save(&leaving))), "{seconds}");
+            }
+            assert_eq!(thief.load().origin(), refused(Refusal::Revoked));
+            assert_eq!(old.load().origin(), refused(Refusal::Revoked));
+        }
+    }
+}
+
+#[test]
+fn what_one_request_has_renewed_it_may_save_again_and_renew_again_and_end() {
+    let (mut site, list) = site();
+    let before = copy(&site);
+    let session = site.load();
+    let mut copies = vec![before];
+    for _ in 0..3 {
+        session.renew();
+        session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
+        for _ in 0..2 {
+            let answer = site.save(&session);
+            site.receive(&answer);
+            site.clock.forward(20 * SECOND);
+        }
+        assert_eq!(site.load().id(), session.id());
+        copies.push(copy(&site));
+    }
+    assert_eq!(site.load().get("n").unwrap(), Some(3));
+    session.destroy();
+    let answer = site.save(&session);
+    assert!(is_removal(set_cookie(&answer)));
+    for copy in copies {
+        assert_eq!(copy.load().origin(), refused(Refusal::Revoked));
+    }
+    let length = list.len();
+    session.insert("user_id", 7).unwrap();
+    let answer = site.save(&session);
+    site.receive(&answer);
+    assert_eq!(site.load().get("user_id").unwrap(), Some(7));
+    assert_eq!(list.len(), length);
+}
+
+#[test]
+fn a_session_that_begins_and_ends_in_one_request_leaves_no_cookie_that_opens() {
+    let (mut site, _) = site();
+    site.browser = Browser::default();
+    let session = site.load();
+    session.insert("a", 1).unwrap();
+    let answer = site.save(&session);
+    site.receive(&answer);
+    let thief = copy(&site);
+    session.destroy();
+    assert!(is_removal(set_cookie(&site.save(&session))));
+    assert_eq!(thief.load().origin(), refused(Refusal::Revoked));
+}
+
+#[test]
+fn what_somebody_else_has_ended_is_left_alone_in_the_browser() {
+    let ends: [(&str, Change); 2] = [("reads", |_| ()), ("logs out too", Session::destroy)];
+    for (what, change) in ends {
+        let (mut site, _) = site();
+        let (slow, old) = (site.load(), copy(&site));
+        site.visit(Session::destroy);
+        site.visit(|session| session.insert("user_id", 7).unwrap());
+        change(&slow);
+        let late = old.load();
+        change(&late);
+        for session in [&slow, &late, &slow, &late] {
+            assert!(sets_no_cookie(&site.save(session)), "{what}");
+        }
+        assert_eq!(site.load().get("user_id").unwrap(), Some(7));
+    }
 }
 
 #[test]

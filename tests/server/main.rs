@@ -9,8 +9,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod claims;
 mod conformance;
 mod ending;
+mod explorer;
 mod failures;
 mod hostile;
 mod idle;
@@ -19,6 +21,7 @@ mod interleaved;
 mod layer;
 mod lifetimes;
 mod meanwhile;
+mod moves;
 #[path = "../support/now.rs"]
 mod now;
 mod places;

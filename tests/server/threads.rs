@@ -30,7 +30,6 @@ fn answer(store: &MemoryStore, request: &HeaderMap, handler: impl Fn(&Session)) 
 
 #[test]
 fn a_session_that_one_thread_destroys_is_never_revived_by_another() {
-    let (mut first, mut lost) = (0, 0);
     for _ in 0..2000 {
         let (store, request) = store_and_cookie();
         let slow = now(store.load(&request)).unwrap();
@@ -46,17 +45,10 @@ fn a_session_that_one_thread_destroys_is_never_revived_by_another() {
             now(store.save(&slow, &mut response)).unwrap();
             response
         });
-        match sets_no_cookie(&response) {
-            true => first += 1,
-            false => {
-                assert!(is_removal(set_cookie(&response)));
-                lost += 1;
-            }
-        }
+        assert!(sets_no_cookie(&response), "the browser is left alone");
         let session = now(store.load(&request)).unwrap();
         assert_ne!(session.origin(), Origin::Opened);
     }
-    assert_eq!(first + lost, 2000);
 }
 
 #[test]

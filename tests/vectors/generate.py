@@ -867,6 +867,11 @@ def revocations():
     def subject(name, why, subject):
         return vector(name, why, b"\x01\x02" + NOW.to_bytes(6, "big") + subject.encode(), moment=NOW, subject=subject)
 
+    def moved(name, why):
+        session_id, next_id = fixed_bytes("id of " + name, 16), fixed_bytes("next id of " + name, 16)
+        plaintext = b"\x01\x05" + session_id + NOW.to_bytes(6, "big") + next_id
+        return vector(name, why, plaintext, id=session_id.hex(), moment=NOW, next=next_id.hex())
+
     return [
         session("a destroyed session", "at once, until no copy can be alive", 0, ISSUED + DAY_MS),
         session("a renewed session", "ten seconds later, for requests on their way", NOW + 10_000, ISSUED + DAY_MS),
@@ -877,6 +882,7 @@ def revocations():
         vector("a lifetime", "until then, sessions may live this long",
                b"\x01\x04" + (30 * DAY_MS).to_bytes(6, "big") + (NOW + 34 * DAY_MS).to_bytes(6, "big"),
                longest=30 * DAY_MS, until=NOW + 34 * DAY_MS),
+        moved("a new id", "what a renewed session has become, for a logout with its old cookie"),
     ]
 
 

@@ -203,6 +203,7 @@ def read_revocation(plaintext):
         case 2: ended = {"moment": at.number(6), "subject": at.take(len(at.data)).decode()}
         case 3: ended = {"moment": at.number(6)}
         case 4: ended = {"longest": at.number(6), "until": at.number(6)}
+        case 5: ended = {"id": at.take(16).hex(), "moment": at.number(6), "next": at.take(16).hex()}
         case _: raise Refused("newer")
     at.check(not at.data and 1 <= len(ended.get("subject", "-").encode()) <= 64)
     return ended

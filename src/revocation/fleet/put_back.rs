@@ -23,8 +23,7 @@ const ATTEMPTS: usize = 4;
 
 impl Inner {
     /// Tells Redis what has ended; even if the stream is one that takes nothing more.
-    pub(super) async fn publish(&self, revocation: &Revocation) -> Result<(), BackendError> {
-        let revocations = std::slice::from_ref(revocation);
+    pub(super) async fn publish(&self, revocations: &[Revocation]) -> Result<(), BackendError> {
         let Err(error) = self.append(revocations).await else {
             return Ok(());
         };

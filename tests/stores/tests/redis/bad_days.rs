@@ -63,7 +63,7 @@ async fn a_server_that_restarts_empty_has_ended_all_sessions_and_no_request_fail
     assert_eq!(session.origin(), Origin::Refused(Refusal::Gone));
     assert!(session.is_empty());
     // A request that held it does not bring it back.
-    assert_eq!(visitor.save(&store, &held).await, Ok(Answer::Removal));
+    assert_eq!(visitor.save(&store, &held).await, Ok(Answer::Nothing));
     assert_eq!(records(&mut server.connection().await).await.len(), 0);
     Visitor::of(&store, "alice").await;
 }

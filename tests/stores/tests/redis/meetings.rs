@@ -39,27 +39,24 @@ async fn a_session_that_is_destroyed_while_a_slow_request_holds_it_stays_destroy
     for lane in 0..AT_ONCE {
         let store = store.clone();
         tasks.spawn(async move {
-            let mut removals = 0;
             for round in (lane..MEETINGS).step_by(AT_ONCE) {
-                removals += usize::from(meet(&store, round).await == Answer::Removal);
+                meet(&store, round).await;
             }
-            removals
         });
     }
-    let removals: usize = tasks.join_all().await.iter().sum();
+    tasks.join_all().await;
     let lost = lost.load(Ordering::Relaxed);
     let mut connection = server.connection().await;
     let left = records(&mut connection).await;
     println!("{MEETINGS} meetings: the slow request came too late {lost} times");
     assert!(left.is_empty(), "{} sessions came back", left.len());
-    // Each that came too late removed the cookie, and no other did.
-    assert_eq!(removals, lost);
     // Half of them come after the end has been answered; of the rest some come first.
     assert!((MEETINGS / 2..MEETINGS).contains(&lost), "{lost}");
 }
 
-/// What the answer of the slow request does.
-async fn meet(store: &RedisStore, round: usize) -> Answer {
+/// The slow request comes before the end, or too late: then its answer says nothing of the cookie,
+/// because by then the browser may have another one.
+async fn meet(store: &RedisStore, round: usize) {
     let visitor = Visitor::of(store, &format!("subject {}", round % 100)).await;
     let slow = visitor.load(store).await.unwrap();
     let end = visitor.load(store).await.unwrap();
@@ -69,30 +66,57 @@ async fn meet(store: &RedisStore, round: usize) -> Answer {
     }
     end.destroy();
     let [mut one, mut other] = [visitor.clone(), visitor.clone()];
-    let answer = match round % 4 {
+    let (answer, end) = match round % 4 {
         0 | 1 => {
-            assert_eq!(other.save(store, &end).await, Ok(Answer::Removal));
-            let answer = one.save(store, &slow).await.unwrap();
-            assert_eq!(answer, Answer::Removal);
-            answer
+            let end = other.save(store, &end).await;
+            let answer = one.save(store, &slow).await;
+            assert_eq!(answer, Ok(Answer::Nothing));
+            (answer, end)
         }
-        2 => {
-            let (answer, end) = tokio::join!(one.save(store, &slow), other.save(store, &end));
-            assert_eq!(end, Ok(Answer::Removal));
-            answer.unwrap()
-        }
+        2 => tokio::join!(one.save(store, &slow), other.save(store, &end)),
         _ => {
             let (end, answer) = tokio::join!(other.save(store, &end), one.save(store, &slow));
-            assert_eq!(end, Ok(Answer::Removal));
-            answer.unwrap()
+            (answer, end)
         }
     };
+    assert_eq!(end, Ok(Answer::Removal));
+    assert_ne!(answer, Ok(Answer::Removal));
     for cookie in [Some(visitor), Some(one).filter(|one| one.cookie.is_some())] {
         let Some(visitor) = cookie else { continue };
         let again = visitor.load(store).await.unwrap();
-        assert_eq!(again.origin(), Origin::Refused(Refusal::Gone));
+        let origin = again.origin();
+        assert!(matches!(origin, Origin::Refused(Refusal::Gone)), "{origin:?}");
     }
-    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_requests_that_claim_one_entry_exactly_one_gets_it() {
+    let server = Server::start().await;
+    let store = RedisStore::new(AppKey::generate().unwrap(), redis(&server).connections(2));
+    let mut visitor = Visitor::of(&store, "alice").await;
+    for round in 0..100 {
+        visitor
+            .visit(&store, |session| session.insert("voucher", round).unwrap())
+            .await;
+        let mut tasks = JoinSet::new();
+        for n in 0..12 {
+            let (store, mut visitor) = (store.clone(), visitor.clone());
+            let session = visitor.load(&store).await.unwrap();
+            assert_eq!(session.claim("voucher"), Ok(Some(round)));
+            tasks.spawn(async move {
+                session.insert(&format!("key {n}"), round).unwrap();
+                let saved = visitor.save(&store, &session).await;
+                if let Err(error) = &saved {
+                    assert!(error.is_conflict(), "{error}");
+                }
+                saved.is_ok()
+            });
+        }
+        let won = tasks.join_all().await.into_iter().filter(|won| *won);
+        assert_eq!(won.count(), 1, "{round}");
+        let session = visitor.load(&store).await.unwrap();
+        assert!(!session.contains("voucher"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
