@@ -19,9 +19,9 @@ use crate::envelope::{Envelope, KeyRing, Random, encoded_len};
 use crate::error::{Refusal, SaveError, SaveErrorKind};
 use crate::event::Events;
 use crate::limit::Limit;
+use crate::policy::CLOCK_SKEW;
 use crate::policy::Policy;
 use crate::record::{Draft, Header, Record, SessionId};
-use crate::policy::CLOCK_SKEW;
 use crate::revocation::{GRACE, Late, Left, Moving, RevocationList};
 use crate::session::changes::{Birth, Over, Past, Point, View};
 use crate::session::{Bounds, Loaded, Origin, Session};
@@ -382,7 +382,15 @@ impl<P: Placement> Flow<P> {
         left: Option<Left>,
         now: Millis,
     ) -> Result<Option<Moving<'_>>, Late> {
-        let (Some(list), Some(Left::Moved { id, next, from, until })) = (&self.revocations, left)
+        let (
+            Some(list),
+            Some(Left::Moved {
+                id,
+                next,
+                from,
+                until,
+            }),
+        ) = (&self.revocations, left)
         else {
             return Ok(None);
         };

@@ -22,6 +22,7 @@ pub(crate) use shell::Shell;
 
 use crate::envelope::{KeyRing, Random, os_random};
 use crate::error::{ConfigError, SaveError};
+#[cfg(feature = "tower")]
 use crate::event::Events;
 use crate::flow::{InCookie, Opened, Outgoing};
 use crate::policy::Policy;
@@ -174,6 +175,7 @@ impl CookieStore {
         self.shell.flow.policy.set_not_before(not_before.into());
     }
 
+    #[cfg(feature = "tower")]
     pub(crate) fn events(&self) -> &Events {
         self.shell.events()
     }
