@@ -62,7 +62,7 @@ pub enum Event {
     /// A request's changes were made again on what another request had saved in between.
     Replayed,
     /// A session has ended while a request held it, and its changes are dropped. The cookie is
-    /// removed if a backend had the session, and left alone if it was in the cookie.
+    /// left alone, because by now the browser may have another one.
     Lost,
     /// A backend failed, and the request goes on without; or a `RevocableCookieStore` cannot read
     /// what has ended in other processes, or not all of it.

@@ -411,7 +411,15 @@ impl<P: Placement> Flow<P> {
         left: Option<Left>,
         now: Millis,
     ) -> Result<Option<Moving<'_>>, Late> {
-        let (Some(list), Some(Left::Moved { id, next, from, until })) = (&self.revocations, left)
+        let (
+            Some(list),
+            Some(Left::Moved {
+                id,
+                next,
+                from,
+                until,
+            }),
+        ) = (&self.revocations, left)
         else {
             return Ok(None);
         };

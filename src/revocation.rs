@@ -38,7 +38,9 @@ const TICK: u64 = 1000;
 /// With [`revocations`](crate::StoreBuilder::revocations) a store refuses what is on the list,
 /// lists a session that is destroyed, and lists the id that a renewed session had before, ten
 /// seconds later, for requests on their way: so a copy of a cookie that was logged out opens no
-/// more. Clones are the same list, and several stores can share one.
+/// more. A change that comes with the old id is refused as a
+/// [conflict](crate::SaveError::is_conflict), and for five minutes a logout that comes with it ends
+/// what the session has become. Clones are the same list, and several stores can share one.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -56,11 +58,11 @@ const TICK: u64 = 1000;
 ///
 /// # What it does not do
 ///
-/// A renewed session is another one to the list. Somebody who has copied a cookie and lets the
-/// service renew it, by logging in say, has a session with an id of its own, which the end of the
-/// first one does not touch: that is what [`revoke_subject`](Self::revoke_subject) is for, which
-/// ends copies as well. It needs sessions that say whose they are, with
-/// [`Session::set_subject`](crate::Session::set_subject).
+/// Five minutes after it was renewed a session is another one to the list. Somebody who has copied
+/// a cookie and lets the service renew it, by logging in say, has then a session with an id of its
+/// own, which the end of the first one does not touch: that is what
+/// [`revoke_subject`](Self::revoke_subject) is for, which ends copies as well. It needs sessions
+/// that say whose they are, with [`Session::set_subject`](crate::Session::set_subject).
 ///
 /// The list is gone with the process, and other processes do not see it: then what was ended
 /// and has not expired opens again. For a fleet, and to outlast a restart, there is
@@ -185,6 +187,7 @@ pub(crate) enum Revocation {
         moment: Millis,
     },
     /// What an id has become.
+    #[cfg(feature = "redis")]
     Moved {
         id: SessionId,
         next: SessionId,
@@ -534,6 +537,7 @@ impl RevocationList {
                 shared.lifetimes.put(longest, join, is_over, round);
                 None
             }
+            #[cfg(feature = "redis")]
             Revocation::Moved { id, next, at } => {
                 self.put_move(id, Move { next, at }, now);
                 None
@@ -560,7 +564,13 @@ impl Moving<'_> {
     /// What a fleet is to hear.
     #[cfg(feature = "redis")]
     pub(crate) fn entries(&self, now: Millis) -> [Revocation; 2] {
-        let &Self { id, next, from, until, .. } = self;
+        let &Self {
+            id,
+            next,
+            from,
+            until,
+            ..
+        } = self;
         let moved = Revocation::Moved { id, next, at: now };
         [moved, Revocation::Id { id, from, until }]
     }
@@ -569,7 +579,9 @@ impl Moving<'_> {
     /// the new one.
     #[must_use]
     pub(crate) fn finish(mut self, now: Millis) -> bool {
-        let &mut Self { id, from, until, .. } = &mut self;
+        let &mut Self {
+            id, from, until, ..
+        } = &mut self;
         let before = self.list.put(Revocation::Id { id, from, until });
         let has_ended = if self.is_again {
             self.list.has_ended(self.next, now)

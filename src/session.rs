@@ -331,11 +331,16 @@ impl Session {
 
     fn check_claimable(&self, key: &str, loaded: Option<&Loaded>) -> Result<(), SessionError> {
         let bounds = self.inner.bounds.as_ref();
-        let why = match bounds.map_or(Claims::InCookie, |bounds| bounds.claims) {
+        let why = match (
+            bounds.map_or(Claims::InCookie, |bounds| bounds.claims),
+            loaded,
+        ) {
             #[cfg(feature = "server")]
-            Claims::InBackend if !loaded.is_some_and(Loaded::is_in_cookie) => return Ok(()),
+            (Claims::InBackend, None) => return Ok(()),
             #[cfg(feature = "server")]
-            Claims::Overwritten => {
+            (Claims::InBackend, Some(loaded)) if !loaded.is_in_cookie() => return Ok(()),
+            #[cfg(feature = "server")]
+            (Claims::Overwritten, _) => {
                 "this backend only overwrites, so that two requests could both have it; use one \
                  that declares `Promise::Full`"
             }

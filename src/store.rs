@@ -24,6 +24,7 @@ use crate::envelope::{KeyRing, Random, os_random};
 #[cfg(feature = "cli")]
 use crate::error::Refusal;
 use crate::error::{ConfigError, SaveError};
+#[cfg(feature = "tower")]
 use crate::event::Events;
 use crate::flow::{InCookie, Opened, Outgoing};
 use crate::policy::Policy;
@@ -196,6 +197,7 @@ impl CookieStore {
         self.shell.flow.handed_out(session)
     }
 
+    #[cfg(feature = "tower")]
     pub(crate) fn events(&self) -> &Events {
         self.shell.events()
     }

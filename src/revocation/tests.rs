@@ -127,7 +127,10 @@ fn an_id_becomes_one_other_and_only_whoever_began_may_go_on() {
     assert_eq!(moves(&list, 1, 2, 1000), Ok(true));
     assert_eq!(moves(&list, 1, 2, 1500), Ok(true), "each response gets it");
     assert_eq!(moves(&list, 1, 3, 1500), Err(Late::Moved));
-    assert_eq!(list.moved(id(1), at(1500)), Some((id(2), Duration::from_millis(500))));
+    assert_eq!(
+        list.moved(id(1), at(1500)),
+        Some((id(2), Duration::from_millis(500)))
+    );
     let last = 1000 + 5 * 60 * 1000 - 1;
     assert!(list.moved(id(1), at(last)).is_some());
     assert_eq!(list.moved(id(1), at(last + 1)), None);
@@ -142,7 +145,10 @@ fn a_change_of_id_that_is_given_up_has_not_happened() {
     assert!(!list.has_ended(id(1), at(20_000)));
     assert_eq!(moves(&list, 1, 3, 1000), Ok(true));
     drop(list.begin(id(1), id(3), times, at(2000)).unwrap());
-    assert!(list.moved(id(1), at(2000)).is_some(), "an earlier response has it");
+    assert!(
+        list.moved(id(1), at(2000)).is_some(),
+        "an earlier response has it"
+    );
 }
 
 #[test]

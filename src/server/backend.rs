@@ -65,8 +65,8 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Removes the value under `key`, if there is one, and gives it back. With
     /// [`Promise::Full`] that is one step, so that nothing is removed unseen: if it is the mark of
-    /// a session that has moved, the session ends where it went. Otherwise a backend may give back
-    /// `None`.
+    /// a session that has moved, the session ends where it went, and if there was nothing, somebody
+    /// else has ended it. Otherwise a backend may give back `None`.
     fn remove(
         &self,
         key: &StoreKey,

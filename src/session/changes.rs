@@ -203,9 +203,8 @@ impl Changes {
     /// Whether all that is claimed is in `newer` as it was.
     #[cfg(feature = "server")]
     pub(super) fn claims_hold(&self, newer: &Record) -> bool {
-        let is_there = |(key, value): (&str, &Stored)| {
-            newer.values().find(key) == Some(value.as_slice())
-        };
+        let is_there =
+            |(key, value): (&str, &Stored)| newer.values().find(key) == Some(value.as_slice());
         self.claims.iter().all(is_there)
     }
 
@@ -526,6 +525,7 @@ impl<'a> View<'a> {
         self.changes.has_claims()
     }
 
+    #[cfg(feature = "server")]
     pub(crate) fn point(self) -> Point {
         self.changes.point
     }

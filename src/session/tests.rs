@@ -250,6 +250,7 @@ fn a_session_that_is_too_large_already_may_shrink_and_may_not_grow() {
         held: None,
     };
     let bounds = Bounds {
+        claims: Claims::InCookie,
         limit: Limit::Cookie {
             name: DEFAULT_NAME.len(),
         },

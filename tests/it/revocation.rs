@@ -167,10 +167,23 @@ fn the_id_before_a_renewal_opens_for_ten_seconds_more() {
 }
 
 #[test]
-fn a_copy_that_a_thief_has_renewed_ends_with_its_subject_and_not_with_the_session() {
+fn a_copy_that_a_thief_has_renewed_ends_with_a_logout_within_five_minutes() {
+    for (minutes, opens) in [(0, false), (4, false), (5, true)] {
+        let (mut site, _) = site();
+        let mut thief = copy(&site);
+        thief.visit(Session::renew);
+        site.clock.forward(minutes * MINUTE);
+        site.visit(Session::destroy);
+        assert_eq!(thief.load().contains("user_id"), opens, "{minutes}");
+    }
+}
+
+#[test]
+fn a_copy_that_a_thief_has_renewed_long_ago_ends_with_its_subject_and_not_with_the_session() {
     let (mut site, list) = site();
     let mut thief = copy(&site);
     thief.visit(Session::renew);
+    site.clock.forward(5 * MINUTE);
     site.visit(Session::destroy);
     site.clock.forward(MINUTE);
     assert_eq!(thief.load().get("user_id").unwrap(), Some(42));
@@ -302,7 +315,10 @@ fn a_request_that_only_reads_leaves_the_cookie_of_the_new_id_alone() {
         assert!(slow.contains("user_id"));
         site.visit(Session::renew);
         site.clock.forward(seconds * SECOND);
-        assert!(sets_no_cookie(&site.save(&slow)), "although it is due for a refresh");
+        assert!(
+            sets_no_cookie(&site.save(&slow)),
+            "although it is due for a refresh"
+        );
         assert_eq!(site.load().get("user_id").unwrap(), Some(42));
     }
 }
@@ -316,7 +332,12 @@ fn of_two_logins_sent_at_once_one_wins_and_the_other_is_told() {
     let answer = site.save(&first);
     site.receive(&answer);
     let mut answer = http::HeaderMap::new();
-    assert!(site.store.save(&second, &mut answer).unwrap_err().is_conflict());
+    assert!(
+        site.store
+            .save(&second, &mut answer)
+            .unwrap_err()
+            .is_conflict()
+    );
     site.clock.forward(MINUTE);
     assert_eq!(site.load().id(), first.id());
 }
@@ -324,7 +345,14 @@ fn of_two_logins_sent_at_once_one_wins_and_the_other_is_told() {
 #[test]
 fn a_logout_with_the_old_cookie_ends_what_the_session_has_become() {
     for renewals in [1, 3] {
-        for (seconds, was_held) in [(0, true), (9, true), (60, true), (0, false), (9, false), (60, false)] {
+        for (seconds, was_held) in [
+            (0, true),
+            (9, true),
+            (60, true),
+            (0, false),
+            (9, false),
+            (60, false),
+        ] {
             let (mut site, _) = site();
             let (held, old) = (site.load(), copy(&site));
             for _ in 0..renewals {
@@ -351,7 +379,9 @@ fn what_one_request_has_renewed_it_may_save_again_and_renew_again_and_end() {
     let mut copies = vec![before];
     for _ in 0..3 {
         session.renew();
-        session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
+        session
+            .update("n", |n: Option<u32>| n.unwrap_or(0) + 1)
+            .unwrap();
         for _ in 0..2 {
             let answer = site.save(&session);
             site.receive(&answer);

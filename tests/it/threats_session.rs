@@ -270,7 +270,26 @@ fn a_slow_answer_that_only_refreshes_brings_a_destroyed_session_back() {
 }
 
 #[test]
-fn a_slow_answer_without_a_refresh_brings_nothing_back() {
+fn a_slow_answer_that_changes_the_session_brings_a_destroyed_one_back() {
+    let changes: [fn(&Session); 3] = [
+        |session| session.insert("page", 2).unwrap(),
+        Session::renew,
+        |session| session.remember(false),
+    ];
+    for change in changes {
+        let mut site = Site::new();
+        site.visit(|session| session.insert("user_id", 42).unwrap());
+        let slow = site.load();
+        change(&slow);
+        site.visit(Session::destroy);
+        let answer = site.save(&slow);
+        site.receive(&answer);
+        assert_eq!(site.load().get("user_id").unwrap(), Some(42));
+    }
+}
+
+#[test]
+fn a_slow_answer_that_sets_no_cookie_brings_nothing_back() {
     let mut site = Site::with(|builder| builder.idle_timeout(HOUR));
     site.visit(|session| session.insert("user_id", 42).unwrap());
     site.clock.forward(6 * MINUTE - SECOND);

@@ -15,6 +15,9 @@ use crate::now::now;
 use crate::site::Site;
 use crate::support::*;
 
+/// What a request does, and its name.
+type Act = (&'static str, fn(&Session));
+
 /// A visitor with a voucher, and two requests that have loaded the session.
 fn two() -> (Site, Session, Session) {
     let mut site = Site::visited(|builder| builder);
@@ -70,10 +73,12 @@ fn what_others_do_to_other_entries_does_not_matter() {
 
 #[test]
 fn what_others_do_to_the_entry_or_to_the_session_is_a_conflict() {
-    let others: [(&str, fn(&Session)); 8] = [
+    let others: [Act; 8] = [
         ("take it", |session| drop(session.take::<String>("voucher"))),
         ("remove it", |session| session.remove("voucher")),
-        ("change it", |session| session.insert("voucher", "w").unwrap()),
+        ("change it", |session| {
+            session.insert("voucher", "w").unwrap();
+        }),
         ("clear", Session::clear),
         ("renew", Session::renew),
         ("destroy", Session::destroy),
@@ -86,9 +91,11 @@ fn what_others_do_to_the_entry_or_to_the_session_is_a_conflict() {
             session.destroy();
         }),
     ];
-    let afterwards: [(&str, fn(&Session)); 6] = [
+    let afterwards: [Act; 6] = [
         ("", |_| ()),
-        ("and puts it back", |session| session.insert("voucher", "v").unwrap()),
+        ("and puts it back", |session| {
+            session.insert("voucher", "v").unwrap();
+        }),
         ("and renews", Session::renew),
         ("and destroys", Session::destroy),
         ("and clears", Session::clear),
@@ -105,17 +112,26 @@ fn what_others_do_to_the_entry_or_to_the_session_is_a_conflict() {
             act(&other);
             let response = site.save(&other);
             site.receive(&response);
-            assert!(!is_claimed(&site, &one), "others {what}, this one claims {then}");
+            assert!(
+                !is_claimed(&site, &one),
+                "others {what}, this one claims {then}"
+            );
             let now_there = site.load();
-            assert_eq!(now_there.is_new(), what.ends_with("destroy"), "{what} {then}");
+            assert_eq!(
+                now_there.is_new(),
+                what.ends_with("destroy"),
+                "{what} {then}"
+            );
         }
     }
 }
 
 #[test]
 fn a_claim_goes_with_whatever_else_is_done_and_holds() {
-    let finishes: [(&str, fn(&Session)); 5] = [
-        ("puts another back", |session| session.insert("voucher", "w").unwrap()),
+    let finishes: [Act; 5] = [
+        ("puts another back", |session| {
+            session.insert("voucher", "w").unwrap();
+        }),
         ("renews", Session::renew),
         ("destroys", Session::destroy),
         ("clears", Session::clear),
@@ -133,7 +149,11 @@ fn a_claim_goes_with_whatever_else_is_done_and_holds() {
         site.receive(&response);
         assert!(!is_claimed(&site, &other), "{what}");
         assert_eq!(site.load().is_new(), what == "destroys", "{what}");
-        assert_ne!(site.load().get("voucher"), Ok(Some("v".to_owned())), "{what}");
+        assert_ne!(
+            site.load().get("voucher"),
+            Ok(Some("v".to_owned())),
+            "{what}"
+        );
     }
 }
 
@@ -175,7 +195,10 @@ fn what_cannot_be_had_alone_is_an_error_that_says_why() {
     in_a_cookie(&Session::new());
     for store in [
         CookieStore::new(key()),
-        CookieStore::builder(key()).revocations(RevocationList::new()).build().unwrap(),
+        CookieStore::builder(key())
+            .revocations(RevocationList::new())
+            .build()
+            .unwrap(),
     ] {
         let session = store.load(&HeaderMap::new());
         in_a_cookie(&session);
@@ -203,7 +226,10 @@ fn what_cannot_be_had_alone_is_an_error_that_says_why() {
 #[test]
 fn one_of_the_wrong_type_stays() {
     let (site, one, other) = two();
-    assert_eq!(one.claim::<u8>("voucher").unwrap_err().kind(), ErrorKind::WrongType);
+    assert_eq!(
+        one.claim::<u8>("voucher").unwrap_err().kind(),
+        ErrorKind::WrongType
+    );
     assert_eq!(one.status(), Status::Unmodified);
     claim(&other);
     assert!(is_claimed(&site, &other) && is_claimed(&site, &one));
@@ -256,8 +282,7 @@ fn winners<B: Backend>(store: &ServerStore<B>, threads: usize) -> usize {
                         _ => {}
                     }
                     start.wait();
-                    let saved =
-                        pollster::block_on(store.save(&session, &mut HeaderMap::new()));
+                    let saved = pollster::block_on(store.save(&session, &mut HeaderMap::new()));
                     if let Err(error) = &saved {
                         assert!(error.is_conflict(), "{error}");
                     }
@@ -265,7 +290,10 @@ fn winners<B: Backend>(store: &ServerStore<B>, threads: usize) -> usize {
                 })
             })
             .collect();
-        running.into_iter().filter_map(|it| it.join().unwrap().then_some(())).count()
+        running
+            .into_iter()
+            .filter_map(|it| it.join().unwrap().then_some(()))
+            .count()
     })
 }
 
@@ -283,7 +311,10 @@ fn of_eight_threads_one_gets_it_in_files() {
     use std::os::unix::fs::PermissionsExt;
 
     let mode = std::fs::Permissions::from_mode(0o700);
-    let dir = tempfile::Builder::new().permissions(mode).tempdir().unwrap();
+    let dir = tempfile::Builder::new()
+        .permissions(mode)
+        .tempdir()
+        .unwrap();
     let file = sealed_session::server::File::open(dir.path()).unwrap();
     let store = ServerStore::new(key(), file);
     for round in 0..10 {

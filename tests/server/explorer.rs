@@ -54,6 +54,7 @@ fn ops(place: Place) -> (&'static [Op], &'static [Op]) {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "how much there was to explore")]
 fn check(place: Place) {
     let world = World::new(place);
     let (by_two, by_three) = ops(place);
@@ -68,7 +69,14 @@ fn check(place: Place) {
             count += explore(&world, &both, each_call);
             if all() || both.iter().any(|op| op.moves()) {
                 let grace_passes = true;
-                count += explore(&world, &both, Detail { grace_passes, ..each_call });
+                count += explore(
+                    &world,
+                    &both,
+                    Detail {
+                        grace_passes,
+                        ..each_call
+                    },
+                );
             }
         }
     }

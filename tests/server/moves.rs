@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sealed_session::{Event, Origin, RevocationList, Refusal, SaveError, Session, StoreBuilder};
+use sealed_session::{Event, Origin, Refusal, RevocationList, SaveError, Session, StoreBuilder};
 
 use crate::now::now;
 use crate::site::Site;
@@ -38,10 +38,14 @@ const CHANGES: [(&str, Settings, Handler); 5] = [
     ("logged in", |it| it, login),
     ("begun anew", |it| it, begin),
     ("into the cookie", StoreBuilder::small_in_cookie, small),
-    ("renewed into the cookie", StoreBuilder::small_in_cookie, |session| {
-        small(session);
-        session.renew();
-    }),
+    (
+        "renewed into the cookie",
+        StoreBuilder::small_in_cookie,
+        |session| {
+            small(session);
+            session.renew();
+        },
+    ),
 ];
 
 /// A site whose session has just got another id, and a browser that has not heard of it.
@@ -59,7 +63,10 @@ fn moved(settings: Settings, change: Handler) -> (Site, Browser) {
 
 fn try_visit(site: &Site, old: &Browser, handler: Handler) -> Result<http::HeaderMap, SaveError> {
     let session = now(site.store.load(&old.send(site.clock.now()))).unwrap();
-    assert!(session.is_empty() && session.is_new(), "never followed to the data");
+    assert!(
+        session.is_empty() && session.is_new(),
+        "never followed to the data"
+    );
     handler(&session);
     site.try_save(&session)
 }
@@ -70,7 +77,11 @@ fn a_write_with_the_old_id_is_a_conflict_and_no_cookie_takes_the_place_of_the_ne
         |session| session.insert("b", 2).unwrap(),
         |session| session.flash("b", 2).unwrap(),
         |session| session.set_subject("eve").unwrap(),
-        |session| session.update("n", |n: Option<u8>| n.unwrap_or(0) + 1).unwrap(),
+        |session| {
+            session
+                .update("n", |n: Option<u8>| n.unwrap_or(0) + 1)
+                .unwrap();
+        },
         login,
         begin,
     ];
@@ -97,7 +108,10 @@ fn reading_with_the_old_id_is_as_empty_as_ever_and_says_nothing_to_the_browser()
     for (what, settings, change) in CHANGES {
         for read in reads {
             let (site, old) = moved(settings, change);
-            assert!(sets_no_cookie(&try_visit(&site, &old, read).unwrap()), "{what}");
+            assert!(
+                sets_no_cookie(&try_visit(&site, &old, read).unwrap()),
+                "{what}"
+            );
         }
     }
 }
@@ -110,7 +124,11 @@ fn after_ten_seconds_an_old_id_is_as_any_that_is_dead() {
         let response = try_visit(&site, &old, |session| session.insert("b", 2).unwrap());
         site.receive(&response.unwrap());
         let session = site.load();
-        assert_eq!(session.keys(), ["b"], "{what}: a browser that lost the answer goes on");
+        assert_eq!(
+            session.keys(),
+            ["b"],
+            "{what}: a browser that lost the answer goes on"
+        );
         assert_eq!(session.origin(), Origin::Opened);
     }
 }
@@ -135,7 +153,10 @@ fn clocks_that_differ_by_a_minute_do_not_matter() {
         here.visit(login);
         let session = there.load();
         session.insert("b", 2).unwrap();
-        assert!(there.try_save(&session).unwrap_err().is_conflict(), "{is_ahead}");
+        assert!(
+            there.try_save(&session).unwrap_err().is_conflict(),
+            "{is_ahead}"
+        );
     }
 }
 
@@ -187,7 +208,10 @@ fn a_logout_follows_several_changes_also_into_the_cookie_and_out_of_it() {
         // Who held it whole in its cookie has heard of no end.
         late.insert("b", 2).unwrap();
         assert!(!sets_no_cookie(&site.save(&late)));
-        assert_eq!(now(site.store.load(&in_cookie)).unwrap().origin(), Origin::Opened);
+        assert_eq!(
+            now(site.store.load(&in_cookie)).unwrap().origin(),
+            Origin::Opened
+        );
     }
 }
 
@@ -218,7 +242,12 @@ fn of_two_requests_that_move_one_session_out_of_its_cookie_one_is_told() {
     let again = now(site.store.load(&old.send(clock.now()))).unwrap();
     again.insert("d", 4).unwrap();
     let response = site.save(&again);
-    assert_eq!(now(site.store.load(&cookies(&[pair(&response)]))).unwrap().keys(), ["a", "d"]);
+    assert_eq!(
+        now(site.store.load(&cookies(&[pair(&response)])))
+            .unwrap()
+            .keys(),
+        ["a", "d"]
+    );
 
     // And one that logs out ends what it has become.
     third.destroy();
@@ -237,7 +266,9 @@ fn a_logout_that_finds_nothing_to_end_leaves_the_browser_alone() {
     slow.destroy();
     for _ in 0..2 {
         assert!(sets_no_cookie(&site.save(&slow)));
-        assert!(sets_no_cookie(&try_visit(&site, &old, Session::destroy).unwrap()));
+        assert!(sets_no_cookie(
+            &try_visit(&site, &old, Session::destroy).unwrap()
+        ));
     }
     assert_eq!(site.load().get("user_id"), Ok(Some(42)));
 }
@@ -247,7 +278,8 @@ fn a_logout_that_may_have_been_carried_out_already_removes_the_cookie() {
     let site = Site::visited(|builder| builder);
     let session = site.load();
     session.destroy();
-    site.shelf.plan("remove", crate::shelf::Incident::FailsAfter);
+    site.shelf
+        .plan("remove", crate::shelf::Incident::FailsAfter);
     assert!(site.try_save(&session).is_err());
     assert!(is_removal(set_cookie(&site.save(&session))));
 }

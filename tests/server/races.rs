@@ -133,7 +133,11 @@ fn a_session_destroyed_while_a_slow_request_held_it_stays_destroyed() {
             session.insert("late", 1).unwrap();
             assert_eq!(is_lost(&site), [Event::Lost], "{what}: changed again");
             session.destroy();
-            assert_eq!(is_lost(&site), [], "{what}: it is not for this one to remove");
+            assert_eq!(
+                is_lost(&site),
+                [],
+                "{what}: it is not for this one to remove"
+            );
         }
         session.insert("new", 1).unwrap();
         let response = site.save(&session);

@@ -42,7 +42,7 @@ impl Done {
     /// Whether it did something to a session, and was told that this is saved.
     fn is_acknowledged(&self) -> bool {
         let has_one = self.was_opened() || self.begun.is_some() || self.op.ends();
-        self.sent.is_ok() && has_one
+        self.sent.is_ok() && self.has_changed && has_one
     }
 
     /// Whether it has given the session another id.
@@ -147,10 +147,8 @@ fn errors_have_a_reason(history: &History, done: &Done) -> Result<(), String> {
     let is_reason = |other: &&Done| {
         // With an answer that came too late it may have come with an older cookie.
         let may_know = other.was_before(done) && history.is_in_order();
-        let has_met = other.n != done.n
-            && other.loaded_at < done.saved_at
-            && !may_know
-            && other.sent.is_ok();
+        let has_met =
+            other.n != done.n && other.loaded_at < done.saved_at && !may_know && other.sent.is_ok();
         let ends = other.op.ends() && done.claimed;
         let contends = done.claimed && (other.claimed || other.op == Op::Clear);
         has_met && (other.has_moved() || other.begun.is_some() || ends || contends)
@@ -206,9 +204,15 @@ fn ends_are_ends(world: &World, history: &History) -> Result<(), String> {
         let Some(end) = end else { continue };
         // What others held whole in a cookie, without a list, is theirs to bring back.
         let is_told = world.place.is_listed()
-            || history.done.iter().all(|done| !done.came_whole || !done.was_opened());
+            || history
+                .done
+                .iter()
+                .all(|done| !done.came_whole || !done.was_opened());
         let is_stub = token.len() <= NAME.len() + 1 + STUB;
-        if is_told && (is_stub || world.place.is_listed()) && world.load(&cookies(&[token])).origin() == Origin::Opened {
+        if is_told
+            && (is_stub || world.place.is_listed())
+            && world.load(&cookies(&[token])).origin() == Origin::Opened
+        {
             return broken("a session lives on that was ended by", end);
         }
     }
@@ -235,9 +239,7 @@ fn nothing_acknowledged_is_lost(
     }
     let others = || history.done.iter().filter(|other| other.n != done.n);
     let is_excused = others().any(|other| {
-        other.is_acknowledged()
-            && !other.was_before(done)
-            && excuses(world, history, done, other)
+        other.is_acknowledged() && !other.was_before(done) && excuses(world, history, done, other)
     });
     if is_excused {
         return Ok(());
@@ -276,10 +278,5 @@ fn excuses(world: &World, history: &History, done: &Done, other: &Done) -> bool 
             false => other.came_whole,
             true => other.came_whole && done.came_whole && !done.has_moved(),
         };
-    done.may_be_overwritten_by(other)
-        || ended
-        || both_begin
-        || is_late
-        || knew_nothing
-        || last_wins
+    done.may_be_overwritten_by(other) || ended || both_begin || is_late || knew_nothing || last_wins
 }

@@ -12,7 +12,7 @@ use sealed_session::server::{
     Backend, BackendError, Entry, Memory, Outcome, Promise, ServerStore, StoreKey, Stored, Value,
 };
 use sealed_session::{
-    CookieStore, ErrorKind, Origin, RevocationList, SaveError, Session, SessionId,
+    CookieStore, ErrorKind, Origin, RevocationList, SaveError, Session, SessionId, Status,
 };
 
 use super::schedule::{Schedules, Step};
@@ -31,14 +31,22 @@ pub(super) const STUB: usize = 155;
 /// Where sessions are, and where this one begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Place {
-    Cookie { listed: bool },
+    Cookie {
+        listed: bool,
+    },
     Backend,
     /// In the backend until `Remove` makes it small.
-    Large { listed: bool },
+    Large {
+        listed: bool,
+    },
     /// In its cookie until `InsertB` makes it large.
-    Small { listed: bool },
+    Small {
+        listed: bool,
+    },
     /// In a cookie from before there was a backend.
-    Adopting { listed: bool },
+    Adopting {
+        listed: bool,
+    },
 }
 
 impl Place {
@@ -97,8 +105,7 @@ impl Op {
     ];
 
     /// The same for one that is too large for its cookie.
-    pub(super) const SHRINKING: [Self; 4] =
-        [Self::Remove, Self::Login, Self::Destroy, Self::Begin];
+    pub(super) const SHRINKING: [Self; 4] = [Self::Remove, Self::Login, Self::Destroy, Self::Begin];
 
     /// Those that are enough for three at once.
     pub(super) const GRAVE: [Self; 3] = [Self::InsertB, Self::Login, Self::Destroy];
@@ -212,6 +219,8 @@ pub(super) struct Done {
     /// Its session's, when it was loaded and when it was saved.
     pub(super) ids: [Option<SessionId>; 2],
     pub(super) claimed: bool,
+    /// Whether there was anything to save: removing what is not there is no change.
+    pub(super) has_changed: bool,
     pub(super) sent: Result<Sent, SaveError>,
     /// The life that it has begun.
     pub(super) begun: Option<usize>,
@@ -271,9 +280,8 @@ impl World {
         let server_store = || {
             let (asked, theirs) = (clock.clone(), clock.clone());
             let memory = Memory::builder().clock(move || theirs.now());
-            let builder =
-                ServerStore::builder(app_key.clone(), Stepping(memory.build().unwrap()))
-                    .clock(move || asked.now());
+            let builder = ServerStore::builder(app_key.clone(), Stepping(memory.build().unwrap()))
+                .clock(move || asked.now());
             let builder = match place {
                 Place::Large { .. } | Place::Small { .. } => builder.small_in_cookie(),
                 Place::Adopting { .. } => builder.adopt_cookies(),
@@ -318,9 +326,8 @@ impl World {
     /// Whether a change in this session can be saved.
     pub(super) fn can_save(&self, session: &Session) -> bool {
         session.insert("z", 1).unwrap();
-        Self::alone(self.store.save(session)).is_ok_and(|answer| {
-            !sets_no_cookie(&answer) || session.contains("z")
-        })
+        Self::alone(self.store.save(session))
+            .is_ok_and(|answer| !sets_no_cookie(&answer) || session.contains("z"))
     }
 
     /// A request that nothing comes between.
@@ -391,7 +398,10 @@ impl World {
             })));
         }
         loop {
-            let ready = actors.iter().enumerate().filter(|(_, actor)| actor.is_some());
+            let ready = actors
+                .iter()
+                .enumerate()
+                .filter(|(_, actor)| actor.is_some());
             let ready: Vec<_> = ready.map(|(who, _)| (who, nexts[who].get())).collect();
             if ready.is_empty() {
                 break;
@@ -442,6 +452,7 @@ impl World {
                 came_whole,
                 ids: [id, None],
                 claimed,
+                has_changed: session.status() != Status::Unmodified,
                 sent: Ok(Sent::Nothing),
                 begun: None,
                 answer: HeaderMap::new(),
@@ -481,7 +492,9 @@ impl World {
                 }
                 Err(error) => format!("error: {error}"),
             };
-            history.steps.push(format!("{} ({op:?}) is saved: {said}", n + 1));
+            history
+                .steps
+                .push(format!("{} ({op:?}) is saved: {said}", n + 1));
         }
         let sets_cookie = !matches!(done.sent, Ok(Sent::Nothing) | Err(_));
         pause(next, Step::Arrive { sets_cookie }).await;
@@ -489,7 +502,9 @@ impl World {
         done.arrived_at = history.steps.len();
         done.answer = response.unwrap_or_default();
         history.browser.receive(&done.answer, self.clock.now());
-        history.steps.push(format!("{} ({op:?}) is answered", n + 1));
+        history
+            .steps
+            .push(format!("{} ({op:?}) is answered", n + 1));
         history.done.push(done);
     }
 
@@ -532,7 +547,7 @@ impl World {
     }
 
     pub(super) fn deadline(&self, n: usize) -> SystemTime {
-        self.start.get() + (2 + n as u32) * HOUR
+        self.start.get() + HOUR * u32::try_from(2 + n).unwrap()
     }
 }
 
