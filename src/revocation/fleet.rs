@@ -8,9 +8,9 @@ mod follow;
 mod put_back;
 
 use std::fmt;
-use std::slice;
 #[cfg(feature = "tower")]
 use std::future::{Ready, ready};
+use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};

@@ -107,7 +107,10 @@ fn a_request_that_takes_longer_than_the_longest_finds_its_session_gone() {
             site.clock.back(TICK);
         }
         let response = site.save(&session);
-        assert!(sets_no_cookie(&response), "the browser may have another by now");
+        assert!(
+            sets_no_cookie(&response),
+            "the browser may have another by now"
+        );
         assert_eq!(is_kept, session.contains("a"), "{longest:?} {taken}");
     }
 }
