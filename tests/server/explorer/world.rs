@@ -107,13 +107,11 @@ impl Op {
     /// The same for one that is too large for its cookie.
     pub(super) const SHRINKING: [Self; 4] = [Self::Remove, Self::Login, Self::Destroy, Self::Begin];
 
-    /// Those that are enough for three at once.
-    pub(super) const GRAVE: [Self; 3] = [Self::InsertB, Self::Login, Self::Destroy];
+    /// Those that are enough where time passes too.
+    pub(super) const GRAVE: [Self; 4] = [Self::InsertB, Self::Login, Self::Destroy, Self::Begin];
 
-    /// Whether it gives a session another id in every place.
-    pub(super) fn moves(self) -> bool {
-        matches!(self, Self::Renew | Self::Login | Self::Begin)
-    }
+    /// Those that are enough for three at once.
+    pub(super) const THREE: [Self; 3] = [Self::InsertB, Self::Login, Self::Destroy];
 
     /// Whether it ends the session that it is done to.
     pub(super) fn ends(self) -> bool {
