@@ -115,7 +115,7 @@ pub fn store(data: &[u8]) {
     };
     setup.reset();
     if choice & CATCHES_UP == 0 {
-        let seen_at = read_record(bytes).map(|record| record.seen_at).ok();
+        let seen_at = read_stored_record(bytes).map(|record| record.seen_at).ok();
         setup.loads(id, text, expected, seen_at);
     } else {
         setup.catches_up(id, text, expected);
