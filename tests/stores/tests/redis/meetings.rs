@@ -85,7 +85,10 @@ async fn meet(store: &RedisStore, round: usize) {
         let Some(visitor) = cookie else { continue };
         let again = visitor.load(store).await.unwrap();
         let origin = again.origin();
-        assert!(matches!(origin, Origin::Refused(Refusal::Gone)), "{origin:?}");
+        assert!(
+            matches!(origin, Origin::Refused(Refusal::Gone)),
+            "{origin:?}"
+        );
     }
 }
 
