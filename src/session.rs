@@ -555,8 +555,8 @@ impl Session {
     /// response to such a request writes nothing down, unless something is changed; a change is
     /// saved, and counts as use. Without an idle timeout this does nothing.
     ///
-    /// With a [`SessionLayer`](crate::SessionLayer) it can be said of requests before anybody
-    /// asks for the session: on the layer, on a guard, or on the pending session.
+    /// With a `SessionLayer` (feature `tower`) it can be said of requests before anybody asks for
+    /// the session: on the layer, on a guard, or on the pending session.
     #[doc(alias = "peek")]
     #[doc(alias = "no_touch")]
     pub fn leave_idle(&self) {

@@ -243,6 +243,33 @@ async fn an_id_before_its_renewal_opens_for_ten_seconds_everywhere() {
 }
 
 #[tokio::test]
+async fn a_logout_in_one_process_ends_what_another_has_made_of_the_session() {
+    let fleet = Fleet::new().await;
+    let (one, other) = (fleet.listening().await, fleet.listening().await);
+    let before = log_in(&one).await;
+    let mut now = before.clone();
+    for _ in 0..2 {
+        let session = one.load(&now).unwrap();
+        session.renew();
+        now = request_after(&saved(&one, &session).await);
+    }
+    // In the order of the stream: what comes last is known with all before it.
+    let witness = log_in(&one).await;
+    log_out(&one, &witness).await;
+    until_revoked(&other, &witness).await;
+
+    let late = other.load(&before).unwrap();
+    late.insert("late", 1).unwrap();
+    let error = other.save(&late, &mut HeaderMap::new()).await.unwrap_err();
+    assert!(error.is_conflict(), "{error}");
+
+    log_out(&other, &before).await;
+    assert!(is_revoked(&other, &now) && is_revoked(&other, &before));
+    until_revoked(&one, &now).await;
+    assert!(is_revoked(&fleet.process().await, &now));
+}
+
+#[tokio::test]
 async fn a_copy_that_a_thief_has_renewed_ends_with_its_subject() {
     let fleet = Fleet::new().await;
     let (one, other) = (fleet.process().await, fleet.listening().await);

@@ -101,13 +101,17 @@ async fn of_many_requests_that_claim_one_entry_exactly_one_gets_it() {
         visitor
             .visit(&store, |session| session.insert("voucher", round).unwrap())
             .await;
-        let mut tasks = JoinSet::new();
+        let mut sessions = Vec::new();
         for n in 0..12 {
-            let (store, mut visitor) = (store.clone(), visitor.clone());
             let session = visitor.load(&store).await.unwrap();
             assert_eq!(session.claim("voucher"), Ok(Some(round)));
+            session.insert(&format!("key {n}"), round).unwrap();
+            sessions.push(session);
+        }
+        let mut tasks = JoinSet::new();
+        for session in sessions {
+            let (store, mut visitor) = (store.clone(), visitor.clone());
             tasks.spawn(async move {
-                session.insert(&format!("key {n}"), round).unwrap();
                 let saved = visitor.save(&store, &session).await;
                 if let Err(error) = &saved {
                     assert!(error.is_conflict(), "{error}");
