@@ -5,6 +5,13 @@ use sealed_session::{Origin, Session};
 use super::world::{Done, History, Op, Place, STUB, Sent, World};
 use crate::support::*;
 
+impl World {
+    /// Whether sessions may be whole in cookies, and nothing tells what has become of one.
+    fn last_wins(&self) -> bool {
+        self.place != Place::Backend && !self.place.is_listed()
+    }
+}
+
 impl History {
     /// Those whose answers have set a cookie, in the order of their saves.
     fn senders(&self) -> Vec<&Done> {
@@ -88,7 +95,7 @@ fn broken<T>(what: &str, done: &Done) -> Result<T, String> {
 pub(super) fn check(world: &World, history: &History) -> Result<(), String> {
     for done in &history.done {
         reading_sends_nothing(history, done)?;
-        errors_have_a_reason(history, done)?;
+        errors_have_a_reason(world, history, done)?;
         no_id_is_adopted(history, done)?;
         nothing_is_revived(world, history, done)?;
     }
@@ -137,7 +144,7 @@ fn reading_sends_nothing(history: &History, done: &Done) -> Result<(), String> {
 }
 
 /// Only a conflict, and only if another request has changed the id or claimed something.
-fn errors_have_a_reason(history: &History, done: &Done) -> Result<(), String> {
+fn errors_have_a_reason(world: &World, history: &History, done: &Done) -> Result<(), String> {
     let Err(error) = &done.sent else {
         return Ok(());
     };
@@ -145,8 +152,9 @@ fn errors_have_a_reason(history: &History, done: &Done) -> Result<(), String> {
         return broken("an error that is no conflict", done);
     }
     let is_reason = |other: &&Done| {
-        // With an answer that came too late it may have come with an older cookie.
-        let may_know = other.was_before(done) && history.is_in_order();
+        // With an answer that came too late it may have come with an older cookie; so it may where
+        // the last one wins.
+        let may_know = other.was_before(done) && history.is_in_order() && !world.last_wins();
         let has_met =
             other.n != done.n && other.loaded_at < done.saved_at && !may_know && other.sent.is_ok();
         let ends = other.op.ends() && done.claimed;
@@ -185,7 +193,8 @@ fn ends_of(history: &History, life: usize) -> impl Iterator<Item = &Done> {
 }
 
 fn nothing_is_revived(world: &World, history: &History, done: &Done) -> Result<(), String> {
-    let Some(life) = done.life.filter(|_| done.was_opened()) else {
+    let is_told = !done.came_whole || world.place.is_listed();
+    let Some(life) = done.life.filter(|_| done.was_opened() && is_told) else {
         return Ok(());
     };
     let was_over = ends_of(history, life).any(|end| {

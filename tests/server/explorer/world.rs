@@ -344,6 +344,8 @@ impl World {
         let large = matches!(self.place, Place::Large { .. });
         let mut browser = Browser::default();
         let fill = |session: &Session| {
+            // So that no cookie that holds a session is as short as one that holds none.
+            session.insert("kept", 1).unwrap();
             session.insert("voucher", "v").unwrap();
             let length = if large { LARGE } else { 1 };
             session.insert("old", "o".repeat(length)).unwrap();
