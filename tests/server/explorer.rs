@@ -6,7 +6,7 @@
 //! backend during a save. [`schedule`] goes through the orders, [`world`] carries one out by real
 //! headers, and [`promises`] judges it by what can be seen from outside.
 //!
-//! `cargo test` does the pairs and triples that have found something each in their place. With
+//! `cargo test` does the pairs and triples that have found something, each in its place. With
 //! `EXPLORE=all cargo test --release --features conformance --test server explorer` it does all.
 
 mod promises;
