@@ -88,8 +88,12 @@ impl<S: Common> Fleet<S> {
     }
 
     fn builder(&self) -> StoreBuilder<InFleet> {
+        self.builder_on(self.server.redis())
+    }
+
+    fn builder_on(&self, redis: Redis) -> StoreBuilder<InFleet> {
         let (now, events) = (Arc::clone(&self.now), Arc::clone(&self.events));
-        RevocableCookieStore::builder(self.key.clone(), self.server.redis())
+        RevocableCookieStore::builder(self.key.clone(), redis)
             .clock(move || *now.lock().unwrap())
             .on_event(move |event| events.lock().unwrap().push(event))
     }
