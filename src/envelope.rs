@@ -15,7 +15,10 @@
 mod derive;
 mod key;
 mod keyring;
+#[cfg(feature = "managed-keys")]
+mod root;
 mod sealer;
+mod source;
 mod token;
 mod xaes;
 
@@ -27,14 +30,20 @@ use base64::Engine;
 
 pub use key::{AppKey, KeyError, KeyId};
 pub use keyring::KeyRing;
+#[cfg(feature = "managed-keys")]
+pub(crate) use root::Root;
 pub use sealer::Sealer;
+pub use source::Keys;
+#[cfg(feature = "managed-keys")]
+pub(crate) use source::{Guard, KeptKeys, Watch};
+pub(crate) use source::{Kept, TakesKeys};
 pub use token::Token;
 
 pub(crate) use derive::{Kind, MAX_LABEL, Use};
 pub(crate) use sealer::check_context;
 pub(crate) use token::encoded_len;
 
-use crate::error::{RandomError, Refusal};
+use crate::error::{NotSealed, RandomError, Refusal};
 use derive::UseKeys;
 
 /// What fills ids and nonces: the operating system's source, or a test's.
@@ -59,6 +68,8 @@ pub(crate) struct Envelope {
 struct RingKeys {
     sealing: UseKeys,
     accepted: Vec<UseKeys>,
+    #[cfg(feature = "managed-keys")]
+    guard: Option<Guard>,
 }
 
 impl RingKeys {
@@ -67,7 +78,34 @@ impl RingKeys {
         Self {
             sealing: derive(ring.sealing()),
             accepted: ring.accepted().iter().map(derive).collect(),
+            #[cfg(feature = "managed-keys")]
+            guard: ring.guard().cloned(),
         }
+    }
+
+    #[cfg(feature = "managed-keys")]
+    fn check_sealing(&self) -> Result<(), NotSealed> {
+        match &self.guard {
+            Some(guard) if !guard.may_seal() => Err(NotSealed::NoKey),
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(feature = "managed-keys")]
+    fn check_opening(&self) -> Result<(), Refusal> {
+        match &self.guard {
+            Some(guard) if !guard.may_open() => Err(Refusal::StaleKeys),
+            _ => Ok(()),
+        }
+    }
+
+    /// A token came under a key that is not in the ring.
+    fn misses(&self, _id: KeyId) -> Refusal {
+        #[cfg(feature = "managed-keys")]
+        if let Some(guard) = &self.guard {
+            guard.misses(_id);
+        }
+        Refusal::UnknownKey
     }
 }
 
@@ -99,7 +137,7 @@ impl Envelope {
         length: usize,
         write: impl FnOnce(&mut Vec<u8>),
         random: Random<'_>,
-    ) -> Result<(), RandomError> {
+    ) -> Result<(), NotSealed> {
         token::BASE64.encode_string(self.seal(length, write, random)?, out);
         Ok(())
     }
@@ -111,7 +149,7 @@ impl Envelope {
         length: usize,
         write: impl FnOnce(&mut Vec<u8>),
         random: Random<'_>,
-    ) -> Result<(), RandomError> {
+    ) -> Result<(), NotSealed> {
         let token = self.seal(length, write, random)?;
         let start = out.len();
         out.resize(start + encoded_len(length), 0);
@@ -126,10 +164,13 @@ impl Envelope {
         length: usize,
         write: impl FnOnce(&mut Vec<u8>),
         random: Random<'_>,
-    ) -> Result<Vec<u8>, RandomError> {
+    ) -> Result<Vec<u8>, NotSealed> {
         let mut nonce = [0; token::NONCE];
         random(&mut nonce)?;
-        Ok(self.keys().sealing.seal(length, write, &nonce))
+        let keys = self.keys();
+        #[cfg(feature = "managed-keys")]
+        keys.check_sealing()?;
+        Ok(keys.sealing.seal(length, write, &nonce))
     }
 
     /// A subject as a backend may see it, under the sealing key. `None` unless the envelope is for
@@ -151,13 +192,15 @@ impl Envelope {
     pub(crate) fn open(&self, token: &[u8], max_length: usize) -> Result<Opened, Refusal> {
         let mut token = Token::parse_bytes(token, max_length)?;
         let id = token.key_id();
-        let keys = self.keys();
-        let under_sealing_key = keys.sealing.id == id;
+        let ring = self.keys();
+        #[cfg(feature = "managed-keys")]
+        ring.check_opening()?;
+        let under_sealing_key = ring.sealing.id == id;
         let keys = if under_sealing_key {
-            &keys.sealing
+            &ring.sealing
         } else {
-            let accepted = keys.accepted.iter().find(|keys| keys.id == id);
-            accepted.ok_or(Refusal::UnknownKey)?
+            let accepted = ring.accepted.iter().find(|keys| keys.id == id);
+            accepted.ok_or_else(|| ring.misses(id))?
         };
         keys.open(token.bytes_mut())?;
         Ok(Opened {

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use crate::limit::TooLarge;
 #[cfg(feature = "server")]
@@ -24,6 +25,9 @@ pub enum Refusal {
     UnknownVersion,
     /// Sealed under an app key that is not in the key ring.
     UnknownKey,
+    /// The keys have not been looked up for longer than the managed keys' `max_staleness`: this
+    /// process cannot know whether one of them has been revoked.
+    StaleKeys,
     /// The HMAC is wrong: not sealed by us, altered, or sealed for another use.
     Forged,
     /// The HMAC is right and the GCM tag is wrong: the ciphertext was exchanged.
@@ -66,6 +70,7 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::UnknownVersion => "unknown_version",
             Self::UnknownKey => "unknown_key",
+            Self::StaleKeys => "stale_keys",
             Self::Forged => "forged",
             Self::Corrupt => "corrupt",
             Self::BadRecord => "bad_record",
@@ -94,6 +99,7 @@ impl fmt::Display for Refusal {
             Self::Malformed => "it is not a token: not strict base64url, or cut short",
             Self::UnknownVersion => "its version of the wire format is not known to this build",
             Self::UnknownKey => "no key of the ring has its key id",
+            Self::StaleKeys => "the key store was out of reach for too long to trust the keys",
             Self::Forged => "its mac is wrong: altered, not ours, or sealed for another use",
             Self::Corrupt => "its ciphertext does not match its tag",
             Self::BadRecord => "what it holds is not a session",
@@ -262,6 +268,9 @@ pub struct SaveError(pub(crate) SaveErrorKind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SaveErrorKind {
     Random(RandomError),
+    /// The key that sealed has stopped, or all may be out of date.
+    #[cfg(feature = "managed-keys")]
+    NoKey,
     OtherStore,
     TooLarge(TooLarge),
     #[cfg(feature = "server")]
@@ -281,6 +290,8 @@ impl fmt::Display for SaveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             SaveErrorKind::Random(_) => f.write_str("the session could not be sealed"),
+            #[cfg(feature = "managed-keys")]
+            SaveErrorKind::NoKey => f.write_str(NO_KEY),
             SaveErrorKind::OtherStore => f.write_str(
                 "the session was loaded by another store; \
                  load one from this store and use `merge` to bring the values across",
@@ -350,6 +361,16 @@ impl From<BackendError> for SaveError {
 impl From<RandomError> for SaveError {
     fn from(error: RandomError) -> Self {
         Self(SaveErrorKind::Random(error))
+    }
+}
+
+impl From<NotSealed> for SaveError {
+    fn from(error: NotSealed) -> Self {
+        match error {
+            NotSealed::Random(error) => error.into(),
+            #[cfg(feature = "managed-keys")]
+            NotSealed::NoKey => Self(SaveErrorKind::NoKey),
+        }
     }
 }
 
@@ -428,6 +449,35 @@ impl fmt::Display for RandomError {
 
 impl Error for RandomError {}
 
+/// Why an envelope does not seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotSealed {
+    Random(RandomError),
+    #[cfg(feature = "managed-keys")]
+    NoKey,
+}
+
+const NO_KEY: &str = "no key may seal now, because the key store has been out of reach for too \
+                      long; bring it back, or see what the events of the managed keys say";
+
+impl From<RandomError> for NotSealed {
+    fn from(error: RandomError) -> Self {
+        Self::Random(error)
+    }
+}
+
+impl fmt::Display for NotSealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random(error) => error.fmt(f),
+            #[cfg(feature = "managed-keys")]
+            Self::NoKey => f.write_str(NO_KEY),
+        }
+    }
+}
+
+impl Error for NotSealed {}
+
 /// Something could not be sealed by a [`Sealer`](crate::Sealer).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -442,6 +492,16 @@ pub enum SealError {
         /// How many may be.
         limit: usize,
     },
+    /// No key may seal now: the store of the managed keys has been out of reach for too long.
+    NoKey,
+    /// The token would live longer than the managed key it is sealed under.
+    #[non_exhaustive]
+    LongLived {
+        /// How long it was to live.
+        lifetime: Duration,
+        /// The longest that the keys allow: see `ManagedKeysBuilder::longest_lifetime`.
+        limit: Duration,
+    },
 }
 
 impl fmt::Display for SealError {
@@ -454,6 +514,12 @@ impl fmt::Display for SealError {
                     "{size} bytes are too many to seal in one token, the limit is {limit}"
                 )
             }
+            Self::NoKey => f.write_str(NO_KEY),
+            Self::LongLived { lifetime, limit } => write!(
+                f,
+                "the token was to live for {lifetime:?}, and its key may be gone by then: it is \
+                 sure to open for {limit:?}; raise the managed keys' `longest_lifetime`"
+            ),
         }
     }
 }
@@ -462,7 +528,17 @@ impl Error for SealError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Random(error) => Some(error),
-            Self::TooLarge { .. } => None,
+            Self::TooLarge { .. } | Self::NoKey | Self::LongLived { .. } => None,
+        }
+    }
+}
+
+impl From<NotSealed> for SealError {
+    fn from(error: NotSealed) -> Self {
+        match error {
+            NotSealed::Random(error) => error.into(),
+            #[cfg(feature = "managed-keys")]
+            NotSealed::NoKey => Self::NoKey,
         }
     }
 }

@@ -53,7 +53,7 @@ pub use memory::{Memory, MemoryBuilder};
 #[cfg(feature = "tower-sessions")]
 pub use tower_sessions::TowerSessions;
 
-use crate::envelope::{KeyRing, Kind, os_random};
+use crate::envelope::{KeyRing, Keys, Kind, TakesKeys, os_random};
 use crate::error::{ConfigError, LoadError, LoadErrorKind, Refusal, SaveError, SaveErrorKind};
 use crate::event::{Event, Events};
 use crate::flow::{Opened, Outgoing};
@@ -107,22 +107,31 @@ pub struct Behind<B> {
     empty_if_unavailable: bool,
 }
 
+impl<B: Send + Sync> TakesKeys for Inner<B> {
+    fn take_keys(&self, ring: &KeyRing) {
+        self.shell.flow.replace_keys(ring);
+    }
+}
+
 impl<B: Backend> ServerStore<B> {
     /// A store with the default settings: see [`builder`](Self::builder).
-    pub fn new(ring: impl Into<KeyRing>, backend: B) -> Self {
-        Self::builder(ring, backend).assembled(Policy::by_default())
+    pub fn new(keys: impl Into<Keys>, backend: B) -> Self {
+        let builder = Self::builder(keys, backend);
+        // A managed ring that cannot take it yet lets nothing be sealed until it can.
+        let _ = builder.declare(Policy::by_default().max_lifetime);
+        builder.assembled(Policy::by_default())
     }
 
     /// A builder that starts from the defaults: those of a [`CookieStore`](crate::CookieStore),
     /// at most 1 MiB for a session, and an error while the backend is away.
-    pub fn builder(ring: impl Into<KeyRing>, backend: B) -> StoreBuilder<Behind<B>> {
+    pub fn builder(keys: impl Into<Keys>, backend: B) -> StoreBuilder<Behind<B>> {
         let behind = Behind {
             backend,
             keep: Keep::None,
             max_size: MAX_SIZE,
             empty_if_unavailable: false,
         };
-        StoreBuilder::new(ring.into(), behind)
+        StoreBuilder::new(keys.into(), behind)
     }
 
     /// The session of a request. A cookie that is absent, junk or expired gives a fresh, empty
@@ -562,13 +571,13 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
             in_cookie,
             max_size: behind.max_size,
         });
-        ServerStore {
-            inner: Arc::new(Inner {
-                shell,
-                backend: behind.backend,
-                empty_if_unavailable: behind.empty_if_unavailable,
-            }),
-        }
+        let inner = Arc::new(Inner {
+            shell,
+            backend: behind.backend,
+            empty_if_unavailable: behind.empty_if_unavailable,
+        });
+        inner.shell.kept.tell(&inner);
+        ServerStore { inner }
     }
 }
 

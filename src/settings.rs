@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 pub use driver::{Driver, RedisUrl};
 
 use crate::cookie::{CookieConfig, SameSite};
-use crate::envelope::KeyRing;
+use crate::envelope::{KeyRing, Keys};
 use crate::error::ConfigError;
 use crate::store::{CookieStore, CookieStoreBuilder, StoreBuilder};
 use given::{FIELDS, Fields, Given, Source};
@@ -281,7 +281,7 @@ impl Settings {
     ///
     /// Whatever [`CookieStoreBuilder::build`] would refuse in these settings, and another driver
     /// than `cookie`; the error names the variable or field.
-    pub fn builder(&self, ring: impl Into<KeyRing>) -> Result<CookieStoreBuilder, ConfigError> {
+    pub fn builder(&self, keys: impl Into<Keys>) -> Result<CookieStoreBuilder, ConfigError> {
         let driver = self.chosen_driver()?;
         if driver != Driver::Cookie {
             let problem = format!(
@@ -290,7 +290,7 @@ impl Settings {
             );
             return Err(self.refused("driver", problem));
         }
-        self.apply(CookieStore::builder(ring))
+        self.apply(CookieStore::builder(keys))
     }
 
     /// The settings that all stores share.

@@ -16,11 +16,11 @@ pub(crate) use any::each;
 #[cfg(all(feature = "server", feature = "settings"))]
 pub use any::{AnyStore, Chosen};
 pub use builder::StoreBuilder;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "managed-keys", feature = "server"))]
 pub(crate) use shell::Clock;
 pub(crate) use shell::Shell;
 
-use crate::envelope::{KeyRing, Random, os_random};
+use crate::envelope::{KeyRing, Keys, Random, os_random};
 use crate::error::{ConfigError, SaveError};
 use crate::event::{Event, Events};
 use crate::flow::{InCookie, Opened, Outgoing};
@@ -56,16 +56,23 @@ pub type CookieStoreBuilder = StoreBuilder<InCookie>;
 
 impl CookieStore {
     /// A store with the default settings: see [`builder`](Self::builder).
-    pub fn new(ring: impl Into<KeyRing>) -> Self {
-        Self {
-            shell: Arc::new(Self::builder(ring).assemble(Policy::by_default(), |_, _| InCookie)),
-        }
+    pub fn new(keys: impl Into<Keys>) -> Self {
+        let builder = Self::builder(keys);
+        // A managed ring that cannot take it yet lets nothing be sealed until it can.
+        let _ = builder.declare(Policy::by_default().max_lifetime);
+        Self::of(builder.assemble(Policy::by_default(), |_, _| InCookie))
+    }
+
+    fn of(shell: Shell<InCookie>) -> Self {
+        let shell = Arc::new(shell);
+        shell.kept.tell(&shell);
+        Self { shell }
     }
 
     /// A builder that starts from the defaults: cookie `__Host-session`, a lifetime of 24 hours,
     /// no idle timeout.
-    pub fn builder(ring: impl Into<KeyRing>) -> CookieStoreBuilder {
-        StoreBuilder::new(ring.into(), InCookie)
+    pub fn builder(keys: impl Into<Keys>) -> CookieStoreBuilder {
+        StoreBuilder::new(keys.into(), InCookie)
     }
 
     /// The session of a request. A cookie that is absent, junk, expired or of another key gives
@@ -182,8 +189,6 @@ impl CookieStoreBuilder {
     /// If a setting cannot be, or two contradict each other; the error names it.
     pub fn build(self) -> Result<CookieStore, ConfigError> {
         let policy = self.policy()?;
-        Ok(CookieStore {
-            shell: Arc::new(self.assemble(policy, |_, _| InCookie)),
-        })
+        Ok(CookieStore::of(self.assemble(policy, |_, _| InCookie)))
     }
 }

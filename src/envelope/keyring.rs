@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::key::{AppKey, KeyError, KeyId, Problem, text_from_env};
+#[cfg(feature = "managed-keys")]
+use super::source::Guard;
 
 const SEALING: &str = "APP_KEY";
 const ACCEPTED: &str = "APP_PREVIOUS_KEYS";
@@ -27,6 +29,8 @@ const ACCEPTED: &str = "APP_PREVIOUS_KEYS";
 pub struct KeyRing {
     sealing: AppKey,
     accepted: Vec<AppKey>,
+    #[cfg(feature = "managed-keys")]
+    guard: Option<Guard>,
 }
 
 impl KeyRing {
@@ -35,6 +39,8 @@ impl KeyRing {
         Self {
             sealing,
             accepted: Vec::new(),
+            #[cfg(feature = "managed-keys")]
+            guard: None,
         }
     }
 
@@ -77,6 +83,18 @@ impl KeyRing {
         self.keys().map(AppKey::id)
     }
 
+    /// The same ring, of keys that look after themselves.
+    #[cfg(feature = "managed-keys")]
+    pub(crate) fn guarded(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    #[cfg(feature = "managed-keys")]
+    pub(super) fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
+    }
+
     pub(super) fn sealing(&self) -> &AppKey {
         &self.sealing
     }
@@ -86,7 +104,7 @@ impl KeyRing {
     }
 
     /// All keys, the sealing key first.
-    fn keys(&self) -> impl Iterator<Item = &AppKey> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &AppKey> {
         std::iter::once(&self.sealing).chain(&self.accepted)
     }
 }

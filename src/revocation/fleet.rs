@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName};
 pub use builder::InFleet;
 
 use super::{Revocation, RevocationList};
-use crate::envelope::{Envelope, KeyRing, os_random};
+use crate::envelope::{Envelope, KeyRing, Keys, TakesKeys, os_random};
 use crate::error::{LoadError, LoadErrorKind, SaveError};
 use crate::event::{Event, Events};
 use crate::flow::{InCookie, Opened, Outgoing};
@@ -106,6 +106,14 @@ struct Inner {
     goes_on: bool,
 }
 
+impl TakesKeys for Inner {
+    /// A new key is there before anything is sealed under it, so nothing has to be read again.
+    fn take_keys(&self, ring: &KeyRing) {
+        self.shell.flow.replace_keys(ring);
+        self.envelope.replace_keys(ring);
+    }
+}
+
 /// How far a process has got.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
@@ -120,8 +128,8 @@ struct Progress {
 impl RevocableCookieStore {
     /// A builder that starts from the defaults: those of a [`CookieStore`](crate::CookieStore),
     /// and an error while Redis has been away for more than ten seconds.
-    pub fn builder(ring: impl Into<KeyRing>, redis: Redis) -> StoreBuilder<InFleet> {
-        StoreBuilder::new(ring.into(), InFleet::by_default(redis))
+    pub fn builder(keys: impl Into<Keys>, redis: Redis) -> StoreBuilder<InFleet> {
+        StoreBuilder::new(keys.into(), InFleet::by_default(redis))
     }
 
     /// The session of a request, without waiting. A cookie that is absent, junk or expired gives

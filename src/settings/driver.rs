@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Settings;
 #[cfg(feature = "server")]
-use crate::envelope::KeyRing;
+use crate::envelope::Keys;
 use crate::error::ConfigError;
 #[cfg(all(feature = "file", unix))]
 use crate::server::File;
@@ -122,10 +122,10 @@ impl Settings {
     /// or field.
     pub fn server_builder<B: Backend>(
         &self,
-        ring: impl Into<KeyRing>,
+        keys: impl Into<Keys>,
         backend: B,
     ) -> Result<StoreBuilder<Behind<B>>, ConfigError> {
-        let mut builder = self.apply(ServerStore::builder(ring, backend))?;
+        let mut builder = self.apply(ServerStore::builder(keys, backend))?;
         if let Some(bytes) = self.max_size {
             builder = builder.max_size(bytes);
         }

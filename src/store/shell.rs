@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use crate::envelope::{Kept, KeyRing, TakesKeys};
 use crate::event::{Event, Events};
 use crate::flow::{Flow, Placement};
 use crate::session::Session;
@@ -10,8 +11,15 @@ use crate::time::Millis;
 pub(crate) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
 pub(crate) struct Shell<P> {
+    pub(crate) kept: Kept,
     pub(crate) flow: Flow<P>,
     pub(super) clock: Box<Clock>,
+}
+
+impl<P: Placement + Send + Sync> TakesKeys for Shell<P> {
+    fn take_keys(&self, ring: &KeyRing) {
+        self.flow.replace_keys(ring);
+    }
 }
 
 impl<P: Placement> Shell<P> {

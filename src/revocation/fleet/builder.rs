@@ -64,6 +64,7 @@ impl StoreBuilder<InFleet> {
             return Err(ConfigError::new("max_staleness", problem));
         }
         let keep = policy.max_lifetime.saturating_add(CLOCK_SKEW + GRACE);
+        self.declare(keep)?;
         let (fleet, mut common) = self.exchange(());
         let list = RevocationList::new();
         common.revocations = Some(list.clone());
@@ -71,17 +72,17 @@ impl StoreBuilder<InFleet> {
         let shell = common.assemble(policy, |_, _| InCookie);
         let name = format!("revocations:{}", shell.flow.transport.name());
         let feed = fleet.redis.feed(&name, keep);
-        Ok(RevocableCookieStore {
-            inner: Arc::new(Inner {
-                shell,
-                list,
-                envelope,
-                feed,
-                progress: Mutex::default(),
-                current_at: AtomicU64::new(0),
-                max_staleness: fleet.max_staleness,
-                goes_on: fleet.goes_on,
-            }),
-        })
+        let inner = Arc::new(Inner {
+            shell,
+            list,
+            envelope,
+            feed,
+            progress: Mutex::default(),
+            current_at: AtomicU64::new(0),
+            max_staleness: fleet.max_staleness,
+            goes_on: fleet.goes_on,
+        });
+        inner.shell.kept.tell(&inner);
+        Ok(RevocableCookieStore { inner })
     }
 }

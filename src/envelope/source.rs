@@ -1,0 +1,184 @@
+//! Where keys come from: a ring that is given once, or one that changes by itself.
+
+use std::fmt;
+use std::sync::Arc;
+#[cfg(feature = "managed-keys")]
+use std::sync::Weak;
+use std::time::Duration;
+
+#[cfg(feature = "managed-keys")]
+use super::KeyId;
+use super::{AppKey, KeyRing};
+use crate::error::ConfigError;
+
+/// What a store or a [`Sealer`](crate::Sealer) takes as its keys: an [`AppKey`], a [`KeyRing`], or
+/// with the feature `managed-keys` `ManagedKeys`, which it then follows.
+#[derive(Clone)]
+pub struct Keys(Source);
+
+#[derive(Clone)]
+enum Source {
+    Ring(KeyRing),
+    #[cfg(feature = "managed-keys")]
+    Kept(Arc<dyn KeptKeys>),
+}
+
+/// Whoever works with keys that change.
+pub(crate) trait TakesKeys: Send + Sync {
+    fn take_keys(&self, ring: &KeyRing);
+}
+
+/// Keys that somebody looks after.
+#[cfg(feature = "managed-keys")]
+pub(crate) trait KeptKeys: Send + Sync {
+    /// The present ring.
+    fn ring(&self) -> KeyRing;
+
+    /// Gives `who` the present ring now, and each one after it.
+    fn tell(&self, who: Weak<dyn TakesKeys>);
+
+    /// Says that something will be sealed for so long, before it is.
+    fn declare(&self, longest: Duration) -> Result<(), ConfigError>;
+
+    /// The longest that anything may be sealed for.
+    fn longest(&self) -> Duration;
+}
+
+/// What an envelope asks and tells those who look after its keys.
+#[cfg(feature = "managed-keys")]
+pub(crate) trait Watch: Send + Sync {
+    /// Whether the key store was heard from lately.
+    fn is_current(&self) -> bool;
+
+    /// A token came under a key that is not in the ring.
+    fn misses(&self, id: KeyId);
+}
+
+#[cfg(feature = "managed-keys")]
+#[derive(Clone)]
+pub(crate) struct Guard {
+    watch: Arc<dyn Watch>,
+    has_key: bool,
+    /// Whether to ask it how current it is.
+    is_limited: bool,
+}
+
+#[cfg(feature = "managed-keys")]
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("has_key", &self.has_key)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "managed-keys")]
+impl Guard {
+    pub(crate) fn new(watch: Arc<dyn Watch>, has_key: bool, is_limited: bool) -> Self {
+        Self {
+            watch,
+            has_key,
+            is_limited,
+        }
+    }
+
+    pub(super) fn may_open(&self) -> bool {
+        !self.is_limited || self.watch.is_current()
+    }
+
+    pub(super) fn may_seal(&self) -> bool {
+        self.has_key && self.may_open()
+    }
+
+    pub(super) fn misses(&self, id: KeyId) {
+        self.watch.misses(id);
+    }
+}
+
+/// Those who look after a store's keys, if anybody does: alive for as long as the store is.
+#[derive(Clone, Default)]
+pub(crate) struct Kept {
+    #[cfg(feature = "managed-keys")]
+    by: Option<Arc<dyn KeptKeys>>,
+}
+
+impl Keys {
+    /// The present ring.
+    pub(crate) fn ring(&self) -> KeyRing {
+        match &self.0 {
+            Source::Ring(ring) => ring.clone(),
+            #[cfg(feature = "managed-keys")]
+            Source::Kept(kept) => kept.ring(),
+        }
+    }
+
+    pub(crate) fn kept(&self) -> Kept {
+        match &self.0 {
+            Source::Ring(_) => Kept::default(),
+            #[cfg(feature = "managed-keys")]
+            Source::Kept(kept) => Kept {
+                by: Some(Arc::clone(kept)),
+            },
+        }
+    }
+
+    #[cfg(feature = "managed-keys")]
+    pub(crate) fn of(kept: Arc<dyn KeptKeys>) -> Self {
+        Self(Source::Kept(kept))
+    }
+}
+
+#[cfg(feature = "managed-keys")]
+impl Kept {
+    pub(crate) fn tell<T: TakesKeys + 'static>(&self, who: &Arc<T>) {
+        if let Some(kept) = &self.by {
+            let who: Weak<T> = Arc::downgrade(who);
+            kept.tell(who);
+        }
+    }
+
+    pub(crate) fn declare(&self, longest: Duration) -> Result<(), ConfigError> {
+        self.by
+            .as_ref()
+            .map_or(Ok(()), |kept| kept.declare(longest))
+    }
+
+    pub(crate) fn longest(&self) -> Option<Duration> {
+        self.by.as_ref().map(|kept| kept.longest())
+    }
+}
+
+#[cfg(not(feature = "managed-keys"))]
+#[expect(
+    clippy::unused_self,
+    reason = "nobody looks after keys without the feature"
+)]
+impl Kept {
+    pub(crate) fn tell<T: TakesKeys + 'static>(&self, _: &Arc<T>) {}
+
+    pub(crate) fn declare(&self, _: Duration) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    pub(crate) fn longest(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl From<KeyRing> for Keys {
+    fn from(ring: KeyRing) -> Self {
+        Self(Source::Ring(ring))
+    }
+}
+
+impl From<AppKey> for Keys {
+    fn from(key: AppKey) -> Self {
+        KeyRing::new(key).into()
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ring().fmt(f)
+    }
+}

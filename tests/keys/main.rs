@@ -1,0 +1,18 @@
+//! Keys that look after themselves: fleets of processes with clocks of their own over one key
+//! store, which fails, forgets and lags as stores do.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod bad_days;
+mod by_hand;
+#[cfg(unix)]
+mod file;
+mod follows;
+mod root;
+mod shelf;
+mod simulation;
