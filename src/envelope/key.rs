@@ -117,10 +117,10 @@ impl AppKey {
         self.bytes == other.bytes
     }
 
-    /// Of two keys the one that comes first in an order which is the same for everybody.
+    /// Whether it comes before another key, in an order which is the same for everybody.
     #[cfg(feature = "managed-keys")]
-    pub(crate) fn first_of(self, other: Self) -> Self {
-        if *self.prk <= *other.prk { self } else { other }
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
+        *self.prk < *other.prk
     }
 
     fn of(bytes: Zeroizing<Vec<u8>>) -> Self {

@@ -184,12 +184,13 @@ impl Inner {
                 }
                 return self.learn(work, base, began, ticks);
             }
-            let due = self.due(work, base.clone(), now)?;
+            let there = work.stored.as_ref().filter(|_| is_there);
+            let is_restored = there.is_none_or(|there| !there.ring.is_same_as(&base));
             let Due {
                 mut next,
                 made,
                 removed,
-            } = due;
+            } = self.due(work, base, now)?;
             if let Some(change) = &mut change {
                 change(&mut next, now)
                     .map_err(|refused| KeyStoreError::new(KeyStoreErrorKind::Refused, refused))?;
@@ -199,7 +200,6 @@ impl Inner {
             if stored.is_some_and(|stored| stored.ring.is_same_as(&next)) {
                 return self.learn(work, next, began, ticks);
             }
-            let is_restored = stored.is_none_or(|stored| !stored.ring.is_same_as(&base));
             let is_first = stored.is_none() && work.ring.is_none();
             if !self.write(work, &next, is_there)? {
                 continue;
@@ -517,7 +517,7 @@ impl Inner {
                 self.signals.is_limited(),
             );
             let sealing = view.sealing.or(view.opens.first().copied());
-            let key = |id| ring.entries.get(&id).and_then(|entry| entry.key.as_ref());
+            let key = |id| ring.entries.get(&id).and_then(|entry| entry.key.as_deref());
             let first = sealing.and_then(key).unwrap_or(&self.nobody);
             let mut keys = KeyRing::new(first.clone());
             for key in view.opens.iter().filter_map(|id| key(*id)) {

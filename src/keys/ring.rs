@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::text::millis;
@@ -61,7 +62,7 @@ pub(super) struct Entry {
     /// Removed by hand.
     pub(super) dropped: Option<Millis>,
     /// Absent once the key is gone.
-    pub(super) key: Option<AppKey>,
+    pub(super) key: Option<Arc<AppKey>>,
 }
 
 /// The two rings together have more keys than a ring may have.
@@ -101,7 +102,7 @@ impl Entry {
             disabled: 0,
             revoked: None,
             dropped: None,
-            key: Some(key),
+            key: Some(Arc::new(key)),
         }
     }
 
@@ -122,8 +123,8 @@ impl Entry {
         self.revoked = earlier(self.revoked, other.revoked);
         self.dropped = earlier(self.dropped, other.dropped);
         self.key = match (self.key.take(), other.key) {
-            // Two keys of one id: whichever comes first in an order that all know.
-            (Some(one), Some(another)) => Some(one.first_of(another)),
+            // Two keys of one id: whichever all others would choose too.
+            (Some(one), Some(another)) if another.is_before(&one) => Some(another),
             (one, another) => one.or(another),
         };
     }
@@ -214,7 +215,7 @@ impl Ring {
     pub(super) fn live(&self) -> impl Iterator<Item = (&KeyId, &Entry, &AppKey)> {
         self.entries
             .iter()
-            .filter_map(|(id, entry)| Some((id, entry, entry.key.as_ref()?)))
+            .filter_map(|(id, entry)| Some((id, entry, entry.key.as_deref()?)))
     }
 
     /// When the latest key was made, gone or not.

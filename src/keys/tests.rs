@@ -3,7 +3,7 @@ mod ring;
 mod schedule;
 mod text;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -82,7 +82,7 @@ fn entry(n: usize) -> impl Strategy<Value = Entry> {
             disabled,
             revoked,
             dropped,
-            key: has_key.then(|| key(n)),
+            key: has_key.then(|| Arc::new(key(n))),
         }
     })
 }

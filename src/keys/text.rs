@@ -17,6 +17,7 @@
 //! the end, and fields at the end of a line, which an older reader passes over; it never writes.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -227,7 +228,7 @@ impl Line<'_> {
         let dropped = perhaps(field("dropped")?)?;
         let key = match field("material")? {
             "-" => None,
-            material => Some(self.key(material)?),
+            material => Some(Arc::new(self.key(material)?)),
         };
         if fields.next().is_some() && !is_newer {
             return Err(bad());

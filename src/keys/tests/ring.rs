@@ -58,8 +58,8 @@ fn a_key_that_comes_back_after_its_revocation_is_dead() {
 fn two_keys_of_one_id_are_one_and_the_same_everywhere() {
     let [mut one, mut another] = [first(), first()];
     let id = key(0).id();
-    one.entries.get_mut(&id).unwrap().key = Some(key(1));
-    another.entries.get_mut(&id).unwrap().key = Some(key(2));
+    one.entries.get_mut(&id).unwrap().key = Some(Arc::new(key(1)));
+    another.entries.get_mut(&id).unwrap().key = Some(Arc::new(key(2)));
     assert!(join(&one, &another).is_same_as(&join(&another, &one)));
 }
 
