@@ -14,7 +14,7 @@ use super::schedule::{NoNewKey, Rules, View, check};
 use super::signals::{Signals, Sought, locked};
 use super::store::{KeyStore, KeyStoreError, KeyStoreErrorKind, MAX_STORED};
 use super::text;
-use crate::envelope::{AppKey, Guard, KeptKeys, KeyId, KeyRing, Keys, Root, TakesKeys};
+use crate::envelope::{AppKey, Guard, KeptKeys, KeyId, KeyRing, Keys, Root, TakesKeys, Token};
 use crate::error::ConfigError;
 use crate::time::Millis;
 
@@ -242,7 +242,7 @@ impl Inner {
         let read =
             |text: &[u8]| text::read(text).map_err(|bad| self.damaged(bad.line, bad.problem));
         let (ring, under) = match &self.root {
-            None if bytes.starts_with(b"AQ") => {
+            None if is_token(&bytes) => {
                 return Err(self.failed(
                     KeyStoreErrorKind::NotOpened,
                     "it is sealed under a root key; give the managed keys the same one",
@@ -299,15 +299,16 @@ impl Inner {
                 Ring::new(work.wanted)
             }
         };
-        // A key that is over and that somebody has removed does not come back.
-        let is_missing = |id| {
+        // A key that is over and that somebody has removed does not come back; what the store has
+        // lost does, whatever the time is here.
+        let is_removed = |id| {
             let there = stored.and_then(|stored| stored.ring.entries.get(id));
-            there.is_none_or(|there| there.key.is_none())
+            there.is_some_and(|there| there.key.is_none())
         };
         let over: Vec<_> = base
             .live()
             .filter(|(id, entry, _)| {
-                base.end(entry).is_some_and(|end| now >= end) && is_missing(id)
+                base.end(entry).is_some_and(|end| now >= end) && is_removed(id)
             })
             .map(|(id, ..)| *id)
             .collect();
@@ -615,6 +616,11 @@ impl Inner {
     fn failed(&self, kind: KeyStoreErrorKind, problem: impl fmt::Display) -> KeyStoreError {
         KeyStoreError::new(kind, format_args!("{}: {problem}", self.store.describe()))
     }
+}
+
+fn is_token(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    Token::parse(text.trim_end()).is_ok()
 }
 
 /// What is to be written.
