@@ -33,6 +33,8 @@ pub use keyring::KeyRing;
 #[cfg(feature = "managed-keys")]
 pub(crate) use root::Root;
 pub use sealer::Sealer;
+#[cfg(all(feature = "managed-keys", feature = "server"))]
+pub(crate) use source::CatchUp;
 pub use source::Keys;
 #[cfg(feature = "managed-keys")]
 pub(crate) use source::{Guard, KeptKeys, Watch};

@@ -10,13 +10,19 @@
 //! Ring ──schedule──▶ the keys of this moment ──▶ stores and sealers
 //! ```
 
+#[cfg(feature = "server")]
+mod asking;
 mod builder;
 mod change;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod event;
 #[cfg(unix)]
 mod file;
 mod hands;
 mod managed;
+#[cfg(feature = "redis")]
+mod redis;
 mod ring;
 mod schedule;
 mod signals;
@@ -24,6 +30,8 @@ mod store;
 mod text;
 mod worker;
 
+#[cfg(feature = "redis")]
+pub use self::redis::KeyRedis;
 pub use builder::ManagedKeysBuilder;
 pub use event::KeyEvent;
 #[cfg(unix)]

@@ -1,6 +1,8 @@
 //! Where keys come from: a ring that is given once, or one that changes by itself.
 
 use std::fmt;
+#[cfg(all(feature = "managed-keys", feature = "server"))]
+use std::pin::Pin;
 use std::sync::Arc;
 #[cfg(feature = "managed-keys")]
 use std::sync::Weak;
@@ -26,6 +28,9 @@ enum Source {
 /// Whoever works with keys that change.
 pub(crate) trait TakesKeys: Send + Sync {
     fn take_keys(&self, ring: &KeyRing);
+
+    /// What others have sealed under a key that was revoked is lost.
+    fn keys_are_revoked(&self) {}
 }
 
 /// Keys that somebody looks after.
@@ -42,7 +47,20 @@ pub(crate) trait KeptKeys: Send + Sync {
 
     /// The longest that anything may be sealed for.
     fn longest(&self) -> Duration;
+
+    /// Whether the key of this id may turn up once the store has answered. If not, nobody may
+    /// have sealed under it.
+    #[cfg(feature = "redis")]
+    fn seek(&self, id: KeyId) -> bool;
+
+    /// Asks the store, beside whatever runtime there is.
+    #[cfg(feature = "server")]
+    fn catch_up(&self) -> CatchUp;
 }
+
+/// Ends once the key store was asked; or tells why it was not.
+#[cfg(all(feature = "managed-keys", feature = "server"))]
+pub(crate) type CatchUp = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// What an envelope asks and tells those who look after its keys.
 #[cfg(feature = "managed-keys")]
@@ -146,6 +164,21 @@ impl Kept {
     pub(crate) fn longest(&self) -> Option<Duration> {
         self.by.as_ref().map(|kept| kept.longest())
     }
+
+    /// Whether what is sealed under this key may still open.
+    #[cfg(feature = "redis")]
+    pub(crate) fn seek(&self, id: KeyId) -> bool {
+        self.by.as_ref().is_some_and(|kept| kept.seek(id))
+    }
+
+    /// Learns of every key that is there.
+    #[cfg(feature = "server")]
+    pub(crate) async fn catch_up(&self) -> Result<(), String> {
+        match &self.by {
+            Some(kept) => kept.catch_up().await,
+            None => Ok(()),
+        }
+    }
 }
 
 #[cfg(not(feature = "managed-keys"))]
@@ -162,6 +195,17 @@ impl Kept {
 
     pub(crate) fn longest(&self) -> Option<Duration> {
         None
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn seek(&self, _: super::KeyId) -> bool {
+        false
+    }
+
+    #[cfg(feature = "server")]
+    #[expect(clippy::unused_async, reason = "as with the feature")]
+    pub(crate) async fn catch_up(&self) -> Result<(), String> {
+        Ok(())
     }
 }
 

@@ -36,6 +36,7 @@ const MOUNT_DELAY: Duration = Duration::from_secs(180);
 pub struct KeyFile {
     path: PathBuf,
     is_mounted: bool,
+    timeout: Duration,
 }
 
 impl KeyFile {
@@ -52,7 +53,18 @@ impl KeyFile {
     fn of(path: PathBuf, is_mounted: bool) -> Self {
         // A process may go elsewhere, and the file stays.
         let path = std::path::absolute(&path).unwrap_or(path);
-        Self { path, is_mounted }
+        Self {
+            path,
+            is_mounted,
+            timeout: PATIENCE,
+        }
+    }
+
+    /// How long to wait while another process writes. Default five seconds.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     fn failed(&self, kind: KeyStoreErrorKind, problem: impl std::fmt::Display) -> KeyStoreError {
@@ -182,16 +194,16 @@ impl KeyFile {
         let file = open_in(folder, &lock, flags, FILE_MODE)
             .map_err(io::Error::from)
             .map_err(self.io("the lock file beside it cannot be opened"))?;
-        let deadline = Instant::now() + PATIENCE;
+        let began = Instant::now();
         loop {
             let locked = retry_on_intr(|| {
                 rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
             });
             match locked {
                 Ok(()) => return Ok(file),
-                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(AGAIN),
+                Err(Errno::WOULDBLOCK) if began.elapsed() < self.timeout => thread::sleep(AGAIN),
                 Err(Errno::WOULDBLOCK) => {
-                    let problem = "another process has locked it for more than five seconds";
+                    let problem = format!("another process has locked it for {:?}", self.timeout);
                     return Err(self.failed(KeyStoreErrorKind::Unavailable, problem));
                 }
                 Err(error) => return Err(self.io("it cannot be locked")(error.into())),
@@ -308,6 +320,6 @@ impl KeyStore for KeyFile {
     }
 
     fn timeout(&self) -> Duration {
-        PATIENCE
+        self.timeout
     }
 }

@@ -11,7 +11,7 @@ use super::change::Refused;
 use super::event::{KeyEvent, KeyEvents};
 use super::ring::{Bounds, MAX_KEYS, Ring};
 use super::schedule::{NoNewKey, Rules, View, check};
-use super::signals::{Signals, Sought, locked};
+use super::signals::{Signals, locked};
 use super::store::{KeyStore, KeyStoreError, KeyStoreErrorKind, MAX_STORED};
 use super::text;
 use crate::envelope::{AppKey, Guard, KeptKeys, KeyId, KeyRing, Keys, Root, TakesKeys, Token};
@@ -359,7 +359,7 @@ impl Inner {
         }
         match ring.next_key(now, &self.rules) {
             Ok((made, from)) => {
-                let key = work.candidate(self)?;
+                let key = work.candidate(self, ring)?;
                 due.made = Some(key.id());
                 ring.rotate(key, made, from, now);
                 work.trouble.is_full = false;
@@ -528,7 +528,13 @@ impl Inner {
                     Err(_) => keys,
                 };
             }
-            self.give(keys.guarded(guard), &view, may_seal, bounds);
+            let was_open = before.as_ref().map(|(view, _)| view.opens.as_slice());
+            let has_revoked = was_open.unwrap_or_default().iter().any(|id| {
+                let entry = ring.entries.get(id);
+                entry.is_some_and(|entry| ring.is_revoked(entry))
+            });
+            let present = (&view, may_seal, bounds);
+            self.give(keys.guarded(guard), present, has_revoked);
         } else {
             let mut present = self
                 .present
@@ -559,7 +565,8 @@ impl Inner {
         }
     }
 
-    fn give(&self, ring: KeyRing, view: &View, may_seal: bool, bounds: Bounds) {
+    fn give(&self, ring: KeyRing, present: (&View, bool, Bounds), has_revoked: bool) {
+        let (view, may_seal, bounds) = present;
         let mut takers = locked(&self.takers);
         *self
             .present
@@ -574,6 +581,9 @@ impl Inner {
             let taker = taker.upgrade();
             if let Some(taker) = &taker {
                 taker.take_keys(&ring);
+                if has_revoked {
+                    taker.keys_are_revoked();
+                }
             }
             taker.is_some()
         });
@@ -631,16 +641,17 @@ struct Due {
 }
 
 impl Work {
-    fn candidate(&mut self, inner: &Inner) -> Result<AppKey, KeyStoreError> {
-        if let Some(key) = &self.candidate {
+    /// A key that `ring` does not have: the one that was made for a write whose answer was lost,
+    /// unless it has arrived after all.
+    fn candidate(&mut self, inner: &Inner, ring: &Ring) -> Result<AppKey, KeyStoreError> {
+        let is_new = |key: &AppKey| !ring.entries.contains_key(&key.id());
+        if let Some(key) = self.candidate.as_ref().filter(|key| is_new(key)) {
             return Ok(key.clone());
         }
         loop {
             let key = AppKey::generate()
                 .map_err(|error| inner.failed(KeyStoreErrorKind::Other, error))?;
-            let is_taken = |ring: &Ring| ring.entries.contains_key(&key.id());
-            let stored = self.stored.as_ref().map(|stored| &stored.ring);
-            if !self.ring.as_ref().is_some_and(is_taken) && !stored.is_some_and(is_taken) {
+            if is_new(&key) {
                 self.candidate = Some(key.clone());
                 return Ok(key);
             }
@@ -672,7 +683,7 @@ impl Work {
     }
 }
 
-impl KeptKeys for Inner {
+impl Inner {
     fn ring(&self) -> KeyRing {
         self.present(|present| present.ring.clone())
     }
@@ -718,6 +729,12 @@ impl KeptKeys for Inner {
 
     fn longest(&self) -> Duration {
         self.present(|present| present.bounds.longest)
+    }
+
+    #[cfg(feature = "redis")]
+    fn seek(&self, id: KeyId) -> bool {
+        let is_known = self.look(|ring| ring.entries.contains_key(&id));
+        !is_known && self.signals.seek(id) == super::signals::Sought::Asked
     }
 }
 
@@ -790,10 +807,6 @@ impl ManagedKeys {
     pub fn stop(&self) {
         self.thread.stop();
     }
-
-    pub(crate) fn seek(&self, id: KeyId) -> bool {
-        self.inner.signals.seek(id) == Sought::Asked
-    }
 }
 
 impl From<ManagedKeys> for Keys {
@@ -815,7 +828,7 @@ impl KeptKeys for ManagedKeys {
     }
 
     fn tell(&self, who: Weak<dyn TakesKeys>) {
-        KeptKeys::tell(&*self.inner, who);
+        self.inner.tell(who);
     }
 
     fn declare(&self, longest: Duration) -> Result<(), ConfigError> {
@@ -824,6 +837,16 @@ impl KeptKeys for ManagedKeys {
 
     fn longest(&self) -> Duration {
         self.inner.longest()
+    }
+
+    #[cfg(feature = "redis")]
+    fn seek(&self, id: KeyId) -> bool {
+        self.inner.seek(id)
+    }
+
+    #[cfg(feature = "server")]
+    fn catch_up(&self) -> crate::envelope::CatchUp {
+        super::asking::ask(&self.inner)
     }
 }
 

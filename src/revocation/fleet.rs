@@ -112,6 +112,11 @@ impl TakesKeys for Inner {
         self.shell.flow.replace_keys(ring);
         self.envelope.replace_keys(ring);
     }
+
+    /// What was published under such a key is read by nobody, so that it is published anew.
+    fn keys_are_revoked(&self) {
+        self.progress(|progress| progress.is_lossy = true);
+    }
 }
 
 /// How far a process has got.

@@ -146,6 +146,9 @@ fn an_answer_that_is_lost_never_makes_a_second_key() {
     shelf.fault(Fault::None);
     process.poll();
     assert_eq!((shelf.writes(), process.keys.opens().len()), (2, 2));
+    // Nor is the key that arrived taken for the one after it.
+    process.live(90 * DAY);
+    assert!(shelf.text().contains("end 3"));
 
     // It was not only the answer: what was written is gone too. The same key comes again.
     let (shelf, clock) = (Shelf::default(), Clock::new());

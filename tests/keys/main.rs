@@ -10,6 +10,8 @@
 
 mod bad_days;
 mod by_hand;
+#[cfg(feature = "conformance")]
+mod conformance;
 #[cfg(unix)]
 mod file;
 mod follows;

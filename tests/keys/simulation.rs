@@ -597,11 +597,12 @@ impl World {
             return;
         };
         let Some(leaked) = keys.seals() else { return };
-        if keys.revoke(leaked).is_err() {
+        if keys.revoke(leaked).is_ok() {
+            self.revocations += 1;
+        } else {
+            // It may have been written all the same.
             self.later(HOUR, Event::Revoke);
-            return;
         }
-        self.revocations += 1;
         // Whoever had the one may have had all that lay beside it.
         let beside: Vec<_> = self.present.iter().cloned().collect();
         let known: BTreeSet<_> = self

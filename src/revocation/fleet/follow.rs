@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Inner, POLL, Progress};
-use crate::envelope::os_random;
+use crate::envelope::{Token, os_random};
 use crate::error::Refusal;
 use crate::event::Event;
 use crate::revocation::entry::MAX_TOKEN;
@@ -79,6 +79,14 @@ impl Inner {
                         self.list.put(revocation);
                     }
                     Ok(_) => {}
+                    Err(Refusal::UnknownKey) if self.may_open_later(token) => {
+                        // Whoever sealed it has a key that this process is about to hear of: until
+                        // it has, the list is not current.
+                        return Err(BackendError::new(
+                            BackendErrorKind::Unavailable,
+                            "an entry of the revocations is under a key that is not known yet",
+                        ));
+                    }
                     Err(refusal) => unreadable = Some(refusal),
                 }
             }
@@ -116,6 +124,12 @@ impl Inner {
             }
         });
         Ok(())
+    }
+
+    fn may_open_later(&self, token: &[u8]) -> bool {
+        let token = std::str::from_utf8(token).ok();
+        let token = token.and_then(|token| Token::parse(token).ok());
+        token.is_some_and(|token| self.shell.kept.seek(token.key_id()))
     }
 
     fn opened(&self, token: &[u8]) -> Result<Revocation, Refusal> {
