@@ -10,10 +10,11 @@ use std::time::Duration;
 
 #[cfg(feature = "managed-keys")]
 use super::KeyId;
-use super::{AppKey, KeyRing};
+use super::KeyRing;
 use crate::error::ConfigError;
 
-/// What a store or a [`Sealer`](crate::Sealer) takes as its keys: an [`AppKey`], a [`KeyRing`], or
+/// What a store or a [`Sealer`](crate::Sealer) takes as its keys: an
+/// [`AppKey`](crate::AppKey), a [`KeyRing`], or
 /// with the feature `managed-keys` `ManagedKeys`, which it then follows.
 #[derive(Clone)]
 pub struct Keys(Source);
@@ -209,15 +210,10 @@ impl Kept {
     }
 }
 
-impl From<KeyRing> for Keys {
-    fn from(ring: KeyRing) -> Self {
-        Self(Source::Ring(ring))
-    }
-}
-
-impl From<AppKey> for Keys {
-    fn from(key: AppKey) -> Self {
-        KeyRing::new(key).into()
+/// Whatever is a ring, such as an [`AppKey`](crate::AppKey).
+impl<R: Into<KeyRing>> From<R> for Keys {
+    fn from(ring: R) -> Self {
+        Self(Source::Ring(ring.into()))
     }
 }
 

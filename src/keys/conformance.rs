@@ -101,7 +101,10 @@ fn race<S: KeyStore>(open: &(impl Fn() -> S + Sync), round: usize) -> Result<usi
         let writers: Vec<_> = (0..AT_ONCE)
             .map(|writer| scope.spawn(move || write(writer)))
             .collect();
-        writers.into_iter().map(|writer| writer.join()).collect()
+        writers
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect()
     });
     let mut winners = 0;
     for outcome in outcomes {

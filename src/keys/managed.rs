@@ -543,8 +543,7 @@ impl Inner {
             present.view = view.clone();
             present.bounds = bounds;
         }
-        let was = before.map(|(view, could)| (view, could));
-        let (was_sealing, was_open, could) = match &was {
+        let (was_sealing, was_open, could) = match &before {
             Some((view, could)) => (view.sealing, view.opens.as_slice(), *could),
             None => (None, [].as_slice(), true),
         };

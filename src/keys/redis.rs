@@ -92,7 +92,7 @@ impl KeyRedis {
 
     fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, KeyStoreError> {
         let mut slot = locked(&self.connection);
-        let mut connection = match slot.take().filter(|known| known.is_open()) {
+        let mut connection = match slot.take().filter(ConnectionLike::is_open) {
             Some(connection) => connection,
             None => self.connect().map_err(|error| self.failed(&error))?,
         };

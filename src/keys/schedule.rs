@@ -100,12 +100,13 @@ impl Ring {
     }
 
     /// With which keys a process works at `now`, if it has found each in the store at `found`.
+    ///
+    /// By its own clock, whatever dates the keys have: one process that is ahead would otherwise
+    /// end the keys of all.
     pub(super) fn view(&self, now: Millis, found: impl Fn(&KeyId) -> Option<Millis>) -> View {
-        // A clock that is behind, but never so far that it holds a key back that was made.
-        let clamped = now.max(self.newest_made());
         let reach = self.bounds.reach();
         let mut until = Millis::MAX;
-        let mut change_at = |moment: Millis, now: Millis| {
+        let mut change_at = |moment: Millis| {
             if moment > now {
                 until = until.min(moment);
             }
@@ -117,7 +118,7 @@ impl Ring {
                 continue;
             }
             if let Some(end) = self.end(entry) {
-                change_at(end, now);
+                change_at(end);
                 if now >= end {
                     continue;
                 }
@@ -125,12 +126,12 @@ impl Ring {
             opens.push(*id);
             let last = entry.stops.map(|stops| stops.plus(reach));
             if let Some(last) = last {
-                change_at(last, clamped);
+                change_at(last);
             }
-            let is_over = last.is_some_and(|last| clamped >= last);
-            change_at(entry.from, clamped);
+            let is_over = last.is_some_and(|last| now >= last);
+            change_at(entry.from);
             let is_known = || found(id).is_some_and(|at| at >= Self::second_half(entry));
-            let has_begun = entry.seals_at_once() || (entry.from <= clamped && is_known());
+            let has_begun = entry.seals_at_once() || (entry.from <= now && is_known());
             if has_begun && !is_over && entry.from != NEVER {
                 sealing = sealing.max(Some((entry.from, *id)));
             }

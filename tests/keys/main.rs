@@ -5,6 +5,9 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
     reason = "a test fails by panicking"
 )]
 

@@ -148,8 +148,8 @@ struct Node {
     wants_long: bool,
     /// It serves nobody: off, or suspended.
     is_down: bool,
-    /// It began with a store that had gone back in time, and nobody can tell it what is missing
-    /// until somebody has put it back.
+    /// It began with a store that lacked something, and nobody can tell it what is missing until
+    /// somebody has put it back.
     begins_anew_until: u64,
     /// Its clock is not within the tolerance.
     is_wrong: bool,
@@ -464,6 +464,10 @@ impl World {
         if let Ok(keys) = builder.build() {
             if self.now < self.went_back_at + REACH {
                 self.nodes[index].begins_anew_until = self.went_back_at + 2 * REACH;
+            }
+            // What a clock that is weeks ahead has removed, the others put back.
+            if self.nodes.iter().any(|node| node.is_wrong) {
+                self.nodes[index].begins_anew_until = self.now + REACH;
             }
             self.nodes[index].keys = Some(keys);
             self.nodes[index].is_down = false;

@@ -149,19 +149,18 @@ fn the_first_key_seals_at_once_even_where_the_clock_is_behind() {
 }
 
 #[test]
-fn a_clock_that_is_years_behind_seals_under_the_latest_key_but_one_at_worst() {
+fn keys_that_a_process_ahead_has_made_end_nothing_where_the_clock_is_right() {
     let mut ring = rotated();
-    let now = after(179 * DAY);
-    let (made, from) = ring.next_key(now, &rules()).unwrap();
-    ring.rotate(key(2), made, from, now);
-    assert_eq!(
-        sealing(&ring, Millis::default()),
-        None,
-        "it was never found by that clock"
+    ring.rotate(key(2), after(400 * DAY), after(401 * DAY), after(400 * DAY));
+    ring.rotate(key(3), after(500 * DAY), after(501 * DAY), after(500 * DAY));
+    let now = after(100 * DAY);
+    let view = ring.view(now, |_| Some(now));
+    assert_eq!(view.sealing, Some(key(1).id()));
+    assert_eq!(view.opens.len(), 3);
+    assert!(
+        !ring.finds_plausible(now, &rules()),
+        "and it makes no more of them"
     );
-    let found = ring.view(Millis::default(), |_| Some(now));
-    assert_eq!(found.sealing, Some(key(1).id()));
-    assert_eq!(found.opens.len(), 3, "and nothing is closed early");
 }
 
 #[test]

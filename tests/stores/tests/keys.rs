@@ -12,7 +12,7 @@ use sealed_session_stores::redis::Server;
 
 /// As the file's and the server's settings have it: p(1 + j) + t + V, and the slack of a machine
 /// that does something else.
-const PROMISE: Duration = Duration::from_millis(113 + 2000);
+const PROMISE: Duration = Duration::from_millis(25 + 300 + 2000);
 
 struct Process {
     child: Child,

@@ -14,9 +14,9 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 fn builder(place: &str, root: Option<String>) -> Result<ManagedKeysBuilder, Box<dyn Error>> {
     Ok(match root {
-        None => ManagedKeys::builder(KeyFile::owned(place).timeout(100 * MILLISECOND)),
+        None => ManagedKeys::builder(KeyFile::owned(place).timeout(300 * MILLISECOND)),
         Some(root) => {
-            let redis = KeyRedis::open(place)?.timeout(100 * MILLISECOND);
+            let redis = KeyRedis::open(place)?.timeout(300 * MILLISECOND);
             ManagedKeys::builder(redis).root(root.parse::<AppKey>()?)
         }
     })
@@ -26,11 +26,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (place, root) = (arguments.next().unwrap_or_default(), arguments.next());
     let keys = builder(&place, root)?
-        .poll(10 * MILLISECOND)
-        .clock_tolerance(10 * MILLISECOND)
+        .poll(20 * MILLISECOND)
+        .clock_tolerance(50 * MILLISECOND)
         .longest_lifetime(Duration::from_secs(2));
     let keys = keys
-        .rotate_every(1000 * MILLISECOND)
+        .rotate_every(1600 * MILLISECOND)
         .make_ahead(MILLISECOND)
         .remove_after(MILLISECOND)
         .build()?;
