@@ -31,6 +31,7 @@ pub(crate) trait TakesKeys: Send + Sync {
     fn take_keys(&self, ring: &KeyRing);
 
     /// What others have sealed under a key that was revoked is lost.
+    #[cfg(feature = "managed-keys")]
     fn keys_are_revoked(&self) {}
 }
 

@@ -114,6 +114,7 @@ impl TakesKeys for Inner {
     }
 
     /// What was published under such a key is read by nobody, so that it is published anew.
+    #[cfg(feature = "managed-keys")]
     fn keys_are_revoked(&self) {
         self.progress(|progress| progress.is_lossy = true);
     }

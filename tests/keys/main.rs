@@ -18,6 +18,8 @@ mod conformance;
 #[cfg(unix)]
 mod file;
 mod follows;
+#[cfg(feature = "server")]
+mod records;
 mod root;
 mod shelf;
 mod simulation;
