@@ -332,7 +332,11 @@ impl Setup {
             .open(token, MAX_TOKEN)
             .expect("a genuine value");
         let kept_for = self.terms.kept_for();
-        let seen_at = used_at(record).max(NOW);
+        let seen_at = match record.kept_for {
+            // It was written without an idle timeout, and counts from this use.
+            None if kept_for.is_some() => NOW,
+            _ => used_at(record).max(NOW),
+        };
         let expected = Record {
             seen_at: kept_for.map_or(seen_at, |_| record.issued_at),
             kept_for,
