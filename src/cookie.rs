@@ -7,12 +7,14 @@ use std::net::Ipv6Addr;
 
 use cookie::Cookie;
 
-use crate::envelope::MAX_LABEL;
 use crate::error::ConfigError;
 
 /// The default name. Its prefix makes browsers refuse the cookie from anyone but this host over
 /// a secure connection.
 pub(crate) const DEFAULT_NAME: &str = "__Host-session";
+
+/// The longest name, in bytes.
+pub(crate) const MAX_NAME: usize = 255;
 
 /// The most bytes that a cookie's name and value have together; browsers drop longer ones.
 /// RFC 6265bis, section 5.6.
@@ -236,8 +238,8 @@ impl CookieConfigBuilder {
 
 fn check_name(name: &str) -> Result<(), ConfigError> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    let problem = if name.is_empty() || name.len() > MAX_LABEL {
-        format!("it has {} bytes, 1 to {MAX_LABEL} are possible", name.len())
+    let problem = if name.is_empty() || name.len() > MAX_NAME {
+        format!("it has {} bytes, 1 to {MAX_NAME} are possible", name.len())
     } else if !name.bytes().all(is_token) {
         "only letters, digits and !#$%&'*+-.^_`|~ are possible".to_owned()
     } else {

@@ -12,40 +12,35 @@
 //!     45+n     32  mac         HMAC-SHA256(version ‖ key_id ‖ nonce ‖ tag)
 //! ```
 
+mod cipher;
 mod derive;
 mod key;
 mod keyring;
+mod plaintext;
+mod random;
 mod sealer;
 mod token;
 mod xaes;
 
-use std::fmt;
-use std::ops::Deref;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use base64::Engine;
 
 pub use key::{AppKey, KeyError, KeyId};
 pub use keyring::KeyRing;
+pub use plaintext::Plaintext;
 pub use sealer::Sealer;
 pub use token::Token;
 
 pub(crate) use derive::{Kind, MAX_LABEL, Use};
 #[cfg(all(test, feature = "settings"))]
 pub(crate) use keyring::KEY_VARIABLES;
+pub(crate) use random::{Random, os_random};
 pub(crate) use sealer::check_context;
 pub(crate) use token::encoded_len;
 
 use crate::error::{RandomError, Refusal};
-use derive::UseKeys;
-
-/// What fills ids and nonces: the operating system's source, or a test's.
-pub(crate) type Random<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<(), RandomError>;
-
-/// The operating system's random source.
-pub(crate) fn os_random(bytes: &mut [u8]) -> Result<(), RandomError> {
-    getrandom::fill(bytes).map_err(|_| RandomError(()))
-}
+use cipher::UseKeys;
 
 /// The keys of one ring, derived for one use: made once for each store and ring, not for each
 /// request. The ring can be exchanged while others seal and open.
@@ -166,61 +161,6 @@ impl Envelope {
             plaintext: token.into_plaintext(),
             under_sealing_key,
         })
-    }
-}
-
-/// Opened bytes, overwritten with zeros when dropped.
-///
-/// Dereferences to `[u8]`. `Debug` shows the length only.
-pub struct Plaintext {
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl Plaintext {
-    /// Leaves the first `n` bytes out of sight.
-    fn skip(&mut self, n: usize) {
-        self.start = self.start.saturating_add(n).min(self.end);
-    }
-
-    /// Bytes that were in no token, or not yet.
-    #[cfg(any(test, fuzzing, feature = "server"))]
-    pub(crate) fn from_vec(buffer: Vec<u8>) -> Self {
-        Self {
-            start: 0,
-            end: buffer.len(),
-            buffer,
-        }
-    }
-}
-
-impl Deref for Plaintext {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
-    }
-}
-
-impl AsRef<[u8]> for Plaintext {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-/// One `memset` behind a barrier that the optimizer cannot see through: zeroing byte by byte
-/// through volatile writes would cost as much as the decryption.
-impl Drop for Plaintext {
-    fn drop(&mut self) {
-        self.buffer.fill(0);
-        zeroize::optimization_barrier(self.buffer.as_slice());
-    }
-}
-
-impl fmt::Debug for Plaintext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Plaintext({} bytes)", self.len())
     }
 }
 

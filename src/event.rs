@@ -4,8 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::Refusal;
-use crate::session::Origin;
+use crate::error::{Origin, Refusal};
 
 /// Something that an operator may want to see or count. None holds a key, a token or a value.
 ///

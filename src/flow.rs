@@ -10,20 +10,20 @@ use std::sync::Arc;
 
 pub use outgoing::{HeaderChange, Outgoing};
 pub use placement::InCookie;
-pub(crate) use placement::{Due, Next, Place, Placement};
+pub(crate) use placement::{Due, NextRecord, Opened, Place, Placement};
 
 use http::HeaderValue;
 
 use crate::cookie::CookieConfig;
 use crate::envelope::{Envelope, KeyRing, Random, encoded_len};
-use crate::error::{Refusal, SaveError, SaveErrorKind};
+use crate::error::{Origin, Refusal, SaveError, SaveErrorKind};
 use crate::event::Events;
 use crate::limit::Limit;
 use crate::policy::{LONGEST_MAX_AGE, Policy};
-use crate::record::{Draft, Header, Record, SessionId};
-use crate::revocation::{GRACE, Late, Left, Moving, RevocationList};
-use crate::session::changes::{Birth, Over, Past, Point, View};
-use crate::session::{Bounds, Loaded, Origin, Session};
+use crate::record::{Body, Header, Record, SessionId};
+use crate::revocation::{GRACE, Late, Moving, OldId, RevocationList};
+use crate::session::changes::{Birth, Over, Past, Revision, View};
+use crate::session::{Bounds, Loaded, Session};
 use crate::time::Millis;
 use crate::transport::Transport;
 
@@ -50,16 +50,6 @@ pub(crate) struct Flow<P> {
     max_token: usize,
 }
 
-/// What a request brought: all of it, or a stub whose rest is to be read.
-pub(crate) enum Opened<T, F> {
-    Ready(T),
-    #[cfg_attr(
-        not(feature = "server"),
-        expect(dead_code, reason = "without backends nothing is elsewhere")
-    )]
-    Fetch(F),
-}
-
 /// What a response needs, and what is to be written before it may leave.
 #[derive(Debug)]
 pub(crate) struct Plan<W> {
@@ -70,11 +60,11 @@ pub(crate) struct Plan<W> {
     )]
     pub(crate) write: Option<W>,
     /// The id that a session in a cookie leaves behind; copies of the cookie still have it.
-    pub(crate) left: Option<Left>,
+    pub(crate) old_id: Option<OldId>,
     /// As what the cookie has the session from now on, if it has it wholly.
     pub(crate) in_cookie: Option<Birth>,
     /// Which changes it is for.
-    pub(crate) planned: Point,
+    pub(crate) planned: Revision,
     /// It came under an accepted key, and goes on under the sealing key.
     pub(crate) is_resealed: bool,
 }
@@ -265,12 +255,12 @@ impl<P: Placement> Flow<P> {
             let is_under_old_key = loaded.is_some_and(|loaded| loaded.under_old_key);
             let is_sealed = !matches!(due, Due::Nothing | Due::Removal);
             let is_resealed = is_sealed && is_under_old_key && view.base().is_some();
-            let (mut write, mut left, mut in_cookie) = (refresh, None, None);
+            let (mut write, mut old_id, mut in_cookie) = (refresh, None, None);
             let value = match due {
                 Due::Nothing => None,
                 Due::Removal => {
                     write = self.placement.forget(view, loaded, now, random)?;
-                    left = self.ended(view, loaded, now);
+                    old_id = self.ended(view, loaded, now);
                     self.removal.clone()
                 }
                 #[cfg(feature = "server")]
@@ -286,7 +276,7 @@ impl<P: Placement> Flow<P> {
                 Due::Record => {
                     let record = self.record(view, loaded, now, random)?;
                     write = record.write;
-                    left = self.moved(view, loaded, record.birth.id, now);
+                    old_id = self.moved(view, loaded, record.birth.id, now);
                     in_cookie = record.is_in_cookie.then_some(record.birth);
                     if !record.moves {
                         changes.birth = Some(record.birth);
@@ -303,9 +293,9 @@ impl<P: Placement> Flow<P> {
                     ..self.handed_out(session)
                 },
                 write,
-                left,
+                old_id,
                 in_cookie,
-                planned: changes.point,
+                planned: changes.revision,
                 is_resealed,
             })
         })
@@ -324,11 +314,11 @@ impl<P: Placement> Flow<P> {
     }
 
     /// The id of a session in a cookie that ends, or what is known of one that has ended.
-    fn ended(&self, view: View<'_>, loaded: Option<&Loaded>, now: Millis) -> Option<Left> {
+    fn ended(&self, view: View<'_>, loaded: Option<&Loaded>, now: Millis) -> Option<OldId> {
         let list = self.revocations.as_ref()?;
         if let Some(birth) = view.in_cookie(loaded) {
             let until = list.last_copy(birth.issued_at, birth.expires_at);
-            return Some(Left::Ended {
+            return Some(OldId::Ended {
                 id: birth.id,
                 until,
             });
@@ -338,9 +328,9 @@ impl<P: Placement> Flow<P> {
         Some(match list.moved(id, now) {
             Some((id, _)) => {
                 let until = list.last_copy_of_new(now);
-                Left::Ended { id, until }
+                OldId::Ended { id, until }
             }
-            None => Left::Over,
+            None => OldId::Over,
         })
     }
 
@@ -352,7 +342,7 @@ impl<P: Placement> Flow<P> {
         loaded: Option<&Loaded>,
         next: SessionId,
         now: Millis,
-    ) -> Option<Left> {
+    ) -> Option<OldId> {
         let list = self.revocations.as_ref()?;
         let birth = view.in_cookie(loaded).filter(|birth| birth.id != next)?;
         let from = if view.is_destroyed() {
@@ -361,7 +351,7 @@ impl<P: Placement> Flow<P> {
             now.plus(GRACE)
         };
         let until = list.last_copy(birth.issued_at, birth.expires_at);
-        Some(Left::Moved {
+        Some(OldId::Moved {
             id: birth.id,
             next,
             from,
@@ -408,18 +398,18 @@ impl<P: Placement> Flow<P> {
     /// Makes a change of id known to the list, before anything is written.
     pub(crate) fn begin(
         &self,
-        left: Option<Left>,
+        old_id: Option<OldId>,
         now: Millis,
     ) -> Result<Option<Moving<'_>>, Late> {
         let (
             Some(list),
-            Some(Left::Moved {
+            Some(OldId::Moved {
                 id,
                 next,
                 from,
                 until,
             }),
-        ) = (&self.revocations, left)
+        ) = (&self.revocations, old_id)
         else {
             return Ok(None);
         };
@@ -433,20 +423,20 @@ impl<P: Placement> Flow<P> {
         now: Millis,
         random: Random<'_>,
     ) -> Result<Sealed<P::Write>, SaveError> {
-        let draft = view.draft();
-        let length = draft.len();
+        let body = view.body();
+        let length = body.len();
         let place = self.placement.place(view, loaded, length);
         let birth = self.birth(view, &place, now, random)?;
         let header = self.header(view, birth, now);
         let value = if place.in_cookie {
-            let write = |buffer: &mut Vec<u8>| draft.append_to(buffer, &header);
+            let write = |buffer: &mut Vec<u8>| body.append_to(buffer, &header);
             self.field(&header, length, write, now, random)?
         } else if place.sends_stub {
             self.stub(&header, now, random)?
         } else {
             None
         };
-        let next = Next {
+        let next = NextRecord {
             header,
             view,
             loaded,
@@ -548,9 +538,9 @@ impl<P: Placement> Flow<P> {
             kept_for: None,
             ..*header
         };
-        let draft = Draft::new("", empty(), empty());
-        let write = |buffer: &mut Vec<u8>| draft.append_to(buffer, &header);
-        self.field(&header, draft.len(), write, now, random)
+        let body = Body::new("", empty(), empty());
+        let write = |buffer: &mut Vec<u8>| body.append_to(buffer, &header);
+        self.field(&header, body.len(), write, now, random)
     }
 
     /// Seals what `write` writes into the value of a Set-Cookie header, or of the token's own.

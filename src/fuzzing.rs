@@ -11,7 +11,7 @@ use crate::cookie::header::{Candidates, MAX_CANDIDATES};
 use crate::envelope::{self, KeyRing, Kind, Plaintext, Use};
 use crate::error::{RandomError, Refusal, SaveError};
 use crate::flow::Outgoing;
-use crate::record::{self, Draft};
+use crate::record::{self, Body};
 use crate::session::Session;
 use crate::store::CookieStore;
 use crate::value;
@@ -62,10 +62,10 @@ impl Record {
 
     /// The record as a save writes it.
     pub fn encode(&self) -> Vec<u8> {
-        let draft = Draft::new(self.0.subject(), self.0.values(), self.0.flashes());
-        let mut bytes = Vec::with_capacity(draft.len());
-        draft.append_to(&mut bytes, self.0.header());
-        debug_assert_eq!(draft.len(), bytes.len());
+        let body = Body::new(self.0.subject(), self.0.values(), self.0.flashes());
+        let mut bytes = Vec::with_capacity(body.len());
+        body.append_to(&mut bytes, self.0.header());
+        debug_assert_eq!(body.len(), bytes.len());
         bytes
     }
 

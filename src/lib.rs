@@ -35,8 +35,8 @@
 //! Session ──policy──▶ what is due ──record──▶ bytes ──envelope──▶ token ──cookie──▶ Set-Cookie
 //! ```
 //!
-//! Each arrow is a module of that name; `flow` is the way itself, without any I/O, and
-//! [`CookieStore`] the thin shell around it that knows the keys and the time.
+//! Each arrow is a module of that name. `flow` is the way itself, without any I/O; a store such as
+//! [`CookieStore`] adds the keys and the time.
 //!
 //! # Features
 //!
@@ -60,17 +60,17 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "actix-web")]
-pub mod actix;
-#[cfg(feature = "axum")]
-pub mod axum;
 mod caching;
 mod cookie;
 mod env;
 mod envelope;
 mod error;
 mod event;
+#[cfg(feature = "redis")]
+mod fleet;
 mod flow;
+#[cfg(feature = "tower")]
+pub mod frameworks;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -90,8 +90,6 @@ mod session;
 mod settings;
 mod store;
 mod time;
-#[cfg(feature = "tower")]
-pub mod tower;
 mod transport;
 mod value;
 #[cfg(test)]
@@ -102,28 +100,29 @@ pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Plaintext, Sealer, Token};
 #[cfg(any(feature = "tower", feature = "server"))]
 pub use error::LoadError;
 pub use error::{
-    ConfigError, ErrorKind, OpenError, RandomError, Refusal, SaveError, SealError, SessionError,
+    ConfigError, ErrorKind, OpenError, Origin, RandomError, Refusal, SaveError, SealError,
+    SessionError,
 };
 pub use event::Event;
+#[cfg(feature = "redis")]
+pub use fleet::{InFleet, RevocableCookieStore};
 pub use flow::{HeaderChange, InCookie, Outgoing};
+#[cfg(feature = "tower")]
+pub use frameworks::tower::{PendingSession, SessionLayer, SessionOf};
 pub use record::SessionId;
 pub use revocation::RevocationList;
-#[cfg(feature = "redis")]
-pub use revocation::fleet::{InFleet, RevocableCookieStore};
 #[cfg(all(feature = "file", unix))]
 pub use server::FileStore;
 #[cfg(feature = "server")]
 pub use server::MemoryStore;
 #[cfg(feature = "redis")]
 pub use server::RedisStore;
-pub use session::{Field, Key, KeyOf, Origin, Session, Status, TypedSession};
+pub use session::{Field, Key, KeyOf, Session, Status, TypedSession};
+#[cfg(all(feature = "server", feature = "settings"))]
+pub use settings::{AnyStore, Chosen};
 #[cfg(feature = "settings")]
 pub use settings::{Driver, RedisUrl, Settings};
-#[cfg(all(feature = "server", feature = "settings"))]
-pub use store::{AnyStore, Chosen};
 pub use store::{CookieStore, CookieStoreBuilder, StoreBuilder};
-#[cfg(feature = "tower")]
-pub use tower::{PendingSession, SessionLayer, SessionOf};
 pub use transport::Transport;
 pub use value::Value;
 

@@ -1,9 +1,8 @@
 //! How large a session may be: what fits a cookie, or what a backend's store allows.
 
-use std::fmt;
-
 use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::envelope::encoded_len;
+use crate::error::{Measure, TooLarge};
 use crate::record::MAX_ENTRIES;
 
 /// What bounds a session's plaintext.
@@ -14,25 +13,6 @@ pub(crate) enum Limit {
     /// A backend's, in bytes of plaintext.
     #[cfg(feature = "server")]
     Plaintext(usize),
-}
-
-/// What a session has too many of, and how many may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLarge {
-    pub(crate) size: usize,
-    pub(crate) limit: usize,
-    of: Measure,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Measure {
-    /// Bytes of a cookie's name and value together.
-    Cookie,
-    /// Bytes of what a backend gets to keep.
-    #[cfg(feature = "server")]
-    Plaintext,
-    /// Values, or flashes.
-    Entries,
 }
 
 /// Whether a session may have so many values, or flashes.
@@ -59,23 +39,6 @@ impl Limit {
             #[cfg(feature = "server")]
             Self::Plaintext(limit) => check(plaintext, limit, Measure::Plaintext),
         }
-    }
-}
-
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, unit) = match self.of {
-            Measure::Cookie => ("the cookie's or header's name and value", "bytes"),
-            #[cfg(feature = "server")]
-            Measure::Plaintext => ("the session", "bytes"),
-            Measure::Entries => ("its values or its flashes", "entries"),
-        };
-        let Self { size, limit, .. } = self;
-        write!(
-            f,
-            "{what} would be {size} {unit}, the limit is {limit}; \
-             keep large or growing data elsewhere and its key in the session"
-        )
     }
 }
 

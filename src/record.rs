@@ -328,13 +328,13 @@ impl<'a> Iterator for Entries<'a> {
 
 /// A record that is still to be written. Its entries come in the order of their keys.
 #[derive(Debug)]
-pub(crate) struct Draft<'a, V, F> {
+pub(crate) struct Body<'a, V, F> {
     subject: &'a str,
     values: List<V>,
     flashes: List<F>,
 }
 
-impl<'a, V, F> Draft<'a, V, F>
+impl<'a, V, F> Body<'a, V, F>
 where
     V: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
@@ -447,10 +447,10 @@ mod tests {
     }
 
     fn encode(record: &Record) -> Vec<u8> {
-        let draft = Draft::new(record.subject(), record.values(), record.flashes());
+        let body = Body::new(record.subject(), record.values(), record.flashes());
         let mut bytes = Vec::new();
-        draft.append_to(&mut bytes, record.header());
-        assert_eq!(bytes.len(), draft.len());
+        body.append_to(&mut bytes, record.header());
+        assert_eq!(bytes.len(), body.len());
         bytes
     }
 
@@ -587,7 +587,7 @@ mod tests {
         let mut header = *decode(&with(&[0, 0, 0])).unwrap().header();
         header.expires_at = header.issued_at;
         let mut bytes = Vec::new();
-        Draft::new(&subject, entries.clone(), entries.clone()).append_to(&mut bytes, &header);
+        Body::new(&subject, entries.clone(), entries.clone()).append_to(&mut bytes, &header);
         let record = decode(&bytes).unwrap();
         assert_eq!(record.subject(), subject);
         assert!(record.values().eq(entries.clone()));
@@ -632,15 +632,11 @@ mod tests {
             for count in [0, 1, 127, 128, 129] {
                 let short = keys.iter().take(count).map(|key| (key.as_bytes(), &[][..]));
                 let long = std::iter::once((&[][..], bytes.as_slice()));
-                let draft = Draft::new("", long, short);
+                let body = Body::new("", long, short);
                 let mut written = Vec::new();
-                draft.append_to(&mut written, &header);
-                assert_eq!(
-                    draft.len(),
-                    written.len(),
-                    "{length} bytes, {count} entries"
-                );
-                assert_eq!(draft.entries(), count.max(1));
+                body.append_to(&mut written, &header);
+                assert_eq!(body.len(), written.len(), "{length} bytes, {count} entries");
+                assert_eq!(body.entries(), count.max(1));
             }
         }
     }
@@ -661,10 +657,10 @@ mod tests {
         ) {
             let values = entries.iter().map(|(key, value)| (key.as_bytes(), value.as_slice()));
             let header = *decode(&with(&[0, 0, 0])).unwrap().header();
-            let draft = Draft::new(&subject, values.clone(), values.clone());
+            let body = Body::new(&subject, values.clone(), values.clone());
             let mut bytes = Vec::new();
-            draft.append_to(&mut bytes, &header);
-            prop_assert_eq!(draft.len(), bytes.len());
+            body.append_to(&mut bytes, &header);
+            prop_assert_eq!(body.len(), bytes.len());
             let written = postcard::to_allocvec(&(&subject, &entries, &entries)).unwrap();
             prop_assert_eq!(&bytes[HEADER..], written);
             let record = decode(&bytes).unwrap();

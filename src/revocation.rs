@@ -5,9 +5,7 @@
 //! is opened, so nothing that a client makes up is ever listed or searched for.
 
 #[cfg(feature = "redis")]
-mod entry;
-#[cfg(feature = "redis")]
-pub(crate) mod fleet;
+pub(crate) mod entry;
 mod table;
 
 use std::fmt;
@@ -104,7 +102,7 @@ struct Shared {
 
 /// When an id on the list counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
+pub(crate) struct Span {
     from: Millis,
     until: Millis,
 }
@@ -130,7 +128,7 @@ impl Move {
 
 /// What a save leaves behind of a session that was in a cookie.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Left {
+pub(crate) enum OldId {
     Ended {
         id: SessionId,
         until: Millis,
@@ -300,14 +298,14 @@ impl RevocationList {
 
     /// Begins to compare the list with what other processes see: nothing counts as seen.
     #[cfg(feature = "redis")]
-    fn begin_round(&self) {
+    pub(crate) fn begin_round(&self) {
         self.shared.round.fetch_add(1, Ordering::Relaxed);
         self.shared.not_before_seen.store(0, Ordering::Relaxed);
     }
 
     /// What was not seen since the round began, and could still matter.
     #[cfg(feature = "redis")]
-    fn unseen(&self, now: Millis) -> Vec<Revocation> {
+    pub(crate) fn unseen(&self, now: Millis) -> Vec<Revocation> {
         let (shared, round) = (&*self.shared, self.round());
         let mut unseen = Vec::new();
         shared.ids.each_unseen(round, |&id, Span { from, until }| {
@@ -333,7 +331,7 @@ impl RevocationList {
 
     /// Whether somebody else has shown it meanwhile.
     #[cfg(feature = "redis")]
-    fn is_seen(&self, revocation: &Revocation) -> bool {
+    pub(crate) fn is_seen(&self, revocation: &Revocation) -> bool {
         let (shared, round) = (&*self.shared, self.round());
         match revocation {
             Revocation::Id { id, .. } => shared.ids.is_seen(id, round),
@@ -370,7 +368,7 @@ impl RevocationList {
 
     /// Until when sessions that live this long are known of.
     #[cfg(feature = "redis")]
-    fn lifetime_until(&self, longest: Lifetime) -> Millis {
+    pub(crate) fn lifetime_until(&self, longest: Lifetime) -> Millis {
         self.shared.lifetimes.get(&longest).unwrap_or_default()
     }
 
@@ -491,7 +489,7 @@ impl RevocationList {
 
     /// Whether what has ended could otherwise be alive.
     #[cfg(feature = "redis")]
-    fn matters(&self, revocation: &Revocation, now: Millis) -> bool {
+    pub(crate) fn matters(&self, revocation: &Revocation, now: Millis) -> bool {
         match revocation {
             Revocation::Id { until, .. } | Revocation::Lifetime { until, .. } => *until > now,
             Revocation::Subject { moment, .. } | Revocation::All { moment } => {
@@ -505,7 +503,7 @@ impl RevocationList {
     }
 
     /// For an id: what was on the list before.
-    fn put(&self, revocation: Revocation) -> Option<Span> {
+    pub(crate) fn put(&self, revocation: Revocation) -> Option<Span> {
         let shared = &*self.shared;
         let now = Millis::from_raw(shared.time.load(Ordering::Relaxed));
         let round = self.round();
@@ -547,7 +545,7 @@ impl RevocationList {
 
     /// Written only once in a while, so that processors need not fetch it from one another for
     /// each request.
-    fn tell_time(&self, now: Millis) {
+    pub(crate) fn tell_time(&self, now: Millis) {
         let time = &self.shared.time;
         if now.raw().abs_diff(time.load(Ordering::Relaxed)) >= TICK {
             time.store(now.raw(), Ordering::Relaxed);

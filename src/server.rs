@@ -22,57 +22,49 @@
 //! two.
 
 mod backend;
+mod builder;
 mod cleaner;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod ending;
 #[cfg(all(feature = "file", unix))]
 mod file;
 mod memory;
 mod placement;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod saving;
 #[cfg(feature = "tower-sessions")]
 mod tower_sessions;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName};
 
 #[cfg(feature = "redis")]
 pub use self::redis::Redis;
-pub use backend::{
-    Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored,
-    Tag, Value, Version, When,
-};
+pub use crate::error::{BackendError, BackendErrorKind};
+pub use crate::session::Version;
+pub use backend::{Backend, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value, When};
 #[cfg(all(feature = "file", unix))]
 pub use file::{File, FileBuilder};
 pub use memory::{Memory, MemoryBuilder};
 #[cfg(feature = "tower-sessions")]
 pub use tower_sessions::TowerSessions;
 
-use crate::envelope::{KeyRing, Kind, encoded_len, os_random};
-use crate::error::{ConfigError, LoadError, LoadErrorKind, Refusal, SaveError, SaveErrorKind};
+pub use builder::Behind;
+
+use crate::envelope::KeyRing;
+use crate::error::{LoadError, LoadErrorKind, Refusal, SaveError};
 use crate::event::{Event, Events};
-use crate::flow::{Opened, Outgoing};
-use crate::policy::Policy;
-use crate::revocation::RevocationList;
-use crate::session::changes::Point;
-use crate::session::{Loaded, Lost, Origin, Rebased, Session, Status};
-use crate::store::{Shell, StoreBuilder};
-use crate::time::Millis;
-use placement::{Fetch, InBackend, Keep, Trail, Write};
-
-/// How often a save begins anew because another request has saved the same session in between.
-const ATTEMPTS: usize = 16;
-
-/// The most bytes of a session in a backend, unless the builder says otherwise.
-const MAX_SIZE: usize = 1 << 20;
-
-/// No store takes less than a cookie.
-const MIN_SIZE: usize = 4096;
+use crate::flow::Opened;
+#[cfg(feature = "tower")]
+use crate::flow::Outgoing;
+use crate::session::Session;
+use crate::store::StoreCore;
+use placement::{Fetch, InBackend};
 
 /// Sessions whose values are in a [`Backend`].
 ///
@@ -94,45 +86,19 @@ pub type FileStore = ServerStore<File>;
 pub type RedisStore = ServerStore<Redis>;
 
 struct Inner<B> {
-    shell: Shell<InBackend>,
+    core: StoreCore<InBackend>,
     backend: B,
-    empty_if_unavailable: bool,
-}
-
-/// Where a [`ServerStore`] keeps its sessions, for its [`StoreBuilder`].
-#[derive(Debug)]
-pub struct Behind<B> {
-    backend: B,
-    keep: Keep,
-    max_size: usize,
     empty_if_unavailable: bool,
 }
 
 impl<B: Backend> ServerStore<B> {
-    /// A store with the default settings: see [`builder`](Self::builder).
-    pub fn new(ring: impl Into<KeyRing>, backend: B) -> Self {
-        Self::builder(ring, backend).assembled(Policy::by_default())
-    }
-
-    /// A builder that starts from the defaults: those of a [`CookieStore`](crate::CookieStore),
-    /// at most 1 MiB for a session, and an error while the backend is away.
-    pub fn builder(ring: impl Into<KeyRing>, backend: B) -> StoreBuilder<Behind<B>> {
-        let behind = Behind {
-            backend,
-            keep: Keep::None,
-            max_size: MAX_SIZE,
-            empty_if_unavailable: false,
-        };
-        StoreBuilder::new(ring.into(), behind)
-    }
-
     /// The session of a request. A cookie that is absent, junk or expired gives a fresh, empty
     /// session, and so does one whose session is over; [`Session::origin`] tells which.
     ///
     /// # Errors
     ///
     /// If the backend fails, unless the store was built with
-    /// [`empty_if_unavailable`](StoreBuilder::empty_if_unavailable).
+    /// [`empty_if_unavailable`](crate::StoreBuilder::empty_if_unavailable).
     pub async fn load(&self, headers: &HeaderMap) -> Result<Session, LoadError> {
         let opened = self.open(
             &mut headers
@@ -159,21 +125,21 @@ impl<B: Backend> ServerStore<B> {
     }
 
     pub(crate) fn open(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Opened<Session, Fetch> {
-        let shell = &self.inner.shell;
-        shell.flow.open(fields, shell.now())
+        let core = &self.inner.core;
+        core.flow.open(fields, core.now())
     }
 
     pub(crate) async fn finish(
         &self,
         opened: Opened<Session, Fetch>,
     ) -> Result<Session, LoadError> {
-        let shell = &self.inner.shell;
+        let core = &self.inner.core;
         let session = match opened {
             Opened::Ready(session) => session,
             Opened::Fetch(fetch) => {
                 let found = self.inner.backend.load(&fetch.key).await;
-                let now = shell.now();
-                let (placement, policy) = (&shell.flow.placement, &shell.flow.policy);
+                let now = core.now();
+                let (placement, policy) = (&core.flow.placement, &core.flow.policy);
                 let loaded = match found {
                     Ok(stored) => {
                         let stored = stored.as_ref();
@@ -189,19 +155,19 @@ impl<B: Backend> ServerStore<B> {
                     Err(error) => return Err(LoadError(LoadErrorKind::Backend(error))),
                 };
                 match loaded {
-                    Ok(loaded) => shell.flow.opened(loaded, now),
-                    Err((refusal, past)) => shell.flow.refused(refusal, past, now),
+                    Ok(loaded) => core.flow.opened(loaded, now),
+                    Err((refusal, past)) => core.flow.refused(refusal, past, now),
                 }
             }
         };
-        shell.report_origin(&session);
+        core.report_origin(&session);
         Ok(session)
     }
 
     /// The request's header that a session is read from: `cookie`, unless the store has another
     /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
-        self.inner.shell.flow.transport.request_header()
+        self.inner.core.flow.transport.request_header()
     }
 
     /// Writes the session to the backend if it has changed, and into the response's headers what
@@ -224,324 +190,16 @@ impl<B: Backend> ServerStore<B> {
         Ok(())
     }
 
-    /// The header changes that [`save`](Self::save) makes, for frameworks with header types of
-    /// their own.
-    ///
-    /// # Errors
-    ///
-    /// As [`save`](Self::save).
-    pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
-        let is_unknown = session.origin() == Origin::Refused(Refusal::Unavailable);
-        if is_unknown && session.status() != Status::Unmodified {
-            let what = "the backend was away when the session was loaded, and what it has would \
-                        be given up";
-            return Err(BackendError::new(BackendErrorKind::Unavailable, what).into());
-        }
-        let shell = &self.inner.shell;
-        let flow = &shell.flow;
-        for _ in 0..ATTEMPTS {
-            let now = shell.now();
-            shell.check(session, now)?;
-            let mut plan = flow.plan(session, now, &mut os_random)?;
-            let moving = match flow.begin(plan.left, now) {
-                Ok(moving) => moving,
-                Err(late) => {
-                    shell.give_way(session, late)?;
-                    continue;
-                }
-            };
-            let planned = plan.planned;
-            let new = plan.write.as_ref().and_then(|write| write.new_key());
-            match self.write(session, plan.write.take(), now).await? {
-                Written::All => {}
-                Written::Nothing => shell.ended(session, &mut plan, false),
-                Written::Behind(key) => {
-                    self.catch_up(session, planned, &key).await?;
-                    continue;
-                }
-                Written::Taken => {
-                    session.forget_birth();
-                    continue;
-                }
-                Written::Ended => {
-                    self.lose(session, planned)?;
-                    continue;
-                }
-            }
-            if moving.is_some_and(|moving| !moving.finish(now)) {
-                // It has ended since the look a moment ago, and what was written goes too.
-                if let Some(new) = new {
-                    self.end(Trail::Backend(new), now).await?;
-                }
-                shell.let_go(session);
-                continue;
-            }
-            return Ok(shell.sent(session, plan));
-        }
-        Err(SaveError(SaveErrorKind::Conflict))
-    }
-
-    async fn write(
-        &self,
-        session: &Session,
-        write: Option<Box<Write>>,
-        now: Millis,
-    ) -> Result<Written, SaveError> {
-        let backend = &self.inner.backend;
-        let Some(write) = write else {
-            return Ok(Written::All);
-        };
-        if let Some(trail) = write.end {
-            let was_alive = self.end(trail, now).await;
-            if was_alive.is_err() {
-                session.may_have_ended();
-            }
-            if !was_alive? {
-                return Ok(Written::Nothing);
-            }
-        }
-        if let Some(key) = write.find {
-            let found = backend.load(&key).await?;
-            let is_there = |it: &Stored| self.inner.shell.flow.placement.is_record(&key, it);
-            if !found.as_ref().is_some_and(is_there) {
-                return Ok(Written::Ended);
-            }
-        }
-        if let Some((key, entry)) = &write.put {
-            match backend.put(key, entry).await? {
-                Outcome::Stored => {}
-                // An earlier save got further than it knew.
-                Outcome::Conflict if write.mark.is_some() => return Ok(Written::Taken),
-                Outcome::Conflict => return Ok(Written::Behind(*key)),
-                Outcome::Absent => return Ok(Written::Ended),
-            }
-        }
-        if let Some((key, entry)) = &write.mark {
-            let outcome = self.put_mark(key, entry).await;
-            if outcome != Ok(Outcome::Stored) {
-                if let Some((new, _)) = &write.put {
-                    // Nobody has its id, and it expires. What went wrong before is to be told.
-                    let _ = backend.remove(new).await;
-                }
-            }
-            match outcome? {
-                Outcome::Stored => {}
-                Outcome::Conflict => return Ok(Written::Behind(*key)),
-                Outcome::Absent => return Ok(Written::Ended),
-            }
-        }
-        if let Some((key, ttl)) = write.touch {
-            // The answer is worth more than the time that the session may now be idle.
-            if let Err(error) = backend.touch(&key, ttl).await {
-                self.events().report(Event::BackendFailed, Some(&error));
-            }
-        }
-        if let Some(then) = write.then {
-            session.acknowledge(then.planned, then.base);
-        }
-        Ok(Written::All)
-    }
-
-    /// Ends a session, and what other requests have made of it in the meantime. False if somebody
-    /// else had ended it before, as far as the backend tells.
-    async fn end(&self, mut trail: Trail, now: Millis) -> Result<bool, BackendError> {
-        let Inner { shell, backend, .. } = &*self.inner;
-        loop {
-            let (key, in_cookie) = match trail {
-                Trail::Backend(key) => (key, None),
-                Trail::Cookie(id) | Trail::Over(id) => (StoreKey::of(id), Some(id)),
-            };
-            let listed = in_cookie.zip(shell.flow.revocations.as_ref());
-            // In this order: whoever moves it meanwhile looks the other way round.
-            let was_alive = match (trail, listed) {
-                (Trail::Over(_), _) => Some(false),
-                (_, Some((id, list))) => Some(list.end(id, list.last_copy_of_new(now), now)),
-                (_, None) => None,
-            };
-            let removed = backend.remove(&key).await?;
-            let moved_to = removed
-                .as_ref()
-                .and_then(|removed| shell.flow.placement.moved_to(&key, removed));
-            let next = match moved_to {
-                Some(next) => next,
-                None => listed
-                    .and_then(|(id, list)| list.moved(id, now))
-                    .map(|(next, _)| Trail::Cookie(next)),
-            };
-            match next {
-                Some(next) => trail = next,
-                None if moved_to.is_some() => return Ok(false),
-                None => {
-                    let is_unknown = B::PROMISE == Promise::Upsert;
-                    let by_default = is_unknown || in_cookie.is_some();
-                    return Ok(removed.is_some() || was_alive.unwrap_or(by_default));
-                }
-            }
-        }
-    }
-
-    /// A mark whose answer got lost may be there: then the old id is gone, and the new record must
-    /// not go too.
-    async fn put_mark(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
-        let backend = &self.inner.backend;
-        let outcome = backend.put(key, entry).await;
-        if outcome.is_err() {
-            if let Ok(Some(stored)) = backend.load(key).await {
-                if stored.value == entry.value {
-                    return Ok(Outcome::Stored);
-                }
-            }
-        }
-        outcome
-    }
-
-    /// Lets the session's changes stand on what another request has written.
-    async fn catch_up(
-        &self,
-        session: &Session,
-        planned: Point,
-        key: &StoreKey,
-    ) -> Result<(), SaveError> {
-        let Inner { shell, backend, .. } = &*self.inner;
-        let found = backend.load(key).await?;
-        if session.is_overtaken(planned) {
-            return Ok(());
-        }
-        let Some(stored) = found else {
-            return self.lose(session, planned);
-        };
-        let now = shell.now();
-        let (placement, policy) = (&shell.flow.placement, &shell.flow.policy);
-        match placement.open(key, &stored, now, policy) {
-            Ok(newer) => match session.rebase(planned, newer) {
-                Rebased::Done => self.events().report(Event::Replayed, None),
-                Rebased::Overtaken => {}
-                Rebased::Claimed => return Err(SaveError(SaveErrorKind::Claimed)),
-            },
-            Err(Refusal::Moved) => {
-                if !session.is_held() && !placement.is_recent(key, &stored, now) {
-                    // It came whole in a cookie, and is not held up for as long as marks stay.
-                    session.may_replace_mark(stored.value.version());
-                } else if session.status() == Status::Unmodified {
-                    session.let_go();
-                } else {
-                    return Err(SaveError(SaveErrorKind::Moved));
-                }
-            }
-            Err(Refusal::Expired | Refusal::Cutoff) => return self.lose(session, planned),
-            Err(refusal) => return Err(SaveError(SaveErrorKind::Unreadable(refusal))),
-        }
-        Ok(())
-    }
-
-    fn lose(&self, session: &Session, planned: Point) -> Result<(), SaveError> {
-        match session.lose(planned) {
-            Lost::Nothing => {}
-            Lost::Changes => self.events().report(Event::Lost, None),
-            Lost::Claims => return Err(SaveError(SaveErrorKind::Claimed)),
-        }
-        Ok(())
-    }
-
-    /// Ends all sessions of `subject`, on whatever device: "log out everywhere". Tells how many
-    /// there were in the backend; those that are whole in their cookies end if the store has a
-    /// list of [`revocations`](StoreBuilder::revocations).
-    ///
-    /// Sessions that begin while it runs may end too.
-    ///
-    /// # Errors
-    ///
-    /// If the backend fails, or cannot find sessions by their subject.
-    pub async fn end_all_of(&self, subject: &str) -> Result<usize, BackendError> {
-        let Inner { shell, backend, .. } = &*self.inner;
-        if let Some(list) = &shell.flow.revocations {
-            list.revoke_subject(subject, shell.now().into());
-        }
-        let tags = shell.flow.placement.tags(subject);
-        let (mut seen, mut ended) = (HashSet::new(), 0);
-        // Until nothing new turns up: a session may get a new id while the others end.
-        loop {
-            let mut found = Vec::new();
-            for tag in &tags {
-                found.extend(backend.tagged(tag).await?);
-            }
-            found.retain(|key| seen.insert(*key));
-            if found.is_empty() {
-                return Ok(ended);
-            }
-            for key in &found {
-                let Some(stored) = backend.load(key).await? else {
-                    continue;
-                };
-                let loaded = self.loaded(key, &stored);
-                // One that has another subject by now is not meant.
-                if loaded
-                    .as_ref()
-                    .map_or(true, |(loaded, _)| loaded.record.subject() == subject)
-                {
-                    backend.remove(key).await?;
-                    ended += usize::from(loaded.is_ok_and(|(_, is_alive)| is_alive));
-                }
-            }
-        }
-    }
-
-    /// Ends all sessions for which `keep` is false, and tells how many. It sees each session
-    /// that is there from beginning to end at least once; what it changes in one is not saved.
-    ///
-    /// It does not see a session that was idle for too long, which no request is given any more;
-    /// one that began before then and still runs can save it all the same.
-    ///
-    /// # Errors
-    ///
-    /// If the backend fails, or cannot list its sessions.
-    pub async fn retain(
-        &self,
-        mut keep: impl FnMut(&Session) -> bool,
-    ) -> Result<usize, BackendError> {
-        let Inner { shell, backend, .. } = &*self.inner;
-        let (mut cursor, mut ended) = (None, 0);
-        loop {
-            let (keys, next) = backend.scan(cursor).await?;
-            for key in &keys {
-                let Some(stored) = backend.load(key).await? else {
-                    continue;
-                };
-                let Ok((loaded, true)) = self.loaded(key, &stored) else {
-                    continue;
-                };
-                if !keep(&shell.flow.opened(loaded, shell.now())) {
-                    backend.remove(key).await?;
-                    ended += 1;
-                }
-            }
-            cursor = next;
-            if cursor.is_none() {
-                return Ok(ended);
-            }
-        }
-    }
-
-    /// A session in the backend, and whether a request would be given it: one that was idle for
-    /// too long can still be saved by a request that began before.
-    fn loaded(&self, key: &StoreKey, stored: &Stored) -> Result<(Loaded, bool), Refusal> {
-        let Shell { flow, .. } = &self.inner.shell;
-        let now = self.inner.shell.now();
-        let loaded = flow.placement.open(key, stored, now, &flow.policy)?;
-        let is_alive = flow.policy.admit(loaded.record.header(), now).is_ok();
-        Ok((loaded, is_alive))
-    }
-
     /// Exchanges the keys, for this store and all its clones, while requests run.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
-        self.inner.shell.flow.replace_keys(&ring.into());
+        self.inner.core.flow.replace_keys(&ring.into());
     }
 
     /// Refuses sessions that were issued before, for this store and all its clones, while
     /// requests run: a server's way to end all sessions at once.
     pub fn set_not_before(&self, not_before: SystemTime) {
         self.inner
-            .shell
+            .core
             .flow
             .policy
             .set_not_before(not_before.into());
@@ -555,124 +213,11 @@ impl<B: Backend> ServerStore<B> {
     /// What an answer needs for which the session was handed out and not saved.
     #[cfg(feature = "tower")]
     pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
-        self.inner.shell.flow.handed_out(session)
+        self.inner.core.flow.handed_out(session)
     }
 
     pub(crate) fn events(&self) -> &Events {
-        self.inner.shell.events()
-    }
-}
-
-/// What has become of a write.
-enum Written {
-    All,
-    /// Another request has written under this key.
-    Behind(StoreKey),
-    /// The new id is in use.
-    Taken,
-    /// There is nothing any more to write over.
-    Ended,
-    /// What was to end had ended before.
-    Nothing,
-}
-
-impl<B: Backend> StoreBuilder<Behind<B>> {
-    /// Takes in sessions that come whole in a cookie, as a [`CookieStore`](crate::CookieStore)
-    /// with the same name, context and keys has set them: they move to the backend, under a new
-    /// id, with their next save. That is how a running service moves from cookies to a backend;
-    /// leave it out once all such cookies have expired, because until then a copy of one opens
-    /// whatever became of the session. By default they are refused.
-    pub fn adopt_cookies(mut self) -> Self {
-        self.placement.keep = Keep::Adopted;
-        self
-    }
-
-    /// Keeps sessions in their cookies as long as they fit, and moves one that no longer fits to
-    /// the backend, and back when it is small again, each time under a new id. Those in cookies
-    /// have the limits of a [`CookieStore`](crate::CookieStore): the last response wins, and a
-    /// copy of a cookie opens until its deadline.
-    pub fn small_in_cookie(mut self) -> Self {
-        self.placement.keep = Keep::Small;
-        self
-    }
-
-    /// Ends sessions that are whole in their cookies by `list`: with
-    /// [`adopt_cookies`](Self::adopt_cookies) or [`small_in_cookie`](Self::small_in_cookie). One
-    /// that is destroyed, renewed or moves to the backend is put on it. Those in the backend need
-    /// none.
-    pub fn revocations(mut self, list: RevocationList) -> Self {
-        self.revocations = Some(list);
-        self
-    }
-
-    /// The most bytes that a session may have in the backend before it is sealed. Default 1 MiB.
-    pub fn max_size(mut self, bytes: usize) -> Self {
-        self.placement.max_size = bytes;
-        self
-    }
-
-    /// How long a request may take from its load to its save and still find its session there,
-    /// if nobody else uses it meanwhile: the backend keeps each so much longer than the
-    /// [`idle_timeout`](StoreBuilder::idle_timeout), though nobody is given one that was idle for
-    /// too long. A request that takes longer may lose its session, and what it has changed.
-    ///
-    /// Default one hour. Longer takes more room: each session is kept for both times after its
-    /// last use. Without an idle timeout nothing is kept longer, and this does nothing. When you
-    /// change it, or the idle timeout, each session is written anew with its next use.
-    pub fn longest_request(mut self, longest_request: Duration) -> Self {
-        self.longest_request = longest_request;
-        self
-    }
-
-    /// While the backend is away, gives requests a fresh, empty session instead of an error: a
-    /// shop that stays open for guests. What is changed in one cannot be saved, not even if the
-    /// backend is back by then: it would take the place of the session that is there.
-    pub fn empty_if_unavailable(mut self) -> Self {
-        self.placement.empty_if_unavailable = true;
-        self
-    }
-
-    /// The finished store.
-    ///
-    /// # Errors
-    ///
-    /// If a setting cannot be, or two contradict each other; the error names it.
-    pub fn build(self) -> Result<ServerStore<B>, ConfigError> {
-        let policy = self.check()?;
-        Ok(self.assembled(policy))
-    }
-
-    /// Every check of `build`.
-    pub(crate) fn check(&self) -> Result<Policy, ConfigError> {
-        if self.placement.max_size < MIN_SIZE {
-            let problem = "it must be at least 4096 bytes, what a cookie holds";
-            return Err(ConfigError::new("max_size", problem));
-        }
-        self.policy()
-    }
-
-    fn assembled(self, policy: Policy) -> ServerStore<B> {
-        let (mut behind, common) = self.exchange(());
-        // No address space holds more once it is sealed.
-        behind.max_size = behind.max_size.min(usize::MAX / 8);
-        behind.backend.expect_at_most(encoded_len(behind.max_size));
-        let shell = common.assemble(policy, |keys_for, in_cookie| InBackend {
-            envelope: keys_for(Kind::Store),
-            keep: behind.keep,
-            promise: B::PROMISE,
-            in_cookie,
-            max_size: behind.max_size,
-        });
-        let events = shell.events().clone();
-        let report = move |event| events.report(event, None);
-        behind.backend.report_to(Arc::new(report));
-        ServerStore {
-            inner: Arc::new(Inner {
-                shell,
-                backend: behind.backend,
-                empty_if_unavailable: behind.empty_if_unavailable,
-            }),
-        }
+        self.inner.core.events()
     }
 }
 
@@ -687,7 +232,7 @@ impl<B> Clone for ServerStore<B> {
 impl<B: fmt::Debug> fmt::Debug for ServerStore<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerStore")
-            .field("flow", &self.inner.shell.flow)
+            .field("flow", &self.inner.core.flow)
             .field("backend", &self.inner.backend)
             .finish_non_exhaustive()
     }

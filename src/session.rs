@@ -1,68 +1,48 @@
 //! The session: a record as it was opened, never altered, and the changes made since.
 
+mod access;
 mod base;
 pub(crate) mod changes;
+mod entry;
 mod field;
+mod saving;
 mod sorted;
+mod state;
+mod status;
 mod typed;
+#[cfg(feature = "server")]
+mod version;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
 
 pub use field::{Field, Key, KeyOf};
+pub use status::Status;
 pub use typed::TypedSession;
+#[cfg(feature = "server")]
+pub use version::Version;
 
 #[cfg(feature = "server")]
-pub(crate) use base::Held;
+pub(crate) use base::BackendState;
 pub(crate) use base::Loaded;
-use base::{Base, Newer};
-
-use crate::cookie::DEFAULT_NAME;
-use crate::error::{ErrorKind, Refusal, SessionError};
-use crate::event::{Event, Events};
-use crate::limit::{Limit, check_entries};
-use crate::policy::Idle;
-use crate::record::{MAX_SUBJECT, Record, SessionId};
 #[cfg(feature = "server")]
-use crate::server::Version;
+pub(crate) use saving::{Lost, Rebased};
+pub(crate) use state::{Bounds, Claims};
+
+use crate::error::{ErrorKind, Origin, SessionError};
+use crate::record::{MAX_SUBJECT, SessionId};
 use crate::time::Millis;
 use crate::value::{self, Value};
-use changes::Point;
-use changes::{Birth, Changes, Over, Past, Stored, View};
-
-/// What a save has to do for a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// As it was loaded, or new and empty.
-    Unmodified,
-    /// There is something to write.
-    Modified,
-    /// Destroyed, and nothing written since.
-    Destroyed,
-}
-
-/// Where a session comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Origin {
-    /// The request had no cookie of this name, or there was no request.
-    Absent,
-    /// A cookie of the request opened.
-    Opened,
-    /// The request's cookie did not open; the session is a fresh one.
-    Refused(Refusal),
-    /// Several cookies of the request opened and are different sessions, so that none is
-    /// believed; the session is a fresh one.
-    Ambiguous,
-}
+use base::Newer;
+use changes::{Changes, Past, Stored, View};
+use entry::{copy, decode, encode, is_still, text};
+use state::{Inner, Since};
 
 /// One visitor's session.
 ///
@@ -72,7 +52,7 @@ pub enum Origin {
 ///
 /// A layer (feature `tower`) closes the session when it saves it. From then on reading still
 /// works, and a change is lost: methods that can fail return [`ErrorKind::Closed`], the others
-/// report [`Event::ChangedTooLate`].
+/// report [`Event::ChangedTooLate`](crate::Event::ChangedTooLate).
 ///
 /// Values are anything that serde serializes, in the form that it has in JSON: see [`Value`]. An
 /// entry is decoded only when it is asked for, and asking for the wrong type is an error that
@@ -94,52 +74,6 @@ pub enum Origin {
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,
-}
-
-struct Inner {
-    origin: Origin,
-    /// What it was opened with.
-    first: Option<Loaded>,
-    /// When it was taken out of the request.
-    read_at: Option<Millis>,
-    /// Which store it belongs to; `None` if made by [`Session::new`].
-    bounds: Option<Arc<Bounds>>,
-    /// Somebody may have changed something, or replaced the record. Until then nobody has to lock
-    /// `since` to read.
-    was_touched: AtomicBool,
-    /// The request does not count as use.
-    leaves_idle: AtomicBool,
-    since: Mutex<Since>,
-}
-
-/// What has become of a session since it was opened.
-#[derive(Default)]
-struct Since {
-    changes: Changes,
-    newer: Newer,
-}
-
-/// What a store's settings allow its sessions. Its address is the store's identity.
-#[derive(Debug)]
-pub(crate) struct Bounds {
-    pub(crate) limit: Limit,
-    pub(crate) claims: Claims,
-    pub(crate) max_lifetime: Duration,
-    pub(crate) idle: Option<Idle>,
-    pub(crate) events: Events,
-}
-
-/// Whether one of several requests can have an entry for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claims {
-    /// Sessions are in cookies, which a client can send as often as it likes.
-    InCookie,
-    /// The backend only overwrites.
-    #[cfg(feature = "server")]
-    Overwritten,
-    /// Of sessions that are in the backend.
-    #[cfg(feature = "server")]
-    InBackend,
 }
 
 impl Default for Session {
@@ -254,31 +188,6 @@ impl Session {
         })
     }
 
-    /// Gets the value under `key` if `remove` removes it.
-    fn take_with<T: DeserializeOwned>(
-        &self,
-        key: &str,
-        remove: impl Fn(&mut Changes, Option<&Loaded>) -> Result<(), SessionError>,
-    ) -> Result<Option<T>, SessionError> {
-        loop {
-            let Some(before) = self.find(key) else {
-                return Ok(None);
-            };
-            let value = decode(key, &before)?;
-            let taken = self.change_loaded(|changes, loaded| {
-                let record = loaded.map(|loaded| &loaded.record);
-                if !is_still(changes, record, key, Some(&before)) {
-                    return Ok(false);
-                }
-                remove(changes, loaded)?;
-                Ok(true)
-            })?;
-            if taken {
-                return Ok(Some(value));
-            }
-        }
-    }
-
     /// Gets the value under `key` and removes it, for one request alone: of all requests that
     /// claim it, on however many servers, exactly one can be saved.
     ///
@@ -327,30 +236,6 @@ impl Session {
             changes.claim(loaded.map(|loaded| &loaded.record), key.name());
             Ok(())
         })
-    }
-
-    fn check_claimable(&self, key: &str, loaded: Option<&Loaded>) -> Result<(), SessionError> {
-        let bounds = self.inner.bounds.as_ref();
-        let why = match (
-            bounds.map_or(Claims::InCookie, |bounds| bounds.claims),
-            loaded,
-        ) {
-            #[cfg(feature = "server")]
-            (Claims::InBackend, None) => return Ok(()),
-            #[cfg(feature = "server")]
-            (Claims::InBackend, Some(loaded)) if !loaded.is_in_cookie() => return Ok(()),
-            #[cfg(feature = "server")]
-            (Claims::Overwritten, _) => {
-                "this backend only overwrites, so that two requests could both have it; use one \
-                 that declares `Promise::Full`"
-            }
-            _ => {
-                "the session is in a cookie, which can be sent twice, so that two requests could \
-                 both have it; keep the session in a backend, or this value in a database"
-            }
-        };
-        let message = format!("{key:?} cannot be claimed: {why}");
-        Err(SessionError::new(ErrorKind::NotClaimable, message))
     }
 
     /// Replaces the value under `key` by what `change` makes of it. If another clone changed
@@ -563,10 +448,6 @@ impl Session {
         self.inner.leaves_idle.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn leaves_idle(&self) -> bool {
-        self.inner.leaves_idle.load(Ordering::Relaxed)
-    }
-
     /// Whether a layer has saved it, so that changes come too late.
     pub fn is_closed(&self) -> bool {
         self.lock_for_save(|changes, _| changes.closed)
@@ -710,403 +591,6 @@ impl Session {
             self.keep_if_it_fits(changes, record, format_args!("the merged session"), undo)
         })
     }
-
-    /// Runs `f` while the session is locked. `f` is never a caller's.
-    fn lock<R>(&self, f: impl FnOnce(&mut Changes, Option<&Record>) -> R) -> R {
-        self.lock_for_save(|changes, loaded| f(changes, loaded.map(|loaded| &loaded.record)))
-    }
-
-    /// A change that can be refused.
-    fn change<R>(
-        &self,
-        f: impl FnOnce(&mut Changes, Option<&Record>) -> Result<R, SessionError>,
-    ) -> Result<R, SessionError> {
-        self.change_loaded(|changes, loaded| f(changes, loaded.map(|loaded| &loaded.record)))
-    }
-
-    /// The same with how the record was found.
-    fn change_loaded<R>(
-        &self,
-        f: impl FnOnce(&mut Changes, Option<&Loaded>) -> Result<R, SessionError>,
-    ) -> Result<R, SessionError> {
-        let outcome = self.lock_for_save(|changes, loaded| {
-            if changes.closed {
-                return Err(SessionError::closed());
-            }
-            changes.point.all = changes.point.all.wrapping_add(1);
-            self.inner.was_touched.store(true, Ordering::Release);
-            f(changes, loaded)
-        });
-        if let Err(error) = &outcome {
-            match error.kind() {
-                ErrorKind::TooLarge => self.report(Event::TooLarge, error),
-                ErrorKind::Closed => self.report(Event::ChangedTooLate, error),
-                _ => {}
-            }
-        }
-        outcome
-    }
-
-    /// A change that nobody expects to be refused.
-    fn change_or_report(&self, f: impl FnOnce(&mut Changes, Option<&Record>)) {
-        // What can be said about it is reported already.
-        let _ = self.change(|changes, record| {
-            f(changes, record);
-            Ok(())
-        });
-    }
-
-    fn report(&self, event: Event, error: &SessionError) {
-        let nowhere = Events::default();
-        let bounds = self.inner.bounds.as_ref();
-        bounds
-            .map_or(&nowhere, |bounds| &bounds.events)
-            .report(event, Some(error));
-    }
-
-    fn view<R>(&self, f: impl FnOnce(View<'_>) -> R) -> R {
-        self.lock(|changes, record| f(View::new(record, changes)))
-    }
-
-    /// The same with how the record was found, for a save.
-    pub(crate) fn lock_for_save<R>(&self, f: impl FnOnce(&mut Changes, Option<&Loaded>) -> R) -> R {
-        self.lock_to_replace(|changes, base| f(changes, base.newest()))
-    }
-
-    fn lock_to_replace<R>(&self, f: impl FnOnce(&mut Changes, &mut Base<'_>) -> R) -> R {
-        let since = self.inner.since.lock();
-        let since = &mut *since.unwrap_or_else(PoisonError::into_inner);
-        let mut base = Base {
-            first: self.inner.first.as_ref(),
-            newer: &mut since.newer,
-        };
-        f(&mut since.changes, &mut base)
-    }
-
-    /// Whether a backend has it.
-    #[cfg(feature = "server")]
-    pub(crate) fn is_held(&self) -> bool {
-        self.lock_for_save(|_, loaded| loaded.is_some_and(|loaded| !loaded.is_in_cookie()))
-    }
-
-    /// What it was opened with: what it stands on until it [was touched](Self::was_touched).
-    pub(crate) fn first(&self) -> Option<&Loaded> {
-        self.inner.first.as_ref()
-    }
-
-    /// Lets the changes stand on what a backend has by now. Not if another save of this session
-    /// has come further since `planned`: what that one has is newer.
-    #[cfg(feature = "server")]
-    pub(crate) fn rebase(&self, planned: Point, mut newer: Loaded) -> Rebased {
-        let mut rebased = Rebased::Overtaken;
-        self.replace_unless_overtaken(planned, |changes, base| {
-            if !changes.claims_hold(&newer.record) {
-                rebased = Rebased::Claimed;
-                return;
-            }
-            // A first save whose answer got lost has set no cookie.
-            let before = base.newest();
-            newer.cookie_is_due |= before.is_none_or(|loaded| loaded.cookie_is_due);
-            changes.keep_own_flashes_of(&newer.record);
-            self.replace(changes, base, Some(newer));
-            rebased = Rebased::Done;
-        });
-        rebased
-    }
-
-    /// A backend has written what was planned when the changes stood at `planned`: that is the
-    /// base from now on, and what was changed since stands on it.
-    #[cfg(feature = "server")]
-    pub(crate) fn acknowledge(&self, planned: Point, written: Option<Loaded>) {
-        self.lock_to_replace(|changes, base| {
-            if written.is_some() && changes.point.base != planned.base {
-                return;
-            }
-            let before = base.newest().map(|loaded| &loaded.record);
-            let record = written.as_ref().map(|written| &written.record);
-            changes.acknowledge(planned, before, record);
-            self.replace(changes, base, written);
-        });
-    }
-
-    /// The id of a new or renewed session is to be drawn again.
-    #[cfg(feature = "server")]
-    pub(crate) fn forget_birth(&self) {
-        self.lock_for_save(|changes, _| changes.birth = None);
-    }
-
-    /// Somebody else has ended the session: nothing of it is left, and its cookie is left alone,
-    /// because by now the browser may have another one. Not if another save of it has come
-    /// further since `planned`.
-    #[cfg(feature = "server")]
-    pub(crate) fn lose(&self, planned: Point) -> Lost {
-        let mut lost = Lost::Nothing;
-        self.replace_unless_overtaken(planned, |changes, base| {
-            let view = View::new(base.newest().map(|loaded| &loaded.record), changes);
-            if changes.has_claims() {
-                lost = Lost::Claims;
-                return;
-            }
-            if view.is_changed() && !view.is_destroyed() {
-                lost = Lost::Changes;
-            }
-            changes.lose();
-            self.replace(changes, base, None);
-        });
-        lost
-    }
-
-    /// The mark that is in the way of a move does not count any more.
-    #[cfg(feature = "server")]
-    pub(crate) fn may_replace_mark(&self, mark: Version) {
-        self.lock_for_save(|changes, _| changes.old_mark = Some(mark));
-    }
-
-    /// A session that this request was to end was over already. Tells whether that was somebody
-    /// else, and no other save or attempt of this request; then its cookie is left alone.
-    pub(crate) fn was_over(&self, planned: Point) -> bool {
-        self.lock_to_replace(|changes, base| {
-            let is_ours = changes.may_have_ended || changes.point.base != planned.base;
-            if !is_ours {
-                changes.over = Over::Meanwhile;
-                changes.in_cookie = None;
-                self.replace(changes, base, None);
-            }
-            !is_ours
-        })
-    }
-
-    /// An attempt to end it has failed, or may have.
-    #[cfg(feature = "server")]
-    pub(crate) fn may_have_ended(&self) {
-        self.lock_for_save(|changes, _| changes.may_have_ended = true);
-    }
-
-    /// What was in a cookie has ended by this request.
-    pub(crate) fn has_ended(&self) {
-        self.lock_to_replace(|changes, base| {
-            changes.may_have_ended = true;
-            changes.in_cookie = None;
-            self.replace(changes, base, None);
-        });
-    }
-
-    /// A response has the session wholly in its cookie.
-    pub(crate) fn is_sent_as(&self, birth: Birth) {
-        self.lock_for_save(|changes, _| changes.in_cookie = Some(birth));
-    }
-
-    /// Whether another save of this session has come further since `planned`.
-    #[cfg(feature = "server")]
-    pub(crate) fn is_overtaken(&self, planned: Point) -> bool {
-        self.lock_for_save(|changes, _| changes.point.base != planned.base)
-    }
-
-    #[cfg(feature = "server")]
-    fn replace_unless_overtaken(
-        &self,
-        planned: Point,
-        f: impl FnOnce(&mut Changes, &mut Base<'_>),
-    ) {
-        self.lock_to_replace(|changes, base| {
-            if changes.point.base == planned.base {
-                f(changes, base);
-            }
-        });
-    }
-
-    fn replace(&self, changes: &mut Changes, base: &mut Base<'_>, loaded: Option<Loaded>) {
-        changes.point.base = changes.point.base.wrapping_add(1);
-        self.inner.was_touched.store(true, Ordering::Release);
-        base.replace(loaded);
-    }
-
-    /// Its cookie is no longer worth anything, and is left alone: by now the client may have
-    /// another one. Tells whether changes are lost with it.
-    pub(crate) fn let_go(&self) -> bool {
-        self.lock_to_replace(|changes, base| {
-            let record = base.newest().map(|loaded| &loaded.record);
-            let is_changed = View::new(record, changes).is_changed();
-            *changes = changes.afresh();
-            changes.lose();
-            self.replace(changes, base, None);
-            is_changed
-        })
-    }
-
-    /// Refuses all changes from now on; tells what was to be saved.
-    #[cfg(feature = "tower")]
-    pub(crate) fn close(&self) -> Status {
-        self.lock_for_save(|changes, _| changes.closed = true);
-        self.status()
-    }
-
-    /// Whether it was taken out of a request, and not made by [`new`](Self::new).
-    pub(crate) fn is_of_a_request(&self) -> bool {
-        self.inner.read_at.is_some()
-    }
-
-    pub(crate) fn is_ambiguous(&self) -> bool {
-        self.inner.origin == Origin::Ambiguous
-    }
-
-    pub(crate) fn was_touched(&self) -> bool {
-        self.inner.was_touched.load(Ordering::Acquire)
-    }
-
-    /// Whether it was loaded by another store than the one with these bounds.
-    pub(crate) fn is_of_another_store(&self, bounds: &Arc<Bounds>) -> bool {
-        self.inner
-            .bounds
-            .as_ref()
-            .is_some_and(|own| !Arc::ptr_eq(own, bounds))
-    }
-
-    fn find(&self, key: &str) -> Option<Found<'_>> {
-        if !self.was_touched() {
-            let values = self.first()?.record.values().without_nulls();
-            return values.find(key).map(Found::Loaded);
-        }
-        self.lock_to_replace(|changes, base| {
-            if let Some(value) = changes.values.changed(key) {
-                return Some(Found::Copied(value.clone()));
-            }
-            self.kept(base, |record| changes.kept_value(record, key))
-        })
-    }
-
-    /// What `find` finds in the record, to be looked at outside of the lock.
-    fn kept<'s>(
-        &'s self,
-        base: &Base<'_>,
-        find: impl for<'r> FnOnce(Option<&'r Record>) -> Option<&'r [u8]>,
-    ) -> Option<Found<'s>> {
-        if base.newer.is_none() {
-            return find(self.first().map(|loaded| &loaded.record)).map(Found::Loaded);
-        }
-        // It may be replaced again, and freed, before somebody has looked.
-        let bytes = find(base.newest().map(|loaded| &loaded.record))?;
-        Some(Found::Copied(Stored::new(bytes.to_vec())))
-    }
-
-    fn set(
-        &self,
-        changes: &mut Changes,
-        record: Option<&Record>,
-        key: &str,
-        value: Stored,
-    ) -> Result<(), SessionError> {
-        if value::is_null(&value) {
-            changes.values.remove(changes.base_values(record), key);
-            return Ok(());
-        }
-        let before = changes.values.set(changes.base_values(record), key, value);
-        let undo = |changes: &mut Changes| changes.values.undo(key, before);
-        self.keep_if_it_fits(changes, record, format_args!("{key:?}"), undo)
-    }
-
-    /// Undoes a change after which the session is too large for its cookie, unless the session
-    /// has become smaller by it.
-    fn keep_if_it_fits(
-        &self,
-        changes: &mut Changes,
-        record: Option<&Record>,
-        what: fmt::Arguments<'_>,
-        undo: impl FnOnce(&mut Changes),
-    ) -> Result<(), SessionError> {
-        let bounds = self.inner.bounds.as_ref();
-        let by_default = Limit::Cookie {
-            name: DEFAULT_NAME.len(),
-        };
-        let limit = bounds.map_or(by_default, |bounds| bounds.limit);
-        let measure = |changes: &Changes| {
-            let draft = View::new(record, changes).draft();
-            (draft.len(), draft.entries())
-        };
-        let (size, entries) = measure(changes);
-        let checked = limit.check(size).and_then(|()| check_entries(entries));
-        let Err(too_large) = checked else {
-            return Ok(());
-        };
-        let attempt = changes.clone();
-        undo(changes);
-        let before = measure(changes);
-        if size <= before.0 && entries <= before.1 {
-            *changes = attempt;
-            return Ok(());
-        }
-        let message = format!("{what}: {too_large}");
-        Err(SessionError::sized(
-            message,
-            too_large.size,
-            too_large.limit,
-        ))
-    }
-}
-
-/// What has become of changes that were to stand on a newer record.
-#[cfg(feature = "server")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rebased {
-    Done,
-    /// Another save of the same session has come further.
-    Overtaken,
-    /// What was claimed is not there any more, or not as it was.
-    Claimed,
-}
-
-/// What is lost with a session that somebody else has ended.
-#[cfg(feature = "server")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
-    Nothing,
-    Changes,
-    /// What was claimed; the session is as it was, so that no later save succeeds without.
-    Claims,
-}
-
-/// A value's bytes, outside of the lock.
-enum Found<'a> {
-    Loaded(&'a [u8]),
-    Copied(Stored),
-}
-
-impl Deref for Found<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Loaded(bytes) => bytes,
-            Self::Copied(bytes) => bytes,
-        }
-    }
-}
-
-/// Whether the entry is what it was when it was looked at.
-fn is_still(changes: &Changes, record: Option<&Record>, key: &str, before: Option<&[u8]>) -> bool {
-    let changed = changes.values.changed(key).map(|value| value.as_slice());
-    changed.or_else(|| changes.kept_value(record, key)) == before
-}
-
-fn copy<'a>(entries: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<(String, Stored)> {
-    entries
-        .map(|(key, value)| (text(key), Zeroizing::new(value.to_vec())))
-        .collect()
-}
-
-/// A key of a session, which is always text.
-fn text(key: &[u8]) -> String {
-    String::from_utf8_lossy(key).into_owned()
-}
-
-fn encode<T: Serialize>(key: &str, value: &T) -> Result<Stored, SessionError> {
-    value::encode(value)
-        .map_err(|error| SessionError::new(ErrorKind::NotStorable, format!("{key:?}: {error}")))
-}
-
-fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, SessionError> {
-    value::decode(bytes)
-        .map_err(|error| SessionError::new(ErrorKind::WrongType, format!("{key:?}: {error}")))
 }
 
 impl fmt::Debug for Session {

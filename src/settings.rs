@@ -1,5 +1,9 @@
 //! Settings from the environment and from configuration files: text in, a builder out.
 
+#[cfg(feature = "server")]
+mod any;
+mod backends;
+mod deserialize;
 mod driver;
 mod duration;
 mod given;
@@ -7,6 +11,10 @@ mod given;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+#[cfg(all(feature = "server", feature = "tower"))]
+pub(crate) use any::each;
+#[cfg(feature = "server")]
+pub use any::{AnyStore, Chosen};
 pub use driver::{Driver, RedisUrl};
 
 use crate::cookie::{CookieConfig, SameSite};

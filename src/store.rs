@@ -1,9 +1,7 @@
-//! The cookie store: the synchronous shell around the flow.
+//! The cookie store: the flow with keys and the time, and nothing that waits.
 
-#[cfg(all(feature = "server", feature = "settings"))]
-mod any;
 mod builder;
-mod shell;
+mod core;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,14 +9,10 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderName};
 
-#[cfg(all(feature = "server", feature = "settings", feature = "tower"))]
-pub(crate) use any::each;
-#[cfg(all(feature = "server", feature = "settings"))]
-pub use any::{AnyStore, Chosen};
 pub use builder::StoreBuilder;
 #[cfg(feature = "server")]
-pub(crate) use shell::Clock;
-pub(crate) use shell::Shell;
+pub(crate) use core::Clock;
+pub(crate) use core::StoreCore;
 
 use crate::envelope::{KeyRing, Random, os_random};
 #[cfg(feature = "cli")]
@@ -28,7 +22,7 @@ use crate::error::{ConfigError, SaveError};
 use crate::event::Events;
 use crate::flow::{InCookie, Opened, Outgoing};
 use crate::policy::Policy;
-use crate::revocation::{Left, RevocationList};
+use crate::revocation::{OldId, RevocationList};
 use crate::session::Session;
 
 /// Sessions that live wholly in their cookie: loads them from requests, saves them into
@@ -51,7 +45,7 @@ use crate::session::Session;
 /// ```
 #[derive(Clone)]
 pub struct CookieStore {
-    shell: Arc<Shell<InCookie>>,
+    core: Arc<StoreCore<InCookie>>,
 }
 
 /// Builds a [`CookieStore`].
@@ -61,7 +55,7 @@ impl CookieStore {
     /// A store with the default settings: see [`builder`](Self::builder).
     pub fn new(ring: impl Into<KeyRing>) -> Self {
         Self {
-            shell: Arc::new(Self::builder(ring).assemble(Policy::by_default(), |_, _| InCookie)),
+            core: Arc::new(Self::builder(ring).assemble(Policy::by_default(), |_, _| InCookie)),
         }
     }
 
@@ -89,15 +83,15 @@ impl CookieStore {
 
     /// Not generic, so that the whole way is compiled in this crate and not in its callers'.
     fn open(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Session {
-        let Opened::Ready(session) = self.shell.flow.open(fields, self.shell.now());
-        self.shell.report_origin(&session);
+        let Opened::Ready(session) = self.core.flow.open(fields, self.core.now());
+        self.core.report_origin(&session);
         session
     }
 
     /// The request's header that a session is read from: `cookie`, unless the store has another
     /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
-        self.shell.flow.transport.request_header()
+        self.core.flow.transport.request_header()
     }
 
     /// Writes into the response's headers what the session needs: a Set-Cookie if one is due,
@@ -131,40 +125,40 @@ impl CookieStore {
         session: &Session,
         random: Random<'_>,
     ) -> Result<Outgoing, SaveError> {
-        let flow = &self.shell.flow;
-        let asked = flow.policy.refreshes().then(|| self.shell.now());
+        let flow = &self.core.flow;
+        let asked = flow.policy.refreshes().then(|| self.core.now());
         if let Some(outgoing) = flow.nothing_due(session, asked.unwrap_or_default()) {
             return Ok(outgoing);
         }
-        let now = asked.unwrap_or_else(|| self.shell.now());
+        let now = asked.unwrap_or_else(|| self.core.now());
         loop {
-            self.shell.check(session, now)?;
+            self.core.check(session, now)?;
             let mut plan = flow.plan(session, now, random)?;
-            match (&flow.revocations, plan.left) {
-                (Some(list), Some(Left::Ended { id, until })) => {
+            match (&flow.revocations, plan.old_id) {
+                (Some(list), Some(OldId::Ended { id, until })) => {
                     let was_alive = list.end_all(id, until, list.last_copy_of_new(now), now);
-                    self.shell.ended(session, &mut plan, was_alive);
+                    self.core.ended(session, &mut plan, was_alive);
                 }
-                (_, Some(Left::Over)) => self.shell.ended(session, &mut plan, false),
-                (Some(_), Some(Left::Moved { .. })) => {
-                    let begun = flow.begin(plan.left, now);
+                (_, Some(OldId::Over)) => self.core.ended(session, &mut plan, false),
+                (Some(_), Some(OldId::Moved { .. })) => {
+                    let begun = flow.begin(plan.old_id, now);
                     let is_finished = begun.map(|it| it.is_none_or(|moving| moving.finish(now)));
                     match is_finished {
                         Ok(true) => {}
                         // It has ended since the look a moment ago.
                         Ok(false) => {
-                            self.shell.let_go(session);
+                            self.core.let_go(session);
                             continue;
                         }
                         Err(late) => {
-                            self.shell.give_way(session, late)?;
+                            self.core.give_way(session, late)?;
                             continue;
                         }
                     }
                 }
                 _ => {}
             }
-            return Ok(self.shell.sent(session, plan));
+            return Ok(self.core.sent(session, plan));
         }
     }
 
@@ -177,36 +171,36 @@ impl CookieStore {
     #[cfg(feature = "cli")]
     #[doc(hidden)]
     pub fn look_at(&self, token: &str) -> Result<(Session, bool), Refusal> {
-        self.shell.flow.look_at(token.as_bytes(), self.shell.now())
+        self.core.flow.look_at(token.as_bytes(), self.core.now())
     }
 
     /// Exchanges the keys, for this store and all its clones, while requests run.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
-        self.shell.flow.replace_keys(&ring.into());
+        self.core.flow.replace_keys(&ring.into());
     }
 
     /// Refuses all sessions that were issued before `not_before`, from now on: everybody logs in
     /// again.
     pub fn set_not_before(&self, not_before: SystemTime) {
-        self.shell.flow.policy.set_not_before(not_before.into());
+        self.core.flow.policy.set_not_before(not_before.into());
     }
 
     /// What an answer needs for which the session was handed out and not saved.
     #[cfg(feature = "tower")]
     pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
-        self.shell.flow.handed_out(session)
+        self.core.flow.handed_out(session)
     }
 
     #[cfg(feature = "tower")]
     pub(crate) fn events(&self) -> &Events {
-        self.shell.events()
+        self.core.events()
     }
 }
 
 impl fmt::Debug for CookieStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CookieStore")
-            .field("flow", &self.shell.flow)
+            .field("flow", &self.core.flow)
             .finish_non_exhaustive()
     }
 }
@@ -227,7 +221,7 @@ impl CookieStoreBuilder {
     pub fn build(self) -> Result<CookieStore, ConfigError> {
         let policy = self.policy()?;
         Ok(CookieStore {
-            shell: Arc::new(self.assemble(policy, |_, _| InCookie)),
+            core: Arc::new(self.assemble(policy, |_, _| InCookie)),
         })
     }
 }

@@ -4,10 +4,13 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
 
 use crate::caching::is_targeted;
-use crate::cookie::CookieConfig;
 use crate::cookie::header::Candidates;
+use crate::cookie::{CookieConfig, MAX_NAME};
 use crate::envelope::{Kind, MAX_LABEL};
 use crate::error::ConfigError;
+
+/// A cookie's name is part of what its keys are derived from.
+const _: () = assert!(MAX_NAME <= MAX_LABEL);
 
 /// The header in which a response carries the token, unless another is named.
 const DEFAULT_HEADER: &str = "x-session-token";

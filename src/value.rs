@@ -6,6 +6,7 @@
 mod de;
 mod entries;
 mod ser;
+mod tag;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +22,7 @@ pub(crate) use ser::encode;
 pub(crate) const MAX_DEPTH: usize = 32;
 
 /// The bytes of [`Value::Null`].
-const NULL: &[u8] = &[de::tag::NULL];
+const NULL: &[u8] = &[tag::NULL];
 
 /// Whether these are the bytes of null. An entry that holds it is none: `None` and a value that
 /// is not there look the same to everybody.

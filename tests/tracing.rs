@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Request, Response};
 use now::now;
-use sealed_session::tower::{PendingSession, RequireSession, SessionLayer};
+use sealed_session::frameworks::tower::{PendingSession, RequireSession, SessionLayer};
 use sealed_session::{AppKey, CookieStore, KeyRing, Session};
 use service::service;
 use tower_layer::Layer;

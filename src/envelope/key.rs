@@ -13,7 +13,8 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-use super::{Random, derive, os_random};
+use super::derive;
+use super::random::{Random, os_random};
 use crate::env::{self, Found, Process, Variables};
 use crate::error::{ConfigError, RandomError};
 use weakness::Weakness;
@@ -119,7 +120,7 @@ impl AppKey {
 
     fn of(bytes: Zeroizing<Vec<u8>>) -> Self {
         let prk = derive::extract(&bytes);
-        let id = derive::key_id(&prk);
+        let id = KeyId::from_bytes(derive::key_id(&prk));
         Self { bytes, prk, id }
     }
 

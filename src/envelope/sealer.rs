@@ -4,14 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::token::encoded_len;
+use super::token::{EXPIRY, MAX_SEALED, encoded_len};
 use super::{Envelope, KeyRing, Kind, MAX_LABEL, Plaintext, Random, Use, os_random};
 use crate::error::{ConfigError, OpenError, Refusal, SealError};
 use crate::reader::Reader;
 use crate::time::Millis;
-
-/// The expiry that stands before the bytes of a timed token.
-const EXPIRY: usize = 6;
 
 /// Seals bytes into tokens and opens them again: invitations, password resets, CSRF tokens,
 /// cookies that are no sessions.
@@ -41,7 +38,7 @@ struct Inner {
 
 impl Sealer {
     /// The most bytes that one token holds: 65,536.
-    pub const MAX_PLAINTEXT: usize = 65_536;
+    pub const MAX_PLAINTEXT: usize = MAX_SEALED;
 
     /// The most characters that a token has.
     pub(crate) const MAX_TOKEN: usize = encoded_len(Self::MAX_PLAINTEXT + EXPIRY);

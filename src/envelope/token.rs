@@ -4,7 +4,8 @@ use std::fmt;
 
 use base64::engine::{self, Engine, general_purpose};
 
-use super::{KeyId, Plaintext};
+use super::key::KeyId;
+use super::plaintext::Plaintext;
 use crate::error::{OpenError, Refusal};
 
 pub(super) const VERSION: u8 = 1;
@@ -29,6 +30,12 @@ pub(super) static BASE64: std::sync::LazyLock<engine::simd::Simd> =
     std::sync::LazyLock::new(|| engine::simd::Simd::url_safe(general_purpose::NO_PAD));
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) static BASE64: engine::GeneralPurpose = general_purpose::URL_SAFE_NO_PAD;
+
+/// The most bytes that a `Sealer` seals.
+pub(super) const MAX_SEALED: usize = 65_536;
+
+/// The bytes of an expiry in front of them.
+pub(super) const EXPIRY: usize = 6;
 
 /// The number of characters of a token with `plaintext` bytes in it.
 pub(crate) const fn encoded_len(plaintext: usize) -> usize {
@@ -67,7 +74,7 @@ impl Token {
     pub fn parse(token: &str) -> Result<Self, OpenError> {
         Ok(Self::parse_bytes(
             token.as_bytes(),
-            super::Sealer::MAX_TOKEN,
+            encoded_len(MAX_SEALED + EXPIRY),
         )?)
     }
 
@@ -120,11 +127,8 @@ impl Token {
 
     /// What is left of a token whose ciphertext has been decrypted in place.
     pub(super) fn into_plaintext(self) -> Plaintext {
-        Plaintext {
-            start: CIPHERTEXT_AT,
-            end: self.bytes.len().saturating_sub(TAG + MAC),
-            buffer: self.bytes,
-        }
+        let end = self.bytes.len().saturating_sub(TAG + MAC);
+        Plaintext::within(self.bytes, CIPHERTEXT_AT, end)
     }
 }
 

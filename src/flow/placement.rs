@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 
-use super::Opened;
 use crate::envelope::{KeyRing, Random};
 use crate::error::{Refusal, SaveError};
 use crate::limit::Limit;
@@ -12,7 +11,17 @@ use crate::session::changes::View;
 use crate::session::{Claims, Loaded};
 use crate::time::Millis;
 
-/// The part of the way in which stores differ. All of it is decisions; a shell acts on them.
+/// What a request brought: all of it, or a stub whose rest is to be read.
+pub(crate) enum Opened<T, F> {
+    Ready(T),
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "without backends nothing is elsewhere")
+    )]
+    Fetch(F),
+}
+
+/// The part of the way in which stores differ. All of it is decisions; the store acts on them.
 pub(crate) trait Placement {
     /// What must be read before there is a session.
     type Fetch;
@@ -53,7 +62,7 @@ pub(crate) trait Placement {
     /// What is to be written for the next record, wherever it goes.
     fn write(
         &self,
-        next: &Next<'_>,
+        next: &NextRecord<'_>,
         place: &Place,
         random: Random<'_>,
     ) -> Result<Option<Self::Write>, SaveError>;
@@ -96,7 +105,7 @@ pub(crate) struct Place {
     not(feature = "server"),
     expect(dead_code, reason = "only backends ask")
 )]
-pub(crate) struct Next<'a> {
+pub(crate) struct NextRecord<'a> {
     pub(crate) header: Header,
     pub(crate) view: View<'a>,
     pub(crate) loaded: Option<&'a Loaded>,
@@ -151,7 +160,7 @@ impl Placement for InCookie {
 
     fn write(
         &self,
-        _: &Next<'_>,
+        _: &NextRecord<'_>,
         _: &Place,
         _: Random<'_>,
     ) -> Result<Option<Infallible>, SaveError> {

@@ -29,10 +29,10 @@ const LIFETIME: u8 = 0x04;
 const MOVED: u8 = 0x05;
 
 /// The longest token of an entry.
-pub(super) const MAX_TOKEN: usize = encoded_len(2 + 6 + MAX_SUBJECT);
+pub(crate) const MAX_TOKEN: usize = encoded_len(2 + 6 + MAX_SUBJECT);
 
 impl Revocation {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
         match self {
             Self::Id { id, from, until } => {
@@ -66,7 +66,7 @@ impl Revocation {
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
         let mut reader = Reader::new(bytes);
         if reader.byte()? != FORMAT {
             return Err(Refusal::Newer);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::envelope::Plaintext;
-use crate::record::{Draft, Header};
+use crate::record::{Body, Header};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -28,9 +28,9 @@ fn record(id: SessionId, subject: &str, issued_at: Millis) -> Record {
         transient: false,
         in_backend: false,
     };
-    let draft = Draft::new(subject, std::iter::empty(), std::iter::empty());
+    let body = Body::new(subject, std::iter::empty(), std::iter::empty());
     let mut plaintext = Vec::new();
-    draft.append_to(&mut plaintext, &header);
+    body.append_to(&mut plaintext, &header);
     Record::decode(Plaintext::from_vec(plaintext)).unwrap()
 }
 

@@ -12,17 +12,18 @@
 //! # Ok::<(), conformance::Broken>(())
 //! ```
 
+mod broken;
 mod checks;
 mod spy;
 
-use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+pub use broken::Broken;
 pub use spy::{Call, Spy};
 
-use super::MAX_SIZE;
 use super::backend::Backend;
+use super::builder::MAX_SIZE;
 use checks::Bounds;
 
 /// The checks of a backend's promises, those of [`Promise::Full`](super::Promise::Full) if it
@@ -82,25 +83,3 @@ impl<B, S> fmt::Debug for Suite<'_, B, S> {
             .finish_non_exhaustive()
     }
 }
-
-/// Promises that a backend does not keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    promises: Vec<String>,
-}
-
-impl Broken {
-    /// What was promised, and what came instead: a sentence for each.
-    pub fn promises(&self) -> impl Iterator<Item = &str> {
-        self.promises.iter().map(String::as_str)
-    }
-}
-
-/// A line for each promise.
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.promises.join("\n"))
-    }
-}
-
-impl Error for Broken {}

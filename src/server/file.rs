@@ -14,12 +14,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::backend::{
-    Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored,
-    Tag, Value,
-};
+use super::backend::{Backend, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value};
 use super::cleaner::{Cleaner, Stop};
-use crate::error::ConfigError;
+use crate::error::{BackendError, BackendErrorKind, ConfigError};
 use crate::store::Clock;
 use crate::time::Millis;
 use place::{Place, Report};

@@ -8,11 +8,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::backend::{
-    Backend, BackendError, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value,
-};
+use super::backend::{Backend, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value};
 use super::cleaner::{Cleaner, Stop};
-use crate::error::ConfigError;
+use crate::error::{BackendError, ConfigError};
 use crate::store::Clock;
 use crate::time::Millis;
 use table::{Limits, Table};

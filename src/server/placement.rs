@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::backend::{Entry, Promise, StoreKey, Stored, Tag, Value, When};
 use crate::envelope::{Envelope, KeyRing, Plaintext, Random, encoded_len};
 use crate::error::{Refusal, SaveError, SaveErrorKind};
-use crate::flow::{Due, InCookie, Next, Opened, Place, Placement};
+use crate::flow::{Due, InCookie, NextRecord, Opened, Place, Placement};
 use crate::limit::{Limit, check_entries};
 use crate::policy::{CLOCK_SKEW, Policy};
-use crate::record::{Draft, Header, Record, SessionId};
+use crate::record::{Body, Header, Record, SessionId};
 use crate::revocation::{GRACE, MARKED};
-use crate::session::changes::{Birth, Past, Point, View};
-use crate::session::{Claims, Held, Loaded};
+use crate::session::changes::{Birth, Past, Revision, View};
+use crate::session::{BackendState, Claims, Loaded};
 use crate::time::Millis;
 
 /// Which sessions stay in their cookies.
@@ -73,7 +73,7 @@ pub(crate) struct Write {
 
 #[derive(Debug)]
 pub(super) struct Then {
-    pub(super) planned: Point,
+    pub(super) planned: Revision,
     pub(super) base: Option<Loaded>,
 }
 
@@ -179,7 +179,7 @@ impl Placement for InBackend {
 
     fn write(
         &self,
-        next: &Next<'_>,
+        next: &NextRecord<'_>,
         place: &Place,
         random: Random<'_>,
     ) -> Result<Option<Box<Write>>, SaveError> {
@@ -192,9 +192,9 @@ impl Placement for InBackend {
             kept_for,
             ..next.header
         };
-        let draft = next.view.draft();
-        let mut plaintext = Vec::with_capacity(draft.len());
-        draft.append_to(&mut plaintext, &header);
+        let body = next.view.body();
+        let mut plaintext = Vec::with_capacity(body.len());
+        body.append_to(&mut plaintext, &header);
         let plaintext = Plaintext::from_vec(plaintext);
         let held = if place.in_cookie {
             None
@@ -202,7 +202,7 @@ impl Placement for InBackend {
             let limit = Limit::Plaintext(self.max_size);
             limit
                 .check(plaintext.len())
-                .and_then(|()| check_entries(draft.entries()))
+                .and_then(|()| check_entries(body.entries()))
                 .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
             let id = next.header.id;
             let own = self.held(next).filter(|(header, _)| header.id == id);
@@ -223,7 +223,7 @@ impl Placement for InBackend {
                 }),
                 tag: self.tag(subject),
             };
-            let held = Held {
+            let held = BackendState {
                 version: entry.value.version(),
                 forgotten_at: next.now.plus(ttl),
                 is_under_old_key: false,
@@ -236,7 +236,7 @@ impl Placement for InBackend {
             .map_err(|refusal| SaveError(SaveErrorKind::Unreadable(refusal)))?;
         record.used_at(header.seen_at);
         write.then = Some(Then {
-            planned: next.view.point(),
+            planned: next.view.revision(),
             base: Some(Loaded {
                 record,
                 under_old_key: false,
@@ -279,7 +279,7 @@ impl Placement for InBackend {
             (None, None, None) => return Ok(None),
         }
         write.then = Some(Then {
-            planned: view.point(),
+            planned: view.revision(),
             base: None,
         });
         Ok(Some(Box::new(write)))
@@ -298,7 +298,7 @@ impl Write {
 }
 
 impl InBackend {
-    fn held<'n>(&self, next: &Next<'n>) -> Option<(&'n Header, &'n Held)> {
+    fn held<'n>(&self, next: &NextRecord<'n>) -> Option<(&'n Header, &'n BackendState)> {
         let loaded = next.loaded?;
         Some((loaded.record.header(), loaded.held.as_deref()?))
     }
@@ -308,7 +308,7 @@ impl InBackend {
     /// session one can put it.
     fn leave(
         &self,
-        next: &Next<'_>,
+        next: &NextRecord<'_>,
         place: &Place,
         random: Random<'_>,
     ) -> Result<Write, SaveError> {
@@ -358,7 +358,7 @@ impl InBackend {
             None => String::new(),
         };
         let mut plaintext = Vec::new();
-        Draft::new(&to, empty(), empty()).append_to(&mut plaintext, &header);
+        Body::new(&to, empty(), empty()).append_to(&mut plaintext, &header);
         let entry = Entry {
             value: self.seal(&plaintext, random)?,
             ttl: MARKED,
@@ -447,7 +447,7 @@ impl InBackend {
         Ok(Loaded {
             under_old_key: is_under_old_key,
             cookie_is_due: false,
-            held: Some(Box::new(Held {
+            held: Some(Box::new(BackendState {
                 version: stored.value.version(),
                 forgotten_at,
                 is_under_old_key,

@@ -15,10 +15,9 @@ use redis::sentinel::SentinelClient;
 use redis::{Client, Cmd, IntoConnectionInfo, Pipeline, RedisResult};
 
 use super::backend::{
-    Backend, BackendError, BackendErrorKind, Cursor, Entry, Outcome, Promise, StoreKey, Stored,
-    Tag, Value, When,
+    Backend, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value, When,
 };
-use crate::error::ConfigError;
+use crate::error::{BackendError, BackendErrorKind, ConfigError};
 use crate::time::Millis;
 pub(crate) use feed::{Feed, PAGE, Page, Position, Reset, SPAN};
 use link::{Link, Timeouts};

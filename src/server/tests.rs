@@ -1,6 +1,8 @@
 use super::*;
 use crate::envelope::AppKey;
-use crate::error::RandomError;
+use crate::envelope::os_random;
+
+use crate::error::{Origin, RandomError, SaveErrorKind};
 use crate::time::Millis;
 
 fn moment() -> Millis {
@@ -9,7 +11,7 @@ fn moment() -> Millis {
 
 /// The random source's calls that a save makes, found by letting each fail in turn.
 fn calls_until_it_succeeds(store: &MemoryStore, session: &Session) -> usize {
-    let flow = &store.inner.shell.flow;
+    let flow = &store.inner.core.flow;
     for successes in 0.. {
         let mut left: usize = successes;
         let mut random = |bytes: &mut [u8]| {
@@ -58,7 +60,7 @@ fn a_value_of_a_newer_format_is_told_from_junk_and_left_alone() {
     let outgoing = pollster::block_on(store.respond(&session)).unwrap();
     let cookie = outgoing.set_cookies().next().unwrap().to_owned();
 
-    let (placement, backend) = (&store.inner.shell.flow.placement, store.backend());
+    let (placement, backend) = (&store.inner.core.flow.placement, store.backend());
     let key = StoreKey::of(session.id().unwrap());
     let stored = pollster::block_on(backend.load(&key)).unwrap().unwrap();
     let text = stored.value.as_str().as_bytes();

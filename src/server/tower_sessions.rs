@@ -7,9 +7,8 @@ use tower_sessions_core::SessionStore;
 use tower_sessions_core::session::{Id, Record};
 use tower_sessions_core::session_store::Error;
 
-use super::backend::{
-    Backend, BackendError, BackendErrorKind, Entry, Outcome, Promise, StoreKey, Stored, Value, When,
-};
+use super::backend::{Backend, Entry, Outcome, Promise, StoreKey, Stored, Value, When};
+use crate::error::{BackendError, BackendErrorKind};
 
 /// The record's only entry.
 const SEALED: &str = "sealed";

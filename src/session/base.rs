@@ -1,8 +1,10 @@
 //! What a session's changes stand on: a record as it was opened, or as a backend has it by now.
 
+#[cfg(feature = "server")]
+use super::version::Version;
 use crate::record::Record;
 #[cfg(feature = "server")]
-use crate::{server::Version, time::Millis};
+use crate::time::Millis;
 
 /// An opened record, and how it was found.
 #[derive(Debug)]
@@ -15,7 +17,7 @@ pub(crate) struct Loaded {
     pub(crate) cookie_is_due: bool,
     /// How a backend has it; `None` if it was whole in its cookie.
     #[cfg(feature = "server")]
-    pub(crate) held: Option<Box<Held>>,
+    pub(crate) held: Option<Box<BackendState>>,
 }
 
 impl Loaded {
@@ -35,7 +37,7 @@ impl Loaded {
 /// A backend's part of a loaded record.
 #[cfg(feature = "server")]
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct BackendState {
     pub(crate) version: Version,
     /// When the backend forgets it, unless it is touched.
     pub(crate) forgotten_at: Millis,

@@ -9,10 +9,10 @@ use std::iter::Peekable;
 use zeroize::Zeroizing;
 
 use super::sorted::Sorted;
-use super::{Loaded, Status};
-use crate::record::{Draft, Entries, Header, Record, SessionId};
 #[cfg(feature = "server")]
-use crate::server::Version;
+use super::version::Version;
+use super::{Loaded, Status};
+use crate::record::{Body, Entries, Header, Record, SessionId};
 use crate::time::Millis;
 
 /// A value's bytes.
@@ -54,12 +54,12 @@ pub(crate) struct Changes {
     pub(super) may_have_ended: bool,
     /// The response has the session already: what is changed now is lost.
     pub(super) closed: bool,
-    pub(crate) point: Point,
+    pub(crate) revision: Revision,
 }
 
 /// How far the changes have got: what a save has planned, against what came while it waited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Point {
+pub(crate) struct Revision {
     /// Changes of any kind.
     pub(super) all: u32,
     /// Those that concern the record as a whole.
@@ -172,7 +172,7 @@ impl Changes {
     /// Forgets the record and everything that was changed. What was claimed has to be had all the
     /// same.
     pub(super) fn destroy(&mut self) {
-        self.point.whole = self.point.whole.wrapping_add(1);
+        self.revision.whole = self.revision.whole.wrapping_add(1);
         *self = Self {
             destroyed: true,
             claims: std::mem::take(&mut self.claims),
@@ -222,7 +222,7 @@ impl Changes {
             over: self.over,
             may_have_ended: self.may_have_ended,
             closed: self.closed,
-            point: self.point,
+            revision: self.revision,
             ..Self::default()
         }
     }
@@ -233,15 +233,15 @@ impl Changes {
     #[cfg(feature = "server")]
     pub(super) fn acknowledge(
         &mut self,
-        planned: Point,
+        planned: Revision,
         base: Option<&Record>,
         written: Option<&Record>,
     ) {
-        let whole = self.point.whole != planned.whole;
+        let whole = self.revision.whole != planned.whole;
         self.in_cookie = None;
         let Some(written) = written else {
             self.may_have_ended = true;
-            if self.point == planned || !self.destroyed {
+            if self.revision == planned || !self.destroyed {
                 self.destroy();
             }
             self.claims = Sorted::default();
@@ -251,7 +251,7 @@ impl Changes {
             self.own_flashes.insert(key, ());
         }
         self.keep_own_flashes_of(written);
-        if self.point == planned {
+        if self.revision == planned {
             self.claims = Sorted::default();
         } else {
             // What was claimed meanwhile is to be had from now on.
@@ -272,7 +272,7 @@ impl Changes {
             claims: std::mem::take(&mut self.claims),
             ..self.afresh()
         };
-        if self.point != planned {
+        if self.revision != planned {
             let view = View::new(base, self);
             let header = written.header();
             let subject = Some(view.subject()).filter(|subject| *subject != written.subject());
@@ -300,7 +300,7 @@ impl Changes {
             return;
         }
         let had_content = view.content().is_some();
-        self.point.whole = self.point.whole.wrapping_add(1);
+        self.revision.whole = self.revision.whole.wrapping_add(1);
         self.cleared |= had_content;
         self.values = Layer::default();
         self.flashes = Layer::default();
@@ -309,7 +309,7 @@ impl Changes {
 
     /// A new id at the next save, and from then a new lifetime.
     pub(super) fn renew(&mut self) {
-        self.point.whole = self.point.whole.wrapping_add(1);
+        self.revision.whole = self.revision.whole.wrapping_add(1);
         self.renewed = true;
         self.birth = None;
     }
@@ -526,8 +526,8 @@ impl<'a> View<'a> {
     }
 
     #[cfg(feature = "server")]
-    pub(crate) fn point(self) -> Point {
-        self.changes.point
+    pub(crate) fn revision(self) -> Revision {
+        self.changes.revision
     }
 
     /// The record whose id and times go on: neither destroyed nor renewed.
@@ -594,10 +594,10 @@ impl<'a> View<'a> {
     }
 
     /// The record that a save writes, all but its header.
-    pub(crate) fn draft(
+    pub(crate) fn body(
         self,
-    ) -> Draft<'a, impl Iterator<Item = Entry<'a>> + Clone, impl Iterator<Item = Entry<'a>> + Clone>
+    ) -> Body<'a, impl Iterator<Item = Entry<'a>> + Clone, impl Iterator<Item = Entry<'a>> + Clone>
     {
-        Draft::new(self.subject(), self.values(), self.flashes())
+        Body::new(self.subject(), self.values(), self.flashes())
     }
 }

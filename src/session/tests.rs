@@ -1,10 +1,15 @@
+use std::time::Duration;
+
 use super::*;
 use crate::cookie::CookieConfig;
+use crate::cookie::DEFAULT_NAME;
 use crate::envelope::{AppKey, Envelope, KeyRing, Kind, Use, os_random};
 use crate::error::{RandomError, SaveError, SaveErrorKind};
 use crate::event::Events;
 use crate::flow::{Flow, InCookie, Outgoing};
+use crate::limit::Limit;
 use crate::policy::Policy;
+use crate::record::Record;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -6,8 +6,9 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Session;
 use super::changes::{Changes, Stored, View};
-use super::{Session, copy};
+use super::entry::copy;
 use crate::error::{ErrorKind, SessionError};
 use crate::value::{ValueError, changes_to, decode_entries, encode_fields};
 

@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use cookie::time::OffsetDateTime;
 use cookie::time::format_description::well_known::Rfc3339;
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
-use super::{Driver, RedisUrl, Settings, duration};
+use super::driver::{Driver, RedisUrl};
+use super::duration;
 use crate::cookie::SameSite;
 use crate::env::{self, Variables};
 use crate::error::ConfigError;
@@ -98,13 +99,13 @@ pub(super) const ALSO_CALLED: [(&str, &[&str]); 48] = [
 ];
 
 /// What follows `SESSION_`, in any case of letters.
-fn behind_session(name: &str) -> Option<&str> {
+pub(super) fn behind_session(name: &str) -> Option<&str> {
     let (family, rest) = name.split_at_checked("SESSION_".len())?;
     family.eq_ignore_ascii_case("SESSION_").then_some(rest)
 }
 
 /// The field or fields that `name`, without `SESSION_`, has elsewhere.
-fn called_here(name: &str) -> Option<&'static [&'static str]> {
+pub(super) fn called_here(name: &str) -> Option<&'static [&'static str]> {
     let mut others = ALSO_CALLED.iter();
     let (_, fields) = others.find(|(other, _)| env::is_same(name, other))?;
     Some(fields)
@@ -134,7 +135,7 @@ impl Source {
     }
 
     /// What to set in place of a name that nothing reads.
-    fn set_instead(self, fields: &[&str]) -> String {
+    pub(super) fn set_instead(self, fields: &[&str]) -> String {
         let is_field = |name: &str| FIELDS.contains(&name);
         let names = fields.iter().map(|name| match is_field(name) {
             true => self.name_of(name),
@@ -319,51 +320,6 @@ impl Given {
                  in a file, in quotes",
             )
     }
-}
-
-impl<'de> Deserialize<'de> for Settings {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_struct("Settings", &FIELDS, SettingsVisitor)
-    }
-}
-
-struct SettingsVisitor;
-
-impl<'de> Visitor<'de> for SettingsVisitor {
-    type Value = Settings;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the settings of a session store by their names")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Settings, A::Error> {
-        let mut fields = Fields::of(Source::File);
-        while let Some(key) = access.next_key::<String>()? {
-            let field = FIELDS
-                .into_iter()
-                .find(|field| *field == key)
-                .ok_or_else(|| unknown(&key))?;
-            if fields.insert(field, access.next_value()?).is_some() {
-                return Err(Error::duplicate_field(field));
-            }
-        }
-        Settings::read(&fields).map_err(Error::custom)
-    }
-}
-
-/// The error for a field that does not exist: with the one that was meant, or with all.
-fn unknown<E: Error>(key: &str) -> E {
-    let name = key.escape_debug();
-    let meant = env::meant(key, FIELDS, "SESSION");
-    let fields = match &meant {
-        Some(field) => std::slice::from_ref(field),
-        None => match called_here(behind_session(key).unwrap_or(key)) {
-            Some(fields) => fields,
-            None => return Error::unknown_field(&name.to_string(), &FIELDS),
-        },
-    };
-    let problem = Source::File.set_instead(fields);
-    Error::custom(format_args!("unknown field `{name}`: {problem}"))
 }
 
 /// Takes whatever a format has, so that the error for a wrong kind can name the field.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::shell::{Clock, Shell};
+use super::core::{Clock, StoreCore};
 use crate::cookie::CookieConfig;
 use crate::envelope::{Envelope, KeyRing, Kind, Use, check_context};
 use crate::error::ConfigError;
@@ -269,13 +269,13 @@ impl<P> StoreBuilder<P> {
         Envelope::new(&self.ring, used_for)
     }
 
-    /// A store's shell with these settings. `place` makes the placement, given the store's keys
+    /// A store's core with these settings. `place` makes the placement, given the store's keys
     /// and what fits its cookie.
     pub(crate) fn assemble<Q: Placement>(
         self,
         policy: Policy,
         place: impl FnOnce(KeysFor<'_>, Limit) -> Q,
-    ) -> Shell<Q> {
+    ) -> StoreCore<Q> {
         let name = self.transport.name();
         let limit = Limit::Cookie { name: name.len() };
         let placement = place(&|kind| self.keys_for(kind), limit);
@@ -288,7 +288,7 @@ impl<P> StoreBuilder<P> {
         let mut flow = Flow::new(envelope, policy, transport, former, self.events, placement);
         flow.revocations = revocations;
         flow.private_by_default = self.private_by_default;
-        Shell {
+        StoreCore {
             flow,
             clock: self.clock,
         }

@@ -9,20 +9,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::{MAX_DEPTH, ValueError};
+use super::{MAX_DEPTH, ValueError, tag};
 use crate::reader::{Malformed, Reader};
-
-pub(super) mod tag {
-    pub(in crate::value) const NULL: u8 = 0;
-    pub(in crate::value) const BOOL: u8 = 1;
-    pub(in crate::value) const UNSIGNED: u8 = 2;
-    pub(in crate::value) const NEGATIVE: u8 = 3;
-    pub(in crate::value) const FLOAT: u8 = 4;
-    pub(in crate::value) const STRING: u8 = 5;
-    pub(in crate::value) const BYTES: u8 = 6;
-    pub(in crate::value) const LIST: u8 = 7;
-    pub(in crate::value) const MAP: u8 = 8;
-}
 
 /// Reads `bytes` as a `T`.
 ///

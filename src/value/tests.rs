@@ -30,7 +30,7 @@ struct Pair(u8, String);
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug, Eq, Hash, PartialOrd, Ord)]
 enum Shape {
-    Point,
+    Revision,
     Circle(u32),
     Line(i8, i8),
     Box { wide: u64, high: Option<u64> },
@@ -91,7 +91,7 @@ fn any_serde_type_comes_back_as_it_went_in() {
     round_trip(&Unit);
     round_trip(&Newtype(7));
     round_trip(&Pair(7, "seven".to_owned()));
-    round_trip(&[Shape::Point, Shape::Circle(3), Shape::Line(-1, 1)]);
+    round_trip(&[Shape::Revision, Shape::Circle(3), Shape::Line(-1, 1)]);
     round_trip(&Shape::Box {
         wide: u64::MAX,
         high: None,
@@ -99,12 +99,12 @@ fn any_serde_type_comes_back_as_it_went_in() {
     round_trip(&vec![Tagged::Pear, Tagged::Apple { weight: 9 }]);
     round_trip(&BTreeMap::from([(true, 1), (false, 2)]));
     round_trip(&BTreeMap::from([(-5_i8, "minus five".to_owned())]));
-    round_trip(&HashMap::from([(Shape::Point, 1)]));
+    round_trip(&HashMap::from([(Shape::Revision, 1)]));
     round_trip(&HashMap::from([(std::net::Ipv6Addr::LOCALHOST, 1)]));
     round_trip(&"127.0.0.1".parse::<std::net::IpAddr>().unwrap());
     round_trip(&std::time::Duration::from_millis(1500));
     round_trip(&Nested {
-        zulu: vec![Shape::Point],
+        zulu: vec![Shape::Revision],
         alpha: HashMap::from([(u64::MAX, (true, 'x'))]),
         rest: BTreeMap::from([("more".to_owned(), Value::Null)]),
     });
@@ -196,7 +196,7 @@ fn a_wrong_type_is_told_by_kinds_and_never_by_content() {
         ),
         (
             decode::<Shape>(&secret).unwrap_err(),
-            "it is none of the variants Point, Circle, Line, Box",
+            "it is none of the variants Revision, Circle, Line, Box",
         ),
         (
             decode::<(u8,)>(&map).unwrap_err(),
@@ -231,12 +231,12 @@ fn a_list_longer_than_its_type_is_an_error() {
 
 #[test]
 fn a_variant_without_content_is_its_name_or_has_null() {
-    let point = |content: Value| {
-        let map = BTreeMap::from([("Point", content)]);
+    let revision = |content: Value| {
+        let map = BTreeMap::from([("Revision", content)]);
         decode::<Shape>(&encode(&map).unwrap())
     };
-    assert_eq!(point(Value::Null), Ok(Shape::Point));
-    assert!(point(Value::from(3_u64)).is_err());
+    assert_eq!(revision(Value::Null), Ok(Shape::Revision));
+    assert!(revision(Value::from(3_u64)).is_err());
 }
 
 #[test]
@@ -448,7 +448,7 @@ fn keys_that_serde_cannot_read_back_are_refused_where_that_shows() {
     assert_eq!(refused(&BTreeMap::from([(true, 1)])), [true; 3]);
     assert_eq!(refused(&BTreeMap::from([('1', 1)])), [false; 3]);
     assert_eq!(refused(&BTreeMap::from([("1", 1)])), [false; 3]);
-    assert_eq!(refused(&BTreeMap::from([(Shape::Point, 1)])), [false; 3]);
+    assert_eq!(refused(&BTreeMap::from([(Shape::Revision, 1)])), [false; 3]);
     assert_eq!(refused(&BTreeMap::<u8, u8>::new()), [false; 3]);
     round_trip(&BTreeMap::from([(
         1,
@@ -522,14 +522,14 @@ fn a_types_form_is_the_one_for_people_in_entries_and_keys_as_in_values() {
         }
     }
     #[derive(Serialize, Deserialize, PartialEq, Debug)]
-    struct Held {
+    struct BackendState {
         form: Form,
     }
-    round_trip(&Held { form: Form });
+    round_trip(&BackendState { form: Form });
     assert!(decode::<Keyed<Form>>(&encode(&Keyed(Form)).unwrap()).is_ok());
     let entries = [("form".to_owned(), encode(&Form).unwrap())];
-    assert_eq!(decode_entries(&entries), Ok(Held { form: Form }));
-    assert!(encode_fields(&Held { form: Form }).is_ok());
+    assert_eq!(decode_entries(&entries), Ok(BackendState { form: Form }));
+    assert!(encode_fields(&BackendState { form: Form }).is_ok());
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use super::{File, vectors};
 use crate::envelope::Kind;
+use crate::error::Origin;
 use crate::flow::{InCookie, Placement};
 use crate::record::Record;
-use crate::session::{Origin, Status};
+use crate::session::Status;
 use crate::value::{self, Value, ValueError};
 
 #[test]

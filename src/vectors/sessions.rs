@@ -7,9 +7,10 @@ use zeroize::Zeroizing;
 
 use super::{Contents, File, Typed, Vector, given, vectors};
 use crate::envelope::Kind;
+use crate::error::Origin;
 use crate::policy::Policy;
-use crate::record::{Draft, Header, Record, SessionId};
-use crate::session::{Origin, Status};
+use crate::record::{Body, Header, Record, SessionId};
+use crate::session::Status;
 use crate::time::Millis;
 use crate::value::{self, Value};
 
@@ -134,7 +135,7 @@ fn the_parts_of_every_session_make_its_plaintext_to_the_byte() {
     for vector in sessions() {
         let stated = vector.session.as_ref().unwrap();
         let (values, flashes) = (encode(&stated.values), encode(&stated.flashes));
-        let draft = Draft::new(
+        let contents = Body::new(
             &stated.subject,
             values
                 .iter()
@@ -144,9 +145,9 @@ fn the_parts_of_every_session_make_its_plaintext_to_the_byte() {
                 .map(|(key, bytes)| (key.as_bytes(), &bytes[..])),
         );
         let mut plaintext = Vec::new();
-        draft.append_to(&mut plaintext, &stated.header());
+        contents.append_to(&mut plaintext, &stated.header());
         assert_eq!(plaintext, vector.plaintext.0, "{vector}");
-        assert_eq!(draft.len(), plaintext.len(), "{vector}");
+        assert_eq!(contents.len(), plaintext.len(), "{vector}");
     }
 }
 

@@ -326,7 +326,7 @@ fn of_eight_threads_one_gets_it_in_files() {
 #[test]
 fn under_the_layer_one_answer_goes_out_and_the_others_are_told() {
     use http::{Request, Response, StatusCode};
-    use sealed_session::tower::{Failure, PendingSession, SessionLayer};
+    use sealed_session::frameworks::tower::{Failure, PendingSession, SessionLayer};
     use tower_layer::Layer;
     use tower_service::Service;
 

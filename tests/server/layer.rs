@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response, StatusCode};
+use sealed_session::frameworks::tower::{Failure, PendingSession, SessionLayer};
 use sealed_session::server::ServerStore;
-use sealed_session::tower::{Failure, PendingSession, SessionLayer};
 use sealed_session::{ErrorKind, Event, Session};
 use tower_layer::Layer;
 use tower_service::Service;

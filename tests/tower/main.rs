@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request};
 use now::now;
-use sealed_session::tower::{
+use sealed_session::frameworks::tower::{
     Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
 };
 use sealed_session::{

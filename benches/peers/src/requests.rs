@@ -15,7 +15,7 @@ use axum::http::{HeaderValue, Request, StatusCode};
 use axum::routing::get;
 use axum_extra::extract::PrivateCookieJar;
 use axum_extra::extract::cookie::{Cookie, Key};
-use sealed_session::axum::SessionLayer;
+use sealed_session::frameworks::axum::SessionLayer;
 use sealed_session::{AppKey, CookieStore};
 use tokio::runtime::Runtime;
 use tower_service::Service;

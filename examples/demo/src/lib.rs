@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
-use sealed_session::axum::SessionLayer;
+use sealed_session::frameworks::axum::SessionLayer;
 use sealed_session::{AppKey, CookieStore, Field, KeyRing, RandomError, Session, SessionError};
 use serde::Deserialize;
 

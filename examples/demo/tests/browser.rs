@@ -12,7 +12,7 @@ use fantoccini::cookies::Cookie;
 use fantoccini::elements::Element;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
-use sealed_session::axum::SessionLayer;
+use sealed_session::frameworks::axum::SessionLayer;
 use sealed_session::{AppKey, CookieStore, Session};
 use serde_json::json;
 use tempfile::TempDir;

@@ -5,7 +5,7 @@ use std::error::Error;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use sealed_session::tower::{PendingSession, SessionLayer};
+use sealed_session::frameworks::tower::{PendingSession, SessionLayer};
 use sealed_session::{CookieStore, KeyRing, Session};
 use shop::{Add, LogIn, Problem};
 use tokio::net::TcpListener;

@@ -73,7 +73,7 @@ proptest! {
     ) {
         let key = AppKey::from_bytes(&(0..32).collect::<Vec<u8>>()).unwrap();
         let is_same = (label, used_for.kind, &used_for.name) == (other_label, other.kind, &other.name);
-        let keys = (subkey(&key, label, &used_for), subkey(&key, other_label, &other));
+        let keys = (subkey(key.prk(), label, &used_for), subkey(key.prk(), other_label, &other));
         prop_assert_eq!(is_same, keys.0 == keys.1);
     }
 }
@@ -92,10 +92,10 @@ fn a_gcm_collision_under_two_known_keys_is_refused_by_the_mac_though_gcm_opens_i
 
         let mut token = Token::parse(&refused.token).unwrap();
         let parts = Parts::of(token.bytes_mut()).unwrap();
-        let enc = subkey(reader, "enc", &used_for);
+        let enc = subkey(reader.prk(), "enc", &used_for);
         let is_opened_by_gcm = [&sealed_by, reader].iter().any(|key| {
             let mut tag = Array(*parts.tag);
-            Aes256::new(&Array(*subkey(key, "tag", &used_for))).decrypt_block(&mut tag);
+            Aes256::new(&Array(*subkey(key.prk(), "tag", &used_for))).decrypt_block(&mut tag);
             let sealed = Sealed {
                 ciphertext: parts.ciphertext.to_vec(),
                 tag: tag.into(),
@@ -210,7 +210,9 @@ fn debug_of_what_holds_derived_keys_shows_none_of_them() {
     let mut shown = format!("{envelope:?} {envelope:#?}");
     shown.retain(|c| !c.is_whitespace());
     assert!(shown.contains("__Host-session") && shown.contains(&key.id().to_string()));
-    let mut secrets = LABELS.map(|label| subkey(&key, label, &used_for)).to_vec();
+    let mut secrets = LABELS
+        .map(|label| subkey(key.prk(), label, &used_for))
+        .to_vec();
     secrets.push(zeroize::Zeroizing::new(*key.prk()));
     for secret in secrets {
         let [a, b, c, d, ..] = *secret;

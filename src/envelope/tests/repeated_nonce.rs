@@ -132,7 +132,7 @@ fn a_nonce_that_repeats_gives_forgeries_against_plain_gcm_and_none_against_ours(
         context: String::new(),
     };
     let nonce = [0x2a; 24];
-    let enc = subkey(&key, "enc", &used_for);
+    let enc = subkey(key.prk(), "enc", &used_for);
     let aad = [&[1], &key.id().as_bytes()[..]].concat();
     let envelope = Envelope::new(&key.into(), used_for);
 

@@ -64,7 +64,10 @@ fn two_tokens_by_somebody_with_the_key_share_nonce_tag_and_mac_and_each_opens_to
     let mut bytes = BASE64.decode(&first).unwrap();
     let parts = Parts::of(&mut bytes).unwrap();
     let change = block(WANTED) ^ block(&FIRST[..16]);
-    let next = multiply(change, hash_key(&subkey(&key, "enc", &used_for("rights"))));
+    let next = multiply(
+        change,
+        hash_key(&subkey(key.prk(), "enc", &used_for("rights"))),
+    );
     let changes = [change.to_be_bytes(), next.to_be_bytes()].concat();
     for (byte, change) in parts.ciphertext.iter_mut().zip(&changes) {
         *byte ^= change;

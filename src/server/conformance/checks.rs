@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::super::backend::{
-    Backend, BackendErrorKind, Entry, Outcome, Promise, StoreKey, Tag, Value, When,
-};
-use super::Broken;
+use super::super::backend::{Backend, Entry, Outcome, Promise, StoreKey, Tag, Value, When};
+use super::broken::Broken;
 use crate::envelope::{encoded_len, os_random};
+use crate::error::BackendErrorKind;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

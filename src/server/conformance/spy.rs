@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::super::backend::{
-    Backend, BackendError, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value,
+    Backend, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value,
 };
+use crate::error::BackendError;
 use crate::event::Event;
 
 /// Notes each call of the backend inside, in their order: to prove in a test which calls were

@@ -10,7 +10,8 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 
-use super::super::backend::{Tag, Value, Version};
+use super::super::backend::{Tag, Value};
+use crate::session::Version;
 use crate::time::Millis;
 
 /// The most bytes of a value.

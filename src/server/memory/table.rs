@@ -8,9 +8,8 @@ use std::collections::btree_map::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use super::super::backend::{
-    BackendError, BackendErrorKind, Entry, Outcome, StoreKey, Stored, Tag, Value,
-};
+use super::super::backend::{Entry, Outcome, StoreKey, Stored, Tag, Value};
+use crate::error::{BackendError, BackendErrorKind};
 use crate::time::Millis;
 
 /// What a session takes beside its value, in bytes: the three entries below and the allocator's

@@ -6,8 +6,9 @@ use std::time::UNIX_EPOCH;
 
 use sha2::{Digest, Sha256};
 
-use super::super::backend::{BackendErrorKind, Value, When};
+use super::super::backend::{Value, When};
 use super::*;
+use crate::error::BackendErrorKind;
 use crate::now::now;
 
 fn key(n: u64) -> StoreKey {

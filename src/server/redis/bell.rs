@@ -6,13 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, PushInfo, RedisResult, Value};
+use redis::{Pipeline, RedisResult, Value};
 use tokio::sync::watch;
 
-use super::link::{Listen, Pool, Timeouts};
-
-/// Counts the rings.
-pub(super) type Rope = Arc<watch::Sender<u64>>;
+use super::link::{Listen, Pool, Rope, Timeouts};
 
 pub(super) struct Bell {
     pool: Pool<MultiplexedConnection>,
@@ -53,13 +50,5 @@ impl Armed {
     pub(super) async fn wait(mut self, patience: Duration) {
         // No ring, or no rope any more: either way it is time to look.
         let _ = tokio::time::timeout(patience, self.0.changed()).await;
-    }
-}
-
-/// What a connection calls for whatever it is told unasked, its own end among that.
-pub(super) fn pull(rope: Rope) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
-    move |_| {
-        rope.send_modify(|rings| *rings = rings.wrapping_add(1));
-        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::server::backend::{BackendError, BackendErrorKind};
+use crate::error::{BackendError, BackendErrorKind};
 
 /// Only the code of what a server says goes on: the rest of its text may quote a key or a value.
 impl From<&RedisError> for BackendError {

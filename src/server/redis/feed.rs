@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::bell::{Armed, Bell};
 use super::link::Link;
 use super::{Redis, command, millis, script, strange};
-use crate::server::backend::BackendError;
+use crate::error::BackendError;
 
 /// The most entries of one answer, and of one write.
 pub(crate) const PAGE: usize = 1000;
@@ -133,7 +133,7 @@ impl Redis {
     pub(crate) fn feed(self, name: &str, longest: usize) -> Feed {
         Feed {
             bell: match &self.link {
-                Link::Server(pool) => pool.bell(),
+                Link::Server(pool) => pool.listen().map(Bell::new),
                 Link::Cluster(_) => None,
             },
             stream: format!("{}{name}", self.prefix),

@@ -13,11 +13,10 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::SentinelClient;
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, Pipeline, ProtocolVersion, RedisError, RedisResult,
-    ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, ErrorKind, Pipeline, ProtocolVersion, PushInfo, RedisError,
+    RedisResult, ServerErrorKind, Value,
 };
-
-use super::bell::{Bell, Rope, pull};
+use tokio::sync::watch;
 
 /// Each command's answer, or why there is none at all.
 pub(super) type Answers = RedisResult<Vec<RedisResult<Value>>>;
@@ -175,6 +174,17 @@ async fn listen(
 
 type Connect<C> = dyn Fn(Timeouts) -> BoxFuture<'static, RedisResult<C>> + Send + Sync;
 
+/// Counts the rings.
+pub(super) type Rope = Arc<watch::Sender<u64>>;
+
+/// What a connection calls for whatever it is told unasked, its own end among that.
+fn pull(rope: Rope) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
+    move |_| {
+        rope.send_modify(|rings| *rings = rings.wrapping_add(1));
+        Ok(())
+    }
+}
+
 /// Makes a connection that pulls the rope.
 pub(super) type Listen =
     dyn Fn(Timeouts, Rope) -> BoxFuture<'static, RedisResult<MultiplexedConnection>> + Send + Sync;
@@ -277,8 +287,8 @@ pub(super) trait Sender: Send + Sync {
     fn send<'a>(&'a self, commands: &'a Pipeline, timeouts: Timeouts) -> BoxFuture<'a, Answers>;
     fn resize(&mut self, connections: usize);
 
-    /// What rings when something changes there, if there is a way.
-    fn bell(&self) -> Option<Bell>;
+    /// How to make a connection that hears when something changes there, if there is a way.
+    fn listen(&self) -> Option<Arc<Listen>>;
 }
 
 impl<C: Connection> Sender for Pool<C> {
@@ -292,8 +302,8 @@ impl<C: Connection> Sender for Pool<C> {
         self.slots.1.resize_with(others, Mutex::default);
     }
 
-    fn bell(&self) -> Option<Bell> {
-        self.listen.clone().map(Bell::new)
+    fn listen(&self) -> Option<Arc<Listen>> {
+        self.listen.clone()
     }
 }
 

@@ -6,7 +6,8 @@ use redis::{Cmd, FromRedisValue};
 
 use super::link::{Link, Pool};
 use super::{Redis, understood};
-use crate::server::backend::{BackendError, BackendErrorKind, Cursor, StoreKey};
+use crate::error::{BackendError, BackendErrorKind};
+use crate::server::backend::{Cursor, StoreKey};
 
 /// About how many keys a server looks at for one page.
 const PAGE: u32 = 500;

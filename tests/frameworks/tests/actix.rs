@@ -12,7 +12,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{get, scope};
 use actix_web::{App, Error, FromRequest, HttpRequest, HttpResponse, error};
-use sealed_session::actix::{Failure, RequireField, SessionLayer, SessionOf};
+use sealed_session::frameworks::actix::{Failure, RequireField, SessionLayer, SessionOf};
 use sealed_session::server::{Memory, ServerStore};
 use sealed_session::{
     AppKey, CookieConfig, CookieStore, CookieStoreBuilder, Event, LoadError, Session, SessionError,

@@ -9,9 +9,8 @@ use pollster::block_on;
 use super::super::super::FileStore;
 use super::*;
 use crate::envelope::AppKey;
-use crate::error::Refusal;
+use crate::error::{Origin, Refusal};
 use crate::event::Event;
-use crate::session::Origin;
 
 /// A store in a directory below one that nobody sweeps, and what it has told.
 struct Shop {

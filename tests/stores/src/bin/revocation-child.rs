@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{Request, Response, StatusCode};
 use sealed_session::server::Redis;
-use sealed_session::tower::PendingSession;
+use sealed_session::frameworks::tower::PendingSession;
 use sealed_session::{KeyRing, RevocableCookieStore, SessionId, SessionLayer};
 use sealed_session_stores::redis::patient;
 use tower_layer::Layer;

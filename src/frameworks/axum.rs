@@ -1,17 +1,17 @@
 // The example needs axum itself, which is no dependency: the tests of the frameworks run it.
-#![cfg_attr(not(doctest), doc = include_str!("../docs/axum.md"))]
+#![cfg_attr(not(doctest), doc = include_str!("../../docs/axum.md"))]
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
-pub use crate::tower::{
+pub use crate::frameworks::tower::{
     Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
 };
 
 use crate::error::{LoadError, SessionError};
+use crate::frameworks::tower::{LoadFuture, failed};
 use crate::session::{Session, TypedSession};
-use crate::tower::{LoadFuture, failed};
 
 async fn load<N: 'static>(parts: &Parts) -> Result<Session, LoadError> {
     match parts.extensions.get::<PendingSession<N>>() {

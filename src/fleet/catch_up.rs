@@ -3,31 +3,11 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, WeakShared};
+use futures_util::future::WeakShared;
 use tokio::time::{Instant, timeout};
 
-use super::{Inner, POLL};
-use crate::server::{BackendError, BackendErrorKind};
-
-/// The read that requests wait for, as long as one does.
-#[derive(Default)]
-pub(super) struct CatchingUp(Option<WeakShared<BoxFuture<'static, ()>>>);
-
-/// How often Redis could not be read, one time after the other, and when the last time was.
-#[derive(Debug, Default)]
-pub(super) struct Failures {
-    count: u32,
-    last: Option<Instant>,
-}
-
-impl Failures {
-    /// Whether it is no use to try now. A process that goes on after it was stopped may find that
-    /// one read has failed in the meantime; and what is long ago says nothing.
-    fn are_lasting(&self) -> bool {
-        let is_recent = self.last.is_some_and(|last| last.elapsed() < POLL);
-        self.count > 1 && is_recent
-    }
-}
+use super::process::{Failures, Inner};
+use crate::error::{BackendError, BackendErrorKind};
 
 impl Inner {
     /// Notes whether Redis could be read.
@@ -72,7 +52,7 @@ impl Inner {
         let read = async {
             let mut follower = self.follower.lock().await;
             // Whoever held it may have done it.
-            if self.is_stale(self.shell.now()) {
+            if self.is_stale(self.core.now()) {
                 self.read_new(&mut follower).await?;
             }
             Ok(())

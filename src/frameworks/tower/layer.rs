@@ -10,7 +10,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::ResponseFuture;
-use super::pending::{Fields, Open, PendingSession};
+use super::pending::{Fields, Open, PendingSession, Settings};
 use super::{Answer, Bare, Failure, Leaves, NoRequest, Sessions};
 
 /// Gives the requests of a service sessions, and saves them: see [the module](super).
@@ -21,11 +21,6 @@ pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
     leaves: Arc<L>,
     of: PhantomData<fn() -> N>,
-}
-
-pub(crate) struct Settings<S, H> {
-    pub(super) store: S,
-    pub(super) on_error: H,
 }
 
 impl<S: Sessions> SessionLayer<S> {
@@ -50,7 +45,7 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieConfig, CookieStore};
-    /// # use sealed_session::tower::SessionLayer;
+    /// # use sealed_session::frameworks::tower::SessionLayer;
     /// struct Admin;
     ///
     /// let key = AppKey::generate()?;
@@ -77,7 +72,7 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieStore};
-    /// # use sealed_session::tower::{Failure, SessionLayer};
+    /// # use sealed_session::frameworks::tower::{Failure, SessionLayer};
     /// # use http::{Response, StatusCode};
     /// # let store = CookieStore::new(AppKey::generate()?);
     /// SessionLayer::new(store).on_error(|_: &Failure| {
@@ -98,7 +93,7 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieStore};
-    /// # use sealed_session::tower::SessionLayer;
+    /// # use sealed_session::frameworks::tower::SessionLayer;
     /// # use http::request;
     /// # let store = CookieStore::new(AppKey::generate()?);
     /// SessionLayer::new(store)

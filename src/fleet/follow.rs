@@ -12,15 +12,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::counts::Counts;
-use super::{Inner, NEVER, POLL};
+use super::follower::{Follower, Round};
+use super::process::{Inner, NEVER, POLL};
 use crate::envelope::os_random;
-use crate::error::Refusal;
+use crate::error::{BackendError, BackendErrorKind, Refusal};
 use crate::event::Event;
 use crate::policy::CLOCK_SKEW;
 use crate::revocation::entry::MAX_TOKEN;
 use crate::revocation::{GRACE, Revocation};
 use crate::server::redis::{PAGE, Page, Position};
-use crate::server::{BackendError, BackendErrorKind};
 use crate::time::Millis;
 
 /// How many entries are read again each [`POLL`].
@@ -31,57 +31,6 @@ const HASTE: usize = 20;
 
 /// How long the longest lifetime is remembered beyond itself, at least: so seldom it is told.
 const REMEMBERED: Duration = Duration::from_secs(3600);
-
-/// How far a process has come.
-#[derive(Debug, Default)]
-pub(super) struct Follower {
-    /// Up to where all was read.
-    read: Position,
-    /// Of what was read.
-    counts: Counts,
-    round: Round,
-    /// What the last round has not shown, until it is put back.
-    pub(super) missing: Vec<Revocation>,
-    /// Since when something is missing.
-    pub(super) missing_since: Option<Instant>,
-    /// This process is the one that puts it back.
-    pub(super) restores: bool,
-    /// When to look again whether another process has put it back.
-    pub(super) look_at: Option<Instant>,
-    /// Nothing can be appended to the stream, or nothing that would be trimmed.
-    pub(super) is_unusable: bool,
-    /// Something is missing, or may be read now that could not be before: not to be waited for.
-    noticed: bool,
-    /// What is from before this moment of Redis's clock is to go. Milliseconds.
-    trim: Option<u64>,
-}
-
-/// A round of reading the whole stream again.
-#[derive(Debug, Default)]
-struct Round {
-    at: Position,
-    counts: Counts,
-    in_haste: bool,
-    /// When the next entries are due.
-    next: Option<Instant>,
-}
-
-impl Follower {
-    /// Whether there is something to do at once.
-    pub(super) fn is_busy(&self) -> bool {
-        self.round.in_haste || self.restores
-    }
-
-    pub(super) fn last_read(&self) -> Position {
-        self.read
-    }
-
-    /// What was read counts for nothing.
-    pub(super) fn begin_again(&mut self) {
-        self.read = Position::default();
-        self.counts = Counts::default();
-    }
-}
 
 impl Inner {
     pub(super) fn is_stale(&self, now: Millis) -> bool {
@@ -143,7 +92,7 @@ impl Inner {
             let read = self.read_new(&mut follower).await;
             self.heard(read)?;
             if let Err(error) = self.mend(&mut follower).await {
-                let events = self.shell.events();
+                let events = self.core.events();
                 events.report(Event::BackendFailed, Some(&error));
                 return Ok(());
             }
@@ -165,7 +114,7 @@ impl Inner {
                 follower.begin_again();
                 self.begin_round(follower, false);
             }
-            let now = self.shell.now();
+            let now = self.core.now();
             self.list.tell_time(now);
             let known = [follower.read, written];
             let Some(page) = self.feed.read(follower.read, PAGE, known).await? else {
@@ -216,7 +165,7 @@ impl Inner {
                 BackendErrorKind::Other,
                 format_args!("an entry of the revocations is not ours: {refusal}"),
             );
-            let events = self.shell.events();
+            let events = self.core.events();
             events.report(Event::BackendFailed, Some(&error));
         }
     }
@@ -317,7 +266,7 @@ impl Inner {
         follower: &mut Follower,
         count: usize,
     ) -> Result<bool, BackendError> {
-        let now = self.shell.now();
+        let now = self.core.now();
         let round = &mut follower.round;
         let Some(page) = self.feed.read(round.at, count, Default::default()).await? else {
             follower.is_unusable = true;
@@ -355,14 +304,14 @@ impl Inner {
                     follower.missing.len()
                 ),
             );
-            let events = self.shell.events();
+            let events = self.core.events();
             events.report(Event::BackendFailed, Some(&error));
         }
     }
 
     /// Says how long this store's sessions may live, unless that is known for long enough.
     async fn tell_lifetime(&self) -> Result<(), BackendError> {
-        let (now, longest) = (self.shell.now(), self.max_lifetime);
+        let (now, longest) = (self.core.now(), self.max_lifetime);
         let beyond = remembered(longest.into());
         let latest = now.plus(longest.into());
         if self.list.lifetime_until(longest) >= latest.plus(beyond / 2) {

@@ -1,6 +1,6 @@
 //! What only a store that waits, or one that fails, can show.
 
-#[path = "../../tests/support/service.rs"]
+#[path = "../../../tests/support/service.rs"]
 mod service;
 
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use http::{HeaderName, Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::layer::Settings;
+use super::pending::Settings;
 use super::pending::{Fields, Open};
 use super::*;
 use crate::envelope::AppKey;

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use http::{Request, Response};
-//! use sealed_session::tower::{PendingSession, SessionLayer};
+//! use sealed_session::frameworks::tower::{PendingSession, SessionLayer};
 //! use sealed_session::{AppKey, CookieStore};
 //! use tower_layer::Layer;
 //! # use tower_service::Service;
@@ -97,7 +97,7 @@ use crate::flow::Outgoing;
 use crate::server::{Backend, ServerStore};
 use crate::session::Session;
 #[cfg(all(feature = "server", feature = "settings"))]
-use crate::store::AnyStore;
+use crate::settings::AnyStore;
 use crate::store::CookieStore;
 
 /// A store that a [`SessionLayer`] serves: those of this crate.
@@ -121,7 +121,7 @@ mod sealed {
 
     use super::*;
     #[cfg(all(feature = "server", feature = "settings"))]
-    use crate::store::each;
+    use crate::settings::each;
 
     /// The way through a store, whether it waits or not.
     pub trait Store: Clone + Send + Sync + 'static {

@@ -1,6 +1,6 @@
 // The example needs actix-web's macros, which are no dependency: the tests of the frameworks
 // run it.
-#![cfg_attr(not(doctest), doc = include_str!("../docs/actix.md"))]
+#![cfg_attr(not(doctest), doc = include_str!("../../docs/actix.md"))]
 
 use std::fmt;
 use std::future::{Ready, ready};
@@ -15,17 +15,17 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
-pub use crate::tower::{
+pub use crate::frameworks::tower::{
     Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
 };
 
 use crate::error::{LoadError, SessionError};
 use crate::flow::Outgoing;
-use crate::session::{Session, TypedSession};
-use crate::tower::{
+use crate::frameworks::tower::{
     Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Reply,
     ResponseFuture, SessionService, Sessions,
 };
+use crate::session::{Session, TypedSession};
 
 /// The middleware for `wrap`.
 impl<I, B, S, N, H, L> Transform<I, ServiceRequest> for SessionLayer<S, N, H, L>

@@ -7,8 +7,7 @@ use std::task::{Context, Poll, ready};
 use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
-use super::layer::Settings;
-use super::pending::Open;
+use super::pending::{Open, Settings};
 use super::{Answer, Failure, Sessions};
 use crate::event::Event;
 use crate::flow::Outgoing;

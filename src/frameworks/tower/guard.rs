@@ -26,7 +26,7 @@ pub type RequireSession<N = (), A = Bare> = Guard<AnySession, N, A>;
 /// ```
 /// # use http::{Response, StatusCode, request};
 /// # use sealed_session::Field;
-/// # use sealed_session::tower::RequireField;
+/// # use sealed_session::frameworks::tower::RequireField;
 /// const USER: Field<u64> = Field::new("user_id");
 ///
 /// let members_only = RequireField::new(USER); // 401 without a body

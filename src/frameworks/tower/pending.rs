@@ -12,7 +12,6 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Sessions;
-use super::layer::Settings;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::event::{Event, Events};
 use crate::session::{Session, Status};
@@ -183,6 +182,12 @@ impl Fields {
             Self::Joined(bytes) => bytes,
         }
     }
+}
+
+/// A layer's store, and what answers when something fails.
+pub(crate) struct Settings<S, H> {
+    pub(super) store: S,
+    pub(super) on_error: H,
 }
 
 /// A request of whatever store.

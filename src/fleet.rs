@@ -4,43 +4,38 @@
 mod builder;
 mod catch_up;
 mod counts;
+mod end;
 mod follow;
+mod follower;
+mod process;
 mod put_back;
 
 use std::fmt;
 #[cfg(feature = "tower")]
 use std::future::{Ready, ready};
 use std::slice;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 #[cfg(feature = "tower")]
 use futures_util::FutureExt;
 #[cfg(feature = "tower")]
 use futures_util::future::{BoxFuture, Either};
-use futures_util::lock::Mutex as AsyncMutex;
 use http::{HeaderMap, HeaderName};
 
 pub use builder::InFleet;
 
-use super::{Left, Lifetime, Revocation, RevocationList};
-use crate::envelope::{Envelope, KeyRing, os_random};
-use crate::error::{LoadError, LoadErrorKind, SaveError};
+use crate::envelope::{KeyRing, os_random};
+use crate::error::{BackendError, BackendErrorKind, LoadError, LoadErrorKind, Origin, SaveError};
 use crate::event::{Event, Events};
-use crate::flow::{InCookie, Opened, Outgoing};
+use crate::flow::{Opened, Outgoing};
 use crate::policy::CLOCK_SKEW;
 use crate::record::{MAX_SUBJECT, SessionId};
-use crate::server::redis::{Feed, Position};
-use crate::server::{BackendError, BackendErrorKind, Redis};
-use crate::session::{Origin, Session};
-use crate::store::{Shell, StoreBuilder};
+use crate::revocation::{OldId, Revocation};
+use crate::session::Session;
 use crate::time::Millis;
-use catch_up::{CatchingUp, Failures};
-use follow::Follower;
-
-/// The longest that one read waits, and so the longest between two.
-const POLL: Duration = Duration::from_secs(1);
+use process::Inner;
 
 /// How long after a failure the next attempt is made.
 const RETRY: Duration = Duration::from_millis(250);
@@ -48,7 +43,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Sessions that live in their cookies, and end across a fleet: those that are destroyed, those
 /// of a subject, or any by its id.
 ///
-/// Each process holds a [`RevocationList`] of its own and asks only that, so loading does not wait
+/// Each process holds a [`RevocationList`](crate::RevocationList) of its own and asks only that, so loading does not wait
 /// for Redis. What ends goes through a stream in Redis to all of them. A [`save`](Self::save) that
 /// ends a session, and only such a one, waits until Redis has it, and fails if it has not: then the
 /// response must not leave, and with `SessionLayer` it does not.
@@ -70,14 +65,14 @@ const RETRY: Duration = Duration::from_millis(250);
 ///
 /// Other processes refuse a session as soon as Redis tells them that there is something new: some
 /// milliseconds after the save that ended it. What is promised is
-/// [`max_staleness`](StoreBuilder::max_staleness), 10 seconds unless set: a process that has not
+/// [`max_staleness`](crate::StoreBuilder::max_staleness), 10 seconds unless set: a process that has not
 /// heard from Redis for longer does not open sessions until it hears again. So it is before it has
 /// caught up for the first time, after it was stopped for a while, and if nobody runs
 /// [`keep_current`](Self::keep_current). `SessionLayer` then lets the first request catch up, and
 /// all others wait for that one read; [`load_current`](Self::load_current) does the same. If Redis
 /// is away, that ends with an error within two seconds, or at once if it is known to be away.
 /// [`load`](Self::load) never waits, and gives the error right away. A store built with
-/// [`go_on_while_away`](StoreBuilder::go_on_while_away) promises nothing while Redis is away: it
+/// [`go_on_while_away`](crate::StoreBuilder::go_on_while_away) promises nothing while Redis is away: it
 /// goes on with the list as it is.
 ///
 /// A session that a process renews before it has heard of its end is another one and goes on.
@@ -85,11 +80,11 @@ const RETRY: Duration = Duration::from_millis(250);
 ///
 /// # Size
 ///
-/// In each process that of a [`RevocationList`]. In Redis about 160 bytes for each session that
+/// In each process that of a [`RevocationList`](crate::RevocationList). In Redis about 160 bytes for each session that
 /// has ended. A million are read in some seconds when a process starts.
 ///
 /// What has ended is held until no cookie of it can be alive: for the longest
-/// [`max_lifetime`](StoreBuilder::max_lifetime) that any process of the fleet has had, which the
+/// [`max_lifetime`](crate::StoreBuilder::max_lifetime) that any process of the fleet has had, which the
 /// stream tells, as long as a session from that time may be left. So a lifetime that is lowered
 /// and raised again brings back nothing that has ended meanwhile. A lifetime without end holds it
 /// without end.
@@ -104,7 +99,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// there is removed.
 ///
 /// Whoever can write to Redis, and whatever Redis loses: what is gone comes back from any process
-/// that knew it and lives, and [an event](StoreBuilder::on_event) says so. Each looks at the
+/// that knew it and lives, and [an event](crate::StoreBuilder::on_event) says so. Each looks at the
 /// stream's length and its last entry at least once a second, so that what is missing is put back
 /// within about a second, or about four if somebody pretends that another process does it already.
 /// Somebody who replaces entries under their own ids and puts as many there as were can hide that
@@ -120,7 +115,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Sessions end through Redis and are never kept there. It is asked only by those that end
 /// sessions, and by each process about once a second. A second connection hears that something has
 /// changed (`CLIENT TRACKING`, in version 3 of Redis's protocol), and never what. A
-/// [cluster](Redis::cluster), a [connection](Redis::connection) that was handed in, and a server
+/// [cluster](crate::server::Redis::cluster), a [connection](crate::server::Redis::connection) that was handed in, and a server
 /// that knows no such thing are asked ten times a second instead, and that is then the delay.
 ///
 /// The commands are `EVAL`, `XTRIM`, `SET`, `UNLINK`, `HELLO`, `CLIENT TRACKING` and `EXISTS`, in
@@ -131,66 +126,10 @@ pub struct RevocableCookieStore {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    shell: Shell<InCookie>,
-    list: RevocationList,
-    /// Seals the entries.
-    envelope: Envelope,
-    feed: Feed,
-    /// Of this store's sessions.
-    max_lifetime: Lifetime,
-    /// How far the list has come. Whoever reads the stream holds it.
-    follower: AsyncMutex<Follower>,
-    /// The last entry that this process has written and not read yet.
-    written: Mutex<Position>,
-    /// What did not open may open now.
-    keys_changed: AtomicBool,
-    /// When the list was last known to be whole. Milliseconds.
-    current_at: AtomicU64,
-    catching_up: Mutex<CatchingUp>,
-    /// Of following, one after the other.
-    failures: Mutex<Failures>,
-    max_staleness: Duration,
-    goes_on: bool,
-}
-
 #[cfg(feature = "tower")]
 type Loaded = Result<Session, LoadError>;
 
-/// No moment has so many milliseconds.
-const NEVER: u64 = u64::MAX;
-
-impl Inner {
-    /// Ends this id and what it has become, as far as that is known here. False if all had ended
-    /// before.
-    async fn end_all(
-        &self,
-        mut id: SessionId,
-        mut until: Millis,
-        now: Millis,
-    ) -> Result<bool, BackendError> {
-        loop {
-            let is_alive = !self.list.has_ended(id, now);
-            if is_alive {
-                let from = Millis::default();
-                self.publish(&[Revocation::Id { id, from, until }]).await?;
-                self.list.end(id, until, now);
-            }
-            let Some((next, _)) = self.list.moved(id, now) else {
-                return Ok(is_alive);
-            };
-            (id, until) = (next, self.list.last_copy_of_new(now));
-        }
-    }
-}
-
 impl RevocableCookieStore {
-    /// A builder that starts from the defaults: those of a [`CookieStore`](crate::CookieStore),
-    /// and an error while Redis has been away for more than ten seconds.
-    pub fn builder(ring: impl Into<KeyRing>, redis: Redis) -> StoreBuilder<InFleet> {
-        StoreBuilder::new(ring.into(), InFleet::by_default(redis))
-    }
-
     /// The session of a request, without waiting. A cookie that is absent, junk or expired gives
     /// a fresh, empty session, and so does one whose session has ended; [`Session::origin`] tells
     /// which.
@@ -198,8 +137,8 @@ impl RevocableCookieStore {
     /// # Errors
     ///
     /// If the request has a session, and this process has not heard from Redis for longer than
-    /// [`max_staleness`](StoreBuilder::max_staleness); unless the store was built with
-    /// [`go_on_while_away`](StoreBuilder::go_on_while_away).
+    /// [`max_staleness`](crate::StoreBuilder::max_staleness); unless the store was built with
+    /// [`go_on_while_away`](crate::StoreBuilder::go_on_while_away).
     /// [`load_current`](Self::load_current) catches up first.
     pub fn load(&self, headers: &HeaderMap) -> Result<Session, LoadError> {
         self.load_from(headers.get_all(self.request_header()))
@@ -220,7 +159,7 @@ impl RevocableCookieStore {
     }
 
     /// [`load`](Self::load), which waits if it has to: if this process has not heard from Redis
-    /// for longer than [`max_staleness`](StoreBuilder::max_staleness), because it was stopped in
+    /// for longer than [`max_staleness`](crate::StoreBuilder::max_staleness), because it was stopped in
     /// the meantime or nobody runs [`keep_current`](Self::keep_current), it first reads what has
     /// ended since, once for all requests that wait for it. `SessionLayer` loads in this way. It
     /// needs a tokio runtime.
@@ -228,7 +167,7 @@ impl RevocableCookieStore {
     /// # Errors
     ///
     /// As [`load`](Self::load), if Redis does not answer: within the time that the
-    /// [connection](Redis::connection_timeout) and the [answer](Redis::response_timeout) may take
+    /// [connection](crate::server::Redis::connection_timeout) and the [answer](crate::server::Redis::response_timeout) may take
     /// together, two seconds unless set, or at once if Redis is known to be away.
     pub async fn load_current(&self, headers: &HeaderMap) -> Result<Session, LoadError> {
         self.load_current_from(headers.get_all(self.request_header()))
@@ -265,7 +204,7 @@ impl RevocableCookieStore {
             }
             self.events().report(Event::BackendFailed, Some(&error));
         }
-        self.inner.shell.report_origin(&session);
+        self.inner.core.report_origin(&session);
         Ok(session)
     }
 
@@ -273,7 +212,7 @@ impl RevocableCookieStore {
     fn open_if_current(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Option<Session> {
         let (session, is_stale) = self.look(fields);
         (!is_stale).then(|| {
-            self.inner.shell.report_origin(&session);
+            self.inner.core.report_origin(&session);
             session
         })
     }
@@ -292,9 +231,9 @@ impl RevocableCookieStore {
     }
 
     fn look(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> (Session, bool) {
-        let Inner { shell, .. } = &*self.inner;
-        let now = shell.now();
-        let Opened::Ready(session) = shell.flow.open(fields, now);
+        let Inner { core, .. } = &*self.inner;
+        let now = core.now();
+        let Opened::Ready(session) = core.flow.open(fields, now);
         let is_opened = session.origin() == Origin::Opened;
         let is_stale = is_opened && self.inner.is_stale(now);
         (session, is_stale)
@@ -303,7 +242,7 @@ impl RevocableCookieStore {
     /// The request's header that a session is read from: `cookie`, unless the store has another
     /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
-        self.inner.shell.flow.transport.request_header()
+        self.inner.core.flow.transport.request_header()
     }
 
     /// Writes into the response's headers what the session needs. If a session ends with it, or
@@ -325,43 +264,43 @@ impl RevocableCookieStore {
     ///
     /// As [`save`](Self::save).
     pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
-        let Inner { shell, .. } = &*self.inner;
-        let now = shell.now();
+        let Inner { core, .. } = &*self.inner;
+        let now = core.now();
         loop {
-            shell.check(session, now)?;
-            let mut plan = shell.flow.plan(session, now, &mut os_random)?;
-            match plan.left {
-                Some(Left::Ended { id, until }) => {
+            core.check(session, now)?;
+            let mut plan = core.flow.plan(session, now, &mut os_random)?;
+            match plan.old_id {
+                Some(OldId::Ended { id, until }) => {
                     let was_alive = self.inner.end_all(id, until, now).await;
                     if was_alive.is_err() {
                         session.may_have_ended();
                     }
-                    shell.ended(session, &mut plan, was_alive?);
+                    core.ended(session, &mut plan, was_alive?);
                 }
-                Some(Left::Over) => shell.ended(session, &mut plan, false),
-                Some(Left::Moved { .. }) => match shell.flow.begin(plan.left, now) {
+                Some(OldId::Over) => core.ended(session, &mut plan, false),
+                Some(OldId::Moved { .. }) => match core.flow.begin(plan.old_id, now) {
                     Ok(Some(moving)) => {
                         self.inner.publish(&moving.entries(now)).await?;
                         if !moving.finish(now) {
                             // It has ended since the look a moment ago.
-                            shell.let_go(session);
+                            core.let_go(session);
                             continue;
                         }
                     }
                     Ok(None) => {}
                     Err(late) => {
-                        shell.give_way(session, late)?;
+                        core.give_way(session, late)?;
                         continue;
                     }
                 },
                 None => {}
             }
-            return Ok(shell.sent(session, plan));
+            return Ok(core.sent(session, plan));
         }
     }
 
     /// Ends the session with this id, no cookie of which can be alive after `until`: see
-    /// [`RevocationList::revoke`]. When it returns, Redis has it and this process refuses the
+    /// [`RevocationList::revoke`](crate::RevocationList::revoke). When it returns, Redis has it and this process refuses the
     /// session.
     ///
     /// # Errors
@@ -412,7 +351,7 @@ impl RevocableCookieStore {
 
     /// Clocks differ by no more.
     fn at_most_soon(&self, moment: SystemTime) -> Millis {
-        let soon = self.inner.shell.now().plus(CLOCK_SKEW);
+        let soon = self.inner.core.now().plus(CLOCK_SKEW);
         soon.min(moment.into())
     }
 
@@ -428,7 +367,7 @@ impl RevocableCookieStore {
     /// # Errors
     ///
     /// If Redis cannot be read. If only putting back fails, that is an
-    /// [event](StoreBuilder::on_event): another time will do.
+    /// [event](crate::StoreBuilder::on_event): another time will do.
     pub async fn catch_up(&self) -> Result<(), BackendError> {
         self.inner.catch_up().await
     }
@@ -445,7 +384,7 @@ impl RevocableCookieStore {
                     Ok(()) => is_away = false,
                     Err(error) => {
                         if !std::mem::replace(&mut is_away, true) {
-                            let events = store.shell.events();
+                            let events = store.core.events();
                             events.report(Event::BackendFailed, Some(&error));
                         }
                     }
@@ -466,7 +405,7 @@ impl RevocableCookieStore {
     /// Exchanges the keys, for this store and all its clones, while requests run.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
         let ring = ring.into();
-        self.inner.shell.flow.replace_keys(&ring);
+        self.inner.core.flow.replace_keys(&ring);
         self.inner.envelope.replace_keys(&ring);
         self.inner.keys_changed.store(true, Ordering::Relaxed);
     }
@@ -474,18 +413,18 @@ impl RevocableCookieStore {
     /// What an answer needs for which the session was handed out and not saved.
     #[cfg(feature = "tower")]
     pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
-        self.inner.shell.flow.handed_out(session)
+        self.inner.core.flow.handed_out(session)
     }
 
     pub(crate) fn events(&self) -> &Events {
-        self.inner.shell.events()
+        self.inner.core.events()
     }
 }
 
 impl fmt::Debug for RevocableCookieStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RevocableCookieStore")
-            .field("flow", &self.inner.shell.flow)
+            .field("flow", &self.inner.core.flow)
             .finish_non_exhaustive()
     }
 }

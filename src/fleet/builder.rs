@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures_util::lock::Mutex as AsyncMutex;
 
-use super::{Inner, NEVER, RevocableCookieStore};
-use crate::envelope::Kind;
+use super::RevocableCookieStore;
+use super::process::{Inner, NEVER};
+use crate::envelope::{KeyRing, Kind};
 use crate::error::ConfigError;
 use crate::flow::InCookie;
 use crate::revocation::RevocationList;
@@ -24,6 +25,14 @@ pub struct InFleet {
     redis: Redis,
     max_staleness: Duration,
     goes_on: bool,
+}
+
+impl RevocableCookieStore {
+    /// A builder that starts from the defaults: those of a [`CookieStore`](crate::CookieStore),
+    /// and an error while Redis has been away for more than ten seconds.
+    pub fn builder(ring: impl Into<KeyRing>, redis: Redis) -> StoreBuilder<InFleet> {
+        StoreBuilder::new(ring.into(), InFleet::by_default(redis))
+    }
 }
 
 impl InFleet {
@@ -70,12 +79,12 @@ impl StoreBuilder<InFleet> {
         let list = RevocationList::new();
         common.revocations = Some(list.clone());
         let envelope = common.keys_for(Kind::Revocation);
-        let shell = common.assemble(policy, |_, _| InCookie);
-        let name = format!("revocations:{}", shell.flow.transport.name());
+        let core = common.assemble(policy, |_, _| InCookie);
+        let name = format!("revocations:{}", core.flow.transport.name());
         let feed = fleet.redis.feed(&name, MAX_TOKEN);
         Ok(RevocableCookieStore {
             inner: Arc::new(Inner {
-                shell,
+                core,
                 list,
                 envelope,
                 feed,

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName};
 
-use super::{CookieStore, StoreBuilder};
+use super::{Driver, Settings};
 use crate::envelope::KeyRing;
 use crate::error::{ConfigError, LoadError, SaveError};
 use crate::flow::{InCookie, Outgoing};
@@ -14,7 +14,7 @@ use crate::server::{File, FileStore};
 #[cfg(feature = "redis")]
 use crate::server::{Redis, RedisStore};
 use crate::session::Session;
-use crate::settings::{Driver, Settings};
+use crate::store::{CookieStore, StoreBuilder};
 
 /// Whichever store the settings name: `SESSION_DRIVER` is `cookie`, `memory`, `file` or `redis`.
 /// Needs the features `settings` and `server`, and those of the drivers.
@@ -51,12 +51,12 @@ pub enum AnyStore {
 macro_rules! each {
     ($any:expr, $in_cookie:ident => $at_once:expr, $store:ident => $waits:expr) => {
         match $any {
-            $crate::store::AnyStore::Cookie($in_cookie) => $at_once,
-            $crate::store::AnyStore::Memory($store) => $waits,
+            $crate::settings::AnyStore::Cookie($in_cookie) => $at_once,
+            $crate::settings::AnyStore::Memory($store) => $waits,
             #[cfg(all(feature = "file", unix))]
-            $crate::store::AnyStore::File($store) => $waits,
+            $crate::settings::AnyStore::File($store) => $waits,
             #[cfg(feature = "redis")]
-            $crate::store::AnyStore::Redis($store) => $waits,
+            $crate::settings::AnyStore::Redis($store) => $waits,
         }
     };
     ($any:expr, $store:ident => $same:expr) => {

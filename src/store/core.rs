@@ -11,12 +11,12 @@ use crate::time::Millis;
 
 pub(crate) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
-pub(crate) struct Shell<P> {
+pub(crate) struct StoreCore<P> {
     pub(crate) flow: Flow<P>,
     pub(super) clock: Box<Clock>,
 }
 
-impl<P: Placement> Shell<P> {
+impl<P: Placement> StoreCore<P> {
     pub(crate) fn now(&self) -> Millis {
         (self.clock)().into()
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::follow::Follower;
-use super::{Inner, POLL};
+use super::follower::Follower;
+use super::process::{Inner, POLL};
+use crate::error::{BackendError, BackendErrorKind};
 use crate::revocation::Revocation;
 use crate::server::redis::{PAGE, Position, Reset};
-use crate::server::{BackendError, BackendErrorKind};
 
 /// How long a process waits for another one that says it puts back what is missing. Anybody may
 /// say so in Redis.
@@ -54,7 +54,7 @@ impl Inner {
                     follower.is_unusable = false;
                     follower.begin_again();
                     self.begin_round(follower, false);
-                    follower.missing = self.list.unseen(self.shell.now());
+                    follower.missing = self.list.unseen(self.core.now());
                     follower.missing_since = Some(Instant::now());
                     // Others wait for it, if they heed that.
                     self.feed.may_restore().await?;

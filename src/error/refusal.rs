@@ -1,0 +1,122 @@
+//! Why a session is what it is: where it comes from, and why a token or a session was refused.
+
+use std::fmt;
+
+/// Where a session comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The request had no cookie of this name, or there was no request.
+    Absent,
+    /// A cookie of the request opened.
+    Opened,
+    /// The request's cookie did not open; the session is a fresh one.
+    Refused(Refusal),
+    /// Several cookies of the request opened and are different sessions, so that none is
+    /// believed; the session is a fresh one.
+    Ambiguous,
+}
+
+/// Why a token or a session was refused: for logs, metrics and the operator.
+///
+/// Never tell it to the client: to the outside every refusal looks the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Longer than anything that is ever sealed for this use.
+    TooLong,
+    /// Not strict base64url without padding, or shorter than the empty token.
+    Malformed,
+    /// A version of the wire format that this build does not read.
+    UnknownVersion,
+    /// Sealed under an app key that is not in the key ring.
+    UnknownKey,
+    /// The HMAC is wrong: not sealed by us, altered, or sealed for another use.
+    Forged,
+    /// The HMAC is right and the GCM tag is wrong: the ciphertext was exchanged.
+    Corrupt,
+    /// The opened bytes are not a record.
+    BadRecord,
+    /// The record is of a newer format than this build reads.
+    Newer,
+    /// The session's values are in a server's store, and this store has none.
+    Elsewhere,
+    /// The session is whole in its cookie, and this store keeps none there.
+    InCookie,
+    /// The backend has no such session: it was ended, or was idle for too long.
+    Gone,
+    /// The session has got a new id in another request.
+    Moved,
+    /// What the backend returned does not open: it was altered, or is not ours.
+    BadValue,
+    /// What the backend returned is another session's.
+    Swapped,
+    /// The backend is away, and the store was built to go on without.
+    Unavailable,
+    /// Issued or seen more than 60 seconds from now in the future.
+    Future,
+    /// The absolute deadline has passed.
+    Expired,
+    /// Issued before the store's `not_before`.
+    Cutoff,
+    /// Not used for longer than the idle timeout.
+    Idle,
+    /// Ended before its time: it is on the [`RevocationList`](crate::RevocationList).
+    Revoked,
+}
+
+impl Refusal {
+    /// A short constant name in snake case, fit for a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::UnknownVersion => "unknown_version",
+            Self::UnknownKey => "unknown_key",
+            Self::Forged => "forged",
+            Self::Corrupt => "corrupt",
+            Self::BadRecord => "bad_record",
+            Self::Newer => "newer",
+            Self::Elsewhere => "elsewhere",
+            Self::InCookie => "in_cookie",
+            Self::Gone => "gone",
+            Self::Moved => "moved",
+            Self::BadValue => "bad_value",
+            Self::Swapped => "swapped",
+            Self::Unavailable => "unavailable",
+            Self::Future => "future",
+            Self::Expired => "expired",
+            Self::Cutoff => "cutoff",
+            Self::Idle => "idle",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// A sentence for the operator.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "it is longer than any token that is sealed for this use",
+            Self::Malformed => "it is not a token: not strict base64url, or cut short",
+            Self::UnknownVersion => "its version of the wire format is not known to this build",
+            Self::UnknownKey => "no key of the ring has its key id",
+            Self::Forged => "its mac is wrong: altered, not ours, or sealed for another use",
+            Self::Corrupt => "its ciphertext does not match its tag",
+            Self::BadRecord => "what it holds is not a session",
+            Self::Newer => "it holds a session of a newer format than this build reads",
+            Self::Elsewhere => "its values are in a server's store",
+            Self::InCookie => "its values are in the cookie, and this store keeps none there",
+            Self::Gone => "the backend has no such session: ended, or idle for too long",
+            Self::Moved => "the session has got a new id in another request",
+            Self::BadValue => "what the backend returned does not open: altered, or not ours",
+            Self::Swapped => "what the backend returned is another session's",
+            Self::Unavailable => "the backend is away",
+            Self::Future => "it was issued in the future: check the clocks",
+            Self::Expired => "its deadline has passed",
+            Self::Cutoff => "it was issued before the store's cutoff",
+            Self::Idle => "it was not used for longer than the idle timeout",
+            Self::Revoked => "it was ended before its time",
+        })
+    }
+}

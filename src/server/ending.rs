@@ -1,0 +1,100 @@
+//! Ends sessions in a backend that nobody has at hand: a subject's, or those that match.
+
+use std::collections::HashSet;
+
+use super::backend::{Backend, StoreKey, Stored};
+use super::{Inner, ServerStore};
+use crate::error::{BackendError, Refusal};
+use crate::session::{Loaded, Session};
+use crate::store::StoreCore;
+
+impl<B: Backend> ServerStore<B> {
+    /// Ends all sessions of `subject`, on whatever device: "log out everywhere". Tells how many
+    /// there were in the backend; those that are whole in their cookies end if the store has a
+    /// list of [`revocations`](crate::StoreBuilder::revocations).
+    ///
+    /// Sessions that begin while it runs may end too.
+    ///
+    /// # Errors
+    ///
+    /// If the backend fails, or cannot find sessions by their subject.
+    pub async fn end_all_of(&self, subject: &str) -> Result<usize, BackendError> {
+        let Inner { core, backend, .. } = &*self.inner;
+        if let Some(list) = &core.flow.revocations {
+            list.revoke_subject(subject, core.now().into());
+        }
+        let tags = core.flow.placement.tags(subject);
+        let (mut seen, mut ended) = (HashSet::new(), 0);
+        // Until nothing new turns up: a session may get a new id while the others end.
+        loop {
+            let mut found = Vec::new();
+            for tag in &tags {
+                found.extend(backend.tagged(tag).await?);
+            }
+            found.retain(|key| seen.insert(*key));
+            if found.is_empty() {
+                return Ok(ended);
+            }
+            for key in &found {
+                let Some(stored) = backend.load(key).await? else {
+                    continue;
+                };
+                let loaded = self.loaded(key, &stored);
+                // One that has another subject by now is not meant.
+                if loaded
+                    .as_ref()
+                    .map_or(true, |(loaded, _)| loaded.record.subject() == subject)
+                {
+                    backend.remove(key).await?;
+                    ended += usize::from(loaded.is_ok_and(|(_, is_alive)| is_alive));
+                }
+            }
+        }
+    }
+
+    /// Ends all sessions for which `keep` is false, and tells how many. It sees each session
+    /// that is there from beginning to end at least once; what it changes in one is not saved.
+    ///
+    /// It does not see a session that was idle for too long, which no request is given any more;
+    /// one that began before then and still runs can save it all the same.
+    ///
+    /// # Errors
+    ///
+    /// If the backend fails, or cannot list its sessions.
+    pub async fn retain(
+        &self,
+        mut keep: impl FnMut(&Session) -> bool,
+    ) -> Result<usize, BackendError> {
+        let Inner { core, backend, .. } = &*self.inner;
+        let (mut cursor, mut ended) = (None, 0);
+        loop {
+            let (keys, next) = backend.scan(cursor).await?;
+            for key in &keys {
+                let Some(stored) = backend.load(key).await? else {
+                    continue;
+                };
+                let Ok((loaded, true)) = self.loaded(key, &stored) else {
+                    continue;
+                };
+                if !keep(&core.flow.opened(loaded, core.now())) {
+                    backend.remove(key).await?;
+                    ended += 1;
+                }
+            }
+            cursor = next;
+            if cursor.is_none() {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// A session in the backend, and whether a request would be given it: one that was idle for
+    /// too long can still be saved by a request that began before.
+    fn loaded(&self, key: &StoreKey, stored: &Stored) -> Result<(Loaded, bool), Refusal> {
+        let StoreCore { flow, .. } = &self.inner.core;
+        let now = self.inner.core.now();
+        let loaded = flow.placement.open(key, stored, now, &flow.policy)?;
+        let is_alive = flow.policy.admit(loaded.record.header(), now).is_ok();
+        Ok((loaded, is_alive))
+    }
+}

@@ -1,0 +1,249 @@
+//! How a session is saved to a backend, whatever other requests do with it meanwhile.
+
+use super::backend::{Backend, Entry, Outcome, Promise, StoreKey, Stored};
+use super::placement::{Trail, Write};
+use super::{Inner, ServerStore};
+use crate::envelope::os_random;
+use crate::error::{BackendError, BackendErrorKind, Origin, Refusal, SaveError, SaveErrorKind};
+use crate::event::Event;
+use crate::flow::Outgoing;
+use crate::session::changes::Revision;
+use crate::session::{Lost, Rebased, Session, Status};
+use crate::time::Millis;
+
+/// How often a save begins anew because another request has saved the same session in between.
+const ATTEMPTS: usize = 16;
+
+impl<B: Backend> ServerStore<B> {
+    /// The header changes that [`save`](Self::save) makes, for frameworks with header types of
+    /// their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save).
+    pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
+        let is_unknown = session.origin() == Origin::Refused(Refusal::Unavailable);
+        if is_unknown && session.status() != Status::Unmodified {
+            let what = "the backend was away when the session was loaded, and what it has would \
+                        be given up";
+            return Err(BackendError::new(BackendErrorKind::Unavailable, what).into());
+        }
+        let core = &self.inner.core;
+        let flow = &core.flow;
+        for _ in 0..ATTEMPTS {
+            let now = core.now();
+            core.check(session, now)?;
+            let mut plan = flow.plan(session, now, &mut os_random)?;
+            let moving = match flow.begin(plan.old_id, now) {
+                Ok(moving) => moving,
+                Err(late) => {
+                    core.give_way(session, late)?;
+                    continue;
+                }
+            };
+            let planned = plan.planned;
+            let new = plan.write.as_ref().and_then(|write| write.new_key());
+            match self.write(session, plan.write.take(), now).await? {
+                Written::All => {}
+                Written::Nothing => core.ended(session, &mut plan, false),
+                Written::Behind(key) => {
+                    self.catch_up(session, planned, &key).await?;
+                    continue;
+                }
+                Written::Taken => {
+                    session.forget_birth();
+                    continue;
+                }
+                Written::Ended => {
+                    self.lose(session, planned)?;
+                    continue;
+                }
+            }
+            if moving.is_some_and(|moving| !moving.finish(now)) {
+                // It has ended since the look a moment ago, and what was written goes too.
+                if let Some(new) = new {
+                    self.end(Trail::Backend(new), now).await?;
+                }
+                core.let_go(session);
+                continue;
+            }
+            return Ok(core.sent(session, plan));
+        }
+        Err(SaveError(SaveErrorKind::Conflict))
+    }
+
+    async fn write(
+        &self,
+        session: &Session,
+        write: Option<Box<Write>>,
+        now: Millis,
+    ) -> Result<Written, SaveError> {
+        let backend = &self.inner.backend;
+        let Some(write) = write else {
+            return Ok(Written::All);
+        };
+        if let Some(trail) = write.end {
+            let was_alive = self.end(trail, now).await;
+            if was_alive.is_err() {
+                session.may_have_ended();
+            }
+            if !was_alive? {
+                return Ok(Written::Nothing);
+            }
+        }
+        if let Some(key) = write.find {
+            let found = backend.load(&key).await?;
+            let is_there = |it: &Stored| self.inner.core.flow.placement.is_record(&key, it);
+            if !found.as_ref().is_some_and(is_there) {
+                return Ok(Written::Ended);
+            }
+        }
+        if let Some((key, entry)) = &write.put {
+            match backend.put(key, entry).await? {
+                Outcome::Stored => {}
+                // An earlier save got further than it knew.
+                Outcome::Conflict if write.mark.is_some() => return Ok(Written::Taken),
+                Outcome::Conflict => return Ok(Written::Behind(*key)),
+                Outcome::Absent => return Ok(Written::Ended),
+            }
+        }
+        if let Some((key, entry)) = &write.mark {
+            let outcome = self.put_mark(key, entry).await;
+            if outcome != Ok(Outcome::Stored) {
+                if let Some((new, _)) = &write.put {
+                    // Nobody has its id, and it expires. What went wrong before is to be told.
+                    let _ = backend.remove(new).await;
+                }
+            }
+            match outcome? {
+                Outcome::Stored => {}
+                Outcome::Conflict => return Ok(Written::Behind(*key)),
+                Outcome::Absent => return Ok(Written::Ended),
+            }
+        }
+        if let Some((key, ttl)) = write.touch {
+            // The answer is worth more than the time that the session may now be idle.
+            if let Err(error) = backend.touch(&key, ttl).await {
+                self.events().report(Event::BackendFailed, Some(&error));
+            }
+        }
+        if let Some(then) = write.then {
+            session.acknowledge(then.planned, then.base);
+        }
+        Ok(Written::All)
+    }
+
+    /// Ends a session, and what other requests have made of it in the meantime. False if somebody
+    /// else had ended it before, as far as the backend tells.
+    pub(super) async fn end(&self, mut trail: Trail, now: Millis) -> Result<bool, BackendError> {
+        let Inner { core, backend, .. } = &*self.inner;
+        loop {
+            let (key, in_cookie) = match trail {
+                Trail::Backend(key) => (key, None),
+                Trail::Cookie(id) | Trail::Over(id) => (StoreKey::of(id), Some(id)),
+            };
+            let listed = in_cookie.zip(core.flow.revocations.as_ref());
+            // In this order: whoever moves it meanwhile looks the other way round.
+            let was_alive = match (trail, listed) {
+                (Trail::Over(_), _) => Some(false),
+                (_, Some((id, list))) => Some(list.end(id, list.last_copy_of_new(now), now)),
+                (_, None) => None,
+            };
+            let removed = backend.remove(&key).await?;
+            let moved_to = removed
+                .as_ref()
+                .and_then(|removed| core.flow.placement.moved_to(&key, removed));
+            let next = match moved_to {
+                Some(next) => next,
+                None => listed
+                    .and_then(|(id, list)| list.moved(id, now))
+                    .map(|(next, _)| Trail::Cookie(next)),
+            };
+            match next {
+                Some(next) => trail = next,
+                None if moved_to.is_some() => return Ok(false),
+                None => {
+                    let is_unknown = B::PROMISE == Promise::Upsert;
+                    let by_default = is_unknown || in_cookie.is_some();
+                    return Ok(removed.is_some() || was_alive.unwrap_or(by_default));
+                }
+            }
+        }
+    }
+
+    /// A mark whose answer got lost may be there: then the old id is gone, and the new record must
+    /// not go too.
+    async fn put_mark(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
+        let backend = &self.inner.backend;
+        let outcome = backend.put(key, entry).await;
+        if outcome.is_err() {
+            if let Ok(Some(stored)) = backend.load(key).await {
+                if stored.value == entry.value {
+                    return Ok(Outcome::Stored);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Lets the session's changes stand on what another request has written.
+    async fn catch_up(
+        &self,
+        session: &Session,
+        planned: Revision,
+        key: &StoreKey,
+    ) -> Result<(), SaveError> {
+        let Inner { core, backend, .. } = &*self.inner;
+        let found = backend.load(key).await?;
+        if session.is_overtaken(planned) {
+            return Ok(());
+        }
+        let Some(stored) = found else {
+            return self.lose(session, planned);
+        };
+        let now = core.now();
+        let (placement, policy) = (&core.flow.placement, &core.flow.policy);
+        match placement.open(key, &stored, now, policy) {
+            Ok(newer) => match session.rebase(planned, newer) {
+                Rebased::Done => self.events().report(Event::Replayed, None),
+                Rebased::Overtaken => {}
+                Rebased::Claimed => return Err(SaveError(SaveErrorKind::Claimed)),
+            },
+            Err(Refusal::Moved) => {
+                if !session.is_held() && !placement.is_recent(key, &stored, now) {
+                    // It came whole in a cookie, and is not held up for as long as marks stay.
+                    session.may_replace_mark(stored.value.version());
+                } else if session.status() == Status::Unmodified {
+                    session.let_go();
+                } else {
+                    return Err(SaveError(SaveErrorKind::Moved));
+                }
+            }
+            Err(Refusal::Expired | Refusal::Cutoff) => return self.lose(session, planned),
+            Err(refusal) => return Err(SaveError(SaveErrorKind::Unreadable(refusal))),
+        }
+        Ok(())
+    }
+
+    fn lose(&self, session: &Session, planned: Revision) -> Result<(), SaveError> {
+        match session.lose(planned) {
+            Lost::Nothing => {}
+            Lost::Changes => self.events().report(Event::Lost, None),
+            Lost::Claims => return Err(SaveError(SaveErrorKind::Claimed)),
+        }
+        Ok(())
+    }
+}
+
+/// What has become of a write.
+enum Written {
+    All,
+    /// Another request has written under this key.
+    Behind(StoreKey),
+    /// The new id is in use.
+    Taken,
+    /// There is nothing any more to write over.
+    Ended,
+    /// What was to end had ended before.
+    Nothing,
+}
