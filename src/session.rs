@@ -454,8 +454,8 @@ impl Session {
         self.lock_for_save(|changes, _| changes.closed)
     }
 
-    /// Whether the request brought no valid cookie for this session: it is the visitor's first
-    /// request, or the first one after a session has ended.
+    /// Whether the session is new: no cookie was opened for it, because this is the visitor's first
+    /// request or the first one after a session has ended.
     pub fn is_new(&self) -> bool {
         self.view(|view| view.base().is_none())
     }
