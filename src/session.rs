@@ -58,8 +58,8 @@ use state::{Inner, Since};
 /// An entry is decoded only when you ask for it. If you ask for the wrong type, you get an error
 /// that names the entry, never a wrong value.
 ///
-/// An entry never holds nothing. If you insert `None` or `()`, the entry is removed, and a null
-/// that another program has stored reads as absent.
+/// An entry always has a value. If you insert `None` or `()`, the entry is removed, and a null that
+/// another program has stored reads as absent.
 ///
 /// ```
 /// use sealed_session::Session;
@@ -518,16 +518,17 @@ impl Session {
     /// Ends the session: its data is deleted and its cookie removed. If you write to it afterwards,
     /// you begin a new session with a new id.
     ///
-    /// If another request has given the session a new id meanwhile, a backend or a revocation list
-    /// ends that one too. If the session had already ended elsewhere, the browser's cookie is left
-    /// alone, because it may belong to another session by now.
+    /// Another request may have given the session a new id meanwhile. With a backend or a
+    /// revocation list, the session ends under that id too. If the session had already ended
+    /// elsewhere, the browser's cookie is left alone, because it may belong to another session by
+    /// now.
     #[doc(alias = "purge")]
     #[doc(alias = "invalidate")]
     pub fn destroy(&self) {
         self.change_or_report(|changes, _| changes.destroy());
     }
 
-    /// Sets whether the browser keeps the cookie after it is closed. This does not change the
+    /// Sets whether the cookie survives when the browser is closed. This does not change the
     /// deadline.
     #[doc(alias = "remember_me")]
     pub fn remember(&self, remember: bool) {
