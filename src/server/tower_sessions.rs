@@ -1,4 +1,4 @@
-//! Any database, through a store that somebody has written for tower-sessions.
+//! A backend over any store written for tower-sessions.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::error::{BackendError, BackendErrorKind};
 /// The record's only entry.
 const SEALED: &str = "sealed";
 
-/// Sessions in a store of the tower-sessions ecosystem: PostgreSQL, MySQL and SQLite through
-/// `tower-sessions-sqlx-store`, DynamoDB, and whatever else has a [`SessionStore`] of
+/// A backend over a store of the tower-sessions ecosystem: PostgreSQL, MySQL and SQLite through
+/// `tower-sessions-sqlx-store`, DynamoDB, and everything else that has a [`SessionStore`] of
 /// tower-sessions-core 0.14.
 ///
 /// ```no_run
@@ -29,52 +29,52 @@ const SEALED: &str = "sealed";
 /// # }
 /// ```
 ///
-/// A record is named by the two halves of the hashed id, one XORed with the other, because such a
-/// store has room for 16 bytes, and holds the sealed session as one text. The id is sealed inside
-/// and compared. The store deletes what has expired when it is told to: see its `ExpiredDeletion`.
+/// A record's name is the two halves of the hashed id, XORed, because such a store has room for 16
+/// bytes only. The record holds the sealed session as one text. The id is also sealed inside, and
+/// is checked. The store deletes expired records only if you ask it to: see its `ExpiredDeletion`.
 ///
 /// # What it cannot promise
 ///
-/// It is [`Promise::Upsert`], because such a store only overwrites:
+/// The backend is [`Promise::Upsert`], because such a store only overwrites:
 ///
-/// - Of two requests that change one session at once, the last writer's whole session stays, even
-///   if they change different keys.
-/// - A session that was destroyed while a slow request held it comes back if that request saves
-///   it, and a copy of its cookie opens again until its deadline. So does the old id of a session
-///   that was renewed: it is then alive under both.
-/// - With an idle timeout, a request that only reads puts the expiry off now and then, and for
-///   that loads the session and saves it, with the same dangers for as long as that takes.
+/// - If two requests change one session at the same time, the last writer's whole session stays,
+///   even if they changed different keys.
+/// - If a session is destroyed while a slow request holds it, it comes back when that request saves
+///   it, and a copy of its cookie opens again until its deadline. In the same way the old id of a
+///   renewed session can come back: the session is then alive under both ids.
+/// - With an idle timeout, a request that only reads extends the expiry now and then. To do so it
+///   loads the session and saves it, with the same dangers for as long as that takes.
 ///
-/// - A value that somebody has made huge in the database is fetched whole, before it is refused:
-///   such a store has no way to fetch less.
+/// - If someone has stored a huge value in the database, the whole value is fetched before it is
+///   refused, because such a store cannot fetch less.
 ///
-/// It finds neither the sessions of one subject nor all: `end_all_of` and `retain` are errors of
-/// the kind [`BackendErrorKind::Unsupported`]. Where one of these is not acceptable, use a backend
-/// that is [`Promise::Full`].
+/// It cannot find the sessions of one subject, or list all sessions: `end_all_of` and `retain`
+/// return errors of the kind [`BackendErrorKind::Unsupported`]. If any of this is not acceptable,
+/// use a backend that is [`Promise::Full`].
 ///
 /// # What it costs
 ///
-/// One call of the store for a load and for each write, two to put an expiry off. Stores may need
-/// several round trips for a new session, and may keep whole seconds of its expiry: it can end
-/// that much earlier.
+/// A load or a write takes one call of the store; extending an expiry takes two. A store may need
+/// several round trips for a new session. It may also keep the expiry in whole seconds, so that a
+/// session ends up to a second earlier.
 #[derive(Clone, Debug)]
 pub struct TowerSessions<S> {
     store: S,
 }
 
 impl<S: SessionStore> TowerSessions<S> {
-    /// A backend over `store`, whose tables must be there already.
+    /// Creates a backend over `store`, whose tables must already exist.
     pub fn new(store: S) -> Self {
         Self { store }
     }
 
-    /// The store, to delete what has expired.
+    /// The store, for deleting expired records.
     pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// What is there and has not expired, and in how long it does: some stores compare expiries
-    /// as text, or leave them to a clean-up.
+    /// Returns the record and the time until it expires. Expired records are left out here, because
+    /// some stores compare expiries as text, or leave them to a clean-up.
     async fn alive(&self, id: Id) -> Result<Option<(Record, Duration)>, BackendError> {
         let found = self.store.load(&id).await;
         let found = found.map_err(|error| failed(error, id, None))?;
@@ -97,7 +97,7 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, BackendError> {
         let alive = self.alive(id_of(key)).await?;
         Ok(alive.map(|(record, ttl)| {
-            // Whatever else is in there is refused like all that does not open.
+            // Any other content becomes an empty value, which does not open and is refused.
             let text = sealed_in(&record).unwrap_or_default();
             let value = Value::new(text.to_owned());
             Stored { value, ttl }
@@ -111,7 +111,7 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
             data: [(SEALED.to_owned(), sealed.into())].into(),
             expiry_date: expiry_in(entry.ttl),
         };
-        // In some stores `save` writes only over what is there, and does nothing otherwise.
+        // In some stores, `save` only overwrites an existing record, and does nothing otherwise.
         if entry.when == When::Absent {
             let created = self.store.create(&mut record).await;
             created.map_err(|error| failed(error, id, Some(sealed)))?;
@@ -142,7 +142,7 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
     }
 }
 
-/// Both halves of the key, folded into what such a store has room for.
+/// Folds both halves of the key together, because such a store has room for only 16 bytes.
 fn id_of(key: &StoreKey) -> Id {
     let halves = key.as_bytes().iter().zip(key.as_bytes().iter().skip(16));
     Id(halves.fold(0, |id, (first, second)| {
@@ -160,7 +160,7 @@ fn expiry_in(ttl: Duration) -> OffsetDateTime {
     expiry.unwrap_or(PrimitiveDateTime::MAX.assume_utc())
 }
 
-/// The store's error, without what it may quote.
+/// Converts the store's error, without any key or value that it quotes.
 fn failed(error: Error, id: Id, sealed: Option<&str>) -> BackendError {
     let (kind, message) = match &error {
         Error::Encode(_) => (BackendErrorKind::Other, "the store cannot encode a session"),
