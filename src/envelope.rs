@@ -53,6 +53,7 @@ pub(crate) struct Envelope {
     keys: RwLock<RingKeys>,
 }
 
+/// The derived keys of a ring.
 #[derive(Debug)]
 struct RingKeys {
     sealing: UseKeys,

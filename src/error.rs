@@ -165,6 +165,7 @@ impl Error for SessionError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaveError(pub(crate) SaveErrorKind);
 
+/// The cause of a [`SaveError`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SaveErrorKind {
     Random(RandomError),
@@ -279,6 +280,7 @@ impl From<RandomError> for SaveError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadError(pub(crate) LoadErrorKind);
 
+/// The cause of a [`LoadError`].
 #[cfg(any(feature = "tower", feature = "server"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LoadErrorKind {
@@ -334,9 +336,9 @@ impl fmt::Display for LoadError {
             }
             #[cfg(feature = "tower")]
             LoadErrorKind::TooLate => {
-                "nobody had the session when the response left, so that it is saved nowhere and no \
-                 cache knows that the response depends on it; get the session before the handler \
-                 returns, and keep it for what runs later"
+                "the session was not asked for before the response left, so it cannot be saved, \
+                 and no cache knows that the response depends on it; get the session before the \
+                 handler returns, and keep it for code that runs later"
             }
             #[cfg(feature = "server")]
             LoadErrorKind::Backend(_) => "the session's backend failed",

@@ -51,8 +51,8 @@
 //! - `tower`: `SessionLayer` and guards, for every framework that uses tower. The layer loads a
 //!   session when a handler asks for it, and saves it by itself.
 //! - `axum`, `actix-web`: the layer and extractors for these frameworks.
-//! - `server`: `server::ServerStore` keeps sessions in a backend and gives the browser only a
-//!   cookie that names them. The trait for backends and a backend in memory are included.
+//! - `server`: `server::ServerStore` keeps sessions in a backend, and the browser gets a cookie
+//!   that names them. The trait for backends and a backend in memory are included.
 //! - `conformance`: `server::conformance` checks that your own backend does what the trait
 //!   promises.
 //! - `file`: `FileStore` keeps sessions in a directory, on Unix. On other systems the feature adds

@@ -20,6 +20,7 @@ pub(crate) const LONGEST_MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 *
 /// before its session ends.
 const COOKIE_REFRESH_AFTER: Duration = Duration::from_secs(40 * 24 * 60 * 60);
 
+/// A store's settings for how long sessions live.
 #[derive(Debug)]
 pub(crate) struct Policy {
     /// The lifetime of a new session.
@@ -33,6 +34,7 @@ pub(crate) struct Policy {
     not_before: AtomicU64,
 }
 
+/// The settings of an idle timeout.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Idle {
     pub(crate) timeout: Duration,

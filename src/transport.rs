@@ -234,6 +234,7 @@ const RESERVED: [(&str, &[&str]); 12] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transport(Carrier);
 
+/// The two carriers of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Carrier {
     Cookie(CookieConfig),

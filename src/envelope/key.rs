@@ -267,6 +267,7 @@ pub struct KeyError {
     problem: Problem,
 }
 
+/// The reason for refusing a key or key ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
     NotSet,

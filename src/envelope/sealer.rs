@@ -31,6 +31,7 @@ pub struct Sealer {
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
+/// The keys for tokens without an expiry, and for those with one.
 struct Inner {
     plain: Envelope,
     timed: Envelope,

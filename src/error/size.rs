@@ -10,6 +10,7 @@ pub(crate) struct TooLarge {
     pub(crate) of: Measure,
 }
 
+/// The thing that a size measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
     /// Bytes of a cookie's name and value together.

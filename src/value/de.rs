@@ -149,6 +149,7 @@ impl Error for ValueError {
     }
 }
 
+/// Deserializes the next value of a reader.
 pub(super) struct Decoder<'r, 'de>(pub(super) &'r mut Reader<'de>);
 
 impl<'de> Decoder<'_, 'de> {

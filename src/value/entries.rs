@@ -175,9 +175,9 @@ impl<'a> Changed<'a> {
             };
             if !is_right {
                 let problem = format!(
-                    "{name:?}: it could not be read back: what is `None` or left out is no entry, \
-                     so it must be what the field is by default; and a field must be read under \
-                     the name under which it is written"
+                    "{name:?}: it could not be read back: `None` and skipped fields have no entry, \
+                     so they must equal the field's default; and a field must be read under the \
+                     name under which it is written"
                 );
                 return Err(ValueError::Mismatch(problem));
             }
@@ -247,6 +247,7 @@ impl<'de> Deserializer<'de> for Entries<'de> {
     }
 }
 
+/// Gives serde the entries one by one.
 struct Access<'de> {
     entries: std::vec::IntoIter<(&'de str, &'de [u8])>,
     /// The entry whose name has been read and whose value has not.

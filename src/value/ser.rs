@@ -84,6 +84,7 @@ fn beyond_64_bits() -> ValueError {
 /// The name of `serde_json::value::RawValue` in serde. Only JSON can be read back into that type.
 const RAW_JSON: &str = "$serde_json::private::RawValue";
 
+/// Serializes into a [`Value`] that is inside of `depth` lists and maps.
 #[derive(Clone, Copy)]
 struct ToValue {
     depth: usize,

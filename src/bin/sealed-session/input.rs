@@ -67,11 +67,11 @@ pub(crate) fn token_in<'a>(input: &'a str, name: &str) -> Result<&'a str, Failur
     let other = pairs().find(|(found, value)| !found.is_empty() && Token::parse(value).is_ok());
     match other {
         Some((other, _)) => Err(Failure::usage(format!(
-            "standard input has no cookie named `{name}`, but `{other}` has a token; is that the \
-             name, say it with --cookie or SESSION_COOKIE_NAME"
+            "standard input has no cookie named `{name}`, but `{other}` has a token; if that \
+             is the name, set it with --cookie or SESSION_COOKIE_NAME"
         ))),
         None if in_headers => Err(Failure::usage(format!(
-            "standard input has no cookie named `{name}`; say its name with --cookie"
+            "standard input has no cookie named `{name}`; set its name with --cookie"
         ))),
         // A value alone, or pasted together with its attributes.
         None => Ok(text.split(';').next().unwrap_or(text).trim_end()),

@@ -23,8 +23,8 @@ Keys: APP_KEY seals and opens; APP_PREVIOUS_KEYS, a list with commas or line end
 APP_KEY_FILE and APP_PREVIOUS_KEYS_FILE name files with the same.
 Settings: SESSION_COOKIE_NAME, SESSION_CONTEXT, SESSION_MAX_AGE and the other SESSION_*
 variables of the library; an option overrides its variable. Run it in a service's environment,
-and it seals and opens that service's cookies. It never asks the store of a SESSION_DRIVER: of
-a session whose values are there, it shows what the cookie has, and says so on standard error.
+and it seals and opens that service's cookies. It never asks the store of a SESSION_DRIVER.
+If a session's values are there, it shows what the cookie has and says so on standard error.
 
 Exit status: 0; 1 for a token that does not open, with the reason on standard error; 2 for
 usage, input or configuration. No error shows a key, a token or a value.
@@ -100,6 +100,7 @@ struct UsedFor {
     context: Option<String>,
 }
 
+/// Why a command failed, which decides the exit status.
 enum Failure {
     /// A token did not open. The text says why.
     Refused(String),

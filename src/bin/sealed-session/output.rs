@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::Failure;
 
+/// The output of `open`.
 #[derive(Serialize)]
 struct Opened<'a> {
     id: Option<String>,

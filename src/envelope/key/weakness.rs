@@ -60,6 +60,7 @@ const PLACEHOLDERS: [&str; 31] = [
     "loremipsum",
 ];
 
+/// A pattern for which a key is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::envelope) enum Weakness {
     Placeholder,
