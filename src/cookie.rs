@@ -35,7 +35,7 @@ pub enum SameSite {
     None,
 }
 
-/// A cookie's name and attributes. Browsers accept every value of this type.
+/// A cookie's name and attributes, checked by the rules of browsers when you build it.
 ///
 /// By default, the cookie is `__Host-session` with `Secure`, `HttpOnly`, `SameSite=Lax`, `Path=/`
 /// and no `Domain`. Browsers keep it until the session's deadline.

@@ -237,11 +237,12 @@ impl Error for SaveError {
 }
 
 impl SaveError {
-    /// Whether another request caused the error. It gave the session a new id, took an entry that
-    /// this one had [claimed](crate::Session::claim), or saved the session first at each attempt.
+    /// Whether another request caused the error. That request gave the session a new id, took an
+    /// entry that this one [claimed](crate::Session::claim), or saved the session first at each
+    /// attempt.
     ///
-    /// The store works. Answer with status 409, for example: the client may try again with its
-    /// newest cookie.
+    /// Nothing is wrong with the store. Answer with status 409, for example: the client may try
+    /// again with its newest cookie.
     pub fn is_conflict(&self) -> bool {
         match self.0 {
             SaveErrorKind::Moved => true,
@@ -288,7 +289,7 @@ pub(crate) enum LoadErrorKind {
     MissingLayer,
     #[cfg(feature = "tower")]
     SecondLayer,
-    /// The layer was done with the request before anyone asked for its session.
+    /// The layer was done with the request before its session was loaded.
     #[cfg(feature = "tower")]
     TooLate,
     #[cfg(feature = "server")]
@@ -297,11 +298,11 @@ pub(crate) enum LoadErrorKind {
 
 #[cfg(feature = "tower")]
 impl LoadError {
-    /// Whether the session was asked for too late: after the response had left, or after the
-    /// request was given up.
+    /// Whether the session was not loaded when the response left, or when the request was given up.
     ///
-    /// This happens if a streamed body, an upgraded connection or a separate task asks first. Get
-    /// the session before the handler returns and keep it. Then you can read it at any time.
+    /// This happens if a streamed body, an upgraded connection or a separate task is the first to
+    /// ask for it. Get the session before the handler returns and keep it. Then you can read it at
+    /// any time.
     pub fn is_too_late(&self) -> bool {
         matches!(self.0, LoadErrorKind::TooLate)
     }
@@ -336,9 +337,9 @@ impl fmt::Display for LoadError {
             }
             #[cfg(feature = "tower")]
             LoadErrorKind::TooLate => {
-                "the session was not asked for before the response left, so it cannot be saved, \
-                 and no cache knows that the response depends on it; get the session before the \
-                 handler returns, and keep it for code that runs later"
+                "the session was not loaded when the response left, so it cannot be saved, and no \
+                 cache knows that the response depends on it; get the session before the handler \
+                 returns, and keep it for code that runs later"
             }
             #[cfg(feature = "server")]
             LoadErrorKind::Backend(_) => "the session's backend failed",

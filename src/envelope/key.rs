@@ -22,9 +22,9 @@ use weakness::Weakness;
 const MIN_BYTES: usize = 32;
 /// The secret from which all keys are derived: 32 or more bytes of random key material.
 ///
-/// Make one with `sealed-session keygen`, or put `base64:` before the output of `openssl rand
-/// -base64 32`. Keep it in the environment or a secret store, never in the source. It is zeroized
-/// on drop, and `Debug` shows only the key id.
+/// Make one with `sealed-session keygen`, or put `base64:` before the output of
+/// `openssl rand -base64 32`. Keep it in the environment or a secret store, never in the source. It
+/// is zeroized on drop, and `Debug` shows only the key id.
 ///
 /// ```
 /// use sealed_session::AppKey;
@@ -83,8 +83,8 @@ impl AppKey {
     ///
     /// # Errors
     ///
-    /// If neither variable is set or both are, if the file cannot be read, or if the text is no
-    /// key. The error names the variable and the file.
+    /// If neither variable is set or both are, if the file cannot be read, or if the text is not an
+    /// accepted key. The error names the variable and the file.
     pub fn from_env(var: &str) -> Result<Self, KeyError> {
         Self::from_variables(&Process, var)
     }

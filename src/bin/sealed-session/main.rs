@@ -328,7 +328,7 @@ fn configure(
     Ok((builder, cookie))
 }
 
-/// If the command line names the cookie, its attributes do not matter: they are not in the token.
+/// If the command line names the cookie, its other attributes do not matter to a token.
 fn cookie_config(name: Option<&str>, settings: &Settings) -> Result<CookieConfig, Failure> {
     Ok(match name {
         Some(name) => CookieConfig::builder().name(name).build()?,
