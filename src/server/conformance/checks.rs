@@ -1,4 +1,4 @@
-//! The promises one by one, each in the words in which it is reported.
+//! The checks, one for each promise. The report names a promise with the same words as here.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -14,13 +14,13 @@ use crate::error::BackendErrorKind;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What calls may take before a time that is left seems wrong.
+/// How long calls may take before a remaining lifetime counts as wrong.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// Calls at once.
+/// The number of calls at once.
 const CROWD: usize = 32;
 
-/// Pages after which a scan is taken for endless.
+/// The number of pages after which a scan counts as endless.
 const PAGES: usize = 100_000;
 
 /// How exact the backend's times are, and how large its values may be.
@@ -75,7 +75,7 @@ struct Checks<'b, B> {
     resolution: Duration,
     seed: [u8; 32],
     drawn: u64,
-    /// All that were used.
+    /// All keys that the checks have used.
     keys: Vec<StoreKey>,
     broken: Vec<String>,
 }
@@ -202,7 +202,7 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// Several at once, in one task: what waits lets the others go on.
+    /// Makes several calls at once, in one task. A call that waits must let the others go on.
     async fn crowds(&mut self) {
         let promise = "of many that create one key at once, one does";
         let (key, first) = (self.key(), When::Absent);
@@ -244,7 +244,7 @@ impl<B: Backend> Checks<'_, B> {
         self.is_gone(promise, &key).await;
     }
 
-    /// Puts many values at once, of which one may win; which.
+    /// Puts many values at once, one of which may win, and returns the winner.
     async fn crowd(
         &mut self,
         promise: &str,
@@ -274,7 +274,7 @@ impl<B: Backend> Checks<'_, B> {
         None
     }
 
-    /// All that needs time to pass.
+    /// Checks everything that needs time to pass.
     async fn expiry(&mut self, sleep: impl AsyncFn(Duration)) {
         let soon = 2 * self.resolution;
         let [shortened, gone, reused, updated, touched] = std::array::from_fn(|_| self.key());
@@ -332,8 +332,8 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// One that is touched before its time is over. On a slow machine it may be over by then: if
-    /// so another one gets more.
+    /// Puts a value and touches it before it expires. On a slow machine it may expire first; then
+    /// another one gets more time.
     async fn kept_by_touch(&mut self, promise: &str, mut ttl: Duration) -> (StoreKey, Entry, Tag) {
         loop {
             let (key, tag) = (self.key(), self.tag());
@@ -351,7 +351,7 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// One that is replaced before its time is over, as [`kept_by_touch`](Self::kept_by_touch).
+    /// Puts a value and replaces it before it expires, as [`kept_by_touch`](Self::kept_by_touch).
     async fn replaced(&mut self, promise: &str, mut ttl: Duration) -> (StoreKey, Entry) {
         loop {
             let key = self.key();
@@ -462,7 +462,7 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// That `load` finds the value, and about the time that it was put with.
+    /// Checks that `load` finds the value, with about the lifetime that it was put with.
     async fn is_there(&mut self, promise: &str, key: &StoreKey, entry: &Entry) {
         let latest = entry.ttl + self.resolution;
         let earliest = entry.ttl.saturating_sub(PATIENCE);
@@ -488,7 +488,7 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// `None` if the backend has no tags.
+    /// Returns `None` if the backend has no tags.
     async fn tagged(&mut self, tag: &Tag) -> Option<Vec<StoreKey>> {
         match self.backend.tagged(tag).await {
             Ok(found) => Some(found),
@@ -508,7 +508,7 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// Bytes that no other check and no other run has.
+    /// Draws bytes that no other check and no other run has.
     fn draw(&mut self) -> [u8; 32] {
         self.drawn += 1;
         let mut hash = Sha256::new_with_prefix(self.seed);
@@ -526,7 +526,8 @@ impl<B: Backend> Checks<'_, B> {
         Tag::from_bytes(self.draw())
     }
 
-    /// Of the alphabet that values have; like these it differs from all others where it begins.
+    /// Returns a value in the alphabet of real values. Like a real one, it differs from all others
+    /// from its first characters on.
     fn value(&mut self) -> Value {
         let unique = StoreKey::from_bytes(self.draw());
         Value::new(format!("{unique}-_AZaz09"))
@@ -549,7 +550,7 @@ fn unchanged(entry: &Entry) -> When {
 
 type Call<'c, T> = Pin<Box<dyn Future<Output = T> + Send + 'c>>;
 
-/// What all of them give, in the order in which they are ready.
+/// Runs the calls together, and returns their results in the order in which they finish.
 async fn together<T>(mut calls: Vec<Call<'_, T>>) -> Vec<T> {
     let mut outcomes = Vec::new();
     poll_fn(|context| {
