@@ -204,8 +204,8 @@ impl RevocableCookieStore {
         if is_stale {
             let error = BackendError::new(
                 BackendErrorKind::Unavailable,
-                "what has ended in other processes is not known: Redis is away, or nobody runs \
-                 `keep_current`",
+                "this process does not know which sessions have ended elsewhere: Redis is away, or \
+                 nobody runs `keep_current`",
             );
             if !self.inner.goes_on {
                 return Err(LoadError(LoadErrorKind::Backend(error)));

@@ -171,8 +171,8 @@ pub struct Settings {
     /// Changes to such a session cannot be saved. Use it for a shop that stays open for guests.
     pub empty_if_unavailable: Option<bool>,
 
-    /// Whether a store with a backend accepts sessions that a cookie holds whole. Default false. Not
-    /// for `cookie`.
+    /// Whether a store with a backend accepts sessions that a cookie holds whole. Default false.
+    /// Not for `cookie`.
     ///
     /// Until those cookies have expired, a copy of one opens even if its session has ended since.
     /// Set it to true for that time, to move from `cookie` to another driver without logging anyone

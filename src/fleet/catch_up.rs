@@ -61,7 +61,7 @@ impl Inner {
         // No need to return the error: each waiting request finds the list as stale as before, and
         // fails.
         let _ = self.heard(outcome.unwrap_or_else(|_| {
-            let problem = "redis has not told in time what has ended";
+            let problem = "redis did not return the ended sessions in time";
             Err(BackendError::new(BackendErrorKind::Timeout, problem))
         }));
     }

@@ -164,7 +164,7 @@ impl Inner {
         if let Some(refusal) = unreadable {
             let error = BackendError::new(
                 BackendErrorKind::Other,
-                format_args!("an entry of the revocations is not ours: {refusal}"),
+                format_args!("an entry in the stream of revocations does not open: {refusal}"),
             );
             let events = self.core.events();
             events.report(Event::BackendFailed, Some(&error));
@@ -302,7 +302,7 @@ impl Inner {
             let error = BackendError::new(
                 BackendErrorKind::Other,
                 format_args!(
-                    "{} entries of the revocations are not in redis any more, and are put back",
+                    "{} revocations are missing in redis, and are being restored",
                     follower.missing.len()
                 ),
             );

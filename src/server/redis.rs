@@ -272,7 +272,7 @@ fn understood<T: redis::FromRedisValue>(
 }
 
 fn strange() -> BackendError {
-    let what = "redis gave an answer that no Redis gives to this command";
+    let what = "redis gave an answer that does not fit the command";
     BackendError::new(BackendErrorKind::Other, what)
 }
 

@@ -83,9 +83,10 @@ struct Checks<'b, B> {
 impl<B: Backend> Checks<'_, B> {
     async fn values(&mut self, max_size: usize) {
         let key = self.key();
-        self.is_gone("what was never put is not there", &key).await;
+        self.is_gone("a key that was never put is absent", &key)
+            .await;
 
-        let promise = "what is put where nothing was is loaded as it is, with the time it has left";
+        let promise = "a new value is loaded unchanged, with its remaining time";
         let first = self.entry(HOUR, When::Absent);
         self.puts(promise, &key, &first, Outcome::Stored).await;
         self.is_there(promise, &key, &first).await;
@@ -127,7 +128,7 @@ impl<B: Backend> Checks<'_, B> {
     }
 
     async fn removal(&mut self) {
-        let promise = "what is removed is gone, and nothing else is";
+        let promise = "a removed value is gone, and no other is";
         let (key, other) = (self.key(), self.key());
         let entry = self.entry(HOUR, When::Absent);
         let kept = self.entry(HOUR, When::Absent);
@@ -136,21 +137,21 @@ impl<B: Backend> Checks<'_, B> {
         let removed = self.removes(promise, &key).await;
         self.is_gone(promise, &key).await;
         self.is_there(promise, &other, &kept).await;
-        let promise = "what is removed is given back";
+        let promise = "`remove` returns the removed value";
         if removed.is_none() && B::PROMISE == Promise::Full {
-            self.report(promise, "`remove` gave back nothing".to_owned());
+            self.report(promise, "`remove` returned nothing".to_owned());
         }
         if removed.is_some_and(|removed| removed != entry.value) {
-            self.report(promise, "`remove` gave back another value".to_owned());
+            self.report(promise, "`remove` returned another value".to_owned());
         }
-        let promise = "removing what is not there is no error and gives back nothing";
+        let promise = "removing an absent key is no error and returns nothing";
         if self.removes(promise, &key).await.is_some() {
-            self.report(promise, "`remove` gave back a value".to_owned());
+            self.report(promise, "`remove` returned a value".to_owned());
         }
         let promise = "`touch` creates nothing";
         self.touches(promise, &key, HOUR).await;
         self.is_gone(promise, &key).await;
-        let promise = "what was removed can be put anew with `When::Absent`";
+        let promise = "a removed key can be put again with `When::Absent`";
         let again = self.entry(HOUR, When::Absent);
         self.puts(promise, &key, &again, Outcome::Stored).await;
         self.is_there(promise, &key, &again).await;
@@ -176,14 +177,14 @@ impl<B: Backend> Checks<'_, B> {
         self.puts(promise, &key, &entry, Outcome::Conflict).await;
         self.is_there(promise, &key, &first).await;
 
-        let promise = "a version that was replaced is another one for ever";
+        let promise = "a replaced version never matches again";
         let second = self.entry(HOUR, unchanged(&first));
         self.puts(promise, &key, &second, Outcome::Stored).await;
         let late = self.entry(HOUR, unchanged(&first));
         self.puts(promise, &key, &late, Outcome::Conflict).await;
         self.is_there(promise, &key, &second).await;
 
-        let promise = "what was removed stays removed";
+        let promise = "a removed value stays removed";
         self.removes(promise, &key).await;
         let late = self.entry(HOUR, unchanged(&second));
         self.puts(promise, &key, &late, Outcome::Absent).await;
@@ -204,15 +205,15 @@ impl<B: Backend> Checks<'_, B> {
 
     /// Makes several calls at once, in one task. A call that waits must let the others go on.
     async fn crowds(&mut self) {
-        let promise = "of many that create one key at once, one does";
+        let promise = "of many calls that create one key at once, one succeeds";
         let (key, first) = (self.key(), When::Absent);
         let winner = self.crowd(promise, &key, &first, Outcome::Conflict).await;
-        let promise = "of many that replace one version at once, one does";
+        let promise = "of many calls that replace one version at once, one succeeds";
         let Some(winner) = winner else { return };
         let version = unchanged(&winner);
         self.crowd(promise, &key, &version, Outcome::Conflict).await;
 
-        let promise = "what is removed while others replace it is gone";
+        let promise = "a value removed while others replace it is gone";
         let key = self.key();
         let first = self.entry(HOUR, When::Absent);
         self.puts(promise, &key, &first, Outcome::Stored).await;
@@ -270,7 +271,7 @@ impl<B: Backend> Checks<'_, B> {
             self.is_there(promise, key, winner).await;
             return Some(winner.clone());
         }
-        self.report(promise, format!("{} of {CROWD} did", winners.len()));
+        self.report(promise, format!("{} of {CROWD} succeeded", winners.len()));
         None
     }
 
@@ -282,10 +283,10 @@ impl<B: Backend> Checks<'_, B> {
         let entry = self.entry(Duration::from_millis(1), When::Absent);
         self.puts(brief, &gone, &entry, Outcome::Stored).await;
 
-        let keeps = "`touch` keeps a value for longer, and it stays findable by its tag";
+        let keeps = "`touch` prolongs a value's life, and it stays findable by its tag";
         let (kept, tagged, tag) = self.kept_by_touch(keeps, soon).await;
 
-        let shortens = "`touch` keeps a value less long";
+        let shortens = "`touch` shortens a value's life";
         let entry = self.entry(HOUR, When::Absent);
         self.puts(shortens, &shortened, &entry, Outcome::Stored)
             .await;
@@ -294,7 +295,7 @@ impl<B: Backend> Checks<'_, B> {
         let replaces = "a value that replaces another has its own expiry";
         let (replaced, second) = self.replaced(replaces, soon).await;
 
-        let expires = "nothing is given out after its expiry";
+        let expires = "no value is loaded after its expiry";
         let brief_ones = [reused, updated, touched].map(|key| {
             let entry = self.entry(soon, When::Absent);
             (key, entry)
@@ -318,10 +319,10 @@ impl<B: Backend> Checks<'_, B> {
             self.is_gone(expires, key).await;
         }
         let [_, (_, before), _] = &brief_ones;
-        let revives = "what has expired is not there for `touch`";
+        let revives = "an expired value is absent for `touch`";
         self.touches(revives, &touched, HOUR).await;
         self.is_gone(revives, &touched).await;
-        let promise = "what has expired is not there for `put`";
+        let promise = "an expired value is absent for `put`";
         let entry = self.entry(HOUR, When::Absent);
         self.puts(promise, &reused, &entry, Outcome::Stored).await;
         self.is_there(promise, &reused, &entry).await;
@@ -372,7 +373,7 @@ impl<B: Backend> Checks<'_, B> {
     }
 
     async fn scan(&mut self) {
-        let promise = "a scan comes to its end, and has each value on at least one page";
+        let promise = "a scan ends, and has each key on at least one page";
         let keys: Vec<_> = (0..CROWD).map(|_| self.key()).collect();
         for key in &keys {
             let entry = self.entry(HOUR, When::Absent);
@@ -393,7 +394,7 @@ impl<B: Backend> Checks<'_, B> {
             }
         }
         if cursor.is_some() {
-            self.report(promise, format!("{PAGES} pages were not all"));
+            self.report(promise, format!("it did not end after {PAGES} pages"));
         } else if !missing.is_empty() {
             let count = missing.len();
             self.report(promise, format!("{count} of {CROWD} were on none"));
@@ -431,7 +432,8 @@ impl<B: Backend> Checks<'_, B> {
 
     async fn tidy(&mut self) {
         for key in std::mem::take(&mut self.keys) {
-            self.removes("in the end all keys are removed", &key).await;
+            self.removes("all keys can be removed at the end", &key)
+                .await;
         }
     }
 
@@ -472,7 +474,7 @@ impl<B: Backend> Checks<'_, B> {
             }
             Ok(Some(stored)) if stored.ttl < earliest || stored.ttl > latest => {
                 let (ttl, instead) = (entry.ttl, stored.ttl);
-                self.report(promise, format!("of {ttl:?} there was {instead:?} left"));
+                self.report(promise, format!("{instead:?} of {ttl:?} were left"));
             }
             Ok(Some(_)) => {}
             Ok(None) => self.report(promise, "`load` found nothing".to_owned()),

@@ -66,7 +66,7 @@ impl Redis {
             }
         }
         if covered != SLOTS || masters.len() != pages.len() {
-            let what = "a part of the cluster is not there";
+            let what = "a part of the redis cluster is away";
             return Err(BackendError::new(BackendErrorKind::Unavailable, what));
         }
         let (mut keys, mut next) = (Vec::new(), Vec::new());
@@ -84,7 +84,7 @@ impl Redis {
         list: &str,
     ) -> Result<(Vec<Vec<u8>>, String), BackendError> {
         let unknown = || {
-            let what = "the place to go on is not one that this backend has given";
+            let what = "the cursor is not one that this backend has returned";
             BackendError::new(BackendErrorKind::Other, what)
         };
         let (first, others) = list.split_once(' ').unwrap_or((list, ""));
