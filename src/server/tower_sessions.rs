@@ -10,12 +10,12 @@ use tower_sessions_core::session_store::Error;
 use super::backend::{Backend, Entry, Outcome, Promise, StoreKey, Stored, Value, When};
 use crate::error::{BackendError, BackendErrorKind};
 
-/// The record's only entry.
+/// The name of the record's only entry.
 const SEALED: &str = "sealed";
 
 /// A backend over a store of the tower-sessions ecosystem: PostgreSQL, MySQL and SQLite through
-/// `tower-sessions-sqlx-store`, DynamoDB, and everything else that has a [`SessionStore`] of
-/// tower-sessions-core 0.14.
+/// `tower-sessions-sqlx-store`, DynamoDB, and every other [`SessionStore`] of tower-sessions-core
+/// 0.14.
 ///
 /// ```no_run
 /// # use sealed_session::KeyRing;
@@ -29,52 +29,51 @@ const SEALED: &str = "sealed";
 /// # }
 /// ```
 ///
-/// A record's name is the two halves of the hashed id, XORed, because such a store has room for 16
-/// bytes only. The record holds the sealed session as one text. The id is also sealed inside, and
-/// is checked. The store deletes expired records only if you ask it to: see its `ExpiredDeletion`.
+/// A tower-sessions id has only 16 bytes, so the two halves of the hashed id, XORed, name a record.
+/// The record holds the sealed session as one text. The full id is sealed inside and compared. The
+/// store deletes expired sessions when you tell it to: see its `ExpiredDeletion`.
 ///
 /// # What it cannot promise
 ///
-/// The backend is [`Promise::Upsert`], because such a store only overwrites:
+/// It keeps [`Promise::Upsert`], because such a store only overwrites:
 ///
-/// - If two requests change one session at the same time, the last writer's whole session stays,
-///   even if they changed different keys.
-/// - If a session is destroyed while a slow request holds it, it comes back when that request saves
-///   it, and a copy of its cookie opens again until its deadline. In the same way the old id of a
-///   renewed session can come back: the session is then alive under both ids.
-/// - With an idle timeout, a request that only reads extends the expiry now and then. To do so it
-///   loads the session and saves it, with the same dangers for as long as that takes.
+/// - If two requests change one session at once, the last save replaces the whole session, even if
+///   they change different keys.
+/// - If you destroy a session while a slow request holds it, that request's save brings the session
+///   back. A copy of its cookie then opens again until the deadline. The same goes for the old id
+///   of a renewed session: the session is then alive under both ids.
+/// - With an idle timeout, a request that only reads extends the expiry now and then. To do that,
+///   the backend loads and saves the session, with the same risks while that takes.
+/// - If somebody stores a huge value in the database, the backend fetches it whole before the store
+///   refuses it, because such a store cannot fetch less.
 ///
-/// - If someone has stored a huge value in the database, the whole value is fetched before it is
-///   refused, because such a store cannot fetch less.
-///
-/// It cannot find the sessions of one subject, or list all sessions: `end_all_of` and `retain`
-/// return errors of the kind [`BackendErrorKind::Unsupported`]. If any of this is not acceptable,
-/// use a backend that is [`Promise::Full`].
+/// It cannot find the sessions of a subject, nor list all: `end_all_of` and `retain` return an
+/// error of kind [`BackendErrorKind::Unsupported`]. If one of these limits is not acceptable, use a
+/// backend that keeps [`Promise::Full`].
 ///
 /// # What it costs
 ///
-/// A load or a write takes one call of the store; extending an expiry takes two. A store may need
-/// several round trips for a new session. It may also keep the expiry in whole seconds, so that a
-/// session ends up to a second earlier.
+/// A load and each write take one call of the store; extending an expiry takes two. Stores may need
+/// several round trips for a new session. A store may keep only whole seconds of the expiry, so a
+/// session can end up to a second early.
 #[derive(Clone, Debug)]
 pub struct TowerSessions<S> {
     store: S,
 }
 
 impl<S: SessionStore> TowerSessions<S> {
-    /// Creates a backend over `store`, whose tables must already exist.
+    /// Wraps `store`. Its tables must exist already.
     pub fn new(store: S) -> Self {
         Self { store }
     }
 
-    /// The store, for deleting expired records.
+    /// Returns the store, for example to delete expired sessions.
     pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// Returns the record and the time until it expires. Expired records are left out here, because
-    /// some stores compare expiries as text, or leave them to a clean-up.
+    /// Returns the record and its remaining lifetime, unless it has expired. Some stores compare
+    /// expiries as text, or leave expired records to a clean-up.
     async fn alive(&self, id: Id) -> Result<Option<(Record, Duration)>, BackendError> {
         let found = self.store.load(&id).await;
         let found = found.map_err(|error| failed(error, id, None))?;
@@ -97,7 +96,7 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, BackendError> {
         let alive = self.alive(id_of(key)).await?;
         Ok(alive.map(|(record, ttl)| {
-            // Any other content becomes an empty value, which does not open and is refused.
+            // An empty value does not open, so the session store refuses any other content.
             let text = sealed_in(&record).unwrap_or_default();
             let value = Value::new(text.to_owned());
             Stored { value, ttl }
@@ -118,7 +117,7 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
             if record.id == id {
                 return Ok(Outcome::Stored);
             }
-            // The id was taken, and the store has made up another, which nobody will ask for.
+            // The id was taken, and the store has made up another one that nobody will ask for.
             self.delete(std::mem::replace(&mut record.id, id)).await?;
         }
         let saved = self.store.save(&record).await;
@@ -142,7 +141,7 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
     }
 }
 
-/// Folds both halves of the key together, because such a store has room for only 16 bytes.
+/// Folds both halves of the key into the 16 bytes of an id.
 fn id_of(key: &StoreKey) -> Id {
     let halves = key.as_bytes().iter().zip(key.as_bytes().iter().skip(16));
     Id(halves.fold(0, |id, (first, second)| {
@@ -160,7 +159,7 @@ fn expiry_in(ttl: Duration) -> OffsetDateTime {
     expiry.unwrap_or(PrimitiveDateTime::MAX.assume_utc())
 }
 
-/// Converts the store's error, without any key or value that it quotes.
+/// Converts the store's error, and drops its text if that quotes a key or a value.
 fn failed(error: Error, id: Id, sealed: Option<&str>) -> BackendError {
     let (kind, message) = match &error {
         Error::Encode(_) => (BackendErrorKind::Other, "the store cannot encode a session"),
