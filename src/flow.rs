@@ -23,7 +23,7 @@ use crate::policy::{LONGEST_MAX_AGE, Policy};
 use crate::record::{Body, Header, Record, SessionId};
 use crate::revocation::{GRACE, Late, Moving, OldId, RevocationList};
 use crate::session::changes::{Birth, Over, Past, Revision, View};
-use crate::session::{Bounds, Loaded, Session};
+use crate::session::{Bounds, Loaded, Session, StoreId};
 use crate::time::Millis;
 use crate::transport::Transport;
 
@@ -44,7 +44,7 @@ pub(crate) struct Flow<P> {
     around_token: (String, String),
     removal: Option<HeaderValue>,
     former_removals: Arc<[String]>,
-    pub(crate) bounds: Arc<Bounds>,
+    pub(crate) bounds: Bounds,
     /// The limit of the cookie, which may be lower than the one in `bounds`.
     in_cookie: Limit,
     max_token: usize,
@@ -107,13 +107,14 @@ impl<P: Placement> Flow<P> {
             around_token: transport.around_token(),
             removal: outgoing::sensitive(transport.removal()),
             former_removals: former.iter().map(CookieConfig::removal).collect(),
-            bounds: Arc::new(Bounds {
+            bounds: Bounds {
+                store: StoreId::next(),
                 limit: placement.limit(in_cookie),
                 claims: placement.claims(),
                 max_lifetime: policy.max_lifetime,
                 idle: policy.idle,
                 events,
-            }),
+            },
             in_cookie,
             max_token: crate::cookie::MAX_NAME_AND_VALUE.saturating_sub(name),
             policy,
@@ -221,16 +222,16 @@ impl<P: Placement> Flow<P> {
     }
 
     pub(crate) fn opened(&self, loaded: Loaded, now: Millis) -> Session {
-        Session::opened(loaded, now, Arc::clone(&self.bounds))
+        Session::opened(loaded, now, self.bounds.clone())
     }
 
     pub(crate) fn fresh(&self, origin: Origin, now: Millis) -> Session {
-        Session::fresh(origin, Some(now), Some(Arc::clone(&self.bounds)))
+        Session::fresh(origin, Some(now), Some(self.bounds.clone()))
     }
 
     /// A new session, because the request's session is refused.
     pub(crate) fn refused(&self, refusal: Refusal, past: Option<Past>, now: Millis) -> Session {
-        let bounds = Some(Arc::clone(&self.bounds));
+        let bounds = Some(self.bounds.clone());
         Session::after(past, Origin::Refused(refusal), Some(now), bounds)
     }
 

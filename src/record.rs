@@ -42,6 +42,9 @@ pub(crate) const MAX_SUBJECT: usize = 64;
 /// The most entries of each kind. No cookie holds so many. It limits what a store may return.
 pub(crate) const MAX_ENTRIES: usize = 1024;
 
+/// From this many entries on, an index finds one faster than a look at each.
+const MANY: usize = 32;
+
 /// The random id of one session: 16 bytes that no client ever chooses.
 ///
 /// `Display` shows 32 hexadecimal digits. `Debug` shows nothing, so no id gets into a log by
@@ -121,16 +124,26 @@ pub(crate) struct Record {
     plaintext: Plaintext,
     header: Header,
     subject: Span,
-    values: Span,
-    flashes: Span,
+    values: List,
+    flashes: List,
 }
 
-/// The bytes from `start` to `end`. For entries, also their count.
+/// The bytes from `start` to `end`.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: usize,
     end: usize,
+}
+
+/// The position of a list of entries.
+#[derive(Debug)]
+struct List {
+    span: Span,
     count: usize,
+    /// The entries among them that hold null.
+    nulls: Measured,
+    /// Where each entry starts in the span, if there are many.
+    starts: Vec<usize>,
 }
 
 impl Record {
@@ -179,18 +192,19 @@ impl Record {
     }
 
     pub(crate) fn values(&self) -> Entries<'_> {
-        self.entries(self.values)
+        self.entries(&self.values)
     }
 
     pub(crate) fn flashes(&self) -> Entries<'_> {
-        self.entries(self.flashes)
+        self.entries(&self.flashes)
     }
 
-    fn entries(&self, span: Span) -> Entries<'_> {
+    fn entries<'a>(&'a self, list: &'a List) -> Entries<'a> {
         Entries {
-            reader: Reader::new(self.bytes(span)),
-            remaining: span.count,
-            skips_nulls: false,
+            bytes: self.bytes(list.span),
+            count: list.count,
+            nulls: list.nulls,
+            starts: &list.starts,
         }
     }
 
@@ -203,7 +217,7 @@ fn read_rest(
     mut reader: Reader<'_>,
     length: usize,
     flags: u8,
-) -> Result<(Header, Span, Span, Span), Malformed> {
+) -> Result<(Header, Span, List, List), Malformed> {
     let id = SessionId(reader.array()?);
     let [issued_at, seen_at, expires_at] = [reader.array()?, reader.array()?, reader.array()?];
     let issued_at = Millis::from_be_bytes(issued_at);
@@ -230,7 +244,6 @@ fn read_rest(
     let subject = Span {
         start: end - subject,
         end,
-        count: 0,
     };
     let (values, reader) = read_entries(reader, length)?;
     let (flashes, reader) = read_entries(reader, length)?;
@@ -242,24 +255,41 @@ fn read_rest(
 fn read_entries<'a>(
     mut reader: Reader<'a>,
     length: usize,
-) -> Result<(Span, Reader<'a>), Malformed> {
+) -> Result<(List, Reader<'a>), Malformed> {
     let count = reader.count()?;
     if count > MAX_ENTRIES {
         return Err(Malformed);
     }
     let start = length - reader.rest().len();
+    let mut starts = Vec::new();
+    if count >= MANY {
+        starts.reserve_exact(count);
+    }
+    let mut nulls = Measured::default();
     let mut last: &[u8] = &[];
     for nth in 0..count {
+        if count >= MANY {
+            starts.push(length - reader.rest().len() - start);
+        }
         let key = reader.bytes()?;
         let is_text = key.is_ascii() || std::str::from_utf8(key).is_ok();
         if !is_text || (nth > 0 && !ascends(last, key)) {
             return Err(Malformed);
         }
         last = key;
-        reader.bytes()?;
+        let value = reader.bytes()?;
+        if is_null(value) {
+            nulls = nulls.plus(Measured::of(key, value));
+        }
     }
     let end = length - reader.rest().len();
-    Ok((Span { start, end, count }, reader))
+    let list = List {
+        span: Span { start, end },
+        count,
+        nulls,
+        starts,
+    };
+    Ok((list, reader))
 }
 
 /// Whether `b` comes after `a`. Most keys differ in their first byte, and comparing more takes a
@@ -271,94 +301,239 @@ fn ascends(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// The entries of a record in the order of their keys: each key with the value's bytes.
-#[derive(Clone, Debug)]
+/// The entries of a record, sorted by key: each key with the value's bytes.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Entries<'a> {
-    reader: Reader<'a>,
-    remaining: usize,
-    skips_nulls: bool,
+    bytes: &'a [u8],
+    count: usize,
+    nulls: Measured,
+    starts: &'a [usize],
 }
 
 impl<'a> Entries<'a> {
-    pub(crate) fn empty() -> Self {
-        Self {
-            reader: Reader::new(&[]),
-            remaining: 0,
-            skips_nulls: false,
+    pub(crate) fn iter(self) -> Iter<'a> {
+        Iter {
+            reader: Reader::new(self.bytes),
+            remaining: self.count,
         }
     }
 
-    /// Leaves out the entries that hold null. This crate saves none, and a session takes them for
+    /// All entries but those that hold null. This crate saves none, and a session takes them for
     /// missing.
-    pub(crate) fn without_nulls(self) -> Self {
-        Self {
-            skips_nulls: true,
-            ..self
-        }
+    pub(crate) fn without_nulls(self) -> impl Iterator<Item = Entry<'a>> + Clone {
+        self.iter().filter(|(_, value)| !is_null(value))
     }
 
-    pub(crate) fn find(mut self, key: &str) -> Option<&'a [u8]> {
-        let is_it = |(at, _): &(&[u8], _)| *at == key.as_bytes();
-        Some(Iterator::find(&mut self, is_it)?.1)
+    /// The value under `key`, unless it is null.
+    pub(crate) fn find(self, key: &str) -> Option<&'a [u8]> {
+        let is_it = |(at, value): &Entry<'_>| *at == key.as_bytes() && !is_null(value);
+        let found = if self.starts.is_empty() {
+            self.iter().find(is_it)
+        } else {
+            let at = self.at(self.seek(0, key.as_bytes()));
+            at.map(|(entry, _)| entry).filter(is_it)
+        };
+        Some(found?.1)
+    }
+
+    /// The start of the first entry from `start` on whose key is not before `key`.
+    fn seek(self, start: usize, key: &[u8]) -> usize {
+        let is_before = |at: usize| {
+            self.at(at)
+                .is_some_and(|((found, _), _)| ascends(found, key))
+        };
+        if self.starts.is_empty() {
+            let mut at = start;
+            while let Some(((found, _), end)) = self.at(at) {
+                if !ascends(found, key) {
+                    break;
+                }
+                at = end;
+            }
+            return at;
+        }
+        let nth = self.starts.partition_point(|&at| is_before(at));
+        self.starts.get(nth).copied().unwrap_or(self.bytes.len())
+    }
+
+    /// The entry that starts at `start`, and its end.
+    #[inline(always)]
+    fn at(self, start: usize) -> Option<(Entry<'a>, usize)> {
+        let mut reader = Reader::new(self.bytes.get(start..)?);
+        let entry = (reader.bytes().ok()?, reader.bytes().ok()?);
+        Some((entry, self.bytes.len() - reader.rest().len()))
+    }
+
+    /// Appends the entries from `start` to `end`, without those that hold null.
+    fn copy_to(self, buffer: &mut Vec<u8>, start: usize, end: usize) {
+        if self.nulls.count == 0 {
+            buffer.extend_from_slice(self.bytes.get(start..end).unwrap_or_default());
+            return;
+        }
+        let mut at = start;
+        while let Some((entry, next)) = self.at(at).filter(|_| at < end) {
+            if !is_null(entry.1) {
+                push_entry(buffer, entry.0, entry.1);
+            }
+            at = next;
+        }
     }
 
     /// Returns the keys as text, which `decode` has checked.
     #[cfg(any(test, fuzzing, feature = "server"))]
     pub(crate) fn texts(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        self.filter_map(|(key, value)| Some((std::str::from_utf8(key).ok()?, value)))
+        let texts = |(key, value)| Some((std::str::from_utf8(key).ok()?, value));
+        self.iter().filter_map(texts)
     }
 }
 
+/// The bytes of a key and of its value.
+pub(crate) type Entry<'a> = (&'a [u8], &'a [u8]);
+
 /// The keys are bytes: only callers that want text pay for the check.
-impl<'a> Iterator for Entries<'a> {
-    type Item = (&'a [u8], &'a [u8]);
+#[derive(Clone, Debug)]
+pub(crate) struct Iter<'a> {
+    reader: Reader<'a>,
+    remaining: usize,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Entry<'a>;
 
     #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            self.remaining = self.remaining.checked_sub(1)?;
-            let entry = (self.reader.bytes().ok()?, self.reader.bytes().ok()?);
-            if !(self.skips_nulls && is_null(entry.1)) {
-                return Some(entry);
-            }
-        }
+    fn next(&mut self) -> Option<Entry<'a>> {
+        self.remaining = self.remaining.checked_sub(1)?;
+        Some((self.reader.bytes().ok()?, self.reader.bytes().ok()?))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let least = if self.skips_nulls { 0 } else { self.remaining };
-        (least, Some(self.remaining))
+        (self.remaining, Some(self.remaining))
     }
 }
 
-/// A record to be written. Its entries come in the order of their keys.
+/// A list of entries to be written.
+pub(crate) trait Content {
+    /// The number of entries, and their written size without that number.
+    fn measure(&self) -> Measured;
+
+    /// Writes the entries without their number.
+    fn append_to(&self, buffer: &mut Vec<u8>);
+}
+
+/// The number of entries in a list, and their written size.
+///
+/// The difference between two lists is one too, modulo a power of two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Measured {
+    pub(crate) count: usize,
+    pub(crate) size: usize,
+}
+
+impl Measured {
+    /// Of a single entry.
+    pub(crate) fn of(key: &[u8], value: &[u8]) -> Self {
+        Self {
+            count: 1,
+            size: with_length(key.len()) + with_length(value.len()),
+        }
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            count: self.count.wrapping_add(other.count),
+            size: self.size.wrapping_add(other.size),
+        }
+    }
+
+    pub(crate) fn minus(self, other: Self) -> Self {
+        Self {
+            count: self.count.wrapping_sub(other.count),
+            size: self.size.wrapping_sub(other.size),
+        }
+    }
+}
+
+/// Entries, sorted by key.
+impl<'a, I: Iterator<Item = Entry<'a>> + Clone> Content for I {
+    fn measure(&self) -> Measured {
+        self.clone().fold(Measured::default(), |sum, (key, value)| {
+            sum.plus(Measured::of(key, value))
+        })
+    }
+
+    fn append_to(&self, buffer: &mut Vec<u8>) {
+        for (key, value) in self.clone() {
+            push_entry(buffer, key, value);
+        }
+    }
+}
+
+/// A record's entries, and what is to be written in place of some of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Amended<'a, I> {
+    pub(crate) entries: Entries<'a>,
+    /// The new value under each changed key, in the order of the keys; `None` leaves the entry out.
+    pub(crate) changes: I,
+    /// How much larger than `entries` the result is.
+    pub(crate) growth: Measured,
+}
+
+/// Leaves out the entries that hold null, and copies those between two changed keys as they are.
+impl<'a, I> Content for Amended<'a, I>
+where
+    I: Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone,
+{
+    fn measure(&self) -> Measured {
+        let entries = Measured {
+            count: self.entries.count,
+            size: self.entries.bytes.len(),
+        };
+        entries.minus(self.entries.nulls).plus(self.growth)
+    }
+
+    fn append_to(&self, buffer: &mut Vec<u8>) {
+        let mut copied = 0;
+        for (key, value) in self.changes.clone() {
+            let until = self.entries.seek(copied, key);
+            self.entries.copy_to(buffer, copied, until);
+            copied = match self.entries.at(until) {
+                Some(((there, _), end)) if there == key => end,
+                _ => until,
+            };
+            if let Some(value) = value {
+                push_entry(buffer, key, value);
+            }
+        }
+        let end = self.entries.bytes.len();
+        self.entries.copy_to(buffer, copied, end);
+    }
+}
+
+/// A record to be written.
 #[derive(Debug)]
 pub(crate) struct Body<'a, V, F> {
     subject: &'a str,
-    values: List<V>,
-    flashes: List<F>,
+    values: Listed<V>,
+    flashes: Listed<F>,
 }
 
-impl<'a, V, F> Body<'a, V, F>
-where
-    V: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-    F: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
-{
+impl<'a, V: Content, F: Content> Body<'a, V, F> {
     pub(crate) fn new(subject: &'a str, values: V, flashes: F) -> Self {
         Self {
             subject,
-            values: List::of(values),
-            flashes: List::of(flashes),
+            values: Listed::of(values),
+            flashes: Listed::of(flashes),
         }
     }
 
     /// The length of the written record in bytes, under any header.
     pub(crate) fn len(&self) -> usize {
-        HEADER + with_length(self.subject.len()) + self.values.size + self.flashes.size
+        HEADER + with_length(self.subject.len()) + self.values.len() + self.flashes.len()
     }
 
     /// The length of the longer list. Each list may have [`MAX_ENTRIES`].
     pub(crate) fn entries(&self) -> usize {
-        self.values.count.max(self.flashes.count)
+        self.values.measured.count.max(self.flashes.measured.count)
     }
 
     pub(crate) fn append_to(&self, buffer: &mut Vec<u8>, header: &Header) {
@@ -379,35 +554,28 @@ where
     }
 }
 
-/// Entries with their number and their written size, found in one pass.
+/// A list whose size is known.
 #[derive(Debug)]
-struct List<I> {
-    entries: I,
-    count: usize,
-    size: usize,
+struct Listed<C> {
+    content: C,
+    measured: Measured,
 }
 
-impl<'a, I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone> List<I> {
-    fn of(entries: I) -> Self {
-        let (count, size) = entries.clone().fold((0, 0), |(count, size), (key, value)| {
-            (
-                count + 1,
-                size + with_length(key.len()) + with_length(value.len()),
-            )
-        });
+impl<C: Content> Listed<C> {
+    fn of(content: C) -> Self {
         Self {
-            entries,
-            count,
-            size: size + varint_len(count),
+            measured: content.measure(),
+            content,
         }
     }
 
+    fn len(&self) -> usize {
+        varint_len(self.measured.count) + self.measured.size
+    }
+
     fn append_to(&self, buffer: &mut Vec<u8>) {
-        push_varint(buffer, self.count);
-        for (key, value) in self.entries.clone() {
-            push_bytes(buffer, key);
-            push_bytes(buffer, value);
-        }
+        push_varint(buffer, self.measured.count);
+        self.content.append_to(buffer);
     }
 }
 
@@ -435,6 +603,12 @@ fn push_varint(buffer: &mut Vec<u8>, n: usize) {
 }
 
 #[inline(always)]
+fn push_entry(buffer: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    push_bytes(buffer, key);
+    push_bytes(buffer, value);
+}
+
+#[inline(always)]
 fn push_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
     push_varint(buffer, bytes.len());
     buffer.extend_from_slice(bytes);
@@ -442,6 +616,8 @@ fn push_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -451,7 +627,11 @@ mod tests {
     }
 
     fn encode(record: &Record) -> Vec<u8> {
-        let body = Body::new(record.subject(), record.values(), record.flashes());
+        let body = Body::new(
+            record.subject(),
+            record.values().iter(),
+            record.flashes().iter(),
+        );
         let mut bytes = Vec::new();
         body.append_to(&mut bytes, record.header());
         assert_eq!(bytes.len(), body.len());
@@ -594,9 +774,14 @@ mod tests {
         Body::new(&subject, entries.clone(), entries.clone()).append_to(&mut bytes, &header);
         let record = decode(&bytes).unwrap();
         assert_eq!(record.subject(), subject);
-        assert!(record.values().eq(entries.clone()));
-        assert!(record.flashes().eq(entries));
+        assert!(record.values().iter().eq(entries.clone()));
+        assert!(record.flashes().iter().eq(entries));
         assert_eq!(record.header(), &header);
+    }
+
+    fn entries_of(map: &BTreeMap<String, Vec<u8>>) -> impl Iterator<Item = Entry<'_>> + Clone {
+        map.iter()
+            .map(|(key, value)| (key.as_bytes(), value.as_slice()))
     }
 
     #[test]
@@ -620,7 +805,7 @@ mod tests {
     #[test]
     fn entries_know_how_many_are_left() {
         let record = decode(&with(b"\x00\x02\x01a\x00\x01b\x00\x00")).unwrap();
-        let mut entries = record.values();
+        let mut entries = record.values().iter();
         for left in [2, 1, 0] {
             assert_eq!(entries.size_hint(), (left, Some(left)));
             entries.next();
@@ -655,6 +840,46 @@ mod tests {
         }
 
         #[test]
+        fn an_amended_list_is_what_the_changed_map_is(
+            names in prop::collection::btree_set("[a-d]{0,4}", 0..80),
+            lengths in prop::collection::vec(0_usize..200, 80),
+            changed in prop::collection::btree_map(
+                "[a-d]{0,4}", prop::option::of(any::<Vec<u8>>()), 0..20
+            ),
+        ) {
+            // A value of one byte is a null: only another program writes it.
+            let value = |length: &usize| vec![0; *length];
+            let mut map: BTreeMap<String, Vec<u8>> =
+                names.into_iter().zip(lengths.iter().map(value)).collect();
+            let header = *decode(&with(&[0, 0, 0])).unwrap().header();
+            let mut bytes = Vec::new();
+            Body::new("", entries_of(&map), std::iter::empty()).append_to(&mut bytes, &header);
+            let record = decode(&bytes).unwrap();
+            let entries = record.values();
+            for key in map.keys().chain(changed.keys()) {
+                let there = map.get(key).filter(|value| !is_null(value));
+                prop_assert_eq!(entries.find(key), there.map(Vec::as_slice));
+            }
+
+            map.retain(|_, value| !is_null(value));
+            let before = entries_of(&map).measure();
+            for (key, value) in &changed {
+                match value {
+                    Some(value) => map.insert(key.clone(), value.clone()),
+                    None => map.remove(key),
+                };
+            }
+            let changes = changed.iter().map(|(key, value)| (key.as_bytes(), value.as_deref()));
+            let growth = entries_of(&map).measure().minus(before);
+            let amended = Amended { entries, changes, growth };
+            let (mut written, mut expected) = (Vec::new(), Vec::new());
+            amended.append_to(&mut written);
+            entries_of(&map).append_to(&mut expected);
+            prop_assert_eq!(written, expected);
+            prop_assert_eq!(amended.measure(), entries_of(&map).measure());
+        }
+
+        #[test]
         fn what_is_written_is_read(
             subject in ".{0,16}",
             entries in prop::collection::btree_map(".*", any::<Vec<u8>>(), 0..20),
@@ -669,8 +894,8 @@ mod tests {
             prop_assert_eq!(&bytes[HEADER..], written);
             let record = decode(&bytes).unwrap();
             prop_assert_eq!(record.subject(), subject.as_str());
-            prop_assert!(record.values().eq(values.clone()));
-            prop_assert!(record.flashes().eq(values));
+            prop_assert!(record.values().iter().eq(values.clone()));
+            prop_assert!(record.flashes().iter().eq(values));
         }
     }
 }

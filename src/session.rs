@@ -15,7 +15,6 @@ mod version;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -33,7 +32,7 @@ pub(crate) use base::BackendState;
 pub(crate) use base::Loaded;
 #[cfg(feature = "server")]
 pub(crate) use saving::{Lost, Rebased};
-pub(crate) use state::{Bounds, Claims};
+pub(crate) use state::{Bounds, Claims, StoreId};
 
 use crate::error::{ErrorKind, Origin, SessionError};
 use crate::record::{MAX_SUBJECT, SessionId};
@@ -42,7 +41,7 @@ use crate::value::{self, Value};
 use base::Newer;
 use changes::{Changes, Past, Stored, View};
 use entry::{copy, decode, encode, is_still, text};
-use state::{Inner, Since};
+use state::{Flag, Flags, Inner, Since};
 
 /// A visitor's session: values under keys, flash messages, a subject and a deadline.
 ///
@@ -89,11 +88,7 @@ impl Session {
         Self::fresh(Origin::Absent, None, None)
     }
 
-    pub(crate) fn fresh(
-        origin: Origin,
-        read_at: Option<Millis>,
-        bounds: Option<Arc<Bounds>>,
-    ) -> Self {
+    pub(crate) fn fresh(origin: Origin, read_at: Option<Millis>, bounds: Option<Bounds>) -> Self {
         Self::after(None, origin, read_at, bounds)
     }
 
@@ -102,12 +97,12 @@ impl Session {
         past: Option<Past>,
         origin: Origin,
         read_at: Option<Millis>,
-        bounds: Option<Arc<Bounds>>,
+        bounds: Option<Bounds>,
     ) -> Self {
         Self::with(origin, None, Changes::after(past), read_at, bounds)
     }
 
-    pub(crate) fn opened(loaded: Loaded, read_at: Millis, bounds: Arc<Bounds>) -> Self {
+    pub(crate) fn opened(loaded: Loaded, read_at: Millis, bounds: Bounds) -> Self {
         let (loaded, changes) = (Some(loaded), Changes::default());
         Self::with(Origin::Opened, loaded, changes, Some(read_at), Some(bounds))
     }
@@ -118,7 +113,7 @@ impl Session {
         first: Option<Loaded>,
         changes: Changes,
         read_at: Option<Millis>,
-        bounds: Option<Arc<Bounds>>,
+        bounds: Option<Bounds>,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -126,8 +121,7 @@ impl Session {
                 first,
                 read_at,
                 bounds,
-                was_touched: AtomicBool::new(false),
-                leaves_idle: AtomicBool::new(false),
+                flags: Flags::default(),
                 since: Mutex::new(Since {
                     changes,
                     newer: Newer::default(),
@@ -340,7 +334,8 @@ impl Session {
                 changes.unset_flash(record, name);
                 return Ok(());
             }
-            let before = changes.flashes.set_beside(name, bytes);
+            let base = changes.base_flashes(record);
+            let before = changes.flashes.set_beside(base, name, bytes);
             let undo = |changes: &mut Changes| changes.flashes.undo(name, before);
             self.keep_if_it_fits(changes, record, format_args!("flash {name:?}"), undo)
         })
@@ -446,12 +441,12 @@ impl Session {
     #[doc(alias = "peek")]
     #[doc(alias = "no_touch")]
     pub fn leave_idle(&self) {
-        self.inner.leaves_idle.store(true, Ordering::Relaxed);
+        self.inner.flags.set(Flag::LeavesIdle, Flag::LeavesIdle);
     }
 
     /// Whether a layer has saved the session, so that changes come too late.
     pub fn is_closed(&self) -> bool {
-        self.lock_for_save(|changes, _| changes.closed)
+        self.inner.flags.has(Flag::Closed)
     }
 
     /// Whether the session is new: no cookie was opened for it, because this is the visitor's first
@@ -591,7 +586,8 @@ impl Session {
                 changes.values.set(changes.base_values(record), &key, value);
             }
             for (key, value) in flashes {
-                changes.flashes.set_beside(&key, value);
+                let base = changes.base_flashes(record);
+                changes.flashes.set_beside(base, &key, value);
             }
             let undo = |changes: &mut Changes| (changes.values, changes.flashes) = before;
             self.keep_if_it_fits(changes, record, format_args!("the merged session"), undo)

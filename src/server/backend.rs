@@ -215,13 +215,19 @@ fn hex(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// A sealed session, or a mark that it has moved: base64url text that differs with every write.
+///
+/// Clones share the text.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Value(String);
+pub struct Value(
+    // Not an `Arc<str>`, because that copies a `String`.
+    Arc<String>,
+);
 
 impl Value {
     /// A value that a backend has kept.
-    pub fn new(text: String) -> Self {
-        Self(text)
+    pub fn new(mut text: String) -> Self {
+        text.shrink_to_fit();
+        Self(Arc::new(text))
     }
 
     /// The text to keep: ASCII letters, digits, `-` and `_`.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 
 use serde::de::DeserializeOwned;
 
@@ -10,7 +9,7 @@ use super::Session;
 use super::base::{Base, Loaded};
 use super::changes::{Changes, Stored, View};
 use super::entry::{Found, decode, is_still};
-use super::state::Claims;
+use super::state::{Claims, Flag};
 use crate::cookie::DEFAULT_NAME;
 use crate::error::{ErrorKind, SessionError};
 use crate::event::{Event, Events};
@@ -38,11 +37,10 @@ impl Session {
         f: impl FnOnce(&mut Changes, Option<&Loaded>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
         let outcome = self.lock_for_save(|changes, loaded| {
-            if changes.closed {
+            if self.inner.flags.set(Flag::Touched, Flag::Closed) {
                 return Err(SessionError::closed());
             }
             changes.revision.all = changes.revision.all.wrapping_add(1);
-            self.inner.was_touched.store(true, Ordering::Release);
             f(changes, loaded)
         });
         if let Err(error) = &outcome {
@@ -93,7 +91,7 @@ impl Session {
 
     pub(super) fn find(&self, key: &str) -> Option<Found<'_>> {
         if !self.was_touched() {
-            let values = self.first()?.record.values().without_nulls();
+            let values = self.first()?.record.values();
             return values.find(key).map(Found::Loaded);
         }
         self.lock_to_replace(|changes, base| {
@@ -226,11 +224,11 @@ impl Session {
     }
 
     pub(crate) fn was_touched(&self) -> bool {
-        self.inner.was_touched.load(Ordering::Acquire)
+        self.inner.flags.has(Flag::Touched)
     }
 
     pub(crate) fn leaves_idle(&self) -> bool {
-        self.inner.leaves_idle.load(Ordering::Relaxed)
+        self.inner.flags.has(Flag::LeavesIdle)
     }
 
     /// The record that the session was opened with. It is current until the session [was

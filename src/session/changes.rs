@@ -12,14 +12,11 @@ use super::sorted::Sorted;
 #[cfg(feature = "server")]
 use super::version::Version;
 use super::{Loaded, Status};
-use crate::record::{Body, Entries, Header, Record, SessionId};
+use crate::record::{Amended, Body, Content, Entries, Entry, Header, Measured, Record, SessionId};
 use crate::time::Millis;
 
 /// A value's bytes.
 pub(super) type Stored = Zeroizing<Vec<u8>>;
-
-/// The bytes of a key and of its value.
-type Entry<'a> = (&'a [u8], &'a [u8]);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
@@ -53,8 +50,6 @@ pub(crate) struct Changes {
     pub(super) old_mark: Option<Version>,
     /// An earlier attempt to end the session may have succeeded.
     pub(super) may_have_ended: bool,
-    /// The response already has the session, so later changes are lost.
-    pub(super) closed: bool,
     pub(crate) revision: Revision,
 }
 
@@ -113,6 +108,8 @@ impl Birth {
 pub(super) struct Layer {
     set: Sorted<Stored>,
     removed: Sorted<()>,
+    /// How much larger the result is than the record's entries.
+    growth: Measured,
 }
 
 impl Changes {
@@ -135,13 +132,13 @@ impl Changes {
     }
 
     pub(super) fn base_values<'r>(&self, loaded: Option<&'r Record>) -> Entries<'r> {
-        let values = self.content(loaded).map(Record::values);
-        values.map_or_else(Entries::empty, Entries::without_nulls)
+        self.content(loaded).map(Record::values).unwrap_or_default()
     }
 
     pub(super) fn base_flashes<'r>(&self, loaded: Option<&'r Record>) -> Entries<'r> {
-        let flashes = self.content(loaded).map(Record::flashes);
-        flashes.map_or_else(Entries::empty, Entries::without_nulls)
+        self.content(loaded)
+            .map(Record::flashes)
+            .unwrap_or_default()
     }
 
     /// The record's value under `key`, if it stays. The result does not borrow the changes, so that
@@ -161,13 +158,12 @@ impl Changes {
 
     /// Removes a flash that this request has set. An incoming flash stays.
     pub(super) fn unset_flash(&mut self, loaded: Option<&Record>, key: &str) {
-        self.flashes.set.remove(key);
+        let base = self.base_flashes(loaded);
+        self.flashes.unset(base, key);
         #[cfg(feature = "server")]
         if self.own_flashes.contains(key.as_bytes()) {
-            self.flashes.leave_out(self.base_flashes(loaded), key);
+            self.flashes.leave_out(base, key);
         }
-        #[cfg(not(feature = "server"))]
-        let _ = loaded;
     }
 
     /// Forgets the record and all changes. Claims stay: the save must still win them.
@@ -222,7 +218,6 @@ impl Changes {
             in_cookie: self.in_cookie,
             over: self.over,
             may_have_ended: self.may_have_ended,
-            closed: self.closed,
             revision: self.revision,
             ..Self::default()
         }
@@ -280,8 +275,8 @@ impl Changes {
             next.subject = subject.map(str::to_owned);
             next.expires_at = view.expires_at().filter(|at| *at != header.expires_at);
             next.transient = view.transient().filter(|is| *is != header.transient);
-            next.values = Layer::between(written.values().without_nulls(), view.values());
-            next.flashes = Layer::between(written.flashes().without_nulls(), view.flashes());
+            next.values = Layer::between(written.values(), view.values());
+            next.flashes = Layer::between(written.flashes(), view.flashes());
         }
         *self = next;
     }
@@ -292,6 +287,12 @@ impl Changes {
     pub(super) fn keep_own_flashes_of(&mut self, record: &Record) {
         let is_there = |key: &str| record.flashes().find(key).is_some();
         self.own_flashes.retain(is_there);
+    }
+
+    /// Adapts to the record that these changes are on top of from now on.
+    pub(super) fn is_over(&mut self, loaded: Option<&Record>) {
+        self.values.count(self.base_values(loaded));
+        self.flashes.count(self.base_flashes(loaded));
     }
 
     /// Removes all content. The session's id and times stay.
@@ -316,10 +317,11 @@ impl Changes {
     }
 }
 
-/// An entry's earlier state in a [`Layer`], for undoing a change.
+/// A [`Layer`] before a change to one entry, for undoing it.
 pub(super) struct Before {
     set: Option<Stored>,
     removed: bool,
+    growth: Measured,
 }
 
 impl Layer {
@@ -327,51 +329,100 @@ impl Layer {
     #[cfg(feature = "server")]
     fn between<'a>(base: Entries<'_>, now: impl Iterator<Item = Entry<'a>>) -> Self {
         let mut layer = Self::default();
-        for (key, _) in base.clone().texts() {
-            layer.removed.insert(key, ());
+        for (key, _) in base.texts() {
+            layer.leave_out(base, key);
         }
         for (key, value) in now {
             // Opening the record checked that its keys are text.
             let key = std::str::from_utf8(key).unwrap_or_default();
-            layer.removed.remove(key);
-            if base.clone().find(key) != Some(value) {
-                layer.set.insert(key, Zeroizing::new(value.to_vec()));
-            }
+            layer.set(base, key, Zeroizing::new(value.to_vec()));
         }
         layer
     }
 
+    /// Makes a change to the entry under `key`, and counts how much larger it gets.
+    fn change<R>(
+        &mut self,
+        base: Entries<'_>,
+        key: &str,
+        change: impl FnOnce(&mut Self, Option<&[u8]>) -> R,
+    ) -> R {
+        let there = base.find(key);
+        let before = self.measure(there, key);
+        let result = change(self, there);
+        let after = self.measure(there, key);
+        self.growth = self.growth.plus(after).minus(before);
+        result
+    }
+
+    /// The size of what is written under `key`, if the record has `there`.
+    fn measure(&self, there: Option<&[u8]>, key: &str) -> Measured {
+        let set = self.set.get(key).map(|value| value.as_slice());
+        let kept = || there.filter(|_| !self.removed.contains(key.as_bytes()));
+        let written = set.or_else(kept);
+        written.map_or_else(Measured::default, |value| {
+            Measured::of(key.as_bytes(), value)
+        })
+    }
+
+    /// Counts anew how much larger the result is, because it is on top of another record now.
+    fn count(&mut self, base: Entries<'_>) {
+        let changes = self.changes().map(|(key, value)| {
+            let after = value.map(|value| Measured::of(key, value));
+            // The keys of a layer are text.
+            let there = base.find(std::str::from_utf8(key).unwrap_or_default());
+            let before = there.map(|value| Measured::of(key, value));
+            after.unwrap_or_default().minus(before.unwrap_or_default())
+        });
+        self.growth = changes.fold(Measured::default(), Measured::plus);
+    }
+
     /// Sets an entry. If the record already has the same value, this is not a change.
     pub(super) fn set(&mut self, base: Entries<'_>, key: &str, value: Stored) -> Before {
-        let removed = self.removed.remove(key).is_some();
-        let set = if base.find(key) == Some(value.as_slice()) {
-            self.set.remove(key)
-        } else {
-            self.set.insert(key, value)
-        };
-        Before { set, removed }
+        let growth = self.growth;
+        self.change(base, key, |layer, there| Before {
+            removed: layer.removed.remove(key).is_some(),
+            set: if there == Some(value.as_slice()) {
+                layer.set.remove(key)
+            } else {
+                layer.set.insert(key, value)
+            },
+            growth,
+        })
     }
 
     /// Sets an entry, and leaves the record's value under the same key readable.
-    pub(super) fn set_beside(&mut self, key: &str, value: Stored) -> Before {
-        let removed = self.removed.contains(key.as_bytes());
-        Before {
-            set: self.set.insert(key, value),
-            removed,
-        }
+    pub(super) fn set_beside(&mut self, base: Entries<'_>, key: &str, value: Stored) -> Before {
+        let growth = self.growth;
+        self.change(base, key, |layer, _| Before {
+            removed: layer.removed.contains(key.as_bytes()),
+            set: layer.set.insert(key, value),
+            growth,
+        })
+    }
+
+    /// Takes back that an entry was set. The record's entry stays.
+    fn unset(&mut self, base: Entries<'_>, key: &str) {
+        self.change(base, key, |layer, _| layer.set.remove(key));
     }
 
     /// Removes an entry. If it does not exist, this is not a change.
     pub(super) fn remove(&mut self, base: Entries<'_>, key: &str) {
-        self.set.remove(key);
-        self.leave_out(base, key);
+        self.change(base, key, |layer, there| {
+            layer.set.remove(key);
+            if there.is_some() {
+                layer.removed.insert(key, ());
+            }
+        });
     }
 
     /// Leaves out the record's entry, but keeps one that was set.
     pub(super) fn leave_out(&mut self, base: Entries<'_>, key: &str) {
-        if base.find(key).is_some() {
-            self.removed.insert(key, ());
-        }
+        self.change(base, key, |layer, there| {
+            if there.is_some() {
+                layer.removed.insert(key, ());
+            }
+        });
     }
 
     pub(super) fn undo(&mut self, key: &str, before: Before) {
@@ -382,6 +433,7 @@ impl Layer {
         if before.removed {
             self.removed.insert(key, ());
         }
+        self.growth = before.growth;
     }
 
     pub(super) fn changed(&self, key: &str) -> Option<&Stored> {
@@ -400,38 +452,60 @@ impl Layer {
         self.set.is_empty() && self.removed.is_empty()
     }
 
+    /// The new value under each changed key, in the order of the keys; `None` for an entry that is
+    /// left out.
+    fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> + Clone {
+        let set = self.set.iter();
+        let removed = self.removed.iter();
+        Overlaid {
+            under: removed.map(|(key, ())| (key.as_bytes(), None)),
+            waiting: None,
+            over: set
+                .map(|(key, value)| (key.as_bytes(), Some(value.as_slice())))
+                .peekable(),
+        }
+    }
+
     /// The entries of `base` with this layer on top, sorted by key.
     fn over<'a>(&'a self, base: Entries<'a>) -> impl Iterator<Item = Entry<'a>> + Clone {
-        let kept = base.filter(|(key, _)| !self.removed.contains(key));
         let set = self.set.iter();
         let set = set.map(|(key, value)| (key.as_bytes(), value.as_slice()));
         Overlaid {
-            under: kept,
+            under: base
+                .without_nulls()
+                .filter(|(key, _)| !self.removed.contains(key)),
             waiting: None,
             over: set.peekable(),
         }
     }
+
+    /// The same entries, to be written.
+    fn written_over<'a>(&'a self, base: Entries<'a>) -> impl Content {
+        Amended {
+            entries: base,
+            changes: self.changes(),
+            growth: self.growth,
+        }
+    }
 }
 
-/// Merges two sorted lists of entries. If both have a key, `over` wins.
+/// Merges two lists that are sorted by key. If both have a key, `over` wins.
 #[derive(Clone)]
-struct Overlaid<'a, U, O: Iterator<Item = Entry<'a>>> {
+struct Overlaid<U, O: Iterator> {
     under: U,
-    /// The entry of `under` that comes after the next of `over`. Not `Peekable`: most entries come
-    /// from `under`, and storing and reloading each costs more than everything else here.
-    waiting: Option<Entry<'a>>,
+    /// The item of `under` that comes after the next of `over`.
+    waiting: Option<O::Item>,
     over: Peekable<O>,
 }
 
-impl<'a, U, O> Iterator for Overlaid<'a, U, O>
+impl<'a, T, U, O> Iterator for Overlaid<U, O>
 where
-    U: Iterator<Item = Entry<'a>>,
-    O: Iterator<Item = Entry<'a>>,
+    U: Iterator<Item = (&'a [u8], T)>,
+    O: Iterator<Item = (&'a [u8], T)>,
 {
-    type Item = Entry<'a>;
+    type Item = (&'a [u8], T);
 
-    #[inline(always)]
-    fn next(&mut self) -> Option<Entry<'a>> {
+    fn next(&mut self) -> Option<Self::Item> {
         let Some(under) = self.waiting.take().or_else(|| self.under.next()) else {
             return self.over.next();
         };
@@ -595,10 +669,16 @@ impl<'a> View<'a> {
     }
 
     /// The record that a save writes, without its header.
-    pub(crate) fn body(
-        self,
-    ) -> Body<'a, impl Iterator<Item = Entry<'a>> + Clone, impl Iterator<Item = Entry<'a>> + Clone>
-    {
-        Body::new(self.subject(), self.values(), self.flashes())
+    pub(crate) fn body(self) -> Body<'a, impl Content, impl Content> {
+        let changes = self.changes;
+        Body::new(
+            self.subject(),
+            changes
+                .values
+                .written_over(changes.base_values(self.loaded)),
+            changes
+                .flashes
+                .written_over(changes.base_flashes(self.loaded)),
+        )
     }
 }

@@ -1,12 +1,9 @@
 //! How stores update a session while they save it.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
 use super::Session;
 use super::base::{Base, Loaded};
 use super::changes::{Birth, Changes, Over, Revision, View};
-use super::state::Bounds;
+use super::state::{Bounds, Flag};
 #[cfg(feature = "tower")]
 use super::status::Status;
 #[cfg(feature = "server")]
@@ -165,8 +162,9 @@ impl Session {
 
     fn replace(&self, changes: &mut Changes, base: &mut Base<'_>, loaded: Option<Loaded>) {
         changes.revision.base = changes.revision.base.wrapping_add(1);
-        self.inner.was_touched.store(true, Ordering::Release);
+        self.inner.flags.set(Flag::Touched, Flag::Touched);
         base.replace(loaded);
+        changes.is_over(base.newest().map(|loaded| &loaded.record));
     }
 
     /// Drops a session whose cookie is no longer valid. The cookie is left alone, because the
@@ -185,8 +183,12 @@ impl Session {
     /// Refuses all further changes. Returns what a save has to do.
     #[cfg(feature = "tower")]
     pub(crate) fn close(&self) -> Status {
-        self.lock_for_save(|changes, _| changes.closed = true);
-        self.status()
+        if self.inner.flags.set(Flag::Closed, Flag::Touched) {
+            // Waits for a change that has begun.
+            self.status()
+        } else {
+            Status::Unmodified
+        }
     }
 
     /// Whether the session came with a request, and not from [`new`](Self::new).
@@ -199,10 +201,8 @@ impl Session {
     }
 
     /// Whether a store with other bounds has loaded the session.
-    pub(crate) fn is_of_another_store(&self, bounds: &Arc<Bounds>) -> bool {
-        self.inner
-            .bounds
-            .as_ref()
-            .is_some_and(|own| !Arc::ptr_eq(own, bounds))
+    pub(crate) fn is_of_another_store(&self, bounds: &Bounds) -> bool {
+        let own = self.inner.bounds.as_ref();
+        own.is_some_and(|own| own.store != bounds.store)
     }
 }

@@ -1,7 +1,7 @@
 //! The parts of a session.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::base::{Loaded, Newer};
@@ -19,13 +19,36 @@ pub(super) struct Inner {
     /// When the session was read from the request.
     pub(super) read_at: Option<Millis>,
     /// The bounds of its store; `None` if [`Session::new`] made it.
-    pub(super) bounds: Option<Arc<Bounds>>,
-    /// Something may have been changed, or the record replaced. Until then, reading needs no lock
-    /// on `since`.
-    pub(super) was_touched: AtomicBool,
-    /// This request does not count as use.
-    pub(super) leaves_idle: AtomicBool,
+    pub(super) bounds: Option<Bounds>,
+    pub(super) flags: Flags,
     pub(super) since: Mutex<Since>,
+}
+
+/// What can be known of a session without the lock on `since`.
+#[derive(Default)]
+pub(super) struct Flags(AtomicU8);
+
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Flag {
+    /// Something may have been changed, or the record replaced.
+    Touched = 1,
+    /// The response already has the session, so later changes are lost.
+    Closed = 2,
+    /// This request does not count as use.
+    LeavesIdle = 4,
+}
+
+impl Flags {
+    pub(super) fn has(&self, flag: Flag) -> bool {
+        self.0.load(Ordering::Acquire) & flag as u8 != 0
+    }
+
+    /// Sets a flag, and returns whether `other` was set before. Of two threads that each set one
+    /// flag and ask for the other's, at least one sees it.
+    pub(super) fn set(&self, flag: Flag, other: Flag) -> bool {
+        self.0.fetch_or(flag as u8, Ordering::AcqRel) & other as u8 != 0
+    }
 }
 
 /// Everything that happened to a session since it was opened.
@@ -35,14 +58,28 @@ pub(super) struct Since {
     pub(super) newer: Newer,
 }
 
-/// What a store's settings allow its sessions. The address identifies the store.
-#[derive(Debug)]
+/// What a store's settings allow its sessions. Each session has a copy, so that requests on
+/// different threads share nothing.
+#[derive(Clone, Debug)]
 pub(crate) struct Bounds {
+    pub(crate) store: StoreId,
     pub(crate) limit: Limit,
     pub(crate) claims: Claims,
     pub(crate) max_lifetime: Duration,
     pub(crate) idle: Option<Idle>,
     pub(crate) events: Events,
+}
+
+/// Identifies a store while the process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoreId(u64);
+
+impl StoreId {
+    /// An id that no other store has.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Whether one of several requests can claim an entry.

@@ -68,7 +68,7 @@ fn every_token_opens_to_the_record_that_is_stated() {
             (record.values(), &stated.values),
             (record.flashes(), &stated.flashes),
         ] {
-            assert_eq!(entries.clone().count(), stated.len(), "{vector}");
+            assert_eq!(entries.iter().count(), stated.len(), "{vector}");
             for (key, bytes) in entries.texts() {
                 let value: Value = value::decode(bytes).unwrap();
                 assert_eq!(Typed::from(&value), stated[key], "{vector}, {key}");

@@ -32,7 +32,7 @@ pub(super) struct Table {
 
 #[derive(Debug)]
 struct Slot {
-    value: Box<str>,
+    value: Value,
     expires: Millis,
     tag: Option<Tag>,
 }
@@ -65,7 +65,7 @@ impl Table {
     pub(super) fn load(&self, key: &StoreKey, now: Millis) -> Option<Stored> {
         let slot = self.slots.get(key).filter(|slot| slot.expires > now)?;
         Some(Stored {
-            value: Value::new(slot.value.as_ref().to_owned()),
+            value: slot.value.clone(),
             ttl: slot.expires.since(now),
         })
     }
@@ -80,21 +80,20 @@ impl Table {
         if self.slots.get(key).is_some_and(|slot| slot.expires <= now) {
             self.remove(key);
         }
-        let there = self.slots.get(key).map(|slot| &*slot.value);
+        let there = self.slots.get(key).map(|slot| slot.value.as_str());
         let was = there.map(str::len);
         let outcome = entry.when.outcome(there);
         if outcome == Outcome::Stored {
-            let value = entry.value.as_str();
-            self.make_room(was, value.len(), now)?;
+            self.make_room(was, entry.value.as_str().len(), now)?;
             self.remove(key);
             let slot = Slot {
-                value: value.into(),
+                value: entry.value.clone(),
                 expires: now.plus(entry.ttl),
                 tag: entry.tag,
             };
             self.by_expiry.insert((slot.expires, *key));
             self.by_tag.extend(slot.tag.map(|tag| (tag, *key)));
-            self.bytes += OVERHEAD + slot.value.len();
+            self.bytes += OVERHEAD + slot.value.as_str().len();
             self.slots.insert(*key, slot);
         }
         Ok(outcome)
@@ -142,8 +141,8 @@ impl Table {
         if let Some(tag) = slot.tag {
             self.by_tag.remove(&(tag, *key));
         }
-        self.bytes -= OVERHEAD + slot.value.len();
-        Some(Value::new(slot.value.into_string()))
+        self.bytes -= OVERHEAD + slot.value.as_str().len();
+        Some(slot.value)
     }
 
     /// Removes up to `at_most` expired sessions, the longest expired first, and returns how many.
