@@ -508,7 +508,10 @@ impl<P: Placement> Flow<P> {
             },
             Some(birth) => birth,
             None => Birth {
-                id: SessionId::random(random)?,
+                id: match view.intended_id() {
+                    Some(id) => id,
+                    None => SessionId::random(random)?,
+                },
                 issued_at: now,
                 expires_at: now.plus(self.policy.lifetime),
             },

@@ -8,3 +8,5 @@ pub mod actix;
 #[cfg(feature = "axum")]
 pub mod axum;
 pub mod tower;
+#[cfg(feature = "tower-sessions")]
+pub mod tower_sessions;

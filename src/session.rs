@@ -9,6 +9,8 @@ mod saving;
 mod sorted;
 mod state;
 mod status;
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+mod twin;
 mod typed;
 #[cfg(feature = "server")]
 mod version;
@@ -34,9 +36,11 @@ pub(crate) use base::Loaded;
 #[cfg(feature = "server")]
 pub(crate) use saving::{Lost, Rebased};
 pub(crate) use state::{Bounds, Claims};
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+pub(crate) use state::{Ends, Twin};
 
 use crate::error::{ErrorKind, Origin, SessionError};
-use crate::record::{MAX_SUBJECT, SessionId};
+use crate::record::{MAX_SUBJECT, Record, SessionId};
 use crate::time::Millis;
 use crate::value::{self, Value};
 use base::Newer;
@@ -128,6 +132,8 @@ impl Session {
                 bounds,
                 was_touched: AtomicBool::new(false),
                 leaves_idle: AtomicBool::new(false),
+                #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+                twin: std::sync::OnceLock::new(),
                 since: Mutex::new(Since {
                     changes,
                     newer: Newer::default(),
@@ -532,12 +538,7 @@ impl Session {
     /// deadline.
     #[doc(alias = "remember_me")]
     pub fn remember(&self, remember: bool) {
-        self.change_or_report(|changes, record| {
-            changes.transient = None;
-            if View::new(record, changes).transient() != Some(!remember) {
-                changes.transient = Some(!remember);
-            }
-        });
+        self.change_or_report(|changes, record| changes.set_transient(record, !remember));
     }
 
     /// Sets this session's deadline. If it has passed, the next save ends the session. Browsers
@@ -550,26 +551,33 @@ impl Session {
     #[doc(alias = "set_deadline")]
     pub fn set_expiry(&self, expires_at: SystemTime) -> Result<(), SessionError> {
         let expires_at = Millis::from(expires_at);
-        self.change(|changes, record| {
-            let view = View::new(record, changes);
-            let start = view
-                .birth()
-                .map(|birth| birth.issued_at)
-                .or(self.inner.read_at);
-            let latest = start.zip(self.inner.bounds.as_ref());
-            let latest = latest.map(|(start, bounds)| start.plus(bounds.max_lifetime));
-            if latest.is_some_and(|latest| expires_at > latest) {
-                return Err(SessionError::new(
-                    ErrorKind::TooLongLived,
-                    "the deadline is beyond the store's `max_lifetime`; raise that when building \
-                     the store"
-                        .to_owned(),
-                ));
-            }
-            let kept = view.birth().map(|birth| birth.expires_at);
-            changes.expires_at = (kept != Some(expires_at)).then_some(expires_at);
-            Ok(())
-        })
+        self.change(|changes, record| self.set_deadline(changes, record, expires_at))
+    }
+
+    fn set_deadline(
+        &self,
+        changes: &mut Changes,
+        record: Option<&Record>,
+        expires_at: Millis,
+    ) -> Result<(), SessionError> {
+        let view = View::new(record, changes);
+        let start = view
+            .birth()
+            .map(|birth| birth.issued_at)
+            .or(self.inner.read_at);
+        let latest = start.zip(self.inner.bounds.as_ref());
+        let latest = latest.map(|(start, bounds)| start.plus(bounds.max_lifetime));
+        if latest.is_some_and(|latest| expires_at > latest) {
+            return Err(SessionError::new(
+                ErrorKind::TooLongLived,
+                "the deadline is beyond the store's `max_lifetime`; raise that when building the \
+                 store"
+                    .to_owned(),
+            ));
+        }
+        let kept = view.birth().map(|birth| birth.expires_at);
+        changes.expires_at = (kept != Some(expires_at)).then_some(expires_at);
+        Ok(())
     }
 
     /// Copies all values and flashes of `other` into this session. Use it if a session was lost on

@@ -87,11 +87,17 @@ pub use guard::{
 pub(crate) use pending::Fields;
 
 pub use layer::{SessionLayer, SessionService};
+#[cfg(feature = "tower-sessions")]
+pub(crate) use pending::Ask;
 pub use pending::{LoadFuture, PendingSession, SessionOf};
 
 use crate::error::{LoadError, SaveError, SessionError};
 use crate::event::Event;
+#[cfg(feature = "tower-sessions")]
+use crate::flow::Opened;
 use crate::flow::Outgoing;
+#[cfg(feature = "tower-sessions")]
+use crate::record::SessionId;
 #[cfg(feature = "server")]
 use crate::server::{Backend, ServerStore};
 use crate::session::Session;
@@ -133,6 +139,11 @@ mod sealed {
         /// Loads the session from that header's fields, joined into one.
         fn load(&self, field: &[u8]) -> Self::Load;
 
+        /// Opens the request's token, but does not ask a backend. Returns the id of the session that
+        /// the token names, and the load that goes on from there.
+        #[cfg(feature = "tower-sessions")]
+        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load);
+
         fn save(&self, session: &Session) -> Self::Save;
 
         /// Returns the header changes for a response whose session was handed out but not saved.
@@ -151,6 +162,12 @@ mod sealed {
 
         fn load(&self, field: &[u8]) -> Self::Load {
             ready(Ok(self.load_from([field])))
+        }
+
+        #[cfg(feature = "tower-sessions")]
+        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load) {
+            let session = self.load_from([field]);
+            (session.id(), ready(Ok(session)))
         }
 
         fn save(&self, session: &Session) -> Self::Save {
@@ -184,6 +201,16 @@ mod sealed {
             self.loading(field)
         }
 
+        #[cfg(feature = "tower-sessions")]
+        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load) {
+            let load = self.loading(field);
+            let opened = match &load {
+                futures_util::future::Either::Left(opened) => opened.clone().into_inner().ok(),
+                futures_util::future::Either::Right(_) => None,
+            };
+            (opened.and_then(|session| session.id()), load)
+        }
+
         fn save(&self, session: &Session) -> Self::Save {
             let (store, session) = (self.clone(), session.clone());
             Box::pin(async move { store.respond(&session).await })
@@ -212,6 +239,16 @@ mod sealed {
             Box::pin(async move { store.finish(opened).await })
         }
 
+        #[cfg(feature = "tower-sessions")]
+        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load) {
+            let (store, opened) = (self.clone(), Self::open(self, &mut std::iter::once(field)));
+            let id = match &opened {
+                Opened::Ready(session) => session.id(),
+                Opened::Fetch(fetch) => Some(fetch.id()),
+            };
+            (id, Box::pin(async move { store.finish(opened).await }))
+        }
+
         fn save(&self, session: &Session) -> Self::Save {
             let (store, session) = (self.clone(), session.clone());
             Box::pin(async move { store.respond(&session).await })
@@ -237,6 +274,18 @@ mod sealed {
 
         fn load(&self, field: &[u8]) -> Self::Load {
             each!(self, store => Box::pin(Store::load(store, field)), store => Store::load(store, field))
+        }
+
+        #[cfg(feature = "tower-sessions")]
+        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load) {
+            each!(
+                self,
+                store => {
+                    let (id, load) = Store::open(store, field);
+                    (id, Box::pin(load))
+                },
+                store => Store::open(store, field)
+            )
         }
 
         fn save(&self, session: &Session) -> Self::Save {

@@ -45,6 +45,13 @@ pub(crate) struct Fetch {
     stub: Loaded,
 }
 
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+impl Fetch {
+    pub(crate) fn id(&self) -> SessionId {
+        self.stub.record.header().id
+    }
+}
+
 /// Where to find a session in order to end it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Trail {

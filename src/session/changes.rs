@@ -40,6 +40,8 @@ pub(crate) struct Changes {
     own_flashes: Sorted<()>,
     /// The id and times of a new or renewed session, set by its first save.
     pub(crate) birth: Option<Birth>,
+    /// The id that the first save of a new or renewed session uses, if it was given one before.
+    pub(super) intended_id: Option<SessionId>,
     /// A save has written something other than the record. Until the next save, the response says
     /// that, even if all changes are taken back.
     pub(crate) sent: bool,
@@ -313,6 +315,28 @@ impl Changes {
         self.revision.whole = self.revision.whole.wrapping_add(1);
         self.renewed = true;
         self.birth = None;
+        self.intended_id = None;
+    }
+
+    pub(super) fn set_transient(&mut self, loaded: Option<&Record>, transient: bool) {
+        self.transient = None;
+        if View::new(loaded, self).transient() != Some(transient) {
+            self.transient = Some(transient);
+        }
+    }
+
+    /// Drops everything that was written. A session that is to end, or to get a new id, still does.
+    #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+    pub(super) fn give_up(&mut self) {
+        self.revision.whole = self.revision.whole.wrapping_add(1);
+        *self = Self {
+            destroyed: self.destroyed,
+            renewed: self.renewed,
+            birth: self.birth,
+            intended_id: self.intended_id,
+            sent: self.sent,
+            ..self.afresh()
+        };
     }
 }
 
@@ -541,6 +565,11 @@ impl<'a> View<'a> {
         let continued = self.continued();
         let continued = continued.map(|record| Birth::of(record.header()));
         continued.or(self.changes.birth)
+    }
+
+    /// The id that the save uses if it makes the id and times.
+    pub(crate) fn intended_id(self) -> Option<SessionId> {
+        self.changes.intended_id
     }
 
     /// The session's own deadline, unless the save has yet to make it.

@@ -79,7 +79,10 @@ impl Session {
     /// Makes the next save draw a new id for a new or renewed session.
     #[cfg(feature = "server")]
     pub(crate) fn forget_birth(&self) {
-        self.lock_for_save(|changes, _| changes.birth = None);
+        self.lock_for_save(|changes, _| {
+            changes.birth = None;
+            changes.intended_id = None;
+        });
     }
 
     /// Handles a session that another request has ended: nothing of it is left. Its cookie is left

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 
 use super::base::{Loaded, Newer};
@@ -25,7 +27,30 @@ pub(super) struct Inner {
     pub(super) was_touched: AtomicBool,
     /// This request does not count as use.
     pub(super) leaves_idle: AtomicBool,
+    #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+    pub(super) twin: OnceLock<Weak<dyn Twin>>,
     pub(super) since: Mutex<Since>,
+}
+
+/// Another library's session with the same entries. It has changes that nobody is told of.
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+pub(crate) trait Twin: Send + Sync {
+    /// Brings the twin's changes into the session. Called before the session is read or changed.
+    fn bring(&self);
+
+    /// Shows the session's entries in the twin. Called after the session was changed.
+    fn show(&self);
+}
+
+/// When a twin's session ends.
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ends {
+    At(Millis),
+    /// This long after the request.
+    After(Duration),
+    /// When the browser is closed.
+    WithBrowser,
 }
 
 /// Everything that happened to a session since it was opened.
