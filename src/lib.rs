@@ -60,7 +60,8 @@
 //! - `redis`: `RedisStore` keeps sessions in Redis: a single server, Sentinel or a cluster.
 //!   `RevocableCookieStore` keeps sessions in cookies and can end them across a fleet.
 //! - `tower-sessions`: `server::TowerSessions` uses any database that has a store for
-//!   tower-sessions.
+//!   tower-sessions. With `tower`, `TowerSessionsLayer` is for handlers and libraries that take the
+//!   session of tower-sessions.
 //! - `tracing`: each [`Event`] also goes to the crate `tracing`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -114,6 +115,8 @@ pub use fleet::{InFleet, RevocableCookieStore};
 pub use flow::{HeaderChange, InCookie, Outgoing};
 #[cfg(feature = "tower")]
 pub use frameworks::tower::{PendingSession, SessionLayer, SessionOf};
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+pub use frameworks::tower_sessions::TowerSessionsLayer;
 pub use record::SessionId;
 pub use revocation::RevocationList;
 #[cfg(all(feature = "file", unix))]

@@ -140,9 +140,11 @@ mod sealed {
         fn load(&self, field: &[u8]) -> Self::Load;
 
         /// Opens the request's token, but does not ask a backend. Returns the id of the session that
-        /// the token names, and the load that goes on from there.
+        /// the token names, if that is known at once, and the load that goes on from there.
         #[cfg(feature = "tower-sessions")]
-        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load);
+        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load) {
+            (None, self.load(field))
+        }
 
         fn save(&self, session: &Session) -> Self::Save;
 
