@@ -175,3 +175,25 @@ fn two_requests_that_change_different_entries_of_a_session_in_a_backend_both_sur
     });
     assert_eq!(first.entries(), entries([("a", 2), ("c", 3)]));
 }
+
+#[test]
+fn the_session_of_a_named_layer_is_that_of_its_cookie() {
+    struct Admin;
+    let key = key();
+    let admins = sealed_session::CookieConfig::builder().name("__Host-admin");
+    let admins = CookieStore::builder(key.clone()).cookie(admins.build().unwrap());
+    let named = SessionLayer::new(admins.build().unwrap()).named::<Admin>();
+    let handler = service(async |request: Request<()>| {
+        theirs(&request).insert("a", 1).await.unwrap();
+        let admin = request.extensions().get::<PendingSession<Admin>>().unwrap();
+        let admin = admin.session().await.unwrap();
+        assert_eq!(admin.get("a").unwrap(), Some(1));
+        assert!(ours(&request).await.is_empty());
+        ok()
+    });
+    let inner = TowerSessionsLayer::from(named).layer(handler);
+    let mut service = SessionLayer::new(CookieStore::new(key)).layer(inner);
+    let Ok(response) = block_on(service.call(Request::new(())));
+    let set_cookie = response.headers()[SET_COOKIE].to_str().unwrap();
+    assert!(set_cookie.starts_with("__Host-admin="));
+}

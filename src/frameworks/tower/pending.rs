@@ -205,8 +205,8 @@ pub(crate) trait Ask: Send + Sync {
 
     fn leave_idle(&self);
 
-    /// Opens the request's token, but asks no backend and hands nothing out. Returns the id of the
-    /// session that the token names.
+    /// Opens the request's token if nothing did, but asks no backend and hands nothing out. Returns
+    /// the id of the session that the token names.
     #[cfg(feature = "tower-sessions")]
     fn look(&self) -> Option<SessionId>;
 
@@ -335,15 +335,12 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
     #[cfg(feature = "tower-sessions")]
     fn look(&self) -> Option<SessionId> {
         let mut state = lock(&self.state);
-        match &state.progress {
-            Progress::Unasked => {
-                let (id, load) = self.settings.store.open(self.fields.as_bytes());
-                state.progress = Progress::Opened(load);
-                id
-            }
-            Progress::Loaded(Ok(session)) => session.id(),
-            _ => None,
+        if !matches!(state.progress, Progress::Unasked) {
+            return None;
         }
+        let (id, load) = self.settings.store.open(self.fields.as_bytes());
+        state.progress = Progress::Opened(load);
+        id
     }
 
     #[cfg(feature = "tower-sessions")]

@@ -7,7 +7,6 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -191,6 +190,8 @@ impl Store {
             .collect();
         let gone = before.keys().filter(|key| !entries.contains_key(*key));
         changed.extend(gone.map(|key| (key.as_str(), None)));
+        // An error names the entries in this order.
+        changed.sort_unstable_by_key(|(key, _)| *key);
         let both = self.both.get().and_then(Weak::upgrade);
         let expiry = both.map_or(last.expiry, |both| both.theirs.expiry());
         let ends = (expiry != last.expiry).then(|| ends(expiry));
