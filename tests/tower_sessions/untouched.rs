@@ -103,20 +103,27 @@ fn without_ids_no_token_is_opened_if_nobody_asks() {
 }
 
 #[test]
-fn without_ids_a_new_session_has_the_id_that_the_handler_saw() {
-    let mut browser = Browser::new(cookies());
-    let layer = TowerSessionsLayer::new(browser.store.clone()).without_ids();
-    let seen = Mutex::default();
-    let response = layer.answer("", async |request: Request<()>| {
-        let theirs = theirs(&request);
-        theirs.insert("a", 1).await.unwrap();
-        *seen.lock().unwrap() = theirs.id();
-        ok()
-    });
-    let set_cookie = response.headers()[SET_COOKIE].to_str().unwrap();
-    browser.cookie = set_cookie.split(';').next().unwrap().to_owned();
-    browser.visit(async |request: Request<()>| {
-        assert_eq!(theirs(&request).id(), *seen.lock().unwrap());
-        ok()
-    });
+fn without_ids_sessions_are_saved_renewed_and_ended_as_with_them() {
+    let store = cookies();
+    let layer = TowerSessionsLayer::new(store.clone()).without_ids();
+    let mut cookie = String::new();
+    let mut visit = |handler: &dyn Fn(Theirs)| {
+        let response = layer.answer(&cookie, async |request: Request<()>| {
+            handler(theirs(&request));
+            ok()
+        });
+        let set_cookie = response.headers()[SET_COOKIE].to_str().unwrap();
+        set_cookie
+            .split(';')
+            .next()
+            .unwrap()
+            .clone_into(&mut cookie);
+        store.load_from([cookie.as_str()])
+    };
+    let first = visit(&|session| block_on(session.insert("a", 1)).unwrap());
+    assert_eq!(first.get("a").unwrap(), Some(1));
+    let second = visit(&|session| block_on(session.cycle_id()).unwrap());
+    assert_eq!(second.get("a").unwrap(), Some(1));
+    assert_ne!(second.id(), first.id());
+    assert!(visit(&|session| block_on(session.flush()).unwrap()).is_new());
 }

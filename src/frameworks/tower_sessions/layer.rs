@@ -34,8 +34,8 @@ impl<S: Sessions> TowerSessionsLayer<S> {
 
 impl<S, N, H, L> TowerSessionsLayer<S, N, H, L> {
     /// Opens the request's token only when something reads or writes the session, which saves time
-    /// in requests that do neither. In exchange, `Session::id` is of no use: for a session that
-    /// came with the request it returns a random id, another one in each request.
+    /// in requests that do neither. In exchange, `Session::id` is of no use: it returns a random
+    /// id, another one in each request.
     ///
     /// Without this setting the token of each request is opened for its id, because `Session::id`
     /// does not wait. A backend is still asked only when something reads or writes.

@@ -32,14 +32,15 @@ use crate::value::{Value, decode};
 
 type Entries = HashMap<String, Json>;
 
-/// Makes the session of tower-sessions for a request. With `opens` the request's token is opened
-/// for its id.
-pub(super) fn twin_of(request: Arc<dyn Ask>, opens: bool) -> Arc<Both> {
-    let named = opens.then(|| request.look()).flatten();
+/// Makes the session of tower-sessions for a request. With `has_id` its id is that of our session:
+/// the one in the request's token, or for a new session one that the first save uses. Otherwise it
+/// stands for none.
+pub(super) fn twin_of(request: Arc<dyn Ask>, has_id: bool) -> Arc<Both> {
+    let named = has_id.then(|| request.look()).flatten();
     let drawn = match named {
-        Some(_) => None,
         // Nothing is saved under an id that the system's random source did not draw.
-        None => SessionId::random(&mut os_random).ok(),
+        None if has_id => SessionId::random(&mut os_random).ok(),
+        _ => None,
     };
     let id = named.or(drawn).map_or_else(Id::default, their_id);
     let store = Arc::new(Store {

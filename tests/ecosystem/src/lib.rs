@@ -1,6 +1,7 @@
 //! Applications as the examples of other libraries have them, on our session. Each takes its
 //! session layer as an argument, so that the same code runs on tower-sessions' own.
 
+pub mod browser;
 pub mod login;
 pub mod messages;
 pub mod routes;

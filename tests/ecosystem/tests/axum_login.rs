@@ -1,16 +1,13 @@
 //! axum-login and axum-messages: only the line of the session layer is ours.
 
-#[path = "support/browser.rs"]
-mod browser;
-
 use axum::Router;
 use axum::http::StatusCode;
 use axum_login::AuthManager;
-use browser::Browser;
 use sealed_session::frameworks::tower::Sessions;
 use sealed_session::frameworks::tower_sessions::TowerSessionsLayer;
 use sealed_session::server::Memory;
 use sealed_session::{AppKey, CookieStore, MemoryStore};
+use sealed_session_ecosystem::browser::Browser;
 use sealed_session_ecosystem::login::{self, Users};
 use sealed_session_ecosystem::messages;
 use tower_layer::layer_fn;

@@ -4,19 +4,16 @@
 //! - A cookie that does not open is left alone. tower-sessions removes it.
 //! - A session in a cookie that was changed is still in copies of the old cookie.
 
-#[path = "support/browser.rs"]
-mod browser;
-
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use browser::Browser;
 use cookie::{Cookie, SameSite};
 use sealed_session::frameworks::tower_sessions::TowerSessionsLayer;
 use sealed_session::server::Memory;
 use sealed_session::{AppKey, CookieConfig, CookieStore, MemoryStore, Session as Ours};
+use sealed_session_ecosystem::browser::Browser;
 use sealed_session_ecosystem::routes::routes;
 use tower_sessions::{Expiry, MemoryStore as TheirStore, Session, SessionManagerLayer};
 
@@ -36,6 +33,8 @@ const HOUR: u64 = 3600;
 fn app(kind: Kind, max_age: Option<u64>, domain: Option<&'static str>) -> Browser {
     let key = || AppKey::generate().unwrap();
     let lifetime = Duration::from_secs(max_age.unwrap_or(24 * HOUR));
+    // The handlers set a deadline of a day.
+    let longest = Duration::from_secs(7 * 24 * HOUR);
     let mut cookie = CookieConfig::builder()
         .name("id")
         .same_site(sealed_session::SameSite::Strict)
@@ -59,12 +58,18 @@ fn app(kind: Kind, max_age: Option<u64>, domain: Option<&'static str>) -> Browse
         Kind::InCookies => {
             let store = CookieStore::builder(key())
                 .cookie(cookie)
-                .lifetime(lifetime);
+                .lifetime(lifetime)
+                .max_lifetime(longest);
             routes().layer(TowerSessionsLayer::new(store.build().unwrap()))
         }
         Kind::InMemory => {
             let store = MemoryStore::builder(key(), Memory::new());
-            let store = store.cookie(cookie).lifetime(lifetime).build().unwrap();
+            let store = store
+                .cookie(cookie)
+                .lifetime(lifetime)
+                .max_lifetime(longest)
+                .build()
+                .unwrap();
             routes().layer(TowerSessionsLayer::new(store))
         }
     })

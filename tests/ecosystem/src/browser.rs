@@ -7,30 +7,31 @@ use axum::http::{Request, Response, StatusCode};
 use cookie::Cookie;
 use tower_service::Service;
 
-pub(crate) struct Browser {
+/// Sends requests with the cookies that the answers have set.
+pub struct Browser {
     app: Router,
-    pub(crate) jar: Vec<Cookie<'static>>,
+    pub jar: Vec<Cookie<'static>>,
 }
 
-pub(crate) struct Page {
-    pub(crate) status: StatusCode,
-    pub(crate) location: String,
-    pub(crate) cookies: Vec<Cookie<'static>>,
-    pub(crate) text: String,
+pub struct Page {
+    pub status: StatusCode,
+    pub location: String,
+    pub cookies: Vec<Cookie<'static>>,
+    pub text: String,
 }
 
 impl Browser {
-    pub(crate) fn new(app: Router) -> Self {
+    pub fn new(app: Router) -> Self {
         let jar = Vec::new();
         Self { app, jar }
     }
 
-    pub(crate) async fn get(&mut self, path: &str) -> Page {
+    pub async fn get(&mut self, path: &str) -> Page {
         self.send(Request::get(path).body(Body::empty()).unwrap())
             .await
     }
 
-    pub(crate) async fn post(&mut self, path: &str, form: &'static str) -> Page {
+    pub async fn post(&mut self, path: &str, form: &'static str) -> Page {
         let request = Request::post(path).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         self.send(request.body(Body::from(form)).unwrap()).await
     }
