@@ -56,6 +56,8 @@
 //!   `RevocableCookieStore`, sessions in cookies that end across a fleet.
 //! - `tower-sessions`: `server::TowerSessions`, over any database that has a store for
 //!   tower-sessions.
+//! - `managed-keys`: `ManagedKeys`, app keys that look after themselves, in a file, in Redis or
+//!   wherever you like.
 //! - `tracing`: an event of that crate for each thing worth noticing.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -74,6 +76,8 @@ pub mod frameworks;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "managed-keys")]
+pub mod keys;
 mod limit;
 #[cfg(all(test, any(feature = "server", feature = "tower")))]
 #[expect(clippy::panic, reason = "a test's way to fail")]
@@ -96,7 +100,7 @@ mod value;
 mod vectors;
 
 pub use cookie::{CookieConfig, CookieConfigBuilder, SameSite};
-pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Plaintext, Sealer, Token};
+pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Keys, Plaintext, Sealer, Token};
 #[cfg(any(feature = "tower", feature = "server"))]
 pub use error::LoadError;
 pub use error::{
@@ -109,6 +113,8 @@ pub use fleet::{InFleet, RevocableCookieStore};
 pub use flow::{HeaderChange, InCookie, Outgoing};
 #[cfg(feature = "tower")]
 pub use frameworks::tower::{PendingSession, SessionLayer, SessionOf};
+#[cfg(feature = "managed-keys")]
+pub use keys::ManagedKeys;
 pub use record::SessionId;
 pub use revocation::RevocationList;
 #[cfg(all(feature = "file", unix))]

@@ -19,7 +19,7 @@ pub use driver::{Driver, RedisUrl};
 
 use crate::cookie::{CookieConfig, SameSite};
 use crate::env::{self, Process, Variables};
-use crate::envelope::KeyRing;
+use crate::envelope::{KeyRing, Keys};
 use crate::error::ConfigError;
 use crate::store::{CookieStore, CookieStoreBuilder, StoreBuilder};
 use given::{FIELDS, Fields, Given, IN_A_FILE, Source, refuse_strays};
@@ -307,7 +307,7 @@ impl Settings {
     ///
     /// Whatever [`CookieStoreBuilder::build`] would refuse in these settings, and another driver
     /// than `cookie`; the error names the variable or field.
-    pub fn builder(&self, ring: impl Into<KeyRing>) -> Result<CookieStoreBuilder, ConfigError> {
+    pub fn builder(&self, keys: impl Into<Keys>) -> Result<CookieStoreBuilder, ConfigError> {
         let driver = self.chosen_driver()?;
         if driver != Driver::Cookie {
             let problem = format!(
@@ -316,7 +316,7 @@ impl Settings {
             );
             return Err(self.refused("driver", problem));
         }
-        self.apply(CookieStore::builder(ring))
+        self.apply(CookieStore::builder(keys))
     }
 
     /// The settings that all stores share.

@@ -267,6 +267,8 @@ impl Vector {
             Kind::Store => self.token.len(),
             #[cfg(feature = "redis")]
             Kind::Revocation => self.token.len(),
+            #[cfg(feature = "managed-keys")]
+            Kind::Keys => self.token.len(),
         };
         self.envelope().open(self.token.as_bytes(), limit)
     }

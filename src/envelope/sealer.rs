@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::token::{EXPIRY, MAX_SEALED, encoded_len};
-use super::{Envelope, KeyRing, Kind, MAX_LABEL, Plaintext, Random, Use, os_random};
+use super::{
+    Envelope, Kept, KeyRing, Keys, Kind, MAX_LABEL, Plaintext, Random, TakesKeys, Use, os_random,
+};
 use crate::error::{ConfigError, OpenError, Refusal, SealError};
 use crate::reader::Reader;
 use crate::time::Millis;
@@ -34,6 +36,14 @@ pub struct Sealer {
 struct Inner {
     plain: Envelope,
     timed: Envelope,
+    kept: Kept,
+}
+
+impl TakesKeys for Inner {
+    fn take_keys(&self, ring: &KeyRing) {
+        self.plain.replace_keys(ring);
+        self.timed.replace_keys(ring);
+    }
 }
 
 impl Sealer {
@@ -48,8 +58,8 @@ impl Sealer {
     /// # Errors
     ///
     /// If the purpose is empty or longer.
-    pub fn new(ring: impl Into<KeyRing>, purpose: &str) -> Result<Self, ConfigError> {
-        Self::with_context(ring, purpose, "")
+    pub fn new(keys: impl Into<Keys>, purpose: &str) -> Result<Self, ConfigError> {
+        Self::with_context(keys, purpose, "")
     }
 
     /// A sealer for `purpose` in one application or stage of several that share a key:
@@ -59,7 +69,7 @@ impl Sealer {
     ///
     /// If the purpose is empty, or one of the two is longer than 255 bytes.
     pub fn with_context(
-        ring: impl Into<KeyRing>,
+        keys: impl Into<Keys>,
         purpose: &str,
         context: &str,
     ) -> Result<Self, ConfigError> {
@@ -71,7 +81,8 @@ impl Sealer {
             return Err(ConfigError::new("purpose", problem));
         }
         check_context(context)?;
-        let ring = ring.into();
+        let keys = keys.into();
+        let ring = keys.ring();
         let envelope = |kind| {
             let (name, context) = (purpose.to_owned(), context.to_owned());
             Envelope::new(
@@ -86,9 +97,12 @@ impl Sealer {
         let inner = Inner {
             plain: envelope(Kind::Token),
             timed: envelope(Kind::Timed),
+            kept: keys.kept(),
         };
+        let inner = Arc::new(inner);
+        inner.kept.tell(&inner);
         Ok(Self {
-            inner: Arc::new(inner),
+            inner,
             clock: Arc::new(SystemTime::now),
         })
     }
@@ -101,10 +115,16 @@ impl Sealer {
     }
 
     /// Exchanges the keys, for this sealer and all its clones, while others seal and open.
+    /// Managed keys exchange themselves, and what is set here would not last.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
-        let ring = ring.into();
-        self.inner.plain.replace_keys(&ring);
-        self.inner.timed.replace_keys(&ring);
+        self.inner.take_keys(&ring.into());
+    }
+
+    /// How long a token is sure to open, with managed keys; [`seal_for`](Self::seal_for) refuses
+    /// more. A token of [`seal`](Self::seal) opens for as long at least, and at the latest until
+    /// its key goes. `None` for a ring that somebody else looks after.
+    pub fn longest_lifetime(&self) -> Option<Duration> {
+        self.inner.kept.longest()
     }
 
     /// Seals `bytes` into a token without an expiry: 4/3 of `bytes` and 103 characters more.
@@ -122,7 +142,8 @@ impl Sealer {
     ///
     /// # Errors
     ///
-    /// As [`seal`](Self::seal).
+    /// As [`seal`](Self::seal), and with managed keys if the token would live longer than
+    /// [`longest_lifetime`](Self::longest_lifetime).
     pub fn seal_for(&self, bytes: &[u8], lifetime: Duration) -> Result<String, SealError> {
         self.seal_for_with(bytes, lifetime, &mut os_random)
     }
@@ -151,6 +172,9 @@ impl Sealer {
         lifetime: Duration,
         random: Random<'_>,
     ) -> Result<String, SealError> {
+        if let Some(limit) = self.longest_lifetime().filter(|limit| lifetime > *limit) {
+            return Err(SealError::LongLived { lifetime, limit });
+        }
         let expires_at = self.now().plus(lifetime).to_be_bytes();
         seal(&self.inner.timed, &[&expires_at, bytes], random)
     }

@@ -1,7 +1,7 @@
 //! What a process of a fleet has: the list, how far it has come, and its way to Redis.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, WeakShared};
@@ -9,7 +9,7 @@ use futures_util::lock::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use super::follower::Follower;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, KeyRing, TakesKeys};
 use crate::flow::InCookie;
 use crate::revocation::{Lifetime, RevocationList};
 use crate::server::redis::{Feed, Position};
@@ -35,6 +35,8 @@ pub(super) struct Inner {
     pub(super) written: Mutex<Position>,
     /// What did not open may open now.
     pub(super) keys_changed: AtomicBool,
+    /// An entry was under a key that is not known.
+    pub(super) passed_over: AtomicBool,
     /// When the list was last known to be whole. Milliseconds.
     pub(super) current_at: AtomicU64,
     pub(super) catching_up: Mutex<CatchingUp>,
@@ -42,6 +44,24 @@ pub(super) struct Inner {
     pub(super) failures: Mutex<Failures>,
     pub(super) max_staleness: Duration,
     pub(super) goes_on: bool,
+}
+
+impl TakesKeys for Inner {
+    /// A key is there before anything is sealed under it, so that nothing has to be read again for
+    /// it; but for what was met too early.
+    fn take_keys(&self, ring: &KeyRing) {
+        self.core.flow.replace_keys(ring);
+        self.envelope.replace_keys(ring);
+        if self.passed_over.swap(false, Ordering::Relaxed) {
+            self.keys_changed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What was published under such a key is read by nobody, so that it is missing now.
+    #[cfg(feature = "managed-keys")]
+    fn keys_are_revoked(&self) {
+        self.keys_changed.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The read that requests wait for, as long as one does.
