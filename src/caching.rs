@@ -1,32 +1,32 @@
-//! What a response tells caches: Cache-Control (RFC 9111), and the fields by which caches of one
-//! kind are told something else (RFC 9213, and older ones of the same purpose).
+//! What a response says to caches: Cache-Control (RFC 9111), and the targeted fields that only one
+//! kind of cache obeys (RFC 9213, and older fields for the same purpose).
 
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 
-/// How such a field's name ends by convention: `CDN-Cache-Control`, `Vercel-CDN-Cache-Control`,
-/// `X-LiteSpeed-Cache-Control`. RFC 9213 lets nobody obey a field for its name alone; to silence
-/// one that nobody obeys does no harm.
+/// The usual end of a targeted field's name: `CDN-Cache-Control`, `Vercel-CDN-Cache-Control`,
+/// `X-LiteSpeed-Cache-Control`. RFC 9213 allows no cache to obey a field for its name alone. It
+/// does no harm to silence a field that no cache obeys.
 const SUFFIX: &[u8; 14] = b"-cache-control";
 
-/// Those that are older than the convention: of the Edge Architecture (Fastly, Varnish, Squid,
+/// Targeted fields from before this convention: of the Edge Architecture (Fastly, Varnish, Squid,
 /// Akamai), of Akamai, of nginx.
 const OLDER: [&str; 3] = ["surrogate-control", "edge-control", X_ACCEL_EXPIRES];
 
-/// It holds no directives but a time.
+/// This field holds only a time, no directives.
 const X_ACCEL_EXPIRES: &str = "x-accel-expires";
 
-/// Directives that say what a cache does to a page on its way, and not whether it keeps it.
-/// Without them visitors would see the tags that are meant for the cache.
+/// Directives for processing a page, not for storing it. Without them, visitors would see the tags
+/// that are meant for the cache.
 const PROCESSING: [&[u8]; 2] = [b"content", b"dca"];
 
-/// Whether caches of one kind take the field for an order that precedes Cache-Control.
+/// Whether one kind of cache obeys this field instead of Cache-Control.
 pub(crate) fn is_targeted(name: &str) -> bool {
     let end = name.as_bytes().last_chunk();
     end.is_some_and(|end: &[u8; SUFFIX.len()]| end.eq_ignore_ascii_case(SUFFIX))
         || OLDER.iter().any(|older| name.eq_ignore_ascii_case(older))
 }
 
-/// Whether a response with these headers tells caches who may keep it. Expires and Pragma do not.
+/// Whether these headers say which caches may keep the response. Expires and Pragma do not.
 pub(crate) fn is_said<'h>(mut headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> bool {
     headers.any(|(name, value)| {
         (CACHE_CONTROL == name || is_targeted(name)) && directives(value).next().is_some()
@@ -37,14 +37,14 @@ pub(crate) fn private() -> HeaderValue {
     HeaderValue::from_static("private")
 }
 
-/// What a response says to caches already.
+/// The caching fields that a response already has.
 #[derive(Debug, Default)]
 pub(crate) struct Said<'h> {
     cache_control: Vec<&'h [u8]>,
     targeted: Vec<(&'h str, &'h [u8])>,
 }
 
-/// What it is to say from now on, in place of all fields of these names.
+/// The new caching fields, which replace all fields of the same names.
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
     pub(crate) cache_control: Option<HeaderValue>,
@@ -66,7 +66,7 @@ impl<'h> FromIterator<(&'h str, &'h [u8])> for Said<'h> {
 }
 
 impl Said<'_> {
-    /// What keeps the response out of shared caches, whatever was said.
+    /// The fields that keep the response out of shared caches, whatever it said before.
     pub(crate) fn withheld(&self) -> Orders {
         Orders {
             cache_control: self.private(),
@@ -74,7 +74,7 @@ impl Said<'_> {
         }
     }
 
-    /// `None` if the present Cache-Control keeps it out already. RFC 9111, section 5.2.2.
+    /// `None` if the present Cache-Control already keeps it out (RFC 9111, section 5.2.2).
     fn private(&self) -> Option<HeaderValue> {
         let mut kept = Vec::new();
         let (mut is_private, mut is_stored_nowhere) = (false, false);
@@ -85,7 +85,7 @@ impl Said<'_> {
             .flat_map(|value| directives(value))
         {
             let Some(directive) = directive else {
-                // It may hold the next field in its quotes.
+                // Its open quotes may hold the next field.
                 (is_shared, is_conditional) = (true, true);
                 continue;
             };
@@ -93,13 +93,13 @@ impl Said<'_> {
             let is_bare = name.len() == directive.len();
             let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
             if is(b"public") || is(b"s-maxage") || (is(b"private") && !is_bare) {
-                // With a list of fields, `private` keeps only those out.
+                // With a list of fields, `private` keeps only those fields out.
                 is_shared = true;
                 continue;
             }
             is_private |= is(b"private");
             is_stored_nowhere |= is(b"no-store") && is_bare;
-            // Who understands it and the status may store what says `no-store` (5.2.2.3).
+            // A cache that understands this and the status may ignore `no-store` (5.2.2.3).
             is_conditional |= is(b"must-understand");
             kept.push(directive);
         }
@@ -116,8 +116,9 @@ impl Said<'_> {
         Some(joined(&kept))
     }
 
-    /// Whoever obeys such a field reads no Cache-Control, so that the order must stand there; and
-    /// no older one is left beside it, whose syntax another cache might read in another way.
+    /// A cache that obeys a targeted field ignores Cache-Control, so the field itself must say
+    /// `no-store`. No older caching directive stays beside it, because caches might read its syntax
+    /// differently.
     fn silenced(&self) -> Vec<(HeaderName, HeaderValue)> {
         let mut silenced = Vec::new();
         for (name, _) in &self.targeted {
@@ -151,19 +152,19 @@ impl Said<'_> {
     }
 }
 
-/// What cannot be a header's value is not repeated.
+/// Falls back to `private` if the directives cannot be a header's value.
 fn joined(directives: &[&[u8]]) -> HeaderValue {
     HeaderValue::from_bytes(&directives.join(&b", "[..])).unwrap_or_else(|_| private())
 }
 
-/// What stands before the argument.
+/// The directive's name, without its argument.
 fn name_of(directive: &[u8]) -> &[u8] {
     let mut parts = directive.split(|&byte| byte == b'=');
     parts.next().unwrap_or_default().trim_ascii()
 }
 
-/// The parts between commas that are in no quotes. `None` is what nobody can read: a part whose
-/// quotes do not end, which would take in what is added behind it.
+/// The parts between commas outside of quotes. `None` stands for an unreadable part: its quotes do
+/// not end, so they would take in anything that is added after it.
 fn directives(value: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     let mut quotes = Quotes::default();
     let parts = value.split(move |&byte| !quotes.are_open_after(byte) && byte == b',');
@@ -178,7 +179,8 @@ fn directives(value: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     parts.map(move |part| Some(part).filter(is_whole))
 }
 
-/// RFC 9110, section 5.6.4: in quotes, a backslash makes the next character an ordinary one.
+/// Tracks quotes. In them, a backslash makes the next character an ordinary one (RFC 9110, section
+/// 5.6.4).
 #[derive(Default)]
 struct Quotes {
     open: bool,

@@ -9,36 +9,36 @@ use cookie::Cookie;
 
 use crate::error::ConfigError;
 
-/// The default name. Its prefix makes browsers refuse the cookie from anyone but this host over
-/// a secure connection.
+/// The default name. Its prefix makes browsers accept the cookie only from this host and over a
+/// secure connection.
 pub(crate) const DEFAULT_NAME: &str = "__Host-session";
 
 /// The longest name, in bytes.
 pub(crate) const MAX_NAME: usize = 255;
 
-/// The most bytes that a cookie's name and value have together; browsers drop longer ones.
-/// RFC 6265bis, section 5.6.
+/// The most bytes in a cookie's name and value together. Browsers drop longer ones (RFC 6265bis,
+/// section 5.6).
 pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;
 
-/// The most bytes of one attribute's value; browsers ignore longer ones.
+/// The most bytes in one attribute's value. Browsers ignore longer ones.
 const MAX_ATTRIBUTE: usize = 1024;
 
-/// When a browser sends the cookie with requests that come from other sites.
+/// When a browser sends the cookie with requests from other sites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum SameSite {
-    /// Never: not even when a link on another site is followed.
+    /// Never, not even when the visitor follows a link from another site.
     Strict,
-    /// Only when a link is followed to this site. The default.
+    /// Only when the visitor follows a link to this site. The default.
     #[default]
     Lax,
-    /// Always. Needs `Secure`, and protection against request forgery by other means.
+    /// Always. You need `Secure` for this, and other protection against request forgery.
     None,
 }
 
-/// A cookie's name and attributes, which a browser will accept: valid by construction.
+/// A cookie's name and attributes, checked by the rules of browsers when you build it.
 ///
-/// The default is `__Host-session`, `Secure`, `HttpOnly`, `SameSite=Lax`, `Path=/`, no `Domain`,
-/// kept until the session's deadline.
+/// By default, the cookie is `__Host-session` with `Secure`, `HttpOnly`, `SameSite=Lax`, `Path=/`
+/// and no `Domain`. Browsers keep it until the session's deadline.
 ///
 /// ```
 /// use sealed_session::{CookieConfig, SameSite};
@@ -94,13 +94,13 @@ impl CookieConfig {
         self.persistent
     }
 
-    /// Whether a browser that has the one replaces it when it gets the other.
+    /// Whether a browser takes both for the same cookie, so that one replaces the other.
     pub(crate) fn is_same_cookie(&self, other: &Self) -> bool {
         (&self.name, &self.path, &self.domain, self.partitioned)
             == (&other.name, &other.path, &other.domain, other.partitioned)
     }
 
-    /// What a Set-Cookie header has before the value, and after it.
+    /// The parts of the Set-Cookie header before and after the value.
     pub(crate) fn around_value(&self) -> (String, String) {
         let header = self.with_value("").to_string();
         let prefix = format!("{}=", self.name);
@@ -108,8 +108,8 @@ impl CookieConfig {
         (prefix, suffix)
     }
 
-    /// The Set-Cookie header that removes the cookie: the attributes that tell it apart from
-    /// others, no value, and an expiry in the past.
+    /// The Set-Cookie header that removes the cookie. It has the attributes that identify the
+    /// cookie, no value, and an expiry in the past.
     pub(crate) fn removal(&self) -> String {
         let mut cookie = self.with_value("");
         cookie.set_max_age(cookie::time::Duration::ZERO);
@@ -141,7 +141,7 @@ impl fmt::Debug for CookieConfig {
     }
 }
 
-/// Builds a [`CookieConfig`]; every rule is checked by [`build`](Self::build).
+/// Builds a [`CookieConfig`]. Its [`build`](Self::build) checks every rule.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CookieConfigBuilder {
@@ -149,68 +149,70 @@ pub struct CookieConfigBuilder {
 }
 
 impl CookieConfigBuilder {
-    /// The name: 1 to 255 characters of a token (RFC 9110). A prefix is a promise that the
-    /// browser enforces, and this builder too: `__Host-` (Secure, Path=/, no Domain),
-    /// `__Secure-` (Secure), `__Http-` and `__Host-Http-` (HttpOnly as well).
+    /// The name: 1 to 255 characters of a token (RFC 9110). Default `__Host-session`.
+    ///
+    /// A prefix is a promise that browsers enforce, and so does this builder: `__Host-` (Secure,
+    /// Path=/, no Domain), `__Secure-` (Secure), `__Http-` and `__Host-Http-` (HttpOnly as well).
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
         self
     }
 
-    /// The path below which the cookie is sent. Default `/`.
+    /// The path below which browsers send the cookie. Default `/`.
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.config.path = path.into();
         self
     }
 
-    /// The domain whose hosts all get the cookie. Default none: only the host that set it.
+    /// The domain whose hosts all get the cookie. By default, only the host that set it does.
     ///
-    /// It has two labels or more, in any case: browsers refuse `com` and keep a cookie for
-    /// `localhost` or an IP address only without a domain. Of longer public suffixes, such as
-    /// `co.uk`, only they have the list, and refuse a cookie for one without a word.
+    /// The domain needs two labels or more. Upper and lower case are the same. Browsers refuse
+    /// `com`, and they keep a cookie for `localhost` or an IP address only without a domain. They
+    /// also refuse longer public suffixes such as `co.uk`, silently. Only browsers have that list,
+    /// so this builder cannot check it.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.config.domain = Some(domain.into());
         self
     }
 
-    /// When other sites' requests carry the cookie. Default [`SameSite::Lax`].
+    /// When requests from other sites carry the cookie. Default [`SameSite::Lax`].
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.config.same_site = same_site;
         self
     }
 
-    /// Whether an embedded site gets a cookie jar for each site that embeds it (CHIPS). Default
-    /// off.
+    /// Whether an embedded site gets a separate cookie jar for each site that embeds it (CHIPS).
+    /// Default off.
     pub fn partitioned(mut self, partitioned: bool) -> Self {
         self.config.partitioned = partitioned;
         self
     }
 
-    /// Whether browsers keep the cookie when they are closed, unless the session says otherwise
-    /// with [`remember`](crate::Session::remember). Default on.
+    /// Whether browsers keep the cookie after they are closed. A session can choose otherwise with
+    /// [`remember`](crate::Session::remember). Default on.
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.config.persistent = persistent;
         self
     }
 
-    /// Lets the cookie travel over plain http: whoever listens can take the session over. Needs
-    /// another name than the default, whose prefix forbids it.
+    /// Sends the cookie over plain http too, so anyone who listens can take over the session.
+    /// Choose another name than the default, whose prefix forbids this.
     pub fn insecure_over_http(mut self) -> Self {
         self.config.secure = false;
         self
     }
 
-    /// Lets scripts read the cookie: one injected script can take the session away.
+    /// Lets scripts read the cookie, so one injected script can steal the session.
     pub fn insecure_for_scripts(mut self) -> Self {
         self.config.http_only = false;
         self
     }
 
-    /// The finished configuration.
+    /// Checks the rules and returns the configuration.
     ///
     /// # Errors
     ///
-    /// Whatever a browser would refuse, and whatever could split a header; the error names the
+    /// If browsers would refuse the cookie, or a value could split a header. The error names the
     /// attribute.
     pub fn build(self) -> Result<CookieConfig, ConfigError> {
         let mut config = self.config;
@@ -218,7 +220,7 @@ impl CookieConfigBuilder {
         check_path(&config.path)?;
         if let Some(domain) = &mut config.domain {
             check_domain(domain)?;
-            // As browsers keep it, so that one spelling is one domain.
+            // In lower case, as browsers keep it: one domain has one spelling.
             domain.make_ascii_lowercase();
         }
         check_prefix(&config)?;
@@ -287,7 +289,7 @@ fn check_domain(domain: &str) -> Result<(), ConfigError> {
     Err(ConfigError::new("cookie domain", problem))
 }
 
-/// An IPv6 address as such, in a URL's brackets, or with a zone.
+/// Whether this is an IPv6 address: plain, in a URL's brackets, or with a zone.
 fn is_ipv6(domain: &str) -> bool {
     let domain = domain.strip_prefix('[').unwrap_or(domain);
     let domain = domain.strip_suffix(']').unwrap_or(domain);
@@ -295,7 +297,7 @@ fn is_ipv6(domain: &str) -> bool {
     address.parse::<Ipv6Addr>().is_ok()
 }
 
-/// Whether browsers take a host that ends in this label for an IPv4 address: decimal, octal or
+/// Whether browsers take a host with this last label for an IPv4 address: decimal, octal or
 /// hexadecimal. WHATWG URL, "ends in a number".
 fn is_number(label: &str) -> bool {
     let hexadecimal = label.strip_prefix("0x").or(label.strip_prefix("0X"));
@@ -305,7 +307,7 @@ fn is_number(label: &str) -> bool {
     }
 }
 
-/// Browsers compare the prefixes without regard to case (RFC 6265bis, section 4.1.3).
+/// Checks the promises of a name's prefix. Browsers ignore its case (RFC 6265bis, section 4.1.3).
 fn check_prefix(config: &CookieConfig) -> Result<(), ConfigError> {
     let name = config.name.to_ascii_lowercase();
     let has = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));

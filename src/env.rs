@@ -1,4 +1,4 @@
-//! Environment variables, the files that some of them name, and names that were meant to be ours.
+//! Reads environment variables and the files that some of them name, and finds misspelled names.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -9,17 +9,17 @@ use zeroize::Zeroizing;
 
 use crate::error::ConfigError;
 
-/// What a variable has at its end that names the file with the content: `APP_KEY_FILE`.
+/// The end of a variable's name if it names a file with the content: `APP_KEY_FILE`.
 const FILE: &str = "_FILE";
 
-/// The most bytes of such a file. A thousand keys have less.
+/// The most bytes of such a file. A thousand keys need less.
 const MAX_FILE: usize = 64 * 1024;
 
-/// Where variables come from: the process, or a test.
+/// A source of variables: the process, or a test.
 pub(crate) trait Variables {
     fn get(&self, name: &str) -> Option<OsString>;
 
-    /// The names of those that are set to something.
+    /// The names of the variables that are not empty.
     fn names(&self) -> Vec<String>;
 }
 
@@ -33,7 +33,7 @@ impl Variables for Process {
 
     fn names(&self) -> Vec<String> {
         let is_set = |(name, content): (OsString, OsString)| {
-            // The iterator copies the contents too, and keys are among them.
+            // The iterator copies the contents too, and some of them are keys.
             let content = Zeroizing::new(content.into_encoded_bytes());
             let name = name.into_string().ok()?;
             (!content.trim_ascii().is_empty()).then_some(name)
@@ -42,18 +42,19 @@ impl Variables for Process {
     }
 }
 
-/// A variable's content.
+/// A variable's content, and where it came from.
 pub(crate) struct Found {
-    /// The variable that is set: the one asked for, or that with `_FILE` behind.
+    /// The variable that is set: the requested one, or the same with `_FILE`.
     pub(crate) variable: String,
-    /// The file that the content comes from.
+    /// The file that the content was read from, if any.
     pub(crate) path: Option<PathBuf>,
     pub(crate) text: Zeroizing<String>,
 }
 
-/// The content of `variable`, or of the file that `variable` with `_FILE` behind it names.
+/// Reads `variable`, or the file that is named by `variable` with `_FILE` at its end.
 ///
-/// `None` if neither is set. An empty variable is set only if nothing is in the other.
+/// Returns `None` if neither is set. An empty variable counts as set only if the other one is
+/// empty.
 pub(crate) fn text(
     variables: &dyn Variables,
     variable: &str,
@@ -94,9 +95,9 @@ fn in_utf8(variable: &str, content: OsString) -> Result<Zeroizing<String>, Confi
     }
 }
 
-/// A file's text without one line end behind it.
+/// Reads a file's text, without one line end at its end.
 fn read(path: &Path) -> io::Result<Zeroizing<String>> {
-    // As long as it may get, so that no smaller copy is left behind.
+    // Full capacity from the start: a growing buffer would leave copies of the content behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE + 1));
     let mut file = File::open(path)?.take(MAX_FILE as u64 + 1);
     file.read_to_end(&mut bytes)?;
@@ -111,15 +112,15 @@ fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(line.to_owned()))
 }
 
-/// Refuses a variable that was meant to be one of `known` and is not: by its sound, or because
-/// it is what others call the same, for which `elsewhere` has the problem.
+/// Refuses a variable whose name was probably meant to be one of `known`: a misspelling, or a
+/// common name for the same thing. For the second, `elsewhere` returns the problem.
 pub(crate) fn refuse_strays(
     variables: &dyn Variables,
     known: &[&str],
     family: &str,
     elsewhere: impl Fn(&str) -> Option<String>,
 ) -> Result<(), ConfigError> {
-    // On Windows the case of letters does not matter.
+    // On Windows, the case of letters does not matter.
     let is_read = |name: &str, known: &str| match cfg!(windows) {
         true => name.eq_ignore_ascii_case(known),
         false => name == known,
@@ -134,15 +135,14 @@ pub(crate) fn refuse_strays(
         })?;
         Some(ConfigError::new(name.escape_debug().to_string(), problem))
     });
-    // The environment has no order of its own.
+    // The environment has no order, so the first name wins.
     match strays.min_by(|one, other| one.setting().cmp(other.setting())) {
         Some(error) => Err(error),
         None => Ok(()),
     }
 }
 
-/// What is wrong with a name that nothing reads, and what to set instead: nothing, or one of
-/// `names`.
+/// The problem with a name that nothing reads, and the fix: set one of `names`, or nothing.
 pub(crate) fn set_instead(names: &[String]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     match &names[..] {
@@ -154,16 +154,17 @@ pub(crate) fn set_instead(names: &[String]) -> String {
     }
 }
 
-/// Whether two names are the same but for case, dashes and underscores.
+/// Whether two names differ only in case, dashes and underscores.
 #[cfg(feature = "settings")]
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     letters_of(one) == letters_of(other)
 }
 
-/// The one of `known` that `name` was meant to be: the same but for case, dashes and underscores,
-/// or with a slip in five letters, at most two. `family` is what the names of one kind begin
-/// with; slips are counted against the rest, so that no stranger of the family is taken for one
-/// of ours.
+/// The name in `known` that `name` was probably meant to be. It may differ in case, dashes and
+/// underscores, and by one slip from 4 letters on, or two from 10.
+///
+/// `family` is the prefix that names of one kind share. Its letters do not count for the slips, so
+/// that another name of the family is not taken for one of ours.
 pub(crate) fn meant<'k>(
     name: &str,
     known: impl IntoIterator<Item = &'k str>,
@@ -174,7 +175,7 @@ pub(crate) fn meant<'k>(
         let own = letters_of(known);
         let (significant, letters) = match own.strip_prefix(&family) {
             Some(significant) => (significant, letters.as_str()),
-            // Names in a file leave the family out, and people may not.
+            // Names in a file leave out the family, but people may write it.
             None => (
                 own.as_str(),
                 letters.strip_prefix(&family).unwrap_or(&letters),
@@ -197,13 +198,14 @@ fn letters_of(name: &str) -> String {
     letters.map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// How many letters are to be added, left out, exchanged, or swapped with the next one, to make
-/// one word of the other.
+/// The number of letters to add, remove, replace, or swap with the next one, to make one word the
+/// other.
 ///
-/// Own code, since the default features need it and would get a crate for nothing else.
+/// The default features need this, and a dependency would serve nothing else.
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
-    // Distances of the letters so far to each beginning of `to`: for one letter less, and for two.
+    // The distances to each prefix of `to`: `row` after the last letter, `before` after the one
+    // before.
     let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     let mut last = None;
@@ -230,7 +232,7 @@ fn distance(from: &str, to: &str) -> usize {
 pub(crate) mod tests {
     use super::*;
 
-    /// Variables of a test.
+    /// The variables of a test.
     impl Variables for &[(&str, &str)] {
         fn get(&self, name: &str) -> Option<OsString> {
             let found = self.iter().find(|(known, _)| *known == name);

@@ -1,4 +1,5 @@
-//! The envelope: bytes in, token out, and back. Only this folder ever sees key bytes.
+//! The envelope seals bytes into a token and opens them again. Only this folder ever sees key
+//! bytes.
 //!
 //! ```text
 //! token = base64url, no padding, of
@@ -57,16 +58,17 @@ pub(crate) use token::encoded_len;
 use crate::error::{NotSealed, Refusal};
 use cipher::UseKeys;
 
-/// The keys of one ring, derived for one use: made once for each store and ring, not for each
-/// request. The ring can be exchanged while others seal and open.
+/// The keys of one ring, derived for one use. They are made once for each store and ring, not for
+/// each request. You can replace the ring while others seal and open.
 #[derive(Debug)]
 pub(crate) struct Envelope {
     used_for: Use,
-    /// Held for reading during a whole seal or open, which is microseconds: cheaper than to count
-    /// who still uses a ring.
+    /// Each seal or open holds the read lock. This takes microseconds, and costs less than counting
+    /// the users of a ring.
     keys: RwLock<RingKeys>,
 }
 
+/// The derived keys of a ring.
 #[derive(Debug)]
 struct RingKeys {
     sealing: UseKeys,
@@ -133,7 +135,8 @@ impl Envelope {
         self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends a token of `length` bytes of plaintext, which `write` appends to its argument.
+    /// Appends a token to `out`. `write` appends its `length` bytes of plaintext to the given
+    /// buffer.
     pub(crate) fn seal_into(
         &self,
         out: &mut String,
@@ -145,7 +148,7 @@ impl Envelope {
         Ok(())
     }
 
-    /// The same into bytes, which are so spared a check that they are text.
+    /// Appends the token as bytes, which saves the check that they are text.
     pub(crate) fn seal_into_bytes(
         &self,
         out: &mut Vec<u8>,
@@ -157,7 +160,7 @@ impl Envelope {
         let start = out.len();
         out.resize(start + encoded_len(length), 0);
         let place = out.get_mut(start..).unwrap_or_default();
-        // It has the length of the text.
+        // This does not fail, because `place` has the length of the text.
         let _ = token::BASE64.encode_slice(token, place);
         Ok(())
     }
@@ -176,14 +179,14 @@ impl Envelope {
         Ok(keys.sealing.seal(length, write, &nonce))
     }
 
-    /// A subject as a backend may see it, under the sealing key. `None` unless the envelope is for
-    /// a backend.
+    /// A keyed hash of a subject, which a backend may see, under the sealing key. `None` unless the
+    /// envelope is for a backend.
     #[cfg(feature = "server")]
     pub(crate) fn hidden_subject(&self, subject: &str) -> Option<[u8; 32]> {
         self.keys().sealing.hide_subject(subject)
     }
 
-    /// The same under each key of the ring.
+    /// The same hash under each key of the ring.
     #[cfg(feature = "server")]
     pub(crate) fn hidden_subjects(&self, subject: &str) -> Vec<[u8; 32]> {
         let keys = self.keys();
@@ -191,7 +194,7 @@ impl Envelope {
         keys.filter_map(|keys| keys.hide_subject(subject)).collect()
     }
 
-    /// Opens `token`, of which at most `max_length` characters are looked at.
+    /// Opens `token` if it has at most `max_length` characters.
     pub(crate) fn open(&self, token: &[u8], max_length: usize) -> Result<Opened, Refusal> {
         let mut token = Token::parse_bytes(token, max_length)?;
         let id = token.key_id();

@@ -1,7 +1,7 @@
-//! What can go wrong, an error for each kind of call.
+//! Errors: one type for each kind of call.
 //!
-//! Every message says what was wrong, where, and what to do. None shows a key, a token or a
-//! value; the names of settings and of a session's entries are shown.
+//! Every message says what was wrong, where, and what to do. No message shows a key, a token or a
+//! value. The names of settings and of a session's entries are shown.
 
 #[cfg(feature = "server")]
 mod backend;
@@ -17,15 +17,15 @@ pub use backend::{BackendError, BackendErrorKind};
 pub use refusal::{Origin, Refusal};
 pub(crate) use size::{Measure, TooLarge};
 
-/// A token did not open.
+/// The error of a token that does not open.
 ///
-/// `Display` and `Debug` are the same for every reason, so that an error that reaches a client
-/// tells nothing; [`reason`](Self::reason) is for the operator.
+/// `Display` and `Debug` are the same for every reason, so the error reveals nothing if it reaches
+/// a client. [`reason`](Self::reason) is for the operator.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OpenError(Refusal);
 
 impl OpenError {
-    /// Why, for logs and metrics.
+    /// Why the token did not open, for logs and metrics.
     pub fn reason(&self) -> Refusal {
         self.0
     }
@@ -51,7 +51,7 @@ impl fmt::Display for OpenError {
 
 impl Error for OpenError {}
 
-/// A setting that cannot be: which one, what is wrong with it, what to do.
+/// An invalid setting: its name, what is wrong with it, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     setting: String,
@@ -85,29 +85,29 @@ impl fmt::Display for ConfigError {
 
 impl Error for ConfigError {}
 
-/// What kind of thing a [`SessionError`] is.
+/// The kind of a [`SessionError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The stored value is of another type than the one asked for.
+    /// The stored value has another type than the requested one.
     WrongType,
-    /// The value is of a type that a session cannot hold.
+    /// A session cannot hold a value of this type.
     NotStorable,
     /// The session would no longer fit its cookie, or the subject is too long.
     TooLarge,
-    /// The deadline is beyond what the store's settings allow.
+    /// The deadline is later than the store's settings allow.
     TooLongLived,
-    /// The response has its session already; the change came too late.
+    /// The response already has the session, so the change came too late.
     Closed,
-    /// Where the session is, no entry can be had by one request alone: see
+    /// This session's store cannot give an entry to one request alone: see
     /// [`Session::claim`](crate::Session::claim).
     NotClaimable,
 }
 
-/// A call on a [`Session`](crate::Session) that did not happen. The session is as it was.
+/// The error of a call on a [`Session`](crate::Session). The session is unchanged.
 ///
-/// The message names the entry and the types or sizes, never a value. As an answer of a handler
-/// (features `axum` and `actix-web`) it is a 500 without any detail.
+/// The message names the entry and the types or sizes, never a value. If a handler returns this
+/// error (features `axum` and `actix-web`), the response is a 500 without details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionError {
     kind: ErrorKind,
@@ -139,14 +139,16 @@ impl SessionError {
         Self::new(ErrorKind::Closed, message.to_owned())
     }
 
-    /// What kind of thing went wrong.
+    /// The kind of error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// For [`ErrorKind::TooLarge`]: the size it would have had and the limit, in bytes: of the
-    /// cookie's name and value together, of the session in a backend, or of a subject. A backend's
-    /// session may also have too many entries, and then both count these.
+    /// For [`ErrorKind::TooLarge`]: the size that the session or subject would have had, and the
+    /// limit.
+    ///
+    /// Both are in bytes: of the cookie's name and value together, of the session in a backend, or
+    /// of a subject. If a session in a backend has too many entries, both are numbers of entries.
     pub fn sizes(&self) -> Option<(usize, usize)> {
         self.sizes
     }
@@ -160,10 +162,11 @@ impl fmt::Display for SessionError {
 
 impl Error for SessionError {}
 
-/// A session that could not be written. Nothing was sent, the session is as it was.
+/// The error of a session that could not be saved. Nothing was sent, and the session is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaveError(pub(crate) SaveErrorKind);
 
+/// The cause of a [`SaveError`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SaveErrorKind {
     Random(RandomError),
@@ -174,15 +177,16 @@ pub(crate) enum SaveErrorKind {
     TooLarge(TooLarge),
     #[cfg(feature = "server")]
     Backend(BackendError),
-    /// Others have saved the session each time before this one could.
+    /// At each attempt, another request saved the session first.
     #[cfg(feature = "server")]
     Conflict,
-    /// The session has got a new id in another request.
+    /// Another request has given the session a new id.
     Moved,
-    /// Another request has what this one has claimed.
+    /// Another request has taken or changed an entry that this one claimed, or has ended the
+    /// session.
     #[cfg(feature = "server")]
     Claimed,
-    /// What another request has written does not open here.
+    /// Another request has saved the session, and the result does not open here.
     #[cfg(feature = "server")]
     Unreadable(Refusal),
 }
@@ -239,10 +243,12 @@ impl Error for SaveError {
 }
 
 impl SaveError {
-    /// Whether another request is to blame: it has given the session a new id, it has what this
-    /// one has [claimed](crate::Session::claim), or others have saved the session each time
-    /// before this one could. Nothing is wrong with the store, and the client may try again with
-    /// its newest cookie: status 409, say.
+    /// Whether another request caused the error. That request gave the session a new id, took an
+    /// entry that this one [claimed](crate::Session::claim), or saved the session first at each
+    /// attempt.
+    ///
+    /// Nothing is wrong with the store. Answer with status 409, for example: the client may try
+    /// again with its newest cookie.
     pub fn is_conflict(&self) -> bool {
         match self.0 {
             SaveErrorKind::Moved => true,
@@ -252,7 +258,7 @@ impl SaveError {
         }
     }
 
-    /// The backend's error, if it was the backend that failed.
+    /// The backend's error, if the backend failed.
     #[cfg(feature = "server")]
     pub fn backend(&self) -> Option<&BackendError> {
         match &self.0 {
@@ -285,12 +291,13 @@ impl From<NotSealed> for SaveError {
     }
 }
 
-/// A request has no session to work with, through no fault of the client's. As an answer of a
-/// handler (features `axum` and `actix-web`) it is a 500 without any detail.
+/// The error of a request without a usable session, through no fault of the client. If a handler
+/// returns this error (features `axum` and `actix-web`), the response is a 500 without details.
 #[cfg(any(feature = "tower", feature = "server"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadError(pub(crate) LoadErrorKind);
 
+/// The cause of a [`LoadError`].
 #[cfg(any(feature = "tower", feature = "server"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LoadErrorKind {
@@ -298,7 +305,7 @@ pub(crate) enum LoadErrorKind {
     MissingLayer,
     #[cfg(feature = "tower")]
     SecondLayer,
-    /// The layer had done with the request before anybody had its session.
+    /// The layer was done with the request before its session was loaded.
     #[cfg(feature = "tower")]
     TooLate,
     #[cfg(feature = "server")]
@@ -307,10 +314,11 @@ pub(crate) enum LoadErrorKind {
 
 #[cfg(feature = "tower")]
 impl LoadError {
-    /// Whether nobody had the session when the response left, or when the request was given up: a
-    /// body that is streamed, a connection that was upgraded or a task of its own has asked for it
-    /// first. Get the session before the handler returns and keep it; then it can be read at any
-    /// time.
+    /// Whether the session was not loaded when the response left, or when the request was given up.
+    ///
+    /// This happens if a streamed body, an upgraded connection or a separate task is the first to
+    /// ask for it. Get the session before the handler returns and keep it. Then you can read it at
+    /// any time.
     pub fn is_too_late(&self) -> bool {
         matches!(self.0, LoadErrorKind::TooLate)
     }
@@ -318,7 +326,7 @@ impl LoadError {
 
 #[cfg(feature = "server")]
 impl LoadError {
-    /// The backend's error, if it was the backend that failed.
+    /// The backend's error, if the backend failed.
     pub fn backend(&self) -> Option<&BackendError> {
         match &self.0 {
             LoadErrorKind::Backend(error) => Some(error),
@@ -345,9 +353,9 @@ impl fmt::Display for LoadError {
             }
             #[cfg(feature = "tower")]
             LoadErrorKind::TooLate => {
-                "nobody had the session when the response left, so that it is saved nowhere and no \
+                "the session was not loaded when the response left, so it cannot be saved, and no \
                  cache knows that the response depends on it; get the session before the handler \
-                 returns, and keep it for what runs later"
+                 returns, and keep it for code that runs later"
             }
             #[cfg(feature = "server")]
             LoadErrorKind::Backend(_) => "the session's backend failed",
@@ -367,8 +375,8 @@ impl Error for LoadError {
     }
 }
 
-/// The operating system's random source failed. There is no fallback: a predictable key, id or
-/// nonce is worse than an error.
+/// The operating system's random source failed. There is no fallback, because a predictable key, id
+/// or nonce is worse than an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RandomError(pub(crate) ());
 
@@ -409,18 +417,18 @@ impl fmt::Display for NotSealed {
 
 impl Error for NotSealed {}
 
-/// Something could not be sealed by a [`Sealer`](crate::Sealer).
+/// The error of a [`Sealer`](crate::Sealer) that could not seal some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SealError {
     /// The random source failed.
     Random(RandomError),
-    /// More bytes than a [`Sealer`](crate::Sealer) takes.
+    /// There are more bytes than a [`Sealer`](crate::Sealer) takes.
     #[non_exhaustive]
     TooLarge {
-        /// How many bytes were given.
+        /// The number of bytes that were given.
         size: usize,
-        /// How many may be.
+        /// The most bytes that are possible.
         limit: usize,
     },
     /// No key may seal now: the store of the managed keys has been out of reach for too long.

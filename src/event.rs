@@ -1,4 +1,4 @@
-//! What is worth noticing, told in one place: to `tracing` and to the store's hook.
+//! Events worth noticing, which go to `tracing` and to the store's hook.
 
 use std::error::Error;
 use std::fmt;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::error::{Origin, Refusal};
 
-/// Something that an operator may want to see or count. None holds a key, a token or a value.
+/// Something that an operator may want to see or count. No event holds a key, a token or a value.
 ///
-/// With the feature `tracing` each is one event of that crate, under the target
-/// `sealed_session`, with the fields `event` and `reason`, and `error` where there is one, with
-/// its causes.
-/// [`on_event`](crate::CookieStoreBuilder::on_event) gets the same, for counters:
+/// With the feature `tracing`, each event also goes to that crate, under the target
+/// `sealed_session`. Its fields are `event` and `reason`, and after an error also `error`, with its
+/// causes. Your hook in [`on_event`](crate::CookieStoreBuilder::on_event) gets the same events, for
+/// counters:
 ///
 /// ```
 /// # use std::collections::BTreeMap;
@@ -36,43 +36,44 @@ use crate::error::{Origin, Refusal};
 pub enum Event {
     /// A request's token was refused: junk, altered, or of an unknown key.
     Refused(Refusal),
-    /// A request's token was genuine, and its session is over: [`Refusal::Expired`],
+    /// A request's token was genuine, but its session is over: [`Refusal::Expired`],
     /// [`Refusal::Idle`], [`Refusal::Cutoff`], [`Refusal::Revoked`], [`Refusal::Gone`] or
     /// [`Refusal::Moved`].
     Expired(Refusal),
-    /// A request brought several different sessions, and none was believed.
+    /// A request brought several different sessions, and the store trusted none.
     Ambiguous,
-    /// A session came under an accepted key and left under the sealing key.
+    /// A session came in under an accepted key and left under the sealing key.
     Resealed,
-    /// A change was refused because the session would no longer have fitted its cookie.
+    /// A change was refused, because the session would no longer fit its cookie.
     TooLarge,
     /// A session was changed after the layer had saved it; the change is lost.
     ChangedTooLate,
-    /// A changed session was given up, because the service failed or panicked or the client
-    /// went away before there was a response.
+    /// A changed session was given up without a response: the service failed or panicked, or the
+    /// client went away.
     Unsaved,
-    /// A request has no session to work with, through no fault of the client's. If no layer has
-    /// seen the request there is no store whose hook could be called: only `tracing` hears of it.
+    /// A request has no session to work with, through no fault of the client. If no layer has seen
+    /// the request, no store has a hook to call, and only `tracing` gets the event.
     LoadFailed,
-    /// A handler answered with an error of its session.
+    /// A handler returned an error of its session.
     CallFailed,
     /// A session could not be saved, and the response was replaced.
     SaveFailed,
-    /// A request's changes were made again on what another request had saved in between.
+    /// Another request had saved the session, so this request's changes were made again on that
+    /// version.
     Replayed,
-    /// A session has ended while a request held it, and its changes are dropped. The cookie is
-    /// left alone, because by now the browser may have another one.
+    /// A session ended while a request held it, so the request's changes are dropped. The cookie
+    /// stays as it is, because the browser may have another one by now.
     Lost,
-    /// A backend failed, and the request goes on without; or a `RevocableCookieStore` cannot read
-    /// what has ended in other processes, or not all of it.
+    /// A backend failed, and the request goes on without it. Or a `RevocableCookieStore` cannot
+    /// read all of the sessions that other processes have ended.
     BackendFailed,
-    /// The directory of a `FileStore` was gone, or another was in its place, and was made anew:
-    /// the sessions that were in it have ended.
+    /// The directory of a `FileStore` was missing or replaced, and the store made a new one. The
+    /// sessions in the old one have ended.
     DirectoryRemade,
 }
 
 impl Event {
-    /// A short constant name in snake case, fit for a metric's label.
+    /// A short, constant name in snake case, fit for a metric's label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
@@ -100,7 +101,7 @@ impl Event {
         }
     }
 
-    /// What there is to notice about a session that was loaded.
+    /// The event for a loaded session, if its origin is worth noticing.
     pub(crate) fn of_origin(origin: Origin) -> Option<Self> {
         match origin {
             Origin::Refused(
@@ -117,7 +118,8 @@ impl Event {
         }
     }
 
-    /// Tells `tracing`. Whatever a client can cause at will is below the level of a warning.
+    /// Reports to `tracing`. Events that a client can cause at will are below the level of a
+    /// warning.
     #[cfg(feature = "tracing")]
     fn trace(self, error: Option<&(dyn Error + 'static)>) {
         macro_rules! at {
@@ -169,7 +171,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// An error and what it comes from, in one line.
+/// An error and its causes, in one line.
 #[cfg(feature = "tracing")]
 struct WithCauses<'e>(&'e (dyn Error + 'static));
 
@@ -184,7 +186,7 @@ impl fmt::Display for WithCauses<'_> {
 
 type Hook = dyn Fn(Event) + Send + Sync;
 
-/// Where events go.
+/// The destination of events.
 #[derive(Clone, Default)]
 pub(crate) struct Events {
     hook: Option<Arc<Hook>>,
@@ -197,7 +199,7 @@ impl Events {
         }
     }
 
-    /// Never called while a session is locked: the hook is a caller's.
+    /// Never call this while a session is locked, because the hook is the application's code.
     pub(crate) fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
         event.trace(error);
         if let Some(hook) = &self.hook {

@@ -1,5 +1,5 @@
-//! A cookie store whose sessions end across a fleet: by a list that each process has in memory,
-//! and that all of them keep current through Redis.
+//! A cookie store whose sessions can end in every process of a fleet. Each process has a list of
+//! ended sessions in memory, and keeps it current through Redis.
 
 mod builder;
 mod catch_up;
@@ -37,16 +37,17 @@ use crate::session::Session;
 use crate::time::Millis;
 use process::Inner;
 
-/// How long after a failure the next attempt is made.
+/// How long to wait after a failure before the next attempt.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// Sessions that live in their cookies, and end across a fleet: those that are destroyed, those
-/// of a subject, or any by its id.
+/// A store that keeps sessions in their cookies and can still end them across a fleet: when you
+/// destroy a session, all sessions of a subject, or any session by its id.
 ///
-/// Each process holds a [`RevocationList`](crate::RevocationList) of its own and asks only that, so loading does not wait
-/// for Redis. What ends goes through a stream in Redis to all of them. A [`save`](Self::save) that
-/// ends a session, and only such a one, waits until Redis has it, and fails if it has not: then the
-/// response must not leave, and with `SessionLayer` it does not.
+/// Each process has its own [`RevocationList`](crate::RevocationList) and consults only that, so
+/// loading does not wait for Redis. A stream in Redis carries each end to all processes. A
+/// [`save`](Self::save) that ends a session waits until Redis has the end; other saves do not wait.
+/// If Redis does not take it, the save fails, and you must not send the response; `SessionLayer`
+/// replaces it.
 ///
 /// ```no_run
 /// use sealed_session::server::Redis;
@@ -63,60 +64,67 @@ const RETRY: Duration = Duration::from_millis(250);
 ///
 /// # The delay
 ///
-/// Other processes refuse a session as soon as Redis tells them that there is something new: some
-/// milliseconds after the save that ended it. What is promised is
-/// [`max_staleness`](crate::StoreBuilder::max_staleness), 10 seconds unless set: a process that has not
-/// heard from Redis for longer does not open sessions until it hears again. So it is before it has
-/// caught up for the first time, after it was stopped for a while, and if nobody runs
-/// [`keep_current`](Self::keep_current). `SessionLayer` then lets the first request catch up, and
-/// all others wait for that one read; [`load_current`](Self::load_current) does the same. If Redis
-/// is away, that ends with an error within two seconds, or at once if it is known to be away.
-/// [`load`](Self::load) never waits, and gives the error right away. A store built with
-/// [`go_on_while_away`](crate::StoreBuilder::go_on_while_away) promises nothing while Redis is away: it
+/// Other processes refuse an ended session as soon as Redis notifies them, some milliseconds after
+/// the save that ended it. The guaranteed limit is
+/// [`max_staleness`](crate::StoreBuilder::max_staleness), 10 seconds by default: a process that has
+/// not heard from Redis for longer opens no session until it hears again. The same holds before it
+/// has caught up for the first time, after it was stopped for a while, and if nobody runs
+/// [`keep_current`](Self::keep_current).
+///
+/// Then `SessionLayer` lets the first request catch up, and all others wait for that one read;
+/// [`load_current`](Self::load_current) does the same. If Redis is away, they fail within two
+/// seconds, or at once if the process already knows that Redis is away. [`load`](Self::load) never
+/// waits, and fails right away. A store built with
+/// [`go_on_while_away`](crate::StoreBuilder::go_on_while_away) has no limit while Redis is away: it
 /// goes on with the list as it is.
 ///
-/// A session that a process renews before it has heard of its end is another one and goes on.
-/// [`revoke_subject`](Self::revoke_subject) with a moment some seconds ahead ends these too.
+/// If a process renews a session before it has heard of its end, the renewed session goes on. To
+/// end these too, call [`revoke_subject`](Self::revoke_subject) with a moment some seconds ahead.
 ///
 /// # Size
 ///
-/// In each process that of a [`RevocationList`](crate::RevocationList). In Redis about 160 bytes for each session that
-/// has ended. A million are read in some seconds when a process starts.
+/// Each process needs the memory of a [`RevocationList`](crate::RevocationList). Redis needs about
+/// 160 bytes for each ended session. A process reads a million of them in some seconds when it
+/// starts.
 ///
-/// What has ended is held until no cookie of it can be alive: for the longest
-/// [`max_lifetime`](crate::StoreBuilder::max_lifetime) that any process of the fleet has had, which the
-/// stream tells, as long as a session from that time may be left. So a lifetime that is lowered
-/// and raised again brings back nothing that has ended meanwhile. A lifetime without end holds it
-/// without end.
+/// The store remembers an ended session until no cookie of it can be alive. It counts with the
+/// longest [`max_lifetime`](crate::StoreBuilder::max_lifetime) that any process of the fleet has
+/// had, which the stream records for as long as a session from that time may exist. So if you lower
+/// the lifetime and raise it again, no ended session comes back. With an endless lifetime, the
+/// store remembers ended sessions for ever.
 ///
 /// # What Redis holds
 ///
-/// Two keys. `<prefix>revocations:<cookie's name>` is a stream of sealed entries, in which no id
-/// and no subject can be read, and to which nobody without an app key can add one that counts.
-/// Entries that can no longer matter are dropped, within nine minutes, and the key expires when the
-/// last one could. `<prefix>revocations:<cookie's name>:restoring` is there for half a minute while
-/// a process puts back what was lost. The keys are this store's alone: whatever else is found
-/// there is removed.
+/// The store uses two keys. `<prefix>revocations:<cookie's name>` is a stream of sealed entries. It
+/// reveals no id and no subject, and only someone with an app key can add an entry that counts. The
+/// store drops entries that no longer matter within nine minutes, and the key expires with the last
+/// entry that could matter. `<prefix>revocations:<cookie's name>:restoring` exists for half a
+/// minute while a process restores lost entries. Use these keys for this store alone: it removes
+/// anything else it finds there.
 ///
-/// Whoever can write to Redis, and whatever Redis loses: what is gone comes back from any process
-/// that knew it and lives, and [an event](crate::StoreBuilder::on_event) says so. Each looks at the
-/// stream's length and its last entry at least once a second, so that what is missing is put back
-/// within about a second, or about four if somebody pretends that another process does it already.
-/// Somebody who replaces entries under their own ids and puts as many there as were can hide that
-/// from such a look. So each process also reads the whole stream again all the time, 500 entries a
-/// second, and finds it after two rounds at the latest: two seconds with up to 500 entries, seven
-/// minutes with a hundred thousand, those that others have added counted. Processes that start
-/// before it is back know less; and if all processes stop while it is gone, what had ended opens
-/// again until it expires. Let Redis keep its data on disk.
+/// If Redis loses entries, or somebody removes them, any running process that knew them puts them
+/// back and reports [an event](crate::StoreBuilder::on_event). Each process checks the stream's
+/// length and last entry at least once a second. So lost entries are back within about a second, or
+/// within about four if somebody pretends that another process is already restoring them. Somebody
+/// who replaces entries under their ids, one for one, can hide that from this check. So each
+/// process also reads the whole stream again all the time, 500 entries a second, and finds the loss
+/// after two rounds at the latest. That takes two seconds with up to 500 entries and seven minutes
+/// with a hundred thousand, including entries that others have added.
 ///
-/// At most 200 bytes of an entry are fetched, whatever somebody has put there. A stream that takes no
-/// more entries, because somebody has used up its ids, is begun anew with all that is known.
+/// Until lost entries are back, a process that starts does not know them. If all processes stop
+/// before that, the ended sessions open again until they expire, so let Redis keep its data on
+/// disk.
 ///
-/// Sessions end through Redis and are never kept there. It is asked only by those that end
-/// sessions, and by each process about once a second. A second connection hears that something has
-/// changed (`CLIENT TRACKING`, in version 3 of Redis's protocol), and never what. A
-/// [cluster](crate::server::Redis::cluster), a [connection](crate::server::Redis::connection) that was handed in, and a server
-/// that knows no such thing are asked ten times a second instead, and that is then the delay.
+/// The store fetches at most 200 bytes of an entry, whatever somebody has put there. If somebody
+/// has used up the stream's ids, so that it takes no more entries, a process starts it anew with
+/// everything it knows.
+///
+/// Redis never holds the sessions. The store asks it only to end sessions, and about once a second
+/// from each process. A second connection hears that something has changed (`CLIENT TRACKING`, in
+/// version 3 of Redis's protocol), never what. The store cannot use it with a
+/// [cluster](crate::server::Redis::cluster), with a [connection](crate::server::Redis::connection)
+/// that you pass in, or with a server that lacks it. It then asks ten times a second, so the delay
+/// is up to a tenth of a second.
 ///
 /// The commands are `EVAL`, `XTRIM`, `SET`, `UNLINK`, `HELLO`, `CLIENT TRACKING` and `EXISTS`, in
 /// scripts `TYPE`, `TIME`, `XADD`, `XLEN`, `XRANGE`, `XREVRANGE`, `XREAD`, `XINFO`, `PTTL`,
@@ -130,22 +138,21 @@ pub struct RevocableCookieStore {
 type Loaded = Result<Session, LoadError>;
 
 impl RevocableCookieStore {
-    /// The session of a request, without waiting. A cookie that is absent, junk or expired gives
-    /// a fresh, empty session, and so does one whose session has ended; [`Session::origin`] tells
-    /// which.
+    /// Returns the session of a request, without waiting. If the cookie is absent, junk or expired,
+    /// or its session has ended, you get a fresh, empty session; [`Session::origin`] says why.
     ///
     /// # Errors
     ///
     /// If the request has a session, and this process has not heard from Redis for longer than
-    /// [`max_staleness`](crate::StoreBuilder::max_staleness); unless the store was built with
-    /// [`go_on_while_away`](crate::StoreBuilder::go_on_while_away).
-    /// [`load_current`](Self::load_current) catches up first.
+    /// [`max_staleness`](crate::StoreBuilder::max_staleness). A store built with
+    /// [`go_on_while_away`](crate::StoreBuilder::go_on_while_away) does not fail. To catch up
+    /// first, use [`load_current`](Self::load_current).
     pub fn load(&self, headers: &HeaderMap) -> Result<Session, LoadError> {
         self.load_from(headers.get_all(self.request_header()))
     }
 
-    /// The session of a request, from the values of its Cookie fields as text or bytes; with a
-    /// [`Transport`](crate::Transport) other than a cookie, of its
+    /// Returns the session of a request from the values of its Cookie fields, as text or bytes.
+    /// With another [`Transport`](crate::Transport), pass the values of the
     /// [`request_header`](Self::request_header).
     ///
     /// # Errors
@@ -158,23 +165,24 @@ impl RevocableCookieStore {
         self.open(&mut cookie_fields.into_iter().map(AsRef::as_ref))
     }
 
-    /// [`load`](Self::load), which waits if it has to: if this process has not heard from Redis
-    /// for longer than [`max_staleness`](crate::StoreBuilder::max_staleness), because it was stopped in
-    /// the meantime or nobody runs [`keep_current`](Self::keep_current), it first reads what has
-    /// ended since, once for all requests that wait for it. `SessionLayer` loads in this way. It
-    /// needs a tokio runtime.
+    /// Like [`load`](Self::load), but waits if this process has not heard from Redis for longer
+    /// than [`max_staleness`](crate::StoreBuilder::max_staleness), because it was stopped meanwhile
+    /// or nobody runs [`keep_current`](Self::keep_current). It then first reads which sessions have
+    /// ended since, once for all waiting requests. `SessionLayer` loads this way. It needs a tokio
+    /// runtime.
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load), if Redis does not answer: within the time that the
-    /// [connection](crate::server::Redis::connection_timeout) and the [answer](crate::server::Redis::response_timeout) may take
-    /// together, two seconds unless set, or at once if Redis is known to be away.
+    /// As [`load`](Self::load), if Redis does not answer. It fails within the
+    /// [connection](crate::server::Redis::connection_timeout) and
+    /// [response](crate::server::Redis::response_timeout) timeouts together, two seconds by
+    /// default, or at once if the process knows that Redis is away.
     pub async fn load_current(&self, headers: &HeaderMap) -> Result<Session, LoadError> {
         self.load_current_from(headers.get_all(self.request_header()))
             .await
     }
 
-    /// [`load_from`](Self::load_from), which waits as [`load_current`](Self::load_current) does.
+    /// Like [`load_from`](Self::load_from), but waits as [`load_current`](Self::load_current) does.
     ///
     /// # Errors
     ///
@@ -196,8 +204,8 @@ impl RevocableCookieStore {
         if is_stale {
             let error = BackendError::new(
                 BackendErrorKind::Unavailable,
-                "what has ended in other processes is not known: Redis is away, or nobody runs \
-                 `keep_current`",
+                "this process does not know which sessions have ended elsewhere: Redis is away, or \
+                 nobody runs `keep_current`",
             );
             if !self.inner.goes_on {
                 return Err(LoadError(LoadErrorKind::Backend(error)));
@@ -208,7 +216,8 @@ impl RevocableCookieStore {
         Ok(session)
     }
 
-    /// `None` if there is a session, and it may have ended unheard.
+    /// Returns `None` if the request has a session that may have ended without this process
+    /// knowing.
     fn open_if_current(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Option<Session> {
         let (session, is_stale) = self.look(fields);
         (!is_stale).then(|| {
@@ -217,7 +226,8 @@ impl RevocableCookieStore {
         })
     }
 
-    /// The session in a header's field; ready, unless what has ended is to be read first.
+    /// Loads the session from a header's field. It is ready at once, unless the process must catch
+    /// up first.
     #[cfg(feature = "tower")]
     pub(crate) fn loading(
         &self,
@@ -239,26 +249,26 @@ impl RevocableCookieStore {
         (session, is_stale)
     }
 
-    /// The request's header that a session is read from: `cookie`, unless the store has another
+    /// The request header that holds the session's token: `cookie`, or that of another
     /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
         self.inner.core.flow.transport.request_header()
     }
 
-    /// Writes into the response's headers what the session needs. If a session ends with it, or
-    /// gets a new id, this waits until Redis knows.
+    /// Writes the session's changes into the response's headers. If the session ends or gets a new
+    /// id, this waits until Redis has that.
     ///
     /// # Errors
     ///
-    /// As [`CookieStore::save`](crate::CookieStore::save) with a list, and if Redis does not take what has
-    /// ended. The headers are as they were then, and the session may have ended or not.
+    /// As [`CookieStore::save`](crate::CookieStore::save) with a list, and if Redis does not take
+    /// the end of a session. Then the headers are unchanged, and the session may have ended or not.
     pub async fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
         self.respond(session).await?.apply(headers);
         Ok(())
     }
 
-    /// The header changes that [`save`](Self::save) makes, for frameworks with header types of
-    /// their own.
+    /// Returns the header changes that [`save`](Self::save) makes, for frameworks with their own
+    /// header types.
     ///
     /// # Errors
     ///
@@ -282,7 +292,7 @@ impl RevocableCookieStore {
                     Ok(Some(moving)) => {
                         self.inner.publish(&moving.entries(now)).await?;
                         if !moving.finish(now) {
-                            // It has ended since the look a moment ago.
+                            // It has ended since the check a moment ago.
                             core.let_go(session);
                             continue;
                         }
@@ -299,13 +309,13 @@ impl RevocableCookieStore {
         }
     }
 
-    /// Ends the session with this id, no cookie of which can be alive after `until`: see
-    /// [`RevocationList::revoke`](crate::RevocationList::revoke). When it returns, Redis has it and this process refuses the
-    /// session.
+    /// Ends the session with this id. No cookie of it may be alive after `until`: see
+    /// [`RevocationList::revoke`](crate::RevocationList::revoke). When it returns, Redis has the
+    /// end, and this process refuses the session.
     ///
     /// # Errors
     ///
-    /// If Redis does not take it; it may have ended all the same.
+    /// If Redis does not take it. The session may have ended all the same.
     pub async fn revoke(&self, id: SessionId, until: SystemTime) -> Result<(), BackendError> {
         self.end(Revocation::Id {
             id,
@@ -315,9 +325,9 @@ impl RevocableCookieStore {
         .await
     }
 
-    /// Ends all sessions of `subject` that were issued before `moment`, copies and their renewed
-    /// descendants among them: "log out everywhere". A moment more than a minute ahead counts as
-    /// a minute ahead.
+    /// Ends all sessions of `subject` that were issued before `moment`, including copies and
+    /// renewed sessions: "log out everywhere". A moment more than a minute ahead counts as one
+    /// minute ahead.
     ///
     /// # Errors
     ///
@@ -328,7 +338,7 @@ impl RevocableCookieStore {
         moment: SystemTime,
     ) -> Result<(), BackendError> {
         if subject.is_empty() || subject.len() > MAX_SUBJECT {
-            // No session is anybody's of that name.
+            // No session can have such a subject.
             return Ok(());
         }
         self.end(Revocation::Subject {
@@ -338,8 +348,8 @@ impl RevocableCookieStore {
         .await
     }
 
-    /// Ends all sessions that were issued before `moment`; one more than a minute ahead counts
-    /// as a minute ahead.
+    /// Ends all sessions that were issued before `moment`. A moment more than a minute ahead counts
+    /// as one minute ahead.
     ///
     /// # Errors
     ///
@@ -349,7 +359,7 @@ impl RevocableCookieStore {
         self.end(Revocation::All { moment }).await
     }
 
-    /// Clocks differ by no more.
+    /// Limits a moment to the largest difference between clocks.
     fn at_most_soon(&self, moment: SystemTime) -> Millis {
         let soon = self.inner.core.now().plus(CLOCK_SKEW);
         soon.min(moment.into())
@@ -361,20 +371,19 @@ impl RevocableCookieStore {
         Ok(())
     }
 
-    /// Reads all that has ended so far, and puts back what Redis has lost of it. Await it before
-    /// the first request.
+    /// Reads all ended sessions so far, and restores those that Redis has lost. Await it before the
+    /// first request.
     ///
     /// # Errors
     ///
-    /// If Redis cannot be read. If only putting back fails, that is an
-    /// [event](crate::StoreBuilder::on_event): another time will do.
+    /// If Redis cannot be read. If only restoring fails, you get an
+    /// [event](crate::StoreBuilder::on_event), and the store tries again later.
     pub async fn catch_up(&self) -> Result<(), BackendError> {
         self.inner.catch_up().await
     }
 
-    /// Keeps the list current: to be spawned, once in each process, on a tokio runtime. It tries
-    /// again whenever Redis is away, and ends within about a second after the last clone of the
-    /// store is dropped.
+    /// Keeps the list current. Spawn it once in each process, on a tokio runtime. It retries while
+    /// Redis is away, and ends within about a second after the last clone of the store is dropped.
     pub fn keep_current(&self) -> impl Future<Output = ()> + Send + use<> {
         let store = Arc::downgrade(&self.inner);
         async move {
@@ -397,18 +406,18 @@ impl RevocableCookieStore {
         }
     }
 
-    /// How many sessions and subjects the list of this process holds.
+    /// Returns how many sessions and subjects the list of this process holds.
     pub fn listed(&self) -> usize {
         self.inner.list.len()
     }
 
-    /// Exchanges the keys, for this store and all its clones, while requests run.
+    /// Replaces the keys of this store and all its clones, while requests run.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
         self.inner.take_keys(&ring.into());
         self.inner.keys_changed.store(true, Ordering::Relaxed);
     }
 
-    /// What an answer needs for which the session was handed out and not saved.
+    /// Returns the header changes for a response whose session was handed out but not saved.
     #[cfg(feature = "tower")]
     pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
         self.inner.core.flow.handed_out(session)

@@ -1,6 +1,6 @@
-//! The data's way, written once: `open` from cookies to a session, `plan` from a session to
-//! header changes. Both are functions of their arguments; nothing here waits, reads a clock or
-//! asks for randomness.
+//! The path of a session, in one place: `open` turns a request's cookies into a session, and `plan`
+//! turns a session into header changes. Both are functions of their arguments: nothing here waits,
+//! reads a clock or draws randomness itself.
 
 mod outgoing;
 mod placement;
@@ -35,22 +35,22 @@ pub(crate) struct Flow<P> {
     pub(crate) policy: Policy,
     pub(crate) transport: Transport,
     pub(crate) placement: P,
-    /// What has ended of the sessions that are whole in their cookies.
+    /// The list of ended sessions, for sessions that are whole in their cookies.
     pub(crate) revocations: Option<RevocationList>,
-    /// Whether what an opened session was handed out for is private, unless the handler says
-    /// otherwise.
+    /// Whether a response is private if its handler was given an opened session and says nothing to
+    /// caches.
     pub(crate) private_by_default: bool,
-    /// What a Set-Cookie header has before the value, and after it.
+    /// The text of a Set-Cookie header before and after the value.
     around_token: (String, String),
     removal: Option<HeaderValue>,
     former_removals: Arc<[String]>,
     pub(crate) bounds: Arc<Bounds>,
-    /// Of what the cookie holds, which may be less than what `bounds` allow.
+    /// The limit of the cookie, which may be lower than the one in `bounds`.
     in_cookie: Limit,
     max_token: usize,
 }
 
-/// What a response needs, and what is to be written before it may leave.
+/// The headers that a response needs, and the write that must happen before it is sent.
 #[derive(Debug)]
 pub(crate) struct Plan<W> {
     pub(crate) outgoing: Outgoing,
@@ -59,34 +59,35 @@ pub(crate) struct Plan<W> {
         expect(dead_code, reason = "without backends it is `None`")
     )]
     pub(crate) write: Option<W>,
-    /// The id that a session in a cookie leaves behind; copies of the cookie still have it.
+    /// The old id of a session in a cookie. Copies of the cookie still have it.
     pub(crate) old_id: Option<OldId>,
-    /// As what the cookie has the session from now on, if it has it wholly.
+    /// The id and times in the response's cookie, if that holds the whole session.
     pub(crate) in_cookie: Option<Birth>,
-    /// Which changes it is for.
+    /// The revision of the changes that this plan is for.
     pub(crate) planned: Revision,
-    /// It came under an accepted key, and goes on under the sealing key.
+    /// The cookie was sealed by an accepted key, and the response seals it under the sealing key.
     pub(crate) is_resealed: bool,
 }
 
-/// What has become of a request's session while it ran.
+/// What other requests have made of a session while this request ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     GoesOn,
-    /// It is over: what is changed in it is lost, and the browser may have another one by now.
+    /// The session is over. Changes to it are lost, and the browser may have another session by
+    /// now.
     Over,
-    /// It has another id, and what is changed under the old one would be lost.
+    /// The session has another id, and changes under the old one would be lost.
     Moved,
 }
 
-/// A record on its way out.
+/// A record, sealed for the response and ready to be written.
 struct Sealed<W> {
-    /// For the cookie, or the header that stands for it.
+    /// The value of the cookie, or of the header used instead.
     value: Option<HeaderValue>,
     write: Option<W>,
     birth: Birth,
     is_in_cookie: bool,
-    /// It moves there from another place.
+    /// The session moves between the cookie and the backend.
     moves: bool,
 }
 
@@ -128,8 +129,8 @@ impl<P: Placement> Flow<P> {
         self.placement.replace_keys(ring);
     }
 
-    /// The session in those fields of a request that the transport reads; a fresh one if there
-    /// is none to be believed.
+    /// Returns the session in the request fields that the transport reads, or a new one if no valid
+    /// session is found.
     pub(crate) fn open<'a>(
         &self,
         fields: impl IntoIterator<Item = &'a [u8]>,
@@ -165,12 +166,13 @@ impl<P: Placement> Flow<P> {
         })
     }
 
-    /// Also tells what a refused cookie was of, if somebody has ended that.
+    /// Opens and checks a token. If its session was ended elsewhere, the error says which session
+    /// that was.
     fn admit(&self, token: &[u8], now: Millis) -> Result<Loaded, (Refusal, Option<Past>)> {
         self.admit_if(token, now, |header| self.placement.accept(header))
     }
 
-    /// What the cookie has of a session, wherever its values are, and whether that is a stub.
+    /// Returns the cookie's part of a session, wherever the values are, and whether it is a stub.
     #[cfg(feature = "cli")]
     pub(crate) fn look_at(&self, token: &[u8], now: Millis) -> Result<(Session, bool), Refusal> {
         let admitted = self.admit_if(token, now, |_| Ok(()));
@@ -226,13 +228,13 @@ impl<P: Placement> Flow<P> {
         Session::fresh(origin, Some(now), Some(Arc::clone(&self.bounds)))
     }
 
-    /// A fresh session, because the request's is refused.
+    /// A new session, because the request's session is refused.
     pub(crate) fn refused(&self, refusal: Refusal, past: Option<Past>, now: Millis) -> Session {
         let bounds = Some(Arc::clone(&self.bounds));
         Session::after(past, Origin::Refused(refusal), Some(now), bounds)
     }
 
-    /// What the response to this session's request needs.
+    /// Decides what the response to this session's request needs.
     pub(crate) fn plan(
         &self,
         session: &Session,
@@ -267,7 +269,8 @@ impl<P: Placement> Flow<P> {
                 Due::Stub => match view.base() {
                     Some(record) => {
                         let header = record.header();
-                        // It tells when the cookie was written: see `Policy::cookie_is_due`.
+                        // `seen_at` is the time of the cookie's last write: see
+                        // `Policy::cookie_is_due`.
                         let seen_at = header.seen_at.max(now);
                         self.stub(&Header { seen_at, ..*header }, now, random)?
                     }
@@ -301,8 +304,8 @@ impl<P: Placement> Flow<P> {
         })
     }
 
-    /// What a response needs for no other reason than that the session was handed out: whoever
-    /// has it may read it, at whatever time.
+    /// The headers that a response needs once the session was handed out, because the handler may
+    /// read it at any time.
     pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
         Outgoing {
             carried: None,
@@ -313,7 +316,8 @@ impl<P: Placement> Flow<P> {
         }
     }
 
-    /// The id of a session in a cookie that ends, or what is known of one that has ended.
+    /// The id to end of a session in a cookie. If the session had already ended, its successor's
+    /// id.
     fn ended(&self, view: View<'_>, loaded: Option<&Loaded>, now: Millis) -> Option<OldId> {
         let list = self.revocations.as_ref()?;
         if let Some(birth) = view.in_cookie(loaded) {
@@ -324,7 +328,7 @@ impl<P: Placement> Flow<P> {
             });
         }
         let id = view.past().filter(|past| !past.in_backend)?.id;
-        // Only what it has become needs to end.
+        // Only the successor still has to end.
         Some(match list.moved(id, now) {
             Some((id, _)) => {
                 let until = list.last_copy_of_new(now);
@@ -334,8 +338,8 @@ impl<P: Placement> Flow<P> {
         })
     }
 
-    /// The id that a session in a cookie had before `next`, which it gets or which takes its
-    /// place.
+    /// The change from the cookie's id to `next`, which may be the same session's new id or another
+    /// session's.
     fn moved(
         &self,
         view: View<'_>,
@@ -359,8 +363,8 @@ impl<P: Placement> Flow<P> {
         })
     }
 
-    /// What other requests have made of the session since it was opened, as far as that is known
-    /// without asking a backend.
+    /// What other requests have made of the session since it was opened, as far as we know without
+    /// asking a backend.
     pub(crate) fn standing(&self, session: &Session, now: Millis) -> Standing {
         session.lock_for_save(|changes, loaded| {
             let view = View::new(loaded.map(|loaded| &loaded.record), changes);
@@ -379,7 +383,7 @@ impl<P: Placement> Flow<P> {
             if moved.is_some_and(|(next, _)| Some(next) != own) {
                 return match (is_changed, view.is_destroyed()) {
                     (true, _) => Standing::Moved,
-                    // Whatever it has become ends.
+                    // The save ends the successor.
                     (false, true) => Standing::GoesOn,
                     (false, false) => Standing::Over,
                 };
@@ -395,7 +399,7 @@ impl<P: Placement> Flow<P> {
         })
     }
 
-    /// Makes a change of id known to the list, before anything is written.
+    /// Announces a change of id to the list, before anything is written.
     pub(crate) fn begin(
         &self,
         old_id: Option<OldId>,
@@ -464,7 +468,7 @@ impl<P: Placement> Flow<P> {
             (false, Some(_), Some(loaded)) => {
                 self.placement.refresh(loaded, is_use, now, &self.policy)
             }
-            // By now the browser may have another one.
+            // The browser may have another session by now.
             _ if view.has_ended_meanwhile() => (Due::Nothing, None),
             _ if view.is_destroyed() => (Due::Removal, None),
             _ => (Due::Nothing, None),
@@ -479,7 +483,7 @@ impl<P: Placement> Flow<P> {
         (due, write)
     }
 
-    /// Whether the request counts as use. Where nothing ends from idleness, every one does.
+    /// Whether the request counts as use. Without an idle timeout, every request does.
     fn is_use(&self, session: &Session) -> bool {
         self.policy.idle.is_none() || !session.leaves_idle()
     }
@@ -489,7 +493,7 @@ impl<P: Placement> Flow<P> {
             .unwrap_or_else(|| issued_at.plus(self.policy.lifetime))
     }
 
-    /// The id and times that the session has from now on.
+    /// The session's id and times from now on.
     fn birth(
         &self,
         view: View<'_>,
@@ -526,7 +530,7 @@ impl<P: Placement> Flow<P> {
         }
     }
 
-    /// A record whose values are elsewhere, as the cookie has it.
+    /// The cookie's value for a session whose values are elsewhere.
     fn stub(
         &self,
         header: &Header,
@@ -543,7 +547,8 @@ impl<P: Placement> Flow<P> {
         self.field(&header, body.len(), write, now, random)
     }
 
-    /// Seals what `write` writes into the value of a Set-Cookie header, or of the token's own.
+    /// Seals what `write` writes into the value of a Set-Cookie header, or of the token's own
+    /// header.
     fn field(
         &self,
         header: &Header,
@@ -558,7 +563,8 @@ impl<P: Placement> Flow<P> {
         let max_age = if self.transport.cookie().is_some() && !header.transient {
             let deadline = self.policy.deadline(header.issued_at, header.expires_at);
             let rest = deadline.since(now).min(LONGEST_MAX_AGE);
-            // The browser forgets the cookie no earlier than the server refuses it.
+            // Round up, so that the browser forgets the cookie no earlier than the server refuses
+            // it.
             Some(rest.as_secs() + u64::from(rest.subsec_nanos() > 0))
         } else {
             None
@@ -568,7 +574,8 @@ impl<P: Placement> Flow<P> {
         let max_age = max_age.iter().flatten().map(|part| part.as_bytes());
         let max_age_len: usize = max_age.clone().map(<[u8]>::len).sum();
         let (before, after) = &self.around_token;
-        // To the byte: what has room to spare is allocated once more on its way into a header.
+        // Reserve the exact length: a buffer with room to spare is allocated again when it becomes
+        // a header.
         let mut field =
             Vec::with_capacity(before.len() + encoded_len(length) + after.len() + max_age_len);
         field.extend_from_slice(before.as_bytes());
@@ -581,9 +588,8 @@ impl<P: Placement> Flow<P> {
 }
 
 impl Flow<InCookie> {
-    /// What [`plan`](Self::plan) says of a session that nobody has changed and that needs no
-    /// refresh: without a lock. What the time is counts only if the policy
-    /// [refreshes](Policy::refreshes).
+    /// Returns what [`plan`](Self::plan) returns for an unchanged session that needs no refresh,
+    /// but without a lock. The time matters only if the policy [refreshes](Policy::refreshes).
     pub(crate) fn nothing_due(&self, session: &Session, now: Millis) -> Option<Outgoing> {
         if session.was_touched()
             || session.is_ambiguous()
@@ -602,7 +608,7 @@ impl Flow<InCookie> {
     }
 }
 
-/// The two ends of a way that never waits.
+/// `open` and `plan` for a placement that never waits.
 #[cfg(test)]
 impl Flow<InCookie> {
     pub(crate) fn session<'a>(

@@ -1,7 +1,7 @@
-//! The session in web frameworks: a layer for whatever speaks tower, and extractors.
+//! Sessions in web frameworks: a layer for every framework on tower, and extractors.
 //!
-//! They stand in a module of their own, so that `use sealed_session::*` brings no second `axum`
-//! or `tower` into scope.
+//! They are in a module of their own, so that `use sealed_session::*` does not bring a second
+//! `axum` or `tower` into scope.
 
 #[cfg(feature = "actix-web")]
 pub mod actix;

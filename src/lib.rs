@@ -1,5 +1,5 @@
-//! HTTP sessions whose whole state travels in one encrypted cookie: no database, any framework,
-//! key rotation without logging anyone out.
+//! HTTP sessions in one encrypted cookie: no database, any framework, and key rotation without
+//! logging anyone out.
 //!
 //! ```
 //! use sealed_session::{AppKey, CookieStore, KeyRing};
@@ -17,48 +17,53 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`CookieStore`] loads sessions and saves them; its builder has the lifetimes.
-//! - [`Session`] holds the values, and says where it comes from and what a save has to do.
-//! - [`KeyRing`] has the [`AppKey`] that seals and those that only open; exchange them while
-//!   requests run with [`CookieStore::replace_keys`].
-//! - [`CookieConfig`] is the cookie's name and attributes.
-//! - [`RevocationList`] ends single sessions, all of a user's, or a copy after logout.
-//! - [`Sealer`] seals what is no session: invitations, password resets.
+//! - [`CookieStore`] loads and saves sessions. Its builder sets the lifetimes.
+//! - [`Session`] holds the values. It also says where the session came from and what a save will
+//!   do.
+//! - [`KeyRing`] holds the [`AppKey`] that seals and any others that only open. You can replace the
+//!   keys while requests run, with [`CookieStore::replace_keys`].
+//! - [`CookieConfig`] sets the cookie's name and attributes.
+//! - [`RevocationList`] ends one session, all sessions of a user, or copies of a cookie after
+//!   logout.
+//! - [`Sealer`] seals other tokens: invitations, password resets.
 //!
-//! The README tells what keeping nothing on the server costs: replay until the deadline, no end
-//! for a single session, and the last response wins.
+//! Keeping nothing on the server has a price, which the README explains. A copied cookie works
+//! until its deadline, you cannot end a single session without a list, and the last response wins.
 //!
-//! # The data's way
+//! # How data flows
 //!
 //! ```text
 //! Cookie header ──cookie──▶ tokens ──envelope──▶ bytes ──record──▶ record ──policy──▶ Session
-//! Session ──policy──▶ what is due ──record──▶ bytes ──envelope──▶ token ──cookie──▶ Set-Cookie
+//! Session ──policy──▶ changes ──record──▶ bytes ──envelope──▶ token ──cookie──▶ Set-Cookie
 //! ```
 //!
-//! Each arrow is a module of that name. `flow` is the way itself, without any I/O; a store such as
-//! [`CookieStore`] adds the keys and the time.
+//! Each arrow is a module of that name. The module `flow` joins them and does no I/O. A store such
+//! as [`CookieStore`] adds the keys and the time.
 //!
 //! # Features
 //!
 //! All are off by default.
 //!
-//! - `settings`: `Settings` and `CookieStore::from_env`, from `SESSION_*` variables or any serde
-//!   format (docs/settings.md lists them); with `server`, `AnyStore`, whichever store `SESSION_DRIVER` names.
-//! - `cli`: the command `sealed-session`; the library's API stays the same.
-//! - `tower`: `SessionLayer`, which loads when asked and saves by itself, and guards, for whatever
-//!   speaks tower.
+//! - `settings`: `Settings` and `CookieStore::from_env` read `SESSION_*` variables or any serde
+//!   format; docs/settings.md lists the settings. With `server`, you also get `AnyStore`, which is
+//!   the store that `SESSION_DRIVER` names.
+//! - `cli`: the command `sealed-session`. The library's API stays the same.
+//! - `tower`: `SessionLayer` and guards, for every framework that uses tower. The layer loads a
+//!   session when a handler asks for it, and saves it by itself.
 //! - `axum`, `actix-web`: the layer and extractors for these frameworks.
-//! - `server`: `server::ServerStore`, for sessions that live in a backend behind their cookies,
-//!   the trait for backends, and one in memory.
-//! - `conformance`: `server::conformance`, which checks what a backend of one's own promises.
-//! - `file`: `FileStore`, for sessions in a directory, on Unix; elsewhere the feature adds nothing.
-//! - `redis`: `RedisStore`, sessions in Redis: a single server, under Sentinel or a cluster.
-//!   `RevocableCookieStore`, sessions in cookies that end across a fleet.
-//! - `tower-sessions`: `server::TowerSessions`, over any database that has a store for
+//! - `server`: `server::ServerStore` keeps sessions in a backend, and the browser gets a cookie
+//!   that names them. The trait for backends and a backend in memory are included.
+//! - `conformance`: `server::conformance` checks that your own backend does what the trait
+//!   promises.
+//! - `file`: `FileStore` keeps sessions in a directory, on Unix. On other systems the feature adds
+//!   nothing.
+//! - `redis`: `RedisStore` keeps sessions in Redis: a single server, Sentinel or a cluster.
+//!   `RevocableCookieStore` keeps sessions in cookies and can end them across a fleet.
+//! - `tower-sessions`: `server::TowerSessions` uses any database that has a store for
 //!   tower-sessions.
-//! - `managed-keys`: `ManagedKeys`, app keys that look after themselves, in a file, in Redis or
-//!   wherever you like.
-//! - `tracing`: an event of that crate for each thing worth noticing.
+//! - `managed-keys`: `ManagedKeys` are app keys that look after themselves, in a file, in Redis or in
+//!   a store of your own.
+//! - `tracing`: each [`Event`] also goes to the crate `tracing`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

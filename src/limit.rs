@@ -1,21 +1,21 @@
-//! How large a session may be: what fits a cookie, or what a backend's store allows.
+//! Limits on a session's size: the browser's for a cookie, or those of a backend's store.
 
 use crate::cookie::MAX_NAME_AND_VALUE;
 use crate::envelope::encoded_len;
 use crate::error::{Measure, TooLarge};
 use crate::record::MAX_ENTRIES;
 
-/// What bounds a session's plaintext.
+/// A limit on a session's plaintext.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Limit {
-    /// A browser's limit, with the bytes of the cookie's or header's name.
+    /// A browser's limit, which counts the `name` bytes of the cookie's or header's name too.
     Cookie { name: usize },
-    /// A backend's, in bytes of plaintext.
+    /// A backend's limit, in bytes of plaintext.
     #[cfg(feature = "server")]
     Plaintext(usize),
 }
 
-/// Whether a session may have so many values, or flashes.
+/// Checks the number of a session's values, or of its flashes.
 pub(crate) fn check_entries(size: usize) -> Result<(), TooLarge> {
     check(size, MAX_ENTRIES, Measure::Entries)
 }
@@ -29,7 +29,7 @@ fn check(size: usize, limit: usize, of: Measure) -> Result<(), TooLarge> {
 }
 
 impl Limit {
-    /// Whether `plaintext` bytes fit once they are sealed.
+    /// Checks whether `plaintext` bytes fit once they are sealed.
     pub(crate) fn check(self, plaintext: usize) -> Result<(), TooLarge> {
         match self {
             Self::Cookie { name } => {

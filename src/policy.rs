@@ -7,38 +7,40 @@ use crate::error::Refusal;
 use crate::record::Header;
 use crate::time::Millis;
 
-/// How far ahead another node's clock may be.
+/// How far the clock of another node may be ahead.
 pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 pub(crate) const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long browsers keep a cookie at most, whatever its Max-Age says: 400 days. RFC 6265bis,
-/// section 5.5.
+/// The longest that browsers keep a cookie, whatever its Max-Age says: 400 days (RFC 6265bis,
+/// section 5.5).
 pub(crate) const LONGEST_MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-/// How old a cookie gets before a reading request has it written anew, if browsers forget it
+/// The age at which even a request that only reads rewrites the cookie, if browsers would forget it
 /// before its session ends.
 const COOKIE_REFRESH_AFTER: Duration = Duration::from_secs(40 * 24 * 60 * 60);
 
+/// A store's settings for how long sessions live.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    /// A new session's.
+    /// The lifetime of a new session.
     pub(crate) lifetime: Duration,
-    /// Any session's: lowering it ends sessions at once.
+    /// The longest lifetime of any session. Lowering it ends sessions at once.
     pub(crate) max_lifetime: Duration,
     pub(crate) idle: Option<Idle>,
     /// Whether the token is in a cookie, which browsers forget after [`LONGEST_MAX_AGE`].
     pub(crate) in_cookie: bool,
-    /// Sessions issued before are refused. Milliseconds.
+    /// Sessions issued before this moment are refused. Milliseconds.
     not_before: AtomicU64,
 }
 
+/// The settings of an idle timeout.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Idle {
     pub(crate) timeout: Duration,
-    /// How old the sealed `seen_at` gets before it is written anew.
+    /// The age at which the sealed `seen_at` is rewritten.
     pub(crate) refresh_after: Duration,
-    /// How much longer a backend keeps a session, for requests that began in time.
+    /// How much longer than the timeout a backend keeps a session, for requests that began in time.
     #[cfg(feature = "server")]
     pub(crate) longest_request: Duration,
 }
@@ -47,8 +49,8 @@ pub(crate) struct Idle {
 #[cfg(feature = "server")]
 pub(crate) const LONGEST_REQUEST: Duration = Duration::from_secs(60 * 60);
 
-/// The longest that a backend is asked to keep a session after its last use: two thousand years,
-/// so that no sum with a moment is cut off.
+/// The longest that a backend keeps a session after its last use: two thousand years. Added to a
+/// moment, this does not overflow.
 #[cfg(feature = "server")]
 const LONGEST_KEPT: Duration = Duration::from_secs(2000 * 365 * 24 * 60 * 60);
 
@@ -68,7 +70,7 @@ impl Policy {
         }
     }
 
-    /// That of a store without any settings.
+    /// The policy of a store without any settings.
     pub(crate) fn by_default() -> Self {
         Self::new(DEFAULT_LIFETIME, DEFAULT_LIFETIME, None, Millis::default())
     }
@@ -77,7 +79,7 @@ impl Policy {
         self.not_before.store(not_before.raw(), Ordering::Relaxed);
     }
 
-    /// Whether a session is alive at `now`.
+    /// Checks whether a session is alive at `now`.
     pub(crate) fn admit(&self, header: &Header, now: Millis) -> Result<(), Refusal> {
         self.admit_but_for_idle(header, now)?;
         match self.idle {
@@ -86,7 +88,7 @@ impl Policy {
         }
     }
 
-    /// The same for a record whose time of use is kept elsewhere.
+    /// Checks everything but idleness, for a record whose time of use is kept elsewhere.
     pub(crate) fn admit_but_for_idle(&self, header: &Header, now: Millis) -> Result<(), Refusal> {
         let latest = now.plus(CLOCK_SKEW);
         if header.issued_at > latest || header.seen_at > latest {
@@ -101,36 +103,36 @@ impl Policy {
         Ok(())
     }
 
-    /// The absolute end of a session, which no refresh moves.
+    /// The absolute end of a session. No refresh moves it.
     pub(crate) fn deadline(&self, issued_at: Millis, expires_at: Millis) -> Millis {
         expires_at.min(issued_at.plus(self.max_lifetime))
     }
 
-    /// Whether a session may be sent at `now` that would then have these times. A node whose
-    /// clock is ahead may have issued it in our future.
+    /// Whether a session with these times may be sent at `now`. It may be issued in our future, by
+    /// a node whose clock is ahead.
     pub(crate) fn may_be_sent(&self, issued_at: Millis, expires_at: Millis, now: Millis) -> bool {
         let is_cut_off = issued_at.raw() < self.not_before.load(Ordering::Relaxed);
         self.deadline(issued_at, expires_at) > now.max(issued_at) && !is_cut_off
     }
 
-    /// Whether time alone makes a session's refresh due.
+    /// Whether time alone can make a refresh due.
     pub(crate) fn refreshes(&self) -> bool {
         self.idle.is_some() || (self.in_cookie && self.max_lifetime > LONGEST_MAX_AGE)
     }
 
-    /// Whether a session that is answered at `now` needs its `seen_at` written.
+    /// Whether a response at `now` must rewrite the session's `seen_at`.
     pub(crate) fn refresh_is_due(&self, header: &Header, now: Millis) -> bool {
         self.use_is_due(header, now) || self.cookie_is_due(header, now)
     }
 
-    /// Whether the time of use is so old that it must be written anew.
+    /// Whether the time of use is old enough to be rewritten.
     fn use_is_due(&self, header: &Header, now: Millis) -> bool {
         self.idle
             .is_some_and(|idle| now.since(header.seen_at) >= idle.refresh_after)
     }
 
-    /// Whether a cookie must be written anew so that its browser does not forget it before the
-    /// session ends. Its `seen_at` tells when it was written last.
+    /// Whether the cookie must be rewritten, so that the browser does not forget it before the
+    /// session ends. `seen_at` says when it was last written.
     pub(crate) fn cookie_is_due(&self, header: &Header, now: Millis) -> bool {
         let forgotten_at = header.seen_at.plus(LONGEST_MAX_AGE);
         self.in_cookie
@@ -139,21 +141,21 @@ impl Policy {
             && now.since(header.seen_at) >= COOKIE_REFRESH_AFTER
     }
 
-    /// How long after its last use a backend is to keep a session, if there is an idle timeout:
-    /// longer than that, for requests that began in time. Past its deadline too, because what is
-    /// left of this tells when it was used, whatever became of the deadline since.
+    /// How long a backend keeps a session after its last use, if there is an idle timeout. This is
+    /// longer than the timeout, for requests that began in time. It may go beyond the deadline: the
+    /// backend's remaining time must show the last use, even if the deadline has changed since.
     #[cfg(feature = "server")]
     pub(crate) fn kept_for(&self) -> Option<Duration> {
         let idle = self.idle?;
-        // None is idle for longer than it may live.
+        // No session is idle for longer than it may live.
         let timeout = idle.timeout.min(self.max_lifetime);
         let kept_for = timeout.saturating_add(idle.longest_request);
-        // In whole milliseconds, as the record says it.
+        // In whole milliseconds, as in the record.
         let kept_until = Millis::default().plus(kept_for.min(LONGEST_KEPT));
         Some(kept_until.since(Millis::default()))
     }
 
-    /// For how long a backend is to keep such a record from now on: at least a millisecond.
+    /// How long a backend keeps such a record from now on: at least a millisecond.
     #[cfg(feature = "server")]
     pub(crate) fn ttl(&self, header: &Header, now: Millis) -> Duration {
         let until = match header.kept_for {
@@ -163,19 +165,19 @@ impl Policy {
         until.since(now).max(Duration::from_millis(1))
     }
 
-    /// Whether a backend that keeps a record by these settings must be told that it is used.
+    /// Whether a backend that keeps a record by these settings must be told of its use.
     #[cfg(feature = "server")]
     pub(crate) fn touch_is_due(&self, header: &Header, now: Millis) -> bool {
         let deadline = self.deadline(header.issued_at, header.expires_at);
-        // What cannot get idle before its deadline needs no more of it.
+        // A session that cannot become idle before its deadline needs no more touches.
         let may_get_idle = self
             .idle
             .is_some_and(|idle| header.seen_at.plus(idle.timeout) < deadline);
         may_get_idle && now < deadline && self.use_is_due(header, now)
     }
 
-    /// Whether a backend that forgets a record at `forgotten_at` keeps it by other settings than
-    /// these, so that it must be written anew.
+    /// Whether a record must be rewritten, because the backend keeps it by other settings than
+    /// these. The backend forgets it at `forgotten_at`.
     #[cfg(feature = "server")]
     pub(crate) fn is_kept_otherwise(
         &self,
@@ -186,14 +188,14 @@ impl Policy {
         if header.kept_for.is_some() || self.idle.is_some() {
             return header.kept_for != self.kept_for();
         }
-        // The deadline was earlier before.
+        // The backend may know an earlier deadline.
         let deadline = self.deadline(header.issued_at, header.expires_at);
         let tenth = deadline.since(now) / 10;
         now < deadline && deadline.since(forgotten_at) >= tenth.max(COARSE)
     }
 }
 
-/// Some backends keep whole seconds.
+/// Some backends keep only whole seconds.
 #[cfg(feature = "server")]
 const COARSE: Duration = Duration::from_secs(1);
 
@@ -365,7 +367,7 @@ mod tests {
             (Some(1000), None, 90_000, true),
             (None, Some(1000), 90_000, true),
             (None, None, 90_000, false),
-            // There was an earlier deadline; whole seconds are no other deadline.
+            // The deadline was earlier. A difference in whole seconds does not count.
             (None, None, 81_101, false),
             (None, None, 81_100, true),
         ] {

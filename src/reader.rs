@@ -1,13 +1,14 @@
 //! A bounded reader of postcard's primitives.
 //!
-//! It accepts one spelling of everything: varints in their shortest form, lengths that fit
-//! in what is left. It never indexes, never allocates, and what it returns borrows from the
+//! It accepts one spelling of everything: the shortest form of a varint, and only lengths that fit
+//! the remaining bytes. It never indexes and never allocates, and its results borrow from the
 //! input. Wire format: <https://postcard.jamesmunns.com/wire-format>.
 
-/// The input is not what the format allows. Says no more: a hostile input gets no help.
+/// The input does not follow the format. The error says no more, to give a hostile input no help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
+/// A position in the input: the bytes that are still unread.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
@@ -70,7 +71,7 @@ impl<'a> Reader<'a> {
         Ok(if zigzag & 1 == 0 { half } else { !half })
     }
 
-    /// How many items follow: never more than there are bytes left.
+    /// The number of items that follow, which is never more than the number of bytes left.
     #[inline]
     pub(crate) fn count(&mut self) -> Result<usize, Malformed> {
         let n = usize::try_from(self.varint()?).map_err(|_| Malformed)?;
@@ -81,14 +82,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A byte string behind its length.
+    /// A byte string after its length.
     #[inline(always)]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let n = self.count()?;
         self.take(n)
     }
 
-    /// A byte string behind its length that is UTF-8.
+    /// A UTF-8 string after its length.
     #[inline]
     pub(crate) fn str(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
@@ -103,8 +104,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A varint that is not one byte long, and what follows it. Apart from the reader, which can so
-/// stay in registers.
+/// Reads a varint of more than one byte, and returns the bytes after it. It is a function of its
+/// own so that the reader can stay in registers.
 #[inline(never)]
 fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
     let mut reader = Reader::new(bytes);
@@ -118,8 +119,8 @@ fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), Malformed> {
         }
         value |= bits << shift;
         if byte & 0x80 == 0 {
-            // A last byte of zero adds nothing: the same number has a shorter form. It is not
-            // the first, which `varint` has taken.
+            // A last byte of zero adds nothing, so the number has a shorter form. It is not the
+            // first byte, because `varint` has taken that.
             return if byte == 0 {
                 Err(Malformed)
             } else {

@@ -1,5 +1,5 @@
-//! The record: what is sealed in a token. A fixed header, then values and flashes as entries
-//! whose bytes are decoded only when somebody asks for one.
+//! The record is the sealed content of a token: a fixed header, then values and flashes as entries.
+//! An entry's bytes are decoded only when somebody asks for it.
 //!
 //! ```text
 //! format      1     0x01
@@ -14,8 +14,9 @@
 //! flashes     seq   the same
 //! ```
 //!
-//! The header is as long in every record, so nothing that a save changes by itself changes the
-//! token's length. What has lengths is laid out as by `postcard`; all is read by [`Reader`].
+//! The header has the same length in every record, so a save that only updates it does not change
+//! the token's length. Everything with a length is laid out as in `postcard`. [`Reader`] reads it
+//! all.
 
 use std::fmt;
 use std::time::Duration;
@@ -32,18 +33,18 @@ const IN_BACKEND: u8 = 0x01;
 const TRANSIENT: u8 = 0x02;
 const KEPT: u8 = 0x04;
 
-/// The bytes up to the subject.
+/// The bytes before the subject.
 const HEADER: usize = 36;
 
 /// The longest subject, in bytes.
 pub(crate) const MAX_SUBJECT: usize = 64;
 
-/// The most entries of each kind. No cookie holds as many; it bounds what a store may return.
+/// The most entries of each kind. No cookie holds so many. It limits what a store may return.
 pub(crate) const MAX_ENTRIES: usize = 1024;
 
-/// The random name of one session: 16 bytes, never chosen by a client.
+/// The random id of one session: 16 bytes that no client ever chooses.
 ///
-/// `Display` is 32 hexadecimal digits. `Debug` shows nothing, so that it gets into no log by
+/// `Display` shows 32 hexadecimal digits. `Debug` shows nothing, so no id gets into a log by
 /// accident.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId([u8; 16]);
@@ -60,7 +61,8 @@ impl SessionId {
         Self(bytes)
     }
 
-    /// The id that displays as these 32 digits, in lower case: to end a session that a log names.
+    /// Reads an id from the 32 digits that `Display` shows, in lower case. Use it to end a session
+    /// that a log names.
     pub fn from_hex(text: &str) -> Option<Self> {
         let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if text.len() != 32 || !text.as_bytes().iter().all(is_digit) {
@@ -94,24 +96,26 @@ impl From<Malformed> for Refusal {
     }
 }
 
-/// The part of a record that is the same length in all.
+/// The part of a record that has the same length in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) id: SessionId,
     pub(crate) issued_at: Millis,
     pub(crate) seen_at: Millis,
     pub(crate) expires_at: Millis,
-    /// The browser forgets the cookie when it is closed.
+    /// Whether the browser forgets the cookie when it is closed.
     pub(crate) transient: bool,
-    /// A backend has the values, or had them: the record is a stub.
+    /// Whether a backend has the values, or had them. Then the record is a stub.
     pub(crate) in_backend: bool,
-    /// How long after its last use a backend forgets it, so that what is left of that tells when
-    /// it was used: it is touched more often than written. The record says it in place of
-    /// `seen_at`, which is then the time of issue until the last use [is known](Record::used_at).
+    /// How long a backend keeps the record after its last use. The session is touched more often
+    /// than written, so the backend's remaining time shows when it was last used.
+    ///
+    /// The record stores this in place of `seen_at`. Until the last use [is
+    /// known](Record::used_at), `seen_at` is the time of issue.
     pub(crate) kept_for: Option<Duration>,
 }
 
-/// An opened record: its bytes, and where in them things are.
+/// An opened record: its bytes, and the positions of its parts.
 #[derive(Debug)]
 pub(crate) struct Record {
     plaintext: Plaintext,
@@ -121,7 +125,7 @@ pub(crate) struct Record {
     flashes: Span,
 }
 
-/// Bytes from `start` to `end`; for entries, how many there are.
+/// The bytes from `start` to `end`. For entries, also their count.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: usize,
@@ -135,7 +139,7 @@ impl Record {
         Self::decode_with(plaintext, IN_BACKEND | TRANSIENT)
     }
 
-    /// The same for what a backend returns.
+    /// Decodes a record that a backend returned.
     #[cfg(any(test, feature = "server"))]
     pub(crate) fn decode_stored(plaintext: Plaintext) -> Result<Self, Refusal> {
         Self::decode_with(plaintext, IN_BACKEND | TRANSIENT | KEPT)
@@ -164,7 +168,7 @@ impl Record {
         &self.header
     }
 
-    /// Tells it when the session was last used, if a backend knows.
+    /// Sets the time when the session was last used, if a backend knows it.
     #[cfg(feature = "server")]
     pub(crate) fn used_at(&mut self, seen_at: Millis) {
         self.header.seen_at = seen_at;
@@ -234,7 +238,7 @@ fn read_rest(
     Ok((header, subject, values, flashes))
 }
 
-/// Passes over a list of entries whose keys must ascend.
+/// Skips a list of entries, whose keys must ascend.
 fn read_entries<'a>(
     mut reader: Reader<'a>,
     length: usize,
@@ -258,8 +262,8 @@ fn read_entries<'a>(
     Ok((Span { start, end, count }, reader))
 }
 
-/// Whether `b` comes after `a`. Most keys differ in their first byte, and to compare more of them
-/// is a call.
+/// Whether `b` comes after `a`. Most keys differ in their first byte, and comparing more takes a
+/// call.
 fn ascends(a: &[u8], b: &[u8]) -> bool {
     match (a.first(), b.first()) {
         (x, y) if x != y => x < y,
@@ -267,7 +271,7 @@ fn ascends(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// The entries of a record in the order of their keys: key and the value's bytes.
+/// The entries of a record in the order of their keys: each key with the value's bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Entries<'a> {
     reader: Reader<'a>,
@@ -284,8 +288,8 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Without those that hold null, which no save of this crate writes: to a session they are
-    /// not there.
+    /// Leaves out the entries that hold null. This crate saves none, and a session takes them for
+    /// missing.
     pub(crate) fn without_nulls(self) -> Self {
         Self {
             skips_nulls: true,
@@ -298,14 +302,14 @@ impl<'a> Entries<'a> {
         Some(Iterator::find(&mut self, is_it)?.1)
     }
 
-    /// With keys as text, which they are: that was checked when the record was opened.
+    /// Returns the keys as text, which `decode` has checked.
     #[cfg(any(test, fuzzing, feature = "server"))]
     pub(crate) fn texts(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.filter_map(|(key, value)| Some((std::str::from_utf8(key).ok()?, value)))
     }
 }
 
-/// Keys as bytes: whoever wants text pays for the check.
+/// The keys are bytes: only callers that want text pay for the check.
 impl<'a> Iterator for Entries<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
@@ -326,7 +330,7 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// A record that is still to be written. Its entries come in the order of their keys.
+/// A record to be written. Its entries come in the order of their keys.
 #[derive(Debug)]
 pub(crate) struct Body<'a, V, F> {
     subject: &'a str,
@@ -347,12 +351,12 @@ where
         }
     }
 
-    /// How many bytes it has when written, under any header.
+    /// The length of the written record in bytes, under any header.
     pub(crate) fn len(&self) -> usize {
         HEADER + with_length(self.subject.len()) + self.values.size + self.flashes.size
     }
 
-    /// The longer of its two lists, of which each may have [`MAX_ENTRIES`].
+    /// The length of the longer list. Each list may have [`MAX_ENTRIES`].
     pub(crate) fn entries(&self) -> usize {
         self.values.count.max(self.flashes.count)
     }
@@ -375,7 +379,7 @@ where
     }
 }
 
-/// Entries with their number and the bytes that they have when written, found in one pass.
+/// Entries with their number and their written size, found in one pass.
 #[derive(Debug)]
 struct List<I> {
     entries: I,
@@ -407,12 +411,12 @@ impl<'a, I: Iterator<Item = (&'a [u8], &'a [u8])> + Clone> List<I> {
     }
 }
 
-/// The bytes of a varint: seven bits in each.
+/// The length of a varint: seven bits in each byte.
 fn varint_len(n: usize) -> usize {
     1 + n.checked_ilog2().map_or(0, |bits| bits as usize / 7)
 }
 
-/// The bytes of a byte string behind its length.
+/// The length of a byte string, including its own length.
 fn with_length(n: usize) -> usize {
     varint_len(n) + n
 }
@@ -424,7 +428,7 @@ fn push_varint(buffer: &mut Vec<u8>, n: usize) {
         buffer.push(byte);
         return;
     }
-    // 64 bits in sevens fit.
+    // 64 bits fit, with seven in each byte.
     if let Ok(varint) = postcard::to_slice(&n, &mut [0; 10]) {
         buffer.extend_from_slice(varint);
     }
@@ -454,7 +458,7 @@ mod tests {
         bytes
     }
 
-    /// A record up to and without its subject.
+    /// A record's bytes before its subject.
     fn head() -> Vec<u8> {
         let mut bytes = vec![FORMAT, 0];
         bytes.extend_from_slice(&[0xab; 16]);

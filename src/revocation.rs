@@ -1,8 +1,9 @@
-//! Ends sessions that live in cookies: a list of those that are over before their time.
+//! A list of ended sessions, for sessions that live in cookies.
 //!
-//! The list holds only what could still be alive: an id until no cookie of its session can be, a
-//! subject until no session from before its cutoff can be left. Each is looked for when a genuine session
-//! is opened, so nothing that a client makes up is ever listed or searched for.
+//! The list holds only what could still be alive: an id until all cookies of its session have
+//! expired, a subject until no session from before its cutoff can be alive. A store looks both up
+//! when it opens a genuine session, so the list never stores or looks up anything that a client
+//! makes up.
 
 #[cfg(feature = "redis")]
 pub(crate) mod entry;
@@ -20,25 +21,24 @@ use crate::policy::CLOCK_SKEW;
 use crate::record::{Record, SessionId};
 use crate::time::Millis;
 
-/// How long the id that a session had before it was renewed still opens, for requests that were
-/// on their way.
+/// How long a session's old id still opens after a renewal, for requests that were on their way.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
-/// How long it is known what an id has become: longer than any request that may have begun
-/// before.
+/// How long the list remembers which new id replaced an old one: longer than any request that may
+/// have begun before the change.
 pub(crate) const MARKED: Duration = Duration::from_secs(5 * 60);
 
-/// How exactly the list knows the time, in milliseconds; only for what it forgets.
+/// How exactly the list knows the time, in milliseconds. It uses this time only to forget entries.
 const TICK: u64 = 1000;
 
-/// Sessions in cookies that are over before their deadline, for the stores of one process.
+/// A list of sessions in cookies that ended before their deadline, for the stores of one process.
 ///
-/// With [`revocations`](crate::StoreBuilder::revocations) a store refuses what is on the list,
-/// lists a session that is destroyed, and lists the id that a renewed session had before, ten
-/// seconds later, for requests on their way: so a copy of a cookie that was logged out opens no
-/// more. A change that comes with the old id is refused as a
-/// [conflict](crate::SaveError::is_conflict), and for five minutes a logout that comes with it ends
-/// what the session has become. Clones are the same list, and several stores can share one.
+/// A store with [`revocations`](crate::StoreBuilder::revocations) refuses the sessions on the list.
+/// It lists a session that is destroyed, so a copy of the cookie no longer opens after a logout. It
+/// also lists the old id of a renewed session, ten seconds after the renewal, so that requests on
+/// their way still succeed. A request that changes the session under its old id fails with a
+/// [conflict](crate::SaveError::is_conflict). For five minutes, a logout under the old id also ends
+/// the session's successor. Clones are the same list, and several stores can share one.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -49,30 +49,30 @@ const TICK: u64 = 1000;
 ///     .revocations(list.clone())
 ///     .build()?;
 ///
-/// // ada's password has changed: her sessions end, on whatever device.
+/// // ada's password has changed: end her sessions on all devices.
 /// list.revoke_subject("ada", SystemTime::now());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # What it does not do
 ///
-/// Five minutes after it was renewed a session is another one to the list. Somebody who has copied
-/// a cookie and lets the service renew it, by logging in say, has then a session with an id of its
-/// own, which the end of the first one does not touch: that is what
-/// [`revoke_subject`](Self::revoke_subject) is for, which ends copies as well. It needs sessions
-/// that say whose they are, with [`Session::set_subject`](crate::Session::set_subject).
+/// Five minutes after a renewal, the list no longer knows that the two ids belong together.
+/// Somebody who copies a cookie and has the service renew it, for example by logging in, then has a
+/// session with an id of its own, and the end of the first one does not end it. Use
+/// [`revoke_subject`](Self::revoke_subject) for that: it ends copies as well. It needs sessions
+/// with a subject: see [`Session::set_subject`](crate::Session::set_subject).
 ///
-/// The list is gone with the process, and other processes do not see it: then what was ended
-/// and has not expired opens again. For a fleet, and to outlast a restart, there is
-/// `RevocableCookieStore` (feature `redis`).
+/// The list is lost when the process ends, and other processes do not see it. Ended sessions that
+/// have not expired then open again. If you run several processes, or the list must outlast a
+/// restart, use `RevocableCookieStore` (feature `redis`).
 ///
 /// # Size
 ///
-/// An ended session takes 39 to 78 bytes until it is forgotten, a subject 38 to 76 and its text;
-/// one that has got a new id takes as much again for five minutes.
-/// The dead are swept out as the list grows, a thirty-second part at a time; at most twice as many
-/// dead as living are held. Only genuine sessions get on the list, each once: to make it grow a
-/// client has to be given sessions and end them.
+/// An ended session takes 39 to 78 bytes until it is forgotten, a subject 38 to 76 and its text. A
+/// session that has got a new id takes as much again for five minutes. As the list grows, it
+/// removes dead entries, a thirty-second part at a time; it holds at most twice as many dead as
+/// living ones. Only genuine sessions get on the list, each once: to make it grow, a client has to
+/// be given sessions and end them.
 #[derive(Clone, Default)]
 pub struct RevocationList {
     shared: Arc<Shared>,
@@ -81,26 +81,26 @@ pub struct RevocationList {
 #[derive(Default)]
 struct Shared {
     ids: Table<SessionId, Span>,
-    /// What ids have become, for [`MARKED`].
+    /// The new ids of sessions, kept for [`MARKED`].
     moves: Table<SessionId, Move>,
-    /// With the moment before which sessions are void.
+    /// Subjects, each with the moment before which its sessions are void.
     subjects: Table<Box<str>, Millis>,
-    /// How long sessions may live, and until when such ones may be left.
+    /// Lifetimes of sessions, each with the time until which such sessions may exist.
     #[cfg(feature = "redis")]
     lifetimes: Table<Lifetime, Millis>,
-    /// Any session from before is void. Milliseconds.
+    /// All sessions issued before this are void. Milliseconds.
     not_before: AtomicU64,
-    /// The longest that a session of any store that the list knows of can live. Milliseconds.
+    /// The longest lifetime of a session in any store that the list knows of. Milliseconds.
     longest: AtomicU64,
-    /// Of the comparison that goes on with what other processes see.
+    /// The number of the current comparison with what other processes see.
     round: AtomicU8,
-    /// The latest moment from which on sessions count that was seen in this round. Milliseconds.
+    /// The latest cutoff for all sessions that was seen in this round. Milliseconds.
     not_before_seen: AtomicU64,
-    /// The time as the stores had it lately. Milliseconds.
+    /// The recent time, from the stores. Milliseconds.
     time: AtomicU64,
 }
 
-/// When an id on the list counts.
+/// When an id on the list is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     from: Millis,
@@ -113,7 +113,7 @@ impl Span {
     }
 }
 
-/// The id that a session, or the one in its place, has got in another request, and when.
+/// The new id that another request gave a session or its successor, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Move {
     next: SessionId,
@@ -126,20 +126,20 @@ impl Move {
     }
 }
 
-/// What a save leaves behind of a session that was in a cookie.
+/// What happens to the old id of a session in a cookie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OldId {
     Ended {
         id: SessionId,
         until: Millis,
     },
-    /// It was over before, and nothing is known that it has become.
+    /// The session was over before, and the list knows no successor.
     Over,
-    /// It, or the session in its place, has another id.
+    /// The session, or its successor, has another id.
     Moved {
         id: SessionId,
         next: SessionId,
-        /// When the old id stops opening: at once if the session does not go on.
+        /// When the old id stops opening: at once if the session ends.
         from: Millis,
         until: Millis,
     },
@@ -150,12 +150,12 @@ pub(crate) enum OldId {
 pub(crate) enum Late {
     /// The session has ended.
     Ended,
-    /// Another request has changed it.
+    /// Another request has changed the id.
     Moved,
 }
 
-/// A change of id that is known here and not answered yet. Dropped before it is
-/// [finished](Self::finish), it has not happened.
+/// A change of id that the list knows, but that is not complete yet. If you drop it before you
+/// [finish](Self::finish) it, the change is undone.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Moving<'l> {
@@ -164,12 +164,12 @@ pub(crate) struct Moving<'l> {
     next: SessionId,
     from: Millis,
     until: Millis,
-    /// An earlier response has the new id already.
+    /// An earlier response already has the new id.
     is_again: bool,
     is_over: bool,
 }
 
-/// One thing to put on the list.
+/// One entry to put on the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Revocation {
     Id {
@@ -184,14 +184,14 @@ pub(crate) enum Revocation {
     All {
         moment: Millis,
     },
-    /// What an id has become.
+    /// The new id of a session.
     #[cfg(feature = "redis")]
     Moved {
         id: SessionId,
         next: SessionId,
         at: Millis,
     },
-    /// Nothing has ended, but until then there may be sessions that live this long.
+    /// Ends nothing: sessions with this lifetime may exist until then.
     #[cfg(feature = "redis")]
     Lifetime {
         longest: Lifetime,
@@ -199,7 +199,7 @@ pub(crate) enum Revocation {
     },
 }
 
-/// How long a session may live: milliseconds, as many as a moment has.
+/// How long a session may live, in milliseconds, within the range of a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Lifetime(u64);
 
@@ -216,7 +216,7 @@ impl From<Lifetime> for Duration {
     }
 }
 
-/// There are few.
+/// Only a few lifetimes exist, so one shard is enough.
 #[cfg(feature = "redis")]
 impl Spread for Lifetime {
     fn spread(&self) -> u8 {
@@ -224,7 +224,7 @@ impl Spread for Lifetime {
     }
 }
 
-/// Ids are random.
+/// Ids are random, so any byte spreads them.
 impl Spread for SessionId {
     fn spread(&self) -> u8 {
         let [first, ..] = self.as_bytes();
@@ -250,11 +250,10 @@ impl RevocationList {
         Self::default()
     }
 
-    /// Ends the session with this id, no cookie of which can be alive after `until`: see
-    /// [`Session::id`](crate::Session::id) and
-    /// [`Session::expires_at`](crate::Session::expires_at), or, where the application moves
-    /// deadlines, [`Session::issued_at`](crate::Session::issued_at) and the store's
-    /// `max_lifetime`.
+    /// Ends the session with this id. `until` is a time after which none of its cookies can be
+    /// alive: [`Session::expires_at`](crate::Session::expires_at), or, if your application moves
+    /// deadlines, [`Session::issued_at`](crate::Session::issued_at) plus the store's
+    /// `max_lifetime`. You get the id from [`Session::id`](crate::Session::id).
     pub fn revoke(&self, id: SessionId, until: SystemTime) {
         self.put(Revocation::Id {
             id,
@@ -263,12 +262,13 @@ impl RevocationList {
         });
     }
 
-    /// Ends all sessions of `subject` that were issued before `moment`, copies and their renewed
-    /// descendants among them: "log out everywhere". Of two moments the later holds. No session
-    /// is of an empty subject.
+    /// Ends all sessions of `subject` that were issued before `moment`, with all copies and their
+    /// renewed descendants: "log out everywhere". If you call it twice, the later moment holds.
+    /// With an empty subject it does nothing.
     ///
-    /// A session that is renewed at this very moment may count as issued after it. With a moment
-    /// some seconds ahead none slips through, and who logs in before then has to do so again.
+    /// A session that is renewed at this very moment may count as issued after it. Choose a moment
+    /// some seconds ahead, and none slips through. Visitors who log in before that moment then have
+    /// to log in again.
     pub fn revoke_subject(&self, subject: &str, moment: SystemTime) {
         if !subject.is_empty() {
             self.put(Revocation::Subject {
@@ -285,25 +285,25 @@ impl RevocationList {
         });
     }
 
-    /// How many sessions and subjects are held, those that are dead and not yet swept out among
-    /// them.
+    /// The number of sessions and subjects on the list, including dead entries that are not yet
+    /// removed.
     pub fn len(&self) -> usize {
         self.shared.ids.len() + self.shared.subjects.len()
     }
 
-    /// Whether neither a session nor a subject is held.
+    /// Whether the list holds no session and no subject.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Begins to compare the list with what other processes see: nothing counts as seen.
+    /// Begins a new comparison with what other processes see: no entry counts as seen.
     #[cfg(feature = "redis")]
     pub(crate) fn begin_round(&self) {
         self.shared.round.fetch_add(1, Ordering::Relaxed);
         self.shared.not_before_seen.store(0, Ordering::Relaxed);
     }
 
-    /// What was not seen since the round began, and could still matter.
+    /// The entries that were not seen since the round began, and could still matter.
     #[cfg(feature = "redis")]
     pub(crate) fn unseen(&self, now: Millis) -> Vec<Revocation> {
         let (shared, round) = (&*self.shared, self.round());
@@ -329,7 +329,7 @@ impl RevocationList {
         unseen
     }
 
-    /// Whether somebody else has shown it meanwhile.
+    /// Whether another process has shown this entry meanwhile.
     #[cfg(feature = "redis")]
     pub(crate) fn is_seen(&self, revocation: &Revocation) -> bool {
         let (shared, round) = (&*self.shared, self.round());
@@ -348,25 +348,26 @@ impl RevocationList {
         self.shared.round.load(Ordering::Relaxed)
     }
 
-    /// When no copy of a session's cookie can be alive: not at this one's own deadline alone,
-    /// because a copy's may have been moved further away. Nor by one store's settings: what was
-    /// sealed under others may open under others again.
+    /// The time when the last copy of a session's cookie has expired. The session's own deadline is
+    /// not enough, because a copy may have a later one. One store's settings are not enough either:
+    /// a cookie that was sealed under other settings may open under others again.
     pub(crate) fn last_copy(&self, issued_at: Millis, expires_at: Millis) -> Millis {
         issued_at.plus(self.longest()).max(expires_at)
     }
 
-    /// The same for a session that another node may have issued just now.
+    /// Like [`last_copy`](Self::last_copy), for a session that another node may have issued just
+    /// now.
     pub(crate) fn last_copy_of_new(&self, now: Millis) -> Millis {
         let issued_at = now.plus(CLOCK_SKEW);
         self.last_copy(issued_at, issued_at)
     }
 
-    /// The longest that any session may live of which the list has heard.
+    /// The longest lifetime that the list has heard of.
     pub(crate) fn longest(&self) -> Duration {
         Duration::from_millis(self.shared.longest.load(Ordering::Relaxed))
     }
 
-    /// Until when sessions that live this long are known of.
+    /// Until when sessions with this lifetime may exist, as far as the list knows.
     #[cfg(feature = "redis")]
     pub(crate) fn lifetime_until(&self, longest: Lifetime) -> Millis {
         self.shared.lifetimes.get(&longest).unwrap_or_default()
@@ -377,20 +378,21 @@ impl RevocationList {
         moment.plus(self.longest()) <= now
     }
 
-    /// Sessions may live this long, and what ends is held as long: also when a store with a shorter
-    /// `max_lifetime` ends it, because a later one may have the longer again.
+    /// Allows sessions to live this long, and holds ended ones for as long. This also counts when a
+    /// store with a shorter `max_lifetime` ends a session, because a later store may have the
+    /// longer one again.
     pub(crate) fn serve(&self, max_lifetime: Duration) {
         let Lifetime(millis) = max_lifetime.into();
         self.shared.longest.fetch_max(millis, Ordering::Relaxed);
     }
 
-    /// Whether the session of a request goes on.
+    /// Checks whether a request's session is still alive.
     pub(crate) fn admit(&self, record: &Record, now: Millis) -> Result<(), Refusal> {
         self.tell_time(now);
         self.check(record, now)
     }
 
-    /// Whether a session goes on at some time.
+    /// Checks whether a session is alive at this time.
     fn check(&self, record: &Record, now: Millis) -> Result<(), Refusal> {
         if let Some(refusal) = self.voids(record) {
             return Err(refusal);
@@ -401,7 +403,7 @@ impl RevocationList {
         Ok(())
     }
 
-    /// Why a session is over that nobody has ended by its id.
+    /// The reason why a cutoff, for all sessions or for a subject, ends this session.
     pub(crate) fn voids(&self, record: &Record) -> Option<Refusal> {
         let issued_at = record.header().issued_at;
         if issued_at.raw() < self.shared.not_before.load(Ordering::Relaxed) {
@@ -415,26 +417,27 @@ impl RevocationList {
         is_void.then_some(Refusal::Revoked)
     }
 
-    /// Whether this id opens no more.
+    /// Whether this id no longer opens.
     pub(crate) fn has_ended(&self, id: SessionId, now: Millis) -> bool {
         let span = self.shared.ids.get(&id);
         span.is_some_and(|span| span.counts(now))
     }
 
-    /// What an id has become in another request, and how long ago, if that is still known.
+    /// The id that replaced this one in another request, and how long ago, if the list still knows.
     pub(crate) fn moved(&self, id: SessionId, now: Millis) -> Option<(SessionId, Duration)> {
         let moved = self.shared.moves.get(&id)?;
         (!moved.is_forgotten(now)).then(|| (moved.next, now.since(moved.at)))
     }
 
-    /// Ends this id. False if it had ended before.
+    /// Ends this id. Returns `false` if it had ended before.
     pub(crate) fn end(&self, id: SessionId, until: Millis, now: Millis) -> bool {
         let from = Millis::default();
         let before = self.put(Revocation::Id { id, from, until });
         !before.is_some_and(|span| span.counts(now))
     }
 
-    /// Ends this id and what it has become, `later` at the latest. False if all had ended before.
+    /// Ends this id until `until`, and all ids that replaced it until `later`. Returns `false` if
+    /// all had ended before.
     pub(crate) fn end_all(
         &self,
         mut id: SessionId,
@@ -443,7 +446,8 @@ impl RevocationList {
         now: Millis,
     ) -> bool {
         loop {
-            // In this order: whoever changes the id meanwhile looks the other way round.
+            // End first, then look for a successor. A request that changes the id works in reverse
+            // order.
             let was_alive = self.end(id, until, now);
             let Some((next, _)) = self.moved(id, now) else {
                 return was_alive;
@@ -452,7 +456,7 @@ impl RevocationList {
         }
     }
 
-    /// Makes a change of id known, which then only this one may finish.
+    /// Announces a change of id. From then on, no other request can change this id.
     pub(crate) fn begin(
         &self,
         id: SessionId,
@@ -479,7 +483,7 @@ impl RevocationList {
         Ok(moving)
     }
 
-    /// What was known before, and stays.
+    /// Returns the move that was known before. It stays.
     fn put_move(&self, id: SessionId, new: Move, now: Millis) -> Option<Move> {
         let known = |before: Option<Move>| before.filter(|known| !known.is_forgotten(now));
         let join = |before| known(before).unwrap_or(new);
@@ -487,7 +491,7 @@ impl RevocationList {
         known(self.shared.moves.put(id, join, is_over, self.round()))
     }
 
-    /// Whether what has ended could otherwise be alive.
+    /// Whether the list must hold this entry: otherwise the session could still be alive.
     #[cfg(feature = "redis")]
     pub(crate) fn matters(&self, revocation: &Revocation, now: Millis) -> bool {
         match revocation {
@@ -502,7 +506,7 @@ impl RevocationList {
         }
     }
 
-    /// For an id: what was on the list before.
+    /// Puts an entry on the list. For an id, returns the entry before.
     pub(crate) fn put(&self, revocation: Revocation) -> Option<Span> {
         let shared = &*self.shared;
         let now = Millis::from_raw(shared.time.load(Ordering::Relaxed));
@@ -543,8 +547,8 @@ impl RevocationList {
         }
     }
 
-    /// Written only once in a while, so that processors need not fetch it from one another for
-    /// each request.
+    /// Stores the time only once in a while, so that processors need not fetch it from one another
+    /// for each request.
     pub(crate) fn tell_time(&self, now: Millis) {
         let time = &self.shared.time;
         if now.raw().abs_diff(time.load(Ordering::Relaxed)) >= TICK {
@@ -554,12 +558,12 @@ impl RevocationList {
 }
 
 impl Moving<'_> {
-    /// The id that must be alive for the session to go on.
+    /// The id that must be alive for the session to continue.
     fn alive(&self) -> SessionId {
         if self.is_again { self.next } else { self.id }
     }
 
-    /// What a fleet is to hear.
+    /// The entries to send to the other processes of a fleet.
     #[cfg(feature = "redis")]
     pub(crate) fn entries(&self, now: Millis) -> [Revocation; 2] {
         let &Self {
@@ -573,8 +577,8 @@ impl Moving<'_> {
         [moved, Revocation::Id { id, from, until }]
     }
 
-    /// The old id ends. False if the session has ended meanwhile, so that it must not go on under
-    /// the new one.
+    /// Ends the old id. Returns `false` if the session has ended meanwhile and must not continue
+    /// under the new id.
     #[must_use]
     pub(crate) fn finish(mut self, now: Millis) -> bool {
         let &mut Self {

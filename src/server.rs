@@ -1,5 +1,5 @@
-//! Sessions that live in a backend, with the same [`Session`] in the handler: what changes is
-//! the line where the store is made, and that loading and saving are awaited.
+//! Sessions that live in a backend. Your handlers use the same [`Session`] as with a cookie store.
+//! Only two things change: you make another store, and you await loading and saving.
 //!
 //! ```
 //! # use sealed_session::AppKey;
@@ -16,10 +16,9 @@
 //! # }
 //! ```
 //!
-//! The cookie holds a sealed stub: the session's id and times, and nothing else. The backend
-//! gets the sealed record under a hash of the id, so that whoever reads it can neither log in
-//! nor see anybody's data, and whoever writes to it can neither make a session up nor exchange
-//! two.
+//! The cookie holds a sealed stub: the session's id and times, and nothing else. The backend gets
+//! the sealed record under a hash of the id. Someone who can read the backend can neither log in
+//! nor see anyone's data. Someone who can write to it can neither forge a session nor swap two.
 
 mod backend;
 mod builder;
@@ -66,22 +65,22 @@ use crate::session::Session;
 use crate::store::StoreCore;
 use placement::{Fetch, InBackend};
 
-/// Sessions whose values are in a [`Backend`].
+/// A store for sessions whose values are in a [`Backend`].
 ///
-/// Cloning is cheap, and clones share keys and backend. Futures are not bound to any runtime;
-/// those of a backend may be.
+/// Cloning is cheap, and clones share the keys and the backend. The store's futures need no
+/// particular runtime; a backend's may need one.
 pub struct ServerStore<B> {
     inner: Arc<Inner<B>>,
 }
 
-/// Sessions in this process's memory.
+/// A store for sessions in this process's memory.
 pub type MemoryStore = ServerStore<Memory>;
 
-/// Sessions in a directory of this machine.
+/// A store for sessions in a directory of this machine.
 #[cfg(all(feature = "file", unix))]
 pub type FileStore = ServerStore<File>;
 
-/// Sessions in Redis, for as many processes as there are.
+/// A store for sessions in Redis, shared by any number of processes.
 #[cfg(feature = "redis")]
 pub type RedisStore = ServerStore<Redis>;
 
@@ -98,8 +97,8 @@ impl<B: Send + Sync> TakesKeys for Inner<B> {
 }
 
 impl<B: Backend> ServerStore<B> {
-    /// The session of a request. A cookie that is absent, junk or expired gives a fresh, empty
-    /// session, and so does one whose session is over; [`Session::origin`] tells which.
+    /// Returns a request's session. If the cookie is absent, junk or expired, or its session has
+    /// ended, you get a new, empty session; [`Session::origin`] says why.
     ///
     /// # Errors
     ///
@@ -115,13 +114,13 @@ impl<B: Backend> ServerStore<B> {
         self.finish(opened).await
     }
 
-    /// The session of a request, from the values of its Cookie fields as text or bytes; with a
-    /// [`Transport`](crate::Transport) other than a cookie, of its
+    /// Returns a request's session, from the values of its Cookie fields as text or bytes. If the
+    /// store has another [`Transport`](crate::Transport) than a cookie, pass the values of its
     /// [`request_header`](Self::request_header).
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load).
+    /// The same as [`load`](Self::load).
     pub async fn load_from<'a, C: AsRef<[u8]> + ?Sized + 'a>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'a C>,
@@ -170,39 +169,42 @@ impl<B: Backend> ServerStore<B> {
         Ok(session)
     }
 
-    /// The request's header that a session is read from: `cookie`, unless the store has another
+    /// The request header that holds the session: `cookie`, unless the store has another
     /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
         self.inner.core.flow.transport.request_header()
     }
 
-    /// Writes the session to the backend if it has changed, and into the response's headers what
-    /// is due.
+    /// Writes a changed session to the backend, and the headers that the session needs into the
+    /// response.
     ///
-    /// If another request has saved the same session in between, the changes made here are made
-    /// again on what that one wrote; of two changes of one key, the later save's stays. If the
-    /// session has ended in between, it stays ended, the changes made here are lost, and the
-    /// cookie is left alone: by now the browser may have another one.
+    /// If another request has saved the same session in between, the changes of this request are
+    /// applied to the newer record; if both changed the same key, the later save wins. If the
+    /// session has ended in between, it stays ended and the changes are lost. The cookie is then
+    /// left alone, because the browser may have another one by now.
     ///
     /// # Errors
     ///
-    /// If the backend or the random source fails, or if the session was loaded by another store.
-    /// As a [conflict](SaveError::is_conflict), if the session is changed here and has got a new
-    /// id in another request, or had got it a moment before this one came with the old cookie; if
-    /// another request has what this one has [claimed](Session::claim); or if it is saved by so
-    /// many requests that this one never comes through. The headers are as they were then.
+    /// If the backend or the random source fails, or another store loaded the session. On an error,
+    /// the headers stay unchanged.
+    ///
+    /// The error is a [conflict](SaveError::is_conflict) in three cases: this request changed the
+    /// session, and another one gave it a new id meanwhile, or did so a moment before this one came
+    /// with the old cookie; another request got an entry that this one has
+    /// [claimed](Session::claim); or so many requests save the session that this one never
+    /// succeeds.
     pub async fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
         self.respond(session).await?.apply_once(headers);
         Ok(())
     }
 
-    /// Exchanges the keys, for this store and all its clones, while requests run.
+    /// Replaces the keys of this store and all its clones, while requests run.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
         self.inner.core.flow.replace_keys(&ring.into());
     }
 
-    /// Refuses sessions that were issued before, for this store and all its clones, while
-    /// requests run: a server's way to end all sessions at once.
+    /// Refuses sessions issued before `not_before`, for this store and all its clones, while
+    /// requests run. Use it to end all sessions of a server at once.
     pub fn set_not_before(&self, not_before: SystemTime) {
         self.inner
             .core
@@ -211,12 +213,12 @@ impl<B: Backend> ServerStore<B> {
             .set_not_before(not_before.into());
     }
 
-    /// The backend, for what is its own.
+    /// The backend, for its own methods.
     pub fn backend(&self) -> &B {
         &self.inner.backend
     }
 
-    /// What an answer needs for which the session was handed out and not saved.
+    /// The headers for a response whose session was handed out and not saved.
     #[cfg(feature = "tower")]
     pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
         self.inner.core.flow.handed_out(session)

@@ -1,4 +1,4 @@
-//! The session: a record as it was opened, never altered, and the changes made since.
+//! A visitor's session: the opened record, which never changes, and the changes made since.
 
 mod access;
 mod base;
@@ -44,22 +44,22 @@ use changes::{Changes, Past, Stored, View};
 use entry::{copy, decode, encode, is_still, text};
 use state::{Inner, Since};
 
-/// One visitor's session.
+/// A visitor's session: values under keys, flash messages, a subject and a deadline.
 ///
-/// All methods take `&self` and none waits. Clones are the same session, for use from several
-/// tasks; no code of a caller's (serde, the closure of [`update`](Self::update)) runs while it
-/// is locked. What a call refuses leaves the session as it was.
+/// All methods take `&self`, and none waits. Clones are the same session, so you can use it from
+/// several tasks. While the session is locked, none of your code (serde, the closure of
+/// [`update`](Self::update)) runs. A call that returns an error leaves the session unchanged.
 ///
-/// A layer (feature `tower`) closes the session when it saves it. From then on reading still
-/// works, and a change is lost: methods that can fail return [`ErrorKind::Closed`], the others
+/// A layer (feature `tower`) closes the session when it saves it. After that you can still read,
+/// but changes are lost: methods that return a `Result` fail with [`ErrorKind::Closed`], the others
 /// report [`Event::ChangedTooLate`](crate::Event::ChangedTooLate).
 ///
-/// Values are anything that serde serializes, in the form that it has in JSON: see [`Value`]. An
-/// entry is decoded only when it is asked for, and asking for the wrong type is an error that
-/// names the entry, never a wrong value.
+/// A value can have any type that serde serializes, in the form that it has in JSON: see [`Value`].
+/// An entry is decoded only when you ask for it. If you ask for the wrong type, you get an error
+/// that names the entry, never a wrong value.
 ///
-/// What is nothing is no entry: to insert `None` or `()` is to remove what was there, and a null
-/// that some other program has stored reads as absent. So an entry that is there is somebody's.
+/// An entry always has a value. If you insert `None` or `()`, the entry is removed, and a null that
+/// another program has stored reads as absent.
 ///
 /// ```
 /// use sealed_session::Session;
@@ -83,8 +83,8 @@ impl Default for Session {
 }
 
 impl Session {
-    /// A fresh session outside of any request, for testing handlers. Any store saves it; its
-    /// size is checked as for the default cookie.
+    /// A new session outside of any request, for testing handlers. Any store can save it. Its size
+    /// is checked as for the default cookie.
     pub fn new() -> Self {
         Self::fresh(Origin::Absent, None, None)
     }
@@ -97,7 +97,7 @@ impl Session {
         Self::after(None, origin, read_at, bounds)
     }
 
-    /// A fresh session in place of one that was over when the request came.
+    /// A new session that replaces one that was over when the request arrived.
     pub(crate) fn after(
         past: Option<Past>,
         origin: Origin,
@@ -136,24 +136,24 @@ impl Session {
         }
     }
 
-    /// The value under `key`, or `None` if there is none.
+    /// Returns the value under `key`, or `None` if the session has none.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongType`] if it is not a `T`.
+    /// [`ErrorKind::WrongType`] if the value is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Result<Option<T>, SessionError> {
         self.find(key.name())
             .map(|bytes| decode(key.name(), &bytes))
             .transpose()
     }
 
-    /// Sets the value under `key`. Setting what is there already is no change, and setting `None`
-    /// or `()` removes it.
+    /// Sets the value under `key`. If the value is the same as before, this is not a change. `None`
+    /// or `()` removes the value.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotStorable`] if `value` is of a type that cannot be stored;
-    /// [`ErrorKind::TooLarge`] if the session would no longer fit its cookie.
+    /// [`ErrorKind::NotStorable`] if the type of `value` cannot be stored; [`ErrorKind::TooLarge`]
+    /// if the session would no longer fit its cookie.
     #[doc(alias = "put")]
     #[doc(alias = "set")]
     pub fn insert<T: Serialize>(&self, key: impl KeyOf<T>, value: T) -> Result<(), SessionError> {
@@ -161,7 +161,7 @@ impl Session {
         self.change(|changes, record| self.set(changes, record, key.name(), bytes))
     }
 
-    /// Removes the value under `key`. Removing what is not there is no change.
+    /// Removes the value under `key`. If the session has no such value, this is not a change.
     #[doc(alias = "delete")]
     pub fn remove(&self, key: impl Key) {
         self.change_or_report(|changes, record| {
@@ -170,15 +170,15 @@ impl Session {
         });
     }
 
-    /// Gets the value under `key` and removes it. Of several takers among this session's clones
-    /// one gets it.
+    /// Returns the value under `key` and removes it. If several clones of this session take it,
+    /// only one gets it.
     ///
-    /// Two requests that have loaded the session at once both get it, in every store. For what
-    /// only one request may have, such as a voucher, there is [`claim`](Self::claim).
+    /// Two requests that loaded the session at the same time both get the value, with every store.
+    /// If only one request may have it, such as a voucher, use [`claim`](Self::claim).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongType`] if it is not a `T`; it stays.
+    /// [`ErrorKind::WrongType`] if the value is not a `T`; the session keeps it.
     #[doc(alias = "pop")]
     pub fn take<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Result<Option<T>, SessionError> {
         self.take_with(key.name(), |changes, loaded| {
@@ -188,13 +188,13 @@ impl Session {
         })
     }
 
-    /// Gets the value under `key` and removes it, for one request alone: of all requests that
-    /// claim it, on however many servers, exactly one can be saved.
+    /// Returns the value under `key` and removes it, for one request only. If several requests
+    /// claim it, on any number of servers, exactly one of them can be saved.
     ///
-    /// The value is yours once the save has succeeded. It fails as a
-    /// [conflict](crate::SaveError::is_conflict) if another request has taken, changed or removed
-    /// the entry since this one loaded it, or if the session has ended or has got a new id. What
-    /// other requests do to other entries does not matter. So save first, and then act on the
+    /// The value is yours once the save has succeeded. The save fails as a
+    /// [conflict](crate::SaveError::is_conflict) if another request took, changed or removed the
+    /// entry after this request loaded it, or if the session has ended or has a new id. Changes
+    /// that other requests make to other entries do not matter. So save first, then act on the
     /// value:
     ///
     /// ```
@@ -214,16 +214,18 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     ///
-    /// What was inserted or removed after it goes along, and the claim holds. An entry that was
-    /// set in this request is nobody else's, and is just taken.
+    /// You can insert and remove entries after the claim: they are saved with it, and the claim
+    /// still holds. An entry that this request itself has set belongs to no other request, so it is
+    /// simply taken.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotClaimable`] if the session is not in a backend that can compare and write
-    /// in one step: in a cookie store, or while a server's store keeps it in its cookie, because
-    /// a cookie can be sent twice and each time has the entry; with a backend that declares
-    /// `Promise::Upsert`; and in a session of [`Session::new`]. [`ErrorKind::WrongType`] if it is
-    /// not a `T`; it stays.
+    /// [`ErrorKind::NotClaimable`] if the session is not in a backend that can compare and write in
+    /// one step. That is so in a cookie store, and while a server's store keeps the session in its
+    /// cookie, because a client can send a cookie twice, and each copy has the entry. It is also so
+    /// with a backend that declares `Promise::Upsert`, and in a session of [`Session::new`].
+    ///
+    /// [`ErrorKind::WrongType`] if the value is not a `T`; the session keeps it.
     #[doc(alias = "take_once")]
     #[doc(alias = "compare_and_swap")]
     pub fn claim<T: DeserializeOwned>(
@@ -238,12 +240,12 @@ impl Session {
         })
     }
 
-    /// Replaces the value under `key` by what `change` makes of it. If another clone changed
-    /// the entry in between, `change` is called again with the newer value, so that no clone's
-    /// update is lost; if it is `change` that changes the entry, each time to another value,
-    /// without end.
+    /// Replaces the value under `key` with the result of `change`. If another clone changes the
+    /// entry in between, `change` is called again with the newer value, so that no clone's update
+    /// is lost. `change` must not change the entry itself: if it does, with another value each
+    /// time, it is called without end.
     ///
-    /// Between requests the later save's value stays: two that count up at once count one.
+    /// Between requests, the later save wins: two requests that each add one add only one in total.
     ///
     /// ```
     /// # use sealed_session::Session;
@@ -255,7 +257,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get) and [`insert`](Self::insert).
+    /// The same as [`get`](Self::get) and [`insert`](Self::insert).
     pub fn update<T: DeserializeOwned + Serialize>(
         &self,
         key: impl KeyOf<T>,
@@ -281,7 +283,7 @@ impl Session {
         }
     }
 
-    /// Whether there is a value under `key`.
+    /// Whether the session has a value under `key`.
     #[doc(alias = "exists")]
     #[doc(alias = "has")]
     pub fn contains(&self, key: impl Key) -> bool {
@@ -298,17 +300,17 @@ impl Session {
         self.view(|view| view.values().count())
     }
 
-    /// Whether there is no value.
+    /// Whether the session has no values.
     pub fn is_empty(&self) -> bool {
         self.view(|view| view.values().next().is_none())
     }
 
-    /// All values, without their types.
+    /// Returns all values, without their types.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongType`] if one is not a value at all, which no save of this crate
-    /// writes.
+    /// [`ErrorKind::WrongType`] if an entry's bytes are not a value. No save of this crate writes
+    /// such bytes.
     #[doc(alias = "values")]
     pub fn to_map(&self) -> Result<BTreeMap<String, Value>, SessionError> {
         let entries: Vec<(String, Stored)> = self.view(|view| copy(view.values()));
@@ -324,12 +326,12 @@ impl Session {
         self.change_or_report(Changes::clear);
     }
 
-    /// Sets a message for a later request: it is readable there until it is taken, and not in
-    /// this one. `None` takes one back that this request has set.
+    /// Sets a message for a later request. You can read it there until you take it, but not in this
+    /// request. `None` removes a message that this request has set.
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// The same as [`insert`](Self::insert).
     pub fn flash<T: Serialize>(&self, key: impl KeyOf<T>, value: T) -> Result<(), SessionError> {
         let name = key.name();
         let bytes = encode(name, &value)?;
@@ -344,12 +346,12 @@ impl Session {
         })
     }
 
-    /// Gets a message that an earlier request has set, and removes it. Two requests at once can
-    /// both get it.
+    /// Returns a message that an earlier request has set, and removes it. Two requests at the same
+    /// time can both get it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongType`] if it is not a `T`; it stays.
+    /// [`ErrorKind::WrongType`] if the message is not a `T`; the session keeps it.
     pub fn take_flash<T: DeserializeOwned>(
         &self,
         key: impl KeyOf<T>,
@@ -376,14 +378,14 @@ impl Session {
         self.view(|view| Some(view.birth()?.id))
     }
 
-    /// When it was first saved, or renewed; `None` before.
+    /// When the session was first saved or last renewed; `None` before that save.
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.view(|view| Some(view.birth()?.issued_at.into()))
     }
 
-    /// The deadline that the server enforces: set by [`set_expiry`](Self::set_expiry) or by the
-    /// store's lifetime, never beyond the store's `max_lifetime`. `None` if it is still to be
-    /// set by the first save.
+    /// The deadline that the server enforces. [`set_expiry`](Self::set_expiry) or the store's
+    /// lifetime sets it, and it is never beyond the store's `max_lifetime`. `None` if the first
+    /// save has yet to set it.
     #[doc(alias = "deadline")]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.view(|view| {
@@ -394,14 +396,13 @@ impl Session {
         })
     }
 
-    /// When the session ends because nobody uses it: the store's idle timeout after its last use,
-    /// so far as that is written down. [`expires_at`](Self::expires_at) may be earlier. `None` if
-    /// the store has no idle timeout, and before the first save of a session that is new or
-    /// renewed.
+    /// When the session ends if nobody uses it: the last recorded use plus the store's idle
+    /// timeout. [`expires_at`](Self::expires_at) may be earlier. `None` if the store has no idle
+    /// timeout, and before the first save of a new or renewed session.
     ///
-    /// If this request is use that the response writes down, its load counts as the last use. The
-    /// response counts as use too, so that the session may end later than this tells, by as much
-    /// as the answer takes; it never ends earlier.
+    /// If this request counts as use and the response records it, the load of the session is taken
+    /// as the last use. The response counts as use too, so the session may end later than the
+    /// returned time, by as long as the response takes. It never ends earlier.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -411,7 +412,7 @@ impl Session {
     ///     .idle_timeout(Duration::from_secs(30 * 60))
     ///     .build()?;
     ///
-    /// // A handler that tells the page when to warn, and does not put the end off by that.
+    /// // A handler that lets the page warn the visitor in time, without extending the session.
     /// let session = store.load(request.headers());
     /// session.leave_idle();
     /// let ends = [session.idle_expires_at(), session.expires_at()].into_iter().flatten().min();
@@ -435,43 +436,43 @@ impl Session {
         })
     }
 
-    /// Says that this request does not count as use, for all clones: a page that asks by itself
-    /// now and then must not keep the session alive. With a store that has an idle timeout, the
-    /// response to such a request writes nothing down, unless something is changed; a change is
-    /// saved, and counts as use. Without an idle timeout this does nothing.
+    /// Marks this request, for all clones, as one that does not count as use. Call it for requests
+    /// that a page sends by itself, so that they do not keep the session alive. If the store has an
+    /// idle timeout, the response to such a request records no use. A change is still saved, and
+    /// counts as use. Without an idle timeout this does nothing.
     ///
-    /// With a `SessionLayer` (feature `tower`) it can be said of requests before anybody asks for
-    /// the session: on the layer, on a guard, or on the pending session.
+    /// With a `SessionLayer` (feature `tower`) you can mark requests before a handler asks for the
+    /// session: on the layer, on a guard, or on the pending session.
     #[doc(alias = "peek")]
     #[doc(alias = "no_touch")]
     pub fn leave_idle(&self) {
         self.inner.leaves_idle.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a layer has saved it, so that changes come too late.
+    /// Whether a layer has saved the session, so that changes come too late.
     pub fn is_closed(&self) -> bool {
         self.lock_for_save(|changes, _| changes.closed)
     }
 
-    /// Whether no cookie was opened for it, so that it is a visitor's first request or one after
-    /// the end of a session.
+    /// Whether the session is new: no cookie was opened for it, because this is the visitor's first
+    /// request or the first one after a session has ended.
     pub fn is_new(&self) -> bool {
         self.view(|view| view.base().is_none())
     }
 
-    /// What a save has to do.
+    /// What a save has to do for this session.
     #[doc(alias = "modified")]
     #[doc(alias = "has_changed")]
     pub fn status(&self) -> Status {
         self.lock(|changes, record| View::new(record, changes).status())
     }
 
-    /// Where it comes from, and why a cookie was refused.
+    /// Where the session comes from, and why a cookie was refused.
     pub fn origin(&self) -> Origin {
         self.inner.origin
     }
 
-    /// Whose session it is, if that was said.
+    /// Returns whom the session belongs to, if [`set_subject`](Self::set_subject) was called.
     pub fn subject(&self) -> Option<String> {
         self.view(|view| {
             Some(view.subject())
@@ -480,11 +481,13 @@ impl Session {
         })
     }
 
-    /// Says whose session it is: a user's id, say, at most 64 bytes; an empty one takes it back.
+    /// Sets whom the session belongs to, such as a user's id, in at most 64 bytes. An empty subject
+    /// removes it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooLarge`] if it is longer or the session would no longer fit its cookie.
+    /// [`ErrorKind::TooLarge`] if the subject is longer, or the session would no longer fit its
+    /// cookie.
     pub fn set_subject(&self, subject: impl Into<String>) -> Result<(), SessionError> {
         let subject = subject.into();
         if subject.len() > MAX_SUBJECT {
@@ -504,7 +507,7 @@ impl Session {
     }
 
     /// Gives the session a new id and a new lifetime at the next save, and keeps its data. Call
-    /// it at login and whenever the visitor's rights change.
+    /// this at login and whenever the visitor's rights change.
     #[doc(alias = "regenerate")]
     #[doc(alias = "cycle_id")]
     #[doc(alias = "renew_token")]
@@ -512,19 +515,21 @@ impl Session {
         self.change_or_report(|changes, _| changes.renew());
     }
 
-    /// Ends the session: its data is gone and the cookie is removed. What is written afterwards
-    /// begins a new session with a new id.
+    /// Ends the session: its data is deleted and its cookie removed. If you write to it afterwards,
+    /// you begin a new session with a new id.
     ///
-    /// With a backend or a list of revocations it also ends what another request has made of the
-    /// session meanwhile, under a new id. What somebody else has ended already is left alone in
-    /// the browser, which may have another session by now.
+    /// Another request may have given the session a new id meanwhile. With a backend or a
+    /// revocation list, the session ends under that id too. If the session had already ended
+    /// elsewhere, the browser's cookie is left alone, because it may belong to another session by
+    /// now.
     #[doc(alias = "purge")]
     #[doc(alias = "invalidate")]
     pub fn destroy(&self) {
         self.change_or_report(|changes, _| changes.destroy());
     }
 
-    /// Whether the browser keeps the cookie when it is closed. The deadline is the same.
+    /// Sets whether the cookie survives when the browser is closed. This does not change the
+    /// deadline.
     #[doc(alias = "remember_me")]
     pub fn remember(&self, remember: bool) {
         self.change_or_report(|changes, record| {
@@ -535,13 +540,13 @@ impl Session {
         });
     }
 
-    /// Sets this session's deadline. One that has passed ends it with the next save. Browsers
-    /// forget a cookie after 400 days, so one that is further away needs visits in between: see
+    /// Sets this session's deadline. If it has passed, the next save ends the session. Browsers
+    /// forget a cookie after 400 days, so a later deadline needs visits in between: see
     /// [`lifetime`](crate::StoreBuilder::lifetime).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooLongLived`] if it is later than the store's `max_lifetime` allows.
+    /// [`ErrorKind::TooLongLived`] if the deadline is later than the store's `max_lifetime` allows.
     #[doc(alias = "set_deadline")]
     pub fn set_expiry(&self, expires_at: SystemTime) -> Result<(), SessionError> {
         let expires_at = Millis::from(expires_at);
@@ -567,14 +572,15 @@ impl Session {
         })
     }
 
-    /// Sets here all values and flashes that `other` has, for a session that was lost on the way
-    /// through another site and found again. Id, deadline and subject stay as they are here.
+    /// Copies all values and flashes of `other` into this session. Use it if a session was lost on
+    /// the way through another site and then found again. This session keeps its own id, deadline
+    /// and subject.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooLarge`] if they do not all fit; then none is set.
+    /// [`ErrorKind::TooLarge`] if they do not all fit; then none is copied.
     pub fn merge(&self, other: &Self) -> Result<(), SessionError> {
-        // Copied first: two sessions are never locked at once.
+        // Copy first, so that two sessions are never locked at the same time.
         let (values, flashes) = other.view(|view| (copy(view.values()), copy(view.flashes())));
         if Arc::ptr_eq(&self.inner, &other.inner) {
             return Ok(());

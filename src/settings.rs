@@ -1,4 +1,4 @@
-//! Settings from the environment and from configuration files: text in, a builder out.
+//! Settings from the environment or a configuration file.
 
 #[cfg(feature = "server")]
 mod any;
@@ -26,28 +26,30 @@ use given::{FIELDS, Fields, Given, IN_A_FILE, Source, refuse_strays};
 
 /// The settings of a store, from `SESSION_*` variables or from any serde format.
 ///
-/// A variable is the field's name in upper case behind `SESSION_`: `cookie_name` is
-/// `SESSION_COOKIE_NAME`. All are optional. An unset or empty one means the default, and white
-/// space around one is ignored. Keys are not among them: see [`KeyRing::from_env`].
+/// A variable's name is `SESSION_` and the field's name in upper case: `cookie_name` is
+/// `SESSION_COOKIE_NAME`. All settings are optional. A setting that is unset or empty has its
+/// default, and white space around a value is ignored. Keys are not among the settings: see
+/// [`KeyRing::from_env`].
 ///
-/// - Lengths of time are weeks, days, hours, minutes and seconds, such as `2w`, `30d`, `24h`, `30m`
-///   or `1h 30m`, the longest first; or a number of whole seconds. Months, years, fractions and
-///   capital letters are errors.
-/// - Truth values are `true`, `yes`, `on` or `1`, and `false`, `no`, `off` or `0`.
-/// - Moments are text of RFC 3339 such as `2026-01-31T12:00:00Z`.
+/// - A duration is weeks, days, hours, minutes and seconds, the longest first, such as `2w`, `30d`,
+///   `24h`, `30m` or `1h 30m`; or a number of whole seconds. Months, years, fractions and capital
+///   letters are errors.
+/// - A truth value is `true`, `yes`, `on` or `1`, or `false`, `no`, `off` or `0`.
+/// - A moment is text of RFC 3339 such as `2026-01-31T12:00:00Z`.
 ///
-/// Where sessions are kept is the [`driver`](Self::driver); `AnyStore`, with the feature `server`,
-/// is whichever store it names. What is only for other drivers than the one that is named does
-/// nothing, so that another driver is a change of one variable. If none is named, it is an error:
-/// somebody has forgotten to.
+/// The [`driver`](Self::driver) says where sessions are kept. `AnyStore`, with the feature
+/// `server`, can be the store of any driver. Settings for other drivers are ignored, so you can
+/// switch by changing `SESSION_DRIVER` alone. If you set them without naming a driver, you get an
+/// error, because you have probably forgotten the driver.
 ///
-/// Every wrong setting is an error that names the variable or field, never shows its content but
-/// for a path, and says what is possible. So is a field that does not exist in a file, and in the
-/// environment a name that is close to one of these (`SESSION_MAXAGE`) or that other frameworks
-/// have for the same (`SESSION_LIFETIME`). Whatever else begins with `SESSION_` is left alone.
+/// Every wrong setting is an error. It names the variable or field and says which values are
+/// possible. It shows no value other than a path. An unknown field in a file is an error. In the
+/// environment, a variable is an error if its name is close to one of these (`SESSION_MAXAGE`), or
+/// is another framework's name for one of them (`SESSION_LIFETIME`). Other variables that begin
+/// with `SESSION_` are ignored.
 ///
-/// The URL, which may have a password, can be in a file whose path is in
-/// `SESSION_REDIS_URL_FILE`; one line end behind it is ignored.
+/// The Redis URL may have a password, so you can keep it in a file: set `SESSION_REDIS_URL_FILE` to
+/// the path. One line end after the URL is ignored.
 ///
 /// ```
 /// use sealed_session::{AppKey, Settings};
@@ -62,162 +64,164 @@ use given::{FIELDS, Fields, Given, IN_A_FILE, Source, refuse_strays};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Where sessions are kept: `cookie`, `memory`, `file` or `redis`, in any case of letters.
+    /// Where sessions are kept: `cookie`, `memory`, `file` or `redis`, in upper or lower case.
     /// Default `cookie`.
     ///
-    /// Changing it ends all sessions, unless they move: see `adopt_cookies`. `redis` where a
-    /// server must be able to end a session, or sessions are large.
+    /// Changing it ends all sessions, unless you move them: see `adopt_cookies`. Use `redis` if the
+    /// server must be able to end sessions, or if sessions are large.
     pub driver: Option<Driver>,
 
-    /// The cookie's name. Default `__Host-session`, which browsers take only from this host, over
-    /// https and with `Path=/`.
+    /// The cookie's name. Default `__Host-session`: browsers accept this prefix only from the host
+    /// itself, over https and with `Path=/`.
     ///
-    /// The name goes into the keys: changing it ends all sessions. Choose one without a prefix,
-    /// such as `session`, where `secure`, `domain` or `path` must differ from their defaults.
+    /// Changing it ends all sessions, because the keys depend on it. If `secure`, `domain` or
+    /// `path` differ from their defaults, choose a name without a prefix, such as `session`.
     pub cookie_name: Option<String>,
 
     /// How long a new session lives, however much it is used. Default 24 hours.
     ///
-    /// It is sealed into the session and is the cookie's Max-Age, so a change acts on new
-    /// sessions. Lower it where a stolen cookie would do much harm: `8h` for a working day.
+    /// It is sealed into the session and is the cookie's Max-Age, so a change affects only new
+    /// sessions. Lower it if a stolen cookie would do much harm: `8h` for a working day.
     pub max_age: Option<Duration>,
 
     /// How long any session lives at most. Default: `max_age`.
     ///
-    /// It acts at once on sessions that are out already. Set it above `max_age` where handlers
-    /// give some sessions a longer life: `30d` for "remember me".
+    /// A change affects existing sessions at once. Set it above `max_age` if handlers give some
+    /// sessions a longer life: `30d` for "remember me".
     pub max_lifetime: Option<Duration>,
 
-    /// Ends a session that no request has used for this long, from load to answer. Default none.
+    /// Ends a session that no request has used for this long, from load to response. Default none.
     ///
-    /// Requests that only read then send a cookie now and then, to keep the time of use. Set it
-    /// where people leave browsers open: `30m`.
+    /// To keep the time of use, requests that only read then send a cookie now and then. Set it if
+    /// people leave browsers open: `30m`.
     pub idle_timeout: Option<Duration>,
 
-    /// How old the time of use gets before a request that only reads writes it anew. Default a
-    /// tenth of `idle_timeout`, without which it cannot be set.
+    /// How old the recorded time of use gets before a request that only reads updates it. Default a
+    /// tenth of `idle_timeout`, without which you cannot set it.
     ///
-    /// A session may end this much before its idle timeout. Lower it where that is too early;
-    /// more responses carry a cookie then.
+    /// A session may end this much before its idle timeout. Lower it if that is too early; more
+    /// responses carry a cookie then.
     pub refresh_after: Option<Duration>,
 
     /// Whether the cookie travels over https only. Default true.
     ///
-    /// If false, whoever listens to the network can take the session over. For a test machine
-    /// without https, together with a `cookie_name` that has no prefix.
+    /// If false, anyone who listens to the network can take over the session. Use false only on a
+    /// test machine without https, together with a `cookie_name` without a prefix.
     pub secure: Option<bool>,
 
     /// Whether the cookie is hidden from scripts. Default true.
     ///
-    /// If false, one injected script can take the session away. Leave it.
+    /// If false, one injected script can steal the session. Leave it true.
     pub http_only: Option<bool>,
 
-    /// When requests from other sites carry the cookie: `lax`, `strict` or `none`, in any case of
-    /// letters. Default `lax`: only when a link to this site is followed.
+    /// When requests from other sites carry the cookie: `lax`, `strict` or `none`, in upper or
+    /// lower case. Default `lax`: only when the visitor follows a link to this site.
     ///
-    /// With `none` every site can send requests in the visitor's name; it needs `secure`, and
-    /// protection against request forgery. For sites that are embedded in others.
+    /// With `none`, every site can send requests in the visitor's name. It needs `secure`, and your
+    /// own protection against request forgery. Use it for a site that is embedded in others.
     pub same_site: Option<SameSite>,
 
-    /// The domain all of whose hosts get the cookie. Default none: only the host that set it.
+    /// The domain whose hosts all get the cookie. Default none: only the host that set it.
     ///
     /// Any of those hosts can then read and replace the cookie. It needs a `cookie_name` without
     /// `__Host-`: `__Secure-session` for a login shared by `a.example.com` and `b.example.com`.
     pub domain: Option<String>,
 
-    /// The path below which the cookie is sent. Default `/`.
+    /// The path below which browsers send the cookie. Default `/`.
     ///
-    /// It is no protection from other paths of the same host. It needs a `cookie_name` without
+    /// It does not protect from other paths of the same host. It needs a `cookie_name` without
     /// `__Host-`: `/shop` for one of several applications on a host.
     pub path: Option<String>,
 
-    /// Whether an embedded site gets a cookie for each site that embeds it (CHIPS). Default
-    /// false.
+    /// Whether an embedded site gets a separate cookie for each site that embeds it (CHIPS).
+    /// Default false.
     ///
-    /// A visitor is then a different one below each embedding site. Together with `secure` and a
+    /// The visitor then has a different session on each embedding site. Use it with `secure` and a
     /// `same_site` of `none`, for a widget on other people's pages.
     pub partitioned: Option<bool>,
 
-    /// Whether browsers keep the cookie when they are closed. Default true.
+    /// Whether browsers keep the cookie when they close. Default true.
     ///
-    /// If false, the cookie has no Max-Age; the deadline is the same. For shared computers;
-    /// [`Session::remember`](crate::Session::remember) then keeps those that ask for it.
+    /// If false, the cookie has no Max-Age; the deadline is the same. Use false for shared
+    /// computers; [`Session::remember`](crate::Session::remember) then keeps the sessions of
+    /// visitors who ask for it.
     pub persistent: Option<bool>,
 
-    /// Keeps applications or stages apart that share an app key: at most 255 bytes. Default
-    /// empty.
+    /// Separates applications or stages that share an app key: at most 255 bytes. Default empty.
     ///
-    /// It goes into the keys: changing it ends all sessions. `staging` where staging has the keys
-    /// of production.
+    /// Changing it ends all sessions, because the keys depend on it. Use `staging` if staging has
+    /// the keys of production.
     pub context: Option<String>,
 
     /// Refuses sessions that were issued before this moment. Default none.
     ///
-    /// Everybody whose session is older logs in again. For after an incident.
+    /// Visitors with an older session must log in again. Use it after an incident.
     pub not_before: Option<SystemTime>,
 
-    /// The most bytes that a session may have in a backend, before it is sealed; at least 4096.
-    /// Default 1 MiB. Not for `cookie`, where it is what a cookie holds.
+    /// The most bytes of a session in a backend, before it is sealed; at least 4096. Default 1 MiB.
+    /// Not for `cookie`, where the cookie is the limit.
     ///
-    /// A write that would make a session larger is an error, and the session stays as it was.
-    /// Lower it where memory is dear.
+    /// A write that would make a session larger is an error, and the session stays as it was. Lower
+    /// it if memory is scarce.
     pub max_size: Option<usize>,
 
     /// Whether requests get a fresh, empty session while the backend is away. Default false: they
     /// get an error. Not for `cookie`.
     ///
-    /// What is changed in such a session cannot be saved. For a shop that stays open for guests.
+    /// Changes to such a session cannot be saved. Use it for a shop that stays open for guests.
     pub empty_if_unavailable: Option<bool>,
 
-    /// Whether a backend's store takes in sessions that come whole in a cookie. Default false.
+    /// Whether a store with a backend accepts sessions that a cookie holds whole. Default false.
     /// Not for `cookie`.
     ///
-    /// Until those cookies have expired, a copy of one opens whatever became of its session. True
-    /// for that long, to move from `cookie` to another driver without logging anyone out.
+    /// Until those cookies have expired, a copy of one opens even if its session has ended since.
+    /// Set it to true for that time, to move from `cookie` to another driver without logging anyone
+    /// out.
     pub adopt_cookies: Option<bool>,
 
-    /// Whether a backend's store keeps sessions in their cookies for as long as they fit. Default
+    /// Whether a store with a backend keeps a session in its cookie as long as it fits. Default
     /// false. Not for `cookie`.
     ///
-    /// Those have the limits of cookies: a copy opens until its deadline. For sessions that are
-    /// large only now and then, and for the way back to `cookie`.
+    /// Those sessions have the limits of cookies: a copy opens until its deadline. Use it if
+    /// sessions are rarely large, and to move back to `cookie`.
     pub small_in_cookie: Option<bool>,
 
     /// The most bytes that the driver `memory` keeps. Default 256 MiB.
     ///
-    /// Beyond, new sessions cannot be saved until others have ended: see `server::Memory`. A
-    /// session counts as four thirds of its size and 384 bytes.
+    /// When it is full, new sessions cannot be saved until others have ended: see `server::Memory`.
+    /// A session counts as four thirds of its size plus 384 bytes.
     pub memory_max_bytes: Option<usize>,
 
-    /// The directory of the driver `file`, which needs it. It is made if it is not there; the one
-    /// around it must be.
+    /// The directory of the driver `file`, which needs it. It is created if it does not exist; the
+    /// parent directory must exist.
     ///
-    /// It must be the service's own, which no other user may enter: `/var/lib/shop/sessions`.
+    /// It must belong to the service's user, and no other user may enter it:
+    /// `/var/lib/shop/sessions`.
     pub file_path: Option<PathBuf>,
 
     /// The server of the driver `redis`, which needs it: `redis://:password@host:6379/0`. It may be
-    /// away when the store is made.
+    /// down when the store is built.
     ///
-    /// Whoever can write to it can end sessions, and neither read nor make any. Sentinels, clusters
-    /// and connections that are there already take code: see `server::Redis`.
+    /// Someone who can write to Redis can end sessions, but can neither read nor make any. To use
+    /// sentinels, a cluster or an existing connection, write code: see `server::Redis`.
     pub redis_url: Option<RedisUrl>,
 
-    /// What the keys in Redis begin with. Default `session:`.
+    /// The prefix of all keys in Redis. Default `session:`.
     ///
-    /// Changing it ends all sessions. For several applications that share a server.
+    /// Changing it ends all sessions. Set it if several applications share a server.
     pub redis_prefix: Option<String>,
 
     source: Source,
 }
 
 impl Settings {
-    /// The settings in the environment.
+    /// Reads the settings from the environment.
     ///
     /// # Errors
     ///
-    /// If a variable or its file cannot be read, if both are set, or if a name is close to one of
-    /// these or is what another framework calls the same; the error names the variable. What
-    /// contradicts another variable is found by [`builder`](Self::builder).
+    /// If a variable or its file cannot be read, if both are set, or if a variable's name is close
+    /// to one of these or is another framework's name for one. The error names the variable.
+    /// [`builder`](Self::builder) finds settings that contradict each other.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_variables(&Process)
     }
@@ -242,7 +246,7 @@ impl Settings {
         Self::read(&fields)
     }
 
-    /// The one place where both sources are understood.
+    /// The one place that parses both sources.
     fn read(fields: &Fields) -> Result<Self, ConfigError> {
         Ok(Self {
             driver: fields.get("driver", Given::driver)?,
@@ -272,11 +276,11 @@ impl Settings {
         })
     }
 
-    /// The cookie that these settings describe.
+    /// Returns the cookie that these settings describe.
     ///
     /// # Errors
     ///
-    /// If a browser would refuse it; the error names the variable or field.
+    /// If a browser would refuse the cookie; the error names the variable or field.
     pub fn cookie(&self) -> Result<CookieConfig, ConfigError> {
         let mut cookie = CookieConfig::builder()
             .same_site(self.same_site.unwrap_or_default())
@@ -300,13 +304,13 @@ impl Settings {
         cookie.build().map_err(|error| self.source.respell(&error))
     }
 
-    /// A cookie store's builder that has these settings, for those that only code can make: a
+    /// Returns a cookie store's builder with these settings. On it you can set the rest in code: a
     /// clock, former cookies.
     ///
     /// # Errors
     ///
-    /// Whatever [`CookieStoreBuilder::build`] would refuse in these settings, and another driver
-    /// than `cookie`; the error names the variable or field.
+    /// If [`CookieStoreBuilder::build`] would refuse these settings, or if the driver is not
+    /// `cookie`. The error names the variable or field.
     pub fn builder(&self, keys: impl Into<Keys>) -> Result<CookieStoreBuilder, ConfigError> {
         let driver = self.chosen_driver()?;
         if driver != Driver::Cookie {
@@ -319,7 +323,7 @@ impl Settings {
         self.apply(CookieStore::builder(keys))
     }
 
-    /// The settings that all stores share.
+    /// Applies the settings that all stores share.
     pub(crate) fn apply<P>(
         &self,
         builder: StoreBuilder<P>,
@@ -351,8 +355,9 @@ impl Settings {
 }
 
 impl CookieStore {
-    /// The store that the environment describes: its keys in `APP_KEY` and `APP_PREVIOUS_KEYS`
-    /// (see [`KeyRing::from_env`]), its settings in `SESSION_*` (see [`Settings`]).
+    /// Builds the store that the environment describes, with the keys in `APP_KEY` and
+    /// `APP_PREVIOUS_KEYS` (see [`KeyRing::from_env`]) and the settings in `SESSION_*` (see
+    /// [`Settings`]).
     ///
     /// ```no_run
     /// # use sealed_session::CookieStore;
@@ -362,7 +367,7 @@ impl CookieStore {
     ///
     /// # Errors
     ///
-    /// If a key or a setting is refused; the error names the variable.
+    /// If a key or a setting is invalid; the error names the variable.
     pub fn from_env() -> Result<Self, ConfigError> {
         Settings::from_env()?.builder(KeyRing::from_env()?)?.build()
     }

@@ -1,4 +1,4 @@
-//! The cookie store: the flow with keys and the time, and nothing that waits.
+//! The cookie store: the flow with keys and a clock. It never waits.
 
 mod builder;
 mod core;
@@ -25,10 +25,10 @@ use crate::policy::Policy;
 use crate::revocation::{OldId, RevocationList};
 use crate::session::Session;
 
-/// Sessions that live wholly in their cookie: loads them from requests, saves them into
-/// responses, and keeps nothing in between.
+/// A store for sessions that live entirely in their cookie. It loads them from requests, saves them
+/// into responses, and keeps nothing in between.
 ///
-/// Nothing waits, nothing can fail while loading. Cloning is cheap, and clones share the keys.
+/// No method waits, and loading never fails. Cloning is cheap, and clones share the keys.
 ///
 /// ```
 /// use sealed_session::{AppKey, CookieStore};
@@ -52,7 +52,7 @@ pub struct CookieStore {
 pub type CookieStoreBuilder = StoreBuilder<InCookie>;
 
 impl CookieStore {
-    /// A store with the default settings: see [`builder`](Self::builder).
+    /// Creates a store with the default settings: see [`builder`](Self::builder).
     pub fn new(keys: impl Into<Keys>) -> Self {
         let builder = Self::builder(keys);
         // A managed ring that cannot take it yet lets nothing be sealed until it can.
@@ -66,20 +66,20 @@ impl CookieStore {
         Self { core }
     }
 
-    /// A builder that starts from the defaults: cookie `__Host-session`, a lifetime of 24 hours,
-    /// no idle timeout.
+    /// Returns a builder with the defaults: cookie `__Host-session`, a lifetime of 24 hours, no
+    /// idle timeout.
     pub fn builder(keys: impl Into<Keys>) -> CookieStoreBuilder {
         StoreBuilder::new(keys.into(), InCookie)
     }
 
-    /// The session of a request. A cookie that is absent, junk, expired or of another key gives
-    /// a fresh, empty session; [`Session::origin`] tells which.
+    /// Returns a request's session. If the cookie is absent, junk, expired or sealed with another
+    /// key, you get a new, empty session; [`Session::origin`] says why.
     pub fn load(&self, headers: &HeaderMap) -> Session {
         self.load_from(headers.get_all(self.request_header()))
     }
 
-    /// The session of a request, from the values of its Cookie fields as text or bytes; with a
-    /// [`Transport`](crate::Transport) other than a cookie, of its
+    /// Returns a request's session, from the values of its Cookie fields as text or bytes. If the
+    /// store has another [`Transport`](crate::Transport) than a cookie, pass the values of its
     /// [`request_header`](Self::request_header).
     pub fn load_from<'a, C: AsRef<[u8]> + ?Sized + 'a>(
         &self,
@@ -88,41 +88,43 @@ impl CookieStore {
         self.open(&mut cookie_fields.into_iter().map(AsRef::as_ref))
     }
 
-    /// Not generic, so that the whole way is compiled in this crate and not in its callers'.
+    /// Not generic, so that the whole path is compiled in this crate and not in the caller's.
     fn open(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Session {
         let Opened::Ready(session) = self.core.flow.open(fields, self.core.now());
         self.core.report_origin(&session);
         session
     }
 
-    /// The request's header that a session is read from: `cookie`, unless the store has another
+    /// The request header that holds the session: `cookie`, unless the store has another
     /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
         self.core.flow.transport.request_header()
     }
 
-    /// Writes into the response's headers what the session needs: a Set-Cookie if one is due,
-    /// and what caches are told ([`Outgoing::apply`]). For them, a session that was loaded was
-    /// read.
+    /// Writes the headers that the session needs into the response: a Set-Cookie if the session
+    /// needs one, and the headers for caches ([`Outgoing::apply`]). For caching, a loaded session
+    /// counts as read.
     ///
-    /// It does not mark the session clean. Each response that is saved into gets the cookie.
+    /// The session is not marked as clean: if you save it into several responses, each gets the
+    /// cookie.
     ///
     /// # Errors
     ///
-    /// If the random source fails, or the session was loaded by another store. With
-    /// [`revocations`](StoreBuilder::revocations) also if the session is changed here and has got
-    /// a new id in another request: [`SaveError::is_conflict`]. The headers are as they were then.
+    /// If the random source fails, or another store loaded the session. With
+    /// [`revocations`](StoreBuilder::revocations) also if this request changed the session and
+    /// another request gave it a new id: [`SaveError::is_conflict`]. On an error, the headers stay
+    /// unchanged.
     pub fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
         self.respond(session)?.apply_once(headers);
         Ok(())
     }
 
-    /// The header changes that [`save`](Self::save) makes, for frameworks with header types of
-    /// their own.
+    /// Returns the header changes that [`save`](Self::save) makes, for frameworks with other header
+    /// types.
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save).
+    /// The same as [`save`](Self::save).
     pub fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
         self.respond_with(session, &mut os_random)
     }
@@ -152,7 +154,7 @@ impl CookieStore {
                     let is_finished = begun.map(|it| it.is_none_or(|moving| moving.finish(now)));
                     match is_finished {
                         Ok(true) => {}
-                        // It has ended since the look a moment ago.
+                        // The session has ended since the check a moment ago.
                         Ok(false) => {
                             self.core.let_go(session);
                             continue;
@@ -169,30 +171,30 @@ impl CookieStore {
         }
     }
 
-    /// What a token has of a session, and whether that is a stub whose values are in a backend.
+    /// Returns a token's part of a session, and whether it is a stub whose values are in a backend.
     /// For the command, which shows cookies of services with any store.
     ///
     /// # Errors
     ///
-    /// Why the token does not open.
+    /// The reason why the token does not open.
     #[cfg(feature = "cli")]
     #[doc(hidden)]
     pub fn look_at(&self, token: &str) -> Result<(Session, bool), Refusal> {
         self.core.flow.look_at(token.as_bytes(), self.core.now())
     }
 
-    /// Exchanges the keys, for this store and all its clones, while requests run.
+    /// Replaces the keys of this store and all its clones, while requests run.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
         self.core.flow.replace_keys(&ring.into());
     }
 
-    /// Refuses all sessions that were issued before `not_before`, from now on: everybody logs in
+    /// Refuses all sessions issued before `not_before`, from now on. All visitors have to log in
     /// again.
     pub fn set_not_before(&self, not_before: SystemTime) {
         self.core.flow.policy.set_not_before(not_before.into());
     }
 
-    /// What an answer needs for which the session was handed out and not saved.
+    /// The headers for a response whose session was handed out and not saved.
     #[cfg(feature = "tower")]
     pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
         self.core.flow.handed_out(session)
@@ -213,18 +215,18 @@ impl fmt::Debug for CookieStore {
 }
 
 impl CookieStoreBuilder {
-    /// Refuses what is on `list`, and puts sessions on it that are destroyed or renewed. Default
-    /// none: then a copy of a cookie opens until its deadline, whatever became of the session.
+    /// Refuses the sessions on `list`, and puts destroyed and renewed sessions on it. Default: no
+    /// list, and a copy of a cookie opens until its deadline, even if the session has ended.
     pub fn revocations(mut self, list: RevocationList) -> Self {
         self.revocations = Some(list);
         self
     }
 
-    /// The finished store.
+    /// Builds the store.
     ///
     /// # Errors
     ///
-    /// If a setting cannot be, or two contradict each other; the error names it.
+    /// If a setting is invalid, or two contradict each other. The error names it.
     pub fn build(self) -> Result<CookieStore, ConfigError> {
         let policy = self.policy()?;
         Ok(CookieStore::of(self.assemble(policy, |_, _| InCookie)))

@@ -1,9 +1,10 @@
-//! Moments as the record holds them: whole milliseconds since the Unix epoch in 48 bits.
+//! Moments as in the record: whole milliseconds since the Unix epoch in 48 bits.
 //!
-//! All arithmetic saturates, so that no clock and no record can make it overflow.
+//! All arithmetic saturates, so no clock and no record can make it overflow.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// A moment in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Millis(u64);
 
@@ -21,7 +22,7 @@ impl Millis {
         bytes
     }
 
-    /// Raw milliseconds; more than 48 bits become [`Self::MAX`].
+    /// Takes raw milliseconds. More than 48 bits become [`Self::MAX`].
     pub(crate) fn from_raw(millis: u64) -> Self {
         Self(millis).min(Self::MAX)
     }
@@ -34,7 +35,7 @@ impl Millis {
         Self::from_raw(self.0.saturating_add(whole_millis(duration)))
     }
 
-    /// The epoch if that is earlier still.
+    /// Stops at the epoch.
     #[cfg(feature = "server")]
     pub(crate) fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(whole_millis(duration)))
@@ -46,7 +47,7 @@ impl Millis {
     }
 }
 
-/// A moment before 1970 is 1970, one beyond the year 10889 is that year.
+/// A moment before 1970 becomes 1970, and one after the year 10889 becomes that year.
 impl From<SystemTime> for Millis {
     fn from(time: SystemTime) -> Self {
         Self::from_raw(time.duration_since(UNIX_EPOCH).map_or(0, whole_millis))
@@ -55,7 +56,7 @@ impl From<SystemTime> for Millis {
 
 impl From<Millis> for SystemTime {
     fn from(millis: Millis) -> Self {
-        // A platform whose clock ends before the year 10889 gets its epoch: long expired.
+        // If the platform's clock ends before the year 10889, return the epoch: long expired.
         UNIX_EPOCH
             .checked_add(Duration::from_millis(millis.0))
             .unwrap_or(UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! What carries the token between client and server: a cookie, or a header of its own.
+//! Carries the token between client and server: in a cookie, or in a header of its own.
 
 use http::HeaderName;
 use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
@@ -9,15 +9,15 @@ use crate::cookie::{CookieConfig, MAX_NAME};
 use crate::envelope::{Kind, MAX_LABEL};
 use crate::error::ConfigError;
 
-/// A cookie's name is part of what its keys are derived from.
+/// The keys of a cookie are derived from its name, so the name must be a valid label.
 const _: () = assert!(MAX_NAME <= MAX_LABEL);
 
-/// The header in which a response carries the token, unless another is named.
+/// The response header for the token, unless the application names another.
 const DEFAULT_HEADER: &str = "x-session-token";
 
-/// Headers that are not an application's to give a meaning: a client, a proxy or a cache on the
-/// way would act on the token, replace it, drop it or write it to a log. A name that ends in `-`
-/// stands for all that begin with it.
+/// Headers that an application cannot redefine. A client, a proxy or a cache on the way would act
+/// on the token, replace it, drop it or write it to a log. A name that ends in `-` stands for all
+/// names that begin with it.
 const RESERVED: [(&str, &[&str]); 12] = [
     (
         "frames the message or belongs to one connection, so that proxies drop it",
@@ -202,16 +202,15 @@ const RESERVED: [(&str, &[&str]); 12] = [
     ),
 ];
 
-/// What carries the token: a cookie, or a header for clients that keep no cookies.
+/// The carrier of the token: a cookie, or a header for clients that keep no cookies.
 ///
-/// With a header, the client keeps what the last response with that header said, sends it with
-/// each request, and forgets it when the header comes empty. The rules are those of the cookie:
-/// its size, its deadlines, its caching. A token that was sealed for a cookie does not open in a
-/// header, nor the other way round, and no cookie is read. What has no counterpart is the
-/// cookie's protection from scripts and its Max-Age: [`remember`](crate::Session::remember) has
-/// no effect.
+/// With a header, the client keeps the token of the last response that had this header, and sends
+/// it with each request. It forgets the token when the header comes empty. The rules for size,
+/// deadlines and caching are those of the cookie. A token for a cookie does not open in a header,
+/// nor the other way round, and the store reads no cookie. You lose the cookie's protection from
+/// scripts and its Max-Age, so [`remember`](crate::Session::remember) has no effect.
 ///
-/// A script of another origin reads the header only if the response names it in
+/// A script of another origin can read the header only if the response names it in
 /// `Access-Control-Expose-Headers`.
 ///
 /// ```
@@ -235,24 +234,25 @@ const RESERVED: [(&str, &[&str]); 12] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transport(Carrier);
 
+/// The two carriers of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Carrier {
     Cookie(CookieConfig),
     Header {
         name: HeaderName,
-        /// Requests carry it as `Authorization: Bearer` instead of in the header of that name.
+        /// Whether requests carry the token as `Authorization: Bearer` instead of in this header.
         bearer: bool,
     },
 }
 
-/// What a response is to carry: all of a Set-Cookie, or a header and its value.
+/// The token in a response: a whole Set-Cookie, or a header and its value.
 #[derive(Clone)]
 pub(crate) enum Carried {
     SetCookie(HeaderValue),
     Header(HeaderName, HeaderValue),
 }
 
-/// A cookie with these attributes.
+/// Carries the token in a cookie with these attributes.
 impl From<CookieConfig> for Transport {
     fn from(cookie: CookieConfig) -> Self {
         Self(Carrier::Cookie(cookie))
@@ -260,15 +260,16 @@ impl From<CookieConfig> for Transport {
 }
 
 impl Transport {
-    /// Requests and responses carry the token in the header `name`, of which case does not
-    /// matter.
+    /// Carries the token in the header `name`, in requests and responses. Upper and lower case are
+    /// the same.
     ///
     /// # Errors
     ///
-    /// If it is no header's name, has more than 255 bytes, or has a meaning that is not the
-    /// application's to give: what frames, negotiates or describes a message, conditions,
-    /// caching, cookies, `Authorization`, what proxies and browsers set, and all that begins with
-    /// `Accept-`, `Access-Control-`, `Content-`, `If-`, `Proxy-` or `Sec-`. A name of your own, such
+    /// If `name` is not a header's name, has more than 255 bytes, or already has a meaning. These
+    /// headers are refused: those that frame, negotiate or describe a message, conditions, caching,
+    /// cookies, `Authorization`, those that proxies and browsers set, and all that begin with
+    /// `Accept-`, `Access-Control-`, `Content-`, `If-`, `Proxy-` or `Sec-`. Choose a name of your
+    /// own, such as `X-Session-Token`.
     /// as `X-Session-Token`, is none of these.
     pub fn header(name: &str) -> Result<Self, ConfigError> {
         Ok(Self(Carrier::Header {
@@ -277,7 +278,8 @@ impl Transport {
         }))
     }
 
-    /// Requests carry the token as `Authorization: Bearer`, responses in `X-Session-Token`.
+    /// Carries the token as `Authorization: Bearer` in requests, and in `X-Session-Token` in
+    /// responses.
     pub fn bearer() -> Self {
         Self(Carrier::Header {
             name: HeaderName::from_static(DEFAULT_HEADER),
@@ -285,11 +287,12 @@ impl Transport {
         })
     }
 
-    /// Requests carry the token as `Authorization: Bearer`, responses in the header `name`.
+    /// Carries the token as `Authorization: Bearer` in requests, and in the header `name` in
+    /// responses.
     ///
     /// # Errors
     ///
-    /// As [`header`](Self::header).
+    /// The same as for [`header`](Self::header).
     pub fn bearer_answered_in(name: &str) -> Result<Self, ConfigError> {
         Ok(Self(Carrier::Header {
             name: checked(name)?,
@@ -297,7 +300,7 @@ impl Transport {
         }))
     }
 
-    /// The request's header that is read.
+    /// The request's header to read.
     pub(crate) fn request_header(&self) -> HeaderName {
         match &self.0 {
             Carrier::Cookie(_) => COOKIE,
@@ -306,7 +309,7 @@ impl Transport {
         }
     }
 
-    /// What `Vary` says when the session was read.
+    /// The value of `Vary` after the session was read.
     pub(crate) fn vary(&self) -> HeaderValue {
         match self.request_header() {
             COOKIE => HeaderValue::from_static("Cookie"),
@@ -322,7 +325,7 @@ impl Transport {
         }
     }
 
-    /// The name that counts for the size and goes into the keys.
+    /// The name that counts towards the size and goes into the keys.
     pub(crate) fn name(&self) -> &str {
         match &self.0 {
             Carrier::Cookie(cookie) => cookie.name(),
@@ -348,13 +351,13 @@ impl Transport {
         }
     }
 
-    /// What makes the client forget the token.
+    /// The value that makes the client forget the token.
     pub(crate) fn removal(&self) -> String {
         self.cookie()
             .map_or_else(String::new, CookieConfig::removal)
     }
 
-    /// What stands before and after the token.
+    /// The parts of the value before and after the token.
     pub(crate) fn around_token(&self) -> (String, String) {
         self.cookie()
             .map_or_else(Default::default, CookieConfig::around_value)
@@ -385,7 +388,7 @@ fn checked(name: &str) -> Result<HeaderName, ConfigError> {
     Err(ConfigError::new("transport header", problem))
 }
 
-/// What a header, in lower case, means already.
+/// The present meaning of a header, whose name is in lower case.
 fn meaning_of(name: &str) -> Option<&'static str> {
     let is_of = |known: &&str| *known == name || (known.ends_with('-') && name.starts_with(known));
     let reserved = RESERVED.iter().find(|(_, names)| names.iter().any(is_of));

@@ -1,7 +1,7 @@
-//! Self-describing values: what an entry of a session holds.
+//! Self-describing values: the content of a session's entries.
 //!
-//! An entry's bytes are postcard of [`Value`]: a tag, then the content. [`encode`] makes them
-//! from any serde type, [`decode`] reads them as any serde type, straight from the bytes.
+//! An entry's bytes are a [`Value`] in postcard's format: a tag, then the content. [`encode`] turns
+//! any serde type into these bytes. [`decode`] reads any serde type straight from them.
 
 mod de;
 mod entries;
@@ -18,42 +18,42 @@ pub(crate) use de::decode;
 pub(crate) use entries::{changes_to, decode_entries, encode_fields};
 pub(crate) use ser::encode;
 
-/// How deep lists and maps may stand in one another: 32 pass, 33 do not.
+/// The most levels of lists and maps inside one another: 32 pass, 33 do not.
 pub(crate) const MAX_DEPTH: usize = 32;
 
 /// The bytes of [`Value::Null`].
 const NULL: &[u8] = &[tag::NULL];
 
-/// Whether these are the bytes of null. An entry that holds it is none: `None` and a value that
-/// is not there look the same to everybody.
+/// Whether these are the bytes of null. An entry that holds null counts as missing: readers cannot
+/// tell `None` from a missing value.
 pub(crate) fn is_null(bytes: &[u8]) -> bool {
     bytes == NULL
 }
 
-/// A session's value without a Rust type: for looking at a session, moving it, printing it.
+/// A session's value without its Rust type. Use it to inspect, move or print sessions.
 ///
-/// Every serde type becomes one of these when it is inserted, as it would become JSON: a
-/// non-negative integer of any width is [`Unsigned`](Self::Unsigned), a struct is a
-/// [`Map`](Self::Map) by field name, a unit variant its name, any other variant a map with one
-/// entry. Types that have a form for people take that one: UUIDs, times and addresses are text.
-/// The keys of a map are text, from which numbers and truth values are read again. Unlike in JSON,
-/// bytes are bytes, and a float may be infinite or not a number.
+/// When you insert a serde type, it becomes one of these variants, much as it would become JSON. A
+/// non-negative integer of any width becomes [`Unsigned`](Self::Unsigned), and a struct becomes a
+/// [`Map`](Self::Map) by field name. A unit variant becomes its name, any other variant a map with
+/// one entry. Types with a human-readable form use it: UUIDs, times and addresses are text. A map's
+/// keys are text; numbers and booleans are read back from that text. Unlike in JSON, bytes stay
+/// bytes, and a float may be infinite or NaN.
 ///
-/// # What serde cannot tell apart, or not read back
+/// # Limits of serde
 ///
-/// `None`, `()` and a unit struct are all [`Null`](Self::Null), so `Some(None)` comes back as
-/// `None`, and so does `Some(())`. An integer beyond 64 bits is refused.
+/// `None`, `()` and a unit struct all become [`Null`](Self::Null), so `Some(None)` and `Some(())`
+/// come back as `None`. Integers beyond 64 bits are refused.
 ///
-/// serde reads flattened fields and untagged and internally tagged enums through a buffer of its
-/// own, which can hold neither integers of 128 bits nor keys that are to be read from text: in
-/// there an `i128`, a `u128` and a `HashMap<u64, _>` are errors when they are read, as they are
-/// with `serde_json`. Where it shows in what is written that a map of such keys is flattened or
-/// in a tagged enum, it is refused when it is inserted.
+/// serde reads flattened fields, untagged enums and internally tagged enums through its own buffer.
+/// This buffer holds no 128-bit integers, and it cannot parse keys from text. Inside of it, an
+/// `i128`, a `u128` or a `HashMap<u64, _>` is an error when you read it, as with `serde_json`. If
+/// the serialized form shows that such a map is flattened or in a tagged enum, inserting it is an
+/// error.
 ///
-/// `Value` is itself a serde type: `session.get::<Value>("cart")` reads an entry whatever it
-/// holds, and [`Session::to_map`](crate::Session::to_map) gives all of them.
+/// `Value` is itself a serde type: `session.get::<Value>("cart")` reads an entry of any type, and
+/// [`Session::to_map`](crate::Session::to_map) returns all entries.
 ///
-/// `Debug` shows kinds and sizes only, never content. Dropping a value of any depth is safe.
+/// `Debug` shows only kinds and sizes, never content. You can drop a value of any depth safely.
 ///
 /// ```
 /// # use sealed_session::{Session, Value};
@@ -67,7 +67,7 @@ pub(crate) fn is_null(bytes: &[u8]) -> bool {
 pub enum Value {
     /// Nothing: `None`, `()`.
     Null,
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// A non-negative integer.
     Unsigned(u64),
@@ -77,7 +77,7 @@ pub enum Value {
     Float(f64),
     /// Text.
     String(String),
-    /// Bytes, of types that serialize as bytes (`serde_bytes`).
+    /// Bytes, from types that serialize as bytes (`serde_bytes`).
     Bytes(Vec<u8>),
     /// A sequence or tuple.
     List(Vec<Value>),
@@ -100,7 +100,7 @@ impl Value {
         }
     }
 
-    /// The truth value, if it is one.
+    /// The boolean, if this is one.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -108,7 +108,7 @@ impl Value {
         }
     }
 
-    /// The integer, if it is one that is not negative.
+    /// The integer, if this is one and not negative.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Unsigned(value) => Some(*value),
@@ -116,7 +116,7 @@ impl Value {
         }
     }
 
-    /// The integer, if it is one of `i64`.
+    /// The integer, if this is one that fits an `i64`.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Unsigned(value) => i64::try_from(*value).ok(),
@@ -125,7 +125,7 @@ impl Value {
         }
     }
 
-    /// The floating-point number, if it is one. An integer is not.
+    /// The floating-point number, if this is one. Integers are not.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Float(value) => Some(*value),
@@ -133,7 +133,7 @@ impl Value {
         }
     }
 
-    /// The text, if it is text.
+    /// The text, if this is text.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(value) => Some(value),
@@ -141,7 +141,7 @@ impl Value {
         }
     }
 
-    /// The bytes, if it is bytes.
+    /// The bytes, if these are bytes.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(value) => Some(value),
@@ -149,7 +149,7 @@ impl Value {
         }
     }
 
-    /// The items, if it is a list.
+    /// The items, if this is a list.
     pub fn as_list(&self) -> Option<&[Value]> {
         match self {
             Self::List(items) => Some(items),
@@ -157,7 +157,7 @@ impl Value {
         }
     }
 
-    /// The entries, if it is a map.
+    /// The entries, if this is a map.
     pub fn as_map(&self) -> Option<&BTreeMap<String, Value>> {
         match self {
             Self::Map(entries) => Some(entries),
@@ -169,7 +169,7 @@ impl Value {
         matches!(self, Self::List(_) | Self::Map(_))
     }
 
-    /// Moves what could make dropping recurse out of `self`.
+    /// Moves nested lists and maps out of `self`, because dropping them would recurse.
     fn unnest(&mut self, nested: &mut Vec<Value>) {
         match self {
             Self::List(items) => nested.extend(items.drain(..).filter(Self::is_container)),
@@ -185,7 +185,7 @@ impl Value {
     }
 }
 
-/// A hand-made value can be nested deeper than the stack is; the default drop would recurse.
+/// A value built by hand can be nested deeper than the stack, and the default drop would recurse.
 impl Drop for Value {
     fn drop(&mut self) {
         let mut nested = Vec::new();
@@ -343,12 +343,13 @@ value_from! {
     BTreeMap<String, Self> => |value| Self::Map(value);
 }
 
-/// Why a Rust type and a value did not meet. The text names kinds and types, never content.
+/// A Rust type and a value that do not fit each other. The text names kinds and types, never
+/// content.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ValueError {
-    /// The value is not what the type reads, or the type is not what a value can hold.
+    /// The type reads another kind of value, or a value cannot hold the type.
     Mismatch(String),
-    /// The value has no such field, and the type no default for it.
+    /// The value lacks this field, and the type has no default for it.
     Missing(&'static str),
     /// The bytes are not a canonical value.
     Malformed,

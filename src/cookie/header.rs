@@ -1,20 +1,20 @@
-//! The Cookie header, or a header of the token's own: bytes in, candidate tokens out.
+//! Reads the Cookie header, or the token's own header: bytes in, candidate tokens out.
 //!
-//! Every rule here is a way in which other readers have been fooled. Names are compared byte for
-//! byte, without decoding; only space and tab are trimmed; a pair without a name is nobody's; a
-//! byte that is no ASCII does no harm to its neighbours. RFC 6265bis, section 4.2, and RFC 9113,
+//! Each rule here is a point where other parsers have been fooled. Names are compared byte for
+//! byte, without decoding. Only spaces and tabs are trimmed. A pair without a name is ignored. A
+//! byte that is not ASCII does not affect its neighbours. RFC 6265bis, section 4.2, and RFC 9113,
 //! section 8.2.3 (a request may have several Cookie fields).
 
-/// How many different values of ours are looked at: the first four.
+/// The most candidates: the first four different values.
 pub(crate) const MAX_CANDIDATES: usize = 4;
 
-/// How many bytes of all fields together are looked at.
+/// The most bytes that are read, in all fields together.
 const MAX_BYTES: usize = 65_536;
 
-/// How many parts of all fields together are looked at.
+/// The most parts that are read, in all fields together.
 const MAX_PARTS: usize = 4_096;
 
-/// How many bytes are searched for a separator at once.
+/// The number of bytes that are searched for a separator at once.
 const BLOCK: usize = 32;
 
 /// The lowest bit of each byte of a word.
@@ -28,20 +28,21 @@ pub(crate) struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    /// Reads `fields`, the values of a request's Cookie fields, for the cookie `name`.
+    /// Reads the cookie `name` from `fields`, the values of a request's Cookie fields.
     pub(crate) fn find(name: &str, fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self::collect(b';', fields, |pair| value_of(name.as_bytes(), pair))
     }
 
-    /// Reads `fields`, the values of a request's header that holds nothing but tokens. Several
-    /// fields of one name are the same as one with commas (RFC 9110, section 5.3).
+    /// Reads all tokens from `fields`, the values of a request's header for tokens alone. Several
+    /// fields mean the same as one field with commas (RFC 9110, section 5.3).
     pub(crate) fn listed(fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self::collect(b',', fields, |item| {
             Some(trim(item)).filter(|token| !token.is_empty())
         })
     }
 
-    /// Reads `fields`, the values of a request's Authorization fields (RFC 6750, section 2.1).
+    /// Reads the tokens from `fields`, the values of a request's Authorization fields (RFC 6750,
+    /// section 2.1).
     pub(crate) fn bearer(fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
         Self::collect(b',', fields, |item| {
             let (scheme, rest) = trim(item).split_at_checked(b"Bearer".len())?;
@@ -95,7 +96,7 @@ impl<'a> Candidates<'a> {
     }
 }
 
-/// What stands before the first separator, and what after it, if there is one.
+/// The part before the first separator, and the part after it, if there is a separator.
 fn split(separator: u8, field: &[u8]) -> (&[u8], Option<&[u8]>) {
     match position(separator, field).and_then(|end| field.split_at_checked(end)) {
         Some((part, rest)) => (part, rest.get(1..)),
@@ -103,8 +104,8 @@ fn split(separator: u8, field: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Where the first `wanted` is. A token is hundreds of bytes: whole blocks are passed over
-/// without a branch for each byte, then whole words.
+/// The position of the first `wanted`. Tokens are hundreds of bytes long. So the search skips whole
+/// blocks without a branch for each byte, then whole words.
 fn position(wanted: u8, field: &[u8]) -> Option<usize> {
     let has_none = |block: &&[u8]| {
         !block
@@ -114,7 +115,7 @@ fn position(wanted: u8, field: &[u8]) -> Option<usize> {
     let mut passed = BLOCK * field.chunks_exact(BLOCK).take_while(has_none).count();
     let mut rest = field.get(passed..)?;
     while let Some((word, after)) = rest.split_first_chunk() {
-        // The lowest of the bits that are set is in the first byte that is `wanted`.
+        // The lowest bit that is set is in the first byte equal to `wanted`.
         let differing = u64::from_le_bytes(*word) ^ (LOWEST_BITS * u64::from(wanted));
         let found = differing.wrapping_sub(LOWEST_BITS) & !differing & (LOWEST_BITS << 7);
         if found != 0 {
@@ -128,7 +129,7 @@ fn position(wanted: u8, field: &[u8]) -> Option<usize> {
         .map(|at| passed + at)
 }
 
-/// The value, if this is a pair with exactly this name.
+/// The pair's value, if its name is exactly this one.
 fn value_of<'a>(name: &[u8], pair: &'a [u8]) -> Option<&'a [u8]> {
     let value = trim_start(pair).strip_prefix(name)?;
     Some(trim(trim_start(value).strip_prefix(b"=")?))
@@ -325,7 +326,7 @@ mod tests {
         }
     }
 
-    /// The rules, said once more in the slowest way.
+    /// The same rules again, written in the slowest way.
     fn reference(field: &[u8]) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
         for pair in field.split(|byte| *byte == b';') {

@@ -15,13 +15,13 @@ use super::token;
 use super::xaes::Xaes;
 use crate::error::Refusal;
 
-/// The keys of one use, set up: AES key schedules and HMAC pads.
+/// The keys of one use, ready for work: AES key schedules and HMAC pads.
 pub(super) struct UseKeys {
     pub(super) id: KeyId,
     enc: Xaes,
     mac: Hmac<Sha256>,
     tag: Aes256,
-    /// Hides subjects from a backend that finds sessions by them; only for the kind `store`.
+    /// Hides subjects from a backend that finds sessions by them. Only the kind `store` has it.
     #[cfg(feature = "server")]
     subject: Option<Hmac<Sha256>>,
 }
@@ -39,7 +39,7 @@ impl UseKeys {
         }
     }
 
-    /// A token's bytes.
+    /// Seals the bytes that `write` appends, and returns the token's bytes.
     pub(super) fn seal(
         &self,
         length: usize,
@@ -60,7 +60,7 @@ impl UseKeys {
         buffer
     }
 
-    /// Encrypts what follows the nonce in place; returns the tag as it stands on the wire.
+    /// Encrypts everything after the nonce in place, and returns the tag as it is on the wire.
     #[expect(
         clippy::expect_used,
         reason = "GCM refuses only plaintexts of 64 GiB and more"
@@ -76,8 +76,8 @@ impl UseKeys {
         tag.into()
     }
 
-    /// Decrypts a token's ciphertext in place. The mac is checked before that; it covers everything
-    /// that decides how a ciphertext decrypts, but not the ciphertext, which is GCM's to check.
+    /// Checks the mac, then decrypts a token's ciphertext in place. The mac covers everything that
+    /// decides how a ciphertext decrypts, but not the ciphertext itself: GCM checks that.
     pub(super) fn open(&self, token: &mut [u8]) -> Result<(), Refusal> {
         let parts = token::Parts::of(token).ok_or(Refusal::Malformed)?;
         self.mac(parts.front, parts.tag)

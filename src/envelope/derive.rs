@@ -1,4 +1,4 @@
-//! Keys for one use, from one app key (HKDF-SHA256, RFC 5869).
+//! Derives the keys for one use from an app key (HKDF-SHA256, RFC 5869).
 //!
 //! ```text
 //! PRK     = HKDF-Extract(salt = "sealed-session/v1", ikm = app key)
@@ -23,7 +23,7 @@ pub(super) const SUBJECT: &str = "subject";
 /// The longest name or context, in bytes.
 pub(crate) const MAX_LABEL: usize = 255;
 
-/// What a token is for. A token of one kind never opens as another.
+/// The kind of a token. A token of one kind never opens as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Cookie,
@@ -58,7 +58,8 @@ impl Kind {
     }
 }
 
-/// A kind, the cookie's or header's name or the sealer's purpose, and the application's context.
+/// One use of keys: a kind, a name and a context. The name is that of the cookie or header, or the
+/// sealer's purpose. The context is the application's.
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
     pub(crate) kind: Kind,
@@ -66,11 +67,11 @@ pub(crate) struct Use {
     pub(crate) context: String,
 }
 
-/// The derivation's input: parts behind their lengths, so that no two lists of parts are alike.
+/// The derivation's input: each part after its length, so that no two lists of parts are alike.
 pub(super) fn info(parts: &[&str]) -> Vec<u8> {
     let mut info = Vec::new();
     for part in parts {
-        // Names and contexts are at most MAX_LABEL bytes, which their builders check.
+        // The builders of names and contexts allow at most MAX_LABEL bytes.
         let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
         info.extend_from_slice(&length.to_be_bytes());
         info.extend_from_slice(part.as_bytes());

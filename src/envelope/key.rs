@@ -1,4 +1,4 @@
-//! App keys: what is accepted as one, and what is refused by name.
+//! App keys: making and reading them, and refusing weak ones.
 
 mod weakness;
 
@@ -22,9 +22,9 @@ use weakness::Weakness;
 const MIN_BYTES: usize = 32;
 /// The secret from which all keys are derived: 32 or more bytes of random key material.
 ///
-/// Make one with `sealed-session keygen`, or `openssl rand -base64 32` behind `base64:`. Keep it
-/// in the environment or a secret store, never in the source. Zeroized on drop; `Debug` shows
-/// the key id only.
+/// Make one with `sealed-session keygen`, or put `base64:` before the output of
+/// `openssl rand -base64 32`. Keep it in the environment or a secret store, never in the source. It
+/// is zeroized on drop, and `Debug` shows only the key id.
 ///
 /// ```
 /// use sealed_session::AppKey;
@@ -43,18 +43,18 @@ pub struct AppKey {
 }
 
 impl AppKey {
-    /// A new key of 32 bytes from the operating system's random source.
+    /// Makes a key of 32 bytes from the operating system's random source.
     ///
     /// # Errors
     ///
-    /// If the random source fails, or gives what is not random.
+    /// If the random source fails, or its output is not random.
     pub fn generate() -> Result<Self, RandomError> {
         Self::generate_with(&mut os_random)
     }
 
     fn generate_with(random: Random<'_>) -> Result<Self, RandomError> {
-        // A random key that the text forms refuse is one in four thousand million, and is drawn
-        // once more. A source that gives two of them is broken.
+        // The text forms refuse one random key in four billion, and then another one is drawn. A
+        // source that gives two such keys is broken.
         for _ in 0..2 {
             let mut bytes = Zeroizing::new(vec![0; MIN_BYTES]);
             random(&mut bytes)?;
@@ -66,25 +66,25 @@ impl AppKey {
         Err(RandomError(()))
     }
 
-    /// A key from bytes that are random key material already: 32 or more of them.
+    /// Makes a key from 32 or more bytes that are already random key material.
     ///
     /// # Errors
     ///
-    /// If there are fewer than 32 bytes or all are equal. Beyond that nothing is checked: use it
-    /// for what a program has drawn or derived. What a person can have written is for the text
-    /// forms, which check more.
+    /// If there are fewer than 32 bytes, or if all are equal. Nothing else is checked, so give it
+    /// only bytes that a program has drawn or derived. For keys that a person may have written, use
+    /// the text forms, which check more.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         Self::checked(Zeroizing::new(bytes.to_vec())).map_err(KeyError::from)
     }
 
-    /// The key in the environment variable `var`, in a text form (see [`FromStr`]); or in the
-    /// file whose path is in `var` with `_FILE` behind it, as container platforms hand out
-    /// secrets.
+    /// Reads the key from the environment variable `var`, in a text form (see [`FromStr`]). The key
+    /// may also be in a file, as container platforms hand out secrets. Then `var` with `_FILE` at
+    /// its end has the file's path.
     ///
     /// # Errors
     ///
-    /// If neither variable is set or both are, if the file cannot be read, or if there is no key;
-    /// the error names the variable and the file.
+    /// If neither variable is set or both are, if the file cannot be read, or if the text is not an
+    /// accepted key. The error names the variable and the file.
     pub fn from_env(var: &str) -> Result<Self, KeyError> {
         Self::from_variables(&Process, var)
     }
@@ -96,13 +96,14 @@ impl AppKey {
         key.map_err(|error: KeyError| error.found_in(&found, None))
     }
 
-    /// Four bytes that name this key in tokens. Derived from it; not secret.
+    /// The four bytes that name this key in tokens. They are derived from the key and are not
+    /// secret.
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// The key as text, `base64:…`. This is the secret itself: for writing it into a secret
-    /// store. Zeroized on drop.
+    /// The key as text, `base64:…`. This is the secret itself, for writing it into a secret store.
+    /// It is zeroized on drop.
     pub fn to_base64(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(7 + self.bytes.len() * 4 / 3 + 4));
         text.push_str("base64:");
@@ -197,17 +198,22 @@ fn decode_hex(text: &str) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-/// `base64:` (standard or url-safe alphabet, padding optional) or `hex:`; white space around it
-/// is ignored.
+/// Reads `base64:` (standard or url-safe alphabet, padding optional) or `hex:`. White space around
+/// it is ignored.
 ///
-/// Refused, each with its own message: no prefix, fewer than 32 bytes, known placeholders, and
-/// what a person has written and a random source has not: text in UTF-8, UTF-16 or nearly text,
-/// such as a passphrase with a line end or a few other bytes; fewer than 16 distinct bytes; a
-/// part that comes twice; bytes that count up or down (every key printed in this project does)
-/// or are in order; base64 in letters of one case, and hex in decimal digits.
+/// These are refused, each with its own message:
 ///
-/// Of random keys of 32 bytes, one in more than four thousand million is refused by mistake.
-/// [`generate`](AppKey::generate) never returns one of these.
+/// - no prefix, fewer than 32 bytes, or a known placeholder;
+/// - text in UTF-8 or UTF-16, or nearly text, such as a passphrase with a line end or a few other
+///   bytes;
+/// - fewer than 16 distinct bytes;
+/// - a part that comes twice;
+/// - bytes that count up or down (every key printed in this project does) or are in order;
+/// - base64 in letters of one case, and hex in decimal digits.
+///
+/// A person writes such keys, a random source does not. Of random keys of 32 bytes, fewer than one
+/// in four billion is refused by mistake, and [`generate`](AppKey::generate) never returns such a
+/// key.
 impl FromStr for AppKey {
     type Err = KeyError;
 
@@ -224,9 +230,9 @@ impl fmt::Debug for AppKey {
     }
 }
 
-/// The name of an app key in tokens: four bytes, derived from the key, not secret.
+/// The name of an app key in tokens: four bytes, derived from the key and not secret.
 ///
-/// `Display` and `Debug` are eight hexadecimal digits.
+/// `Display` and `Debug` show eight hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId([u8; 4]);
 
@@ -235,7 +241,7 @@ impl KeyId {
         Self(bytes)
     }
 
-    /// From eight hexadecimal digits, as `Display` writes them.
+    /// Reads eight hexadecimal digits, as `Display` writes them.
     #[cfg(feature = "managed-keys")]
     pub(crate) fn from_hex(text: &str) -> Option<Self> {
         let is_plain = text
@@ -248,7 +254,7 @@ impl KeyId {
         Some(Self(id.to_be_bytes()))
     }
 
-    /// The four bytes as they stand in a token.
+    /// The four bytes, as they are in a token.
     pub fn as_bytes(&self) -> &[u8; 4] {
         &self.0
     }
@@ -266,24 +272,25 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// A key or key ring that is refused: where it stands, what is wrong, how to make a good one.
+/// The error of a refused key or key ring: where it is, what is wrong, and how to make a good one.
 ///
-/// `Debug` says it too, because a `main` that returns this error prints that.
+/// `Debug` shows the same message, because a `main` that returns this error prints `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyError {
     /// The environment variable.
     source: Option<String>,
-    /// Which item of its list, from 1.
+    /// The number of the item in its list, from 1.
     item: Option<usize>,
     /// The file that the variable names.
     path: Option<PathBuf>,
     problem: Problem,
 }
 
+/// The reason for refusing a key or key ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
     NotSet,
-    /// What the variable or its file is, that a key cannot come from; with what to do.
+    /// No key can come from the variable or its file. The text says why, and what to do.
     Unreadable(String),
     EmptyItem,
     Quoted,
@@ -308,7 +315,7 @@ impl KeyError {
         self
     }
 
-    /// The same error of what was found in the environment.
+    /// The same error, with the place in the environment.
     pub(super) fn found_in(mut self, found: &Found, item: Option<usize>) -> Self {
         self.path.clone_from(&found.path);
         self.at(&found.variable, item)
@@ -323,7 +330,7 @@ impl KeyError {
         }
     }
 
-    /// What is wrong, and in which file.
+    /// The problem, and the file that has it.
     fn told(&self) -> String {
         match &self.path {
             Some(path) => format!("{path:?}: {}", self.problem),
@@ -392,7 +399,7 @@ impl fmt::Debug for KeyError {
 
 impl Error for KeyError {}
 
-/// A key is a setting too, so that one error type does for whatever a service reads at its start.
+/// Lets one error type cover everything that a service reads at its start, keys included.
 impl From<KeyError> for ConfigError {
     fn from(error: KeyError) -> Self {
         Self::new(error.place(), error.told())

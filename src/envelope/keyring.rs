@@ -10,11 +10,11 @@ use crate::env::{self, Process, Variables};
 const SEALING: &str = "APP_KEY";
 const ACCEPTED: &str = "APP_PREVIOUS_KEYS";
 
-/// All variables that have keys, or a file with keys.
+/// All variables that hold keys, or name a file with keys.
 pub(crate) const KEY_VARIABLES: [&str; 4] =
     [SEALING, "APP_KEY_FILE", ACCEPTED, "APP_PREVIOUS_KEYS_FILE"];
 
-/// What people call them besides, and which it is.
+/// Other names that people give these variables, and the right name.
 const ALSO_CALLED: [(&str, &str); 9] = [
     ("APP_KEYS", SEALING),
     ("APP_PREV_KEY", ACCEPTED),
@@ -29,11 +29,13 @@ const ALSO_CALLED: [(&str, &str); 9] = [
 
 /// The keys of an application: one seals, the others only open.
 ///
-/// To rotate the key of a fleet without logging anyone out, in three deploys: accept the new
-/// key everywhere; make it the sealing key and accept the old one; when the longest lifetime
-/// has passed, drop the old one.
+/// To rotate the key of a fleet without logging anyone out, deploy three times:
 ///
-/// A ring is valid by construction: whatever takes one takes it without an error.
+/// 1. Accept the new key everywhere.
+/// 2. Make it the sealing key, and accept the old one.
+/// 3. When the longest lifetime has passed, drop the old one.
+///
+/// A ring is valid by construction, so no method that takes one can fail because of it.
 ///
 /// ```
 /// use sealed_session::{AppKey, KeyRing};
@@ -52,7 +54,7 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// A ring of one key.
+    /// Makes a ring of one key.
     pub fn new(sealing: AppKey) -> Self {
         Self {
             sealing,
@@ -62,13 +64,12 @@ impl KeyRing {
         }
     }
 
-    /// Adds a key that opens and never seals. A key that is in the ring already is counted
-    /// once, in the role it has.
+    /// Adds a key that opens and never seals. A key that is already in the ring keeps its role.
     ///
     /// # Errors
     ///
-    /// If a different key of the ring has the same key id, which happens to one pair of random
-    /// keys in four thousand million.
+    /// If a different key of the ring has the same key id. This happens to one pair of random keys
+    /// in four billion.
     pub fn accept(mut self, key: AppKey) -> Result<Self, KeyError> {
         let same_id = self.keys().find(|known| known.id() == key.id());
         match same_id.map(|known| known.is_same_as(&key)) {
@@ -79,16 +80,16 @@ impl KeyRing {
         Ok(self)
     }
 
-    /// The ring in the environment: `APP_KEY` seals; `APP_PREVIOUS_KEYS`, a list with commas or
-    /// line ends, may be absent or empty.
+    /// Reads the ring from the environment. `APP_KEY` seals. `APP_PREVIOUS_KEYS` is a list,
+    /// separated by commas or line ends, and may be absent or empty.
     ///
-    /// Each may be in a file instead, whose path is in `APP_KEY_FILE` or
+    /// Each may be in a file instead. Then its path is in `APP_KEY_FILE` or
     /// `APP_PREVIOUS_KEYS_FILE`.
     ///
     /// # Errors
     ///
     /// If `APP_KEY` is absent, a key is refused, a file cannot be read, or a variable is set whose
-    /// name is close to one of these four; the error names the variable, the file and the item.
+    /// name is close to one of these four. The error names the variable, the file and the item.
     pub fn from_env() -> Result<Self, KeyError> {
         Self::from_variables(&Process)
     }

@@ -1,11 +1,11 @@
-//! Opened bytes.
+//! The opened bytes of a token.
 
 use std::fmt;
 use std::ops::Deref;
 
 /// Opened bytes, overwritten with zeros when dropped.
 ///
-/// Dereferences to `[u8]`. `Debug` shows the length only.
+/// It dereferences to `[u8]`. `Debug` shows only the length.
 pub struct Plaintext {
     buffer: Vec<u8>,
     start: usize,
@@ -18,12 +18,12 @@ impl Plaintext {
         Self { buffer, start, end }
     }
 
-    /// Leaves the first `n` bytes out of sight.
+    /// Hides the first `n` bytes.
     pub(super) fn skip(&mut self, n: usize) {
         self.start = self.start.saturating_add(n).min(self.end);
     }
 
-    /// Bytes that were in no token, or not yet.
+    /// Takes bytes that are in no token, or not yet.
     #[cfg(any(test, fuzzing, feature = "server"))]
     pub(crate) fn from_vec(buffer: Vec<u8>) -> Self {
         Self {
@@ -48,8 +48,8 @@ impl AsRef<[u8]> for Plaintext {
     }
 }
 
-/// One `memset` behind a barrier that the optimizer cannot see through: zeroing byte by byte
-/// through volatile writes would cost as much as the decryption.
+/// Uses one `memset`, behind a barrier that the optimizer cannot see through. Zeroing byte by byte
+/// with volatile writes would cost as much as the decryption.
 impl Drop for Plaintext {
     fn drop(&mut self) {
         self.buffer.fill(0);

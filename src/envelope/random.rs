@@ -1,8 +1,8 @@
-//! Randomness: an argument of whatever needs some, so that a test can supply it.
+//! Randomness, as an argument of each function that needs some, so that tests can supply it.
 
 use crate::error::RandomError;
 
-/// What fills ids and nonces: the operating system's source, or a test's.
+/// A source that fills ids and nonces: the operating system's, or a test's.
 pub(crate) type Random<'a> = &'a mut dyn FnMut(&mut [u8]) -> Result<(), RandomError>;
 
 /// The operating system's random source.

@@ -12,11 +12,11 @@ use crate::error::{ConfigError, OpenError, Refusal, SealError};
 use crate::reader::Reader;
 use crate::time::Millis;
 
-/// Seals bytes into tokens and opens them again: invitations, password resets, CSRF tokens,
-/// cookies that are no sessions.
+/// Seals bytes into tokens and opens them again. Use it for tokens other than sessions:
+/// invitations, password resets, CSRF tokens, other cookies.
 ///
-/// A token opens only under the purpose it was sealed for, whatever the purpose is called: that
-/// of a cookie's name does not open that cookie. Cloning is cheap and shares the keys.
+/// A token opens only under the purpose for which it was sealed. This holds for any name: a purpose
+/// named like a session's cookie does not open that cookie. Clones are cheap and share the keys.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,6 +33,7 @@ pub struct Sealer {
     clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
 }
 
+/// The keys for tokens without an expiry, and for those with one.
 struct Inner {
     plain: Envelope,
     timed: Envelope,
@@ -47,27 +48,27 @@ impl TakesKeys for Inner {
 }
 
 impl Sealer {
-    /// The most bytes that one token holds: 65,536.
+    /// The most bytes in one token: 65,536.
     pub const MAX_PLAINTEXT: usize = MAX_SEALED;
 
-    /// The most characters that a token has.
+    /// The most characters in a token.
     pub(crate) const MAX_TOKEN: usize = encoded_len(Self::MAX_PLAINTEXT + EXPIRY);
 
-    /// A sealer for `purpose`, 1 to 255 bytes.
+    /// Makes a sealer for `purpose`, 1 to 255 bytes.
     ///
     /// # Errors
     ///
-    /// If the purpose is empty or longer.
+    /// If the purpose is empty or has more than 255 bytes.
     pub fn new(keys: impl Into<Keys>, purpose: &str) -> Result<Self, ConfigError> {
         Self::with_context(keys, purpose, "")
     }
 
-    /// A sealer for `purpose` in one application or stage of several that share a key:
-    /// `context` is at most 255 bytes.
+    /// Makes a sealer for `purpose` and `context`. The context is at most 255 bytes, and separates
+    /// applications or stages that share a key.
     ///
     /// # Errors
     ///
-    /// If the purpose is empty, or one of the two is longer than 255 bytes.
+    /// If the purpose is empty, or if either has more than 255 bytes.
     pub fn with_context(
         keys: impl Into<Keys>,
         purpose: &str,
@@ -114,8 +115,8 @@ impl Sealer {
         self
     }
 
-    /// Exchanges the keys, for this sealer and all its clones, while others seal and open.
-    /// Managed keys exchange themselves, and what is set here would not last.
+    /// Replaces the keys of this sealer and all its clones, while others seal and open. With
+    /// managed keys you don't need it: the next change of the ring replaces the keys again.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
         self.inner.take_keys(&ring.into());
     }
@@ -127,33 +128,33 @@ impl Sealer {
         self.inner.kept.longest()
     }
 
-    /// Seals `bytes` into a token without an expiry: 4/3 of `bytes` and 103 characters more.
+    /// Seals `bytes` into a token without an expiry. The token is 4/3 as long, plus 103 characters.
     ///
     /// # Errors
     ///
-    /// If there are more than [`MAX_PLAINTEXT`](Self::MAX_PLAINTEXT) bytes or the random source
+    /// If there are more than [`MAX_PLAINTEXT`](Self::MAX_PLAINTEXT) bytes, or if the random source
     /// fails.
     pub fn seal(&self, bytes: &[u8]) -> Result<String, SealError> {
         self.seal_with(bytes, &mut os_random)
     }
 
-    /// Seals `bytes` into a token that opens only for `lifetime` from now; the expiry is inside
-    /// the seal, in milliseconds.
+    /// Seals `bytes` into a token that opens only for `lifetime` from now. The expiry is inside the
+    /// seal, in milliseconds.
     ///
     /// # Errors
     ///
-    /// As [`seal`](Self::seal), and with managed keys if the token would live longer than
-    /// [`longest_lifetime`](Self::longest_lifetime).
+    /// The same as for [`seal`](Self::seal). With managed keys also if the token would live longer
+    /// than [`longest_lifetime`](Self::longest_lifetime).
     pub fn seal_for(&self, bytes: &[u8], lifetime: Duration) -> Result<String, SealError> {
         self.seal_for_with(bytes, lifetime, &mut os_random)
     }
 
-    /// Opens what [`seal`](Self::seal) or [`seal_for`](Self::seal_for) made, under any key of
+    /// Opens a token from [`seal`](Self::seal) or [`seal_for`](Self::seal_for), under any key of
     /// the ring.
     ///
     /// # Errors
     ///
-    /// One opaque error for every reason.
+    /// If the token does not open. The error looks the same for every reason.
     pub fn open(&self, token: &str) -> Result<Plaintext, OpenError> {
         match self.inner.plain.open(token.as_bytes(), Self::MAX_TOKEN) {
             Ok(opened) => Ok(opened.plaintext),
@@ -215,7 +216,7 @@ fn seal(envelope: &Envelope, parts: &[&[u8]], random: Random<'_>) -> Result<Stri
     Ok(token)
 }
 
-/// Whether `context` can be one.
+/// Refuses a context that is too long.
 pub(crate) fn check_context(context: &str) -> Result<(), ConfigError> {
     if context.len() > MAX_LABEL {
         let problem = format!(

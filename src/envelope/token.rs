@@ -1,4 +1,4 @@
-//! An untrusted token: its layout and its strict base64url, and nothing that needs a key.
+//! An untrusted token: its layout and its strict base64url. Nothing here needs a key.
 
 use std::fmt;
 
@@ -19,11 +19,11 @@ pub(super) const CIPHERTEXT_AT: usize = NONCE_AT + NONCE;
 pub(super) const TAG: usize = 16;
 pub(super) const MAC: usize = 32;
 
-/// What an envelope adds to its plaintext, before base64.
+/// The bytes that an envelope adds to its plaintext, before base64.
 pub(super) const OVERHEAD: usize = CIPHERTEXT_AT + TAG + MAC;
 
-/// Strict both ways: no padding, no other alphabet, no loose bits at the end. With vector
-/// instructions where there are any: without, a large session spends as long here as in the
+/// Strict in both directions: no padding, no other alphabet, no loose bits at the end. It uses
+/// vector instructions where it can. Without them, a large session spends as long here as in the
 /// cipher.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) static BASE64: std::sync::LazyLock<engine::simd::Simd> =
@@ -34,7 +34,7 @@ pub(super) static BASE64: engine::GeneralPurpose = general_purpose::URL_SAFE_NO_
 /// The most bytes that a `Sealer` seals.
 pub(super) const MAX_SEALED: usize = 65_536;
 
-/// The bytes of an expiry in front of them.
+/// The bytes of an expiry, which comes before the sealed bytes.
 pub(super) const EXPIRY: usize = 6;
 
 /// The number of characters of a token with `plaintext` bytes in it.
@@ -47,7 +47,7 @@ pub(crate) const fn encoded_len(plaintext: usize) -> usize {
         }
 }
 
-/// A token as it came in: taken apart, not opened. Nothing in it can be trusted.
+/// A token as it came in: split into its parts, but not opened. You cannot trust anything in it.
 ///
 /// ```
 /// use sealed_session::{AppKey, Sealer, Token};
@@ -65,12 +65,12 @@ pub struct Token {
 }
 
 impl Token {
-    /// Takes a token apart without any key.
+    /// Splits a token into its parts, without any key.
     ///
     /// # Errors
     ///
-    /// With the reason [`Refusal::TooLong`], [`Refusal::Malformed`] or
-    /// [`Refusal::UnknownVersion`].
+    /// If the token is too long or malformed, or if its version is unknown. The reason is
+    /// [`Refusal::TooLong`], [`Refusal::Malformed`] or [`Refusal::UnknownVersion`].
     pub fn parse(token: &str) -> Result<Self, OpenError> {
         Ok(Self::parse_bytes(
             token.as_bytes(),
@@ -104,19 +104,19 @@ impl Token {
         self.bytes.first().copied().unwrap_or_default()
     }
 
-    /// Which app key it says it was sealed under.
+    /// The app key under which the token claims to be sealed.
     pub fn key_id(&self) -> KeyId {
         let id = self.bytes.get(1..).and_then(|rest| rest.first_chunk());
         KeyId::from_bytes(id.copied().unwrap_or_default())
     }
 
-    /// Bytes of the token before base64.
+    /// The token's length in bytes, before base64.
     #[expect(clippy::len_without_is_empty, reason = "a token is never empty")]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Bytes of what is sealed in it: 77 fewer than [`len`](Self::len).
+    /// The length of the sealed content in bytes: 77 less than [`len`](Self::len).
     pub fn plaintext_len(&self) -> usize {
         self.bytes.len().saturating_sub(OVERHEAD)
     }
@@ -125,7 +125,7 @@ impl Token {
         &mut self.bytes
     }
 
-    /// What is left of a token whose ciphertext has been decrypted in place.
+    /// Returns the plaintext of a token whose ciphertext has been decrypted in place.
     pub(super) fn into_plaintext(self) -> Plaintext {
         let end = self.bytes.len().saturating_sub(TAG + MAC);
         Plaintext::within(self.bytes, CIPHERTEXT_AT, end)
@@ -142,9 +142,9 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The fields of a token, each at its place.
+/// A token, split into its fields.
 pub(super) struct Parts<'a> {
-    /// All before the ciphertext: what the mac is about, with the tag.
+    /// Everything before the ciphertext. The mac covers this and the tag.
     pub(super) front: &'a [u8; CIPHERTEXT_AT],
     /// Version and key id: GCM's associated data.
     pub(super) head: &'a [u8; NONCE_AT],

@@ -1,5 +1,5 @@
-//! XAES-256-GCM (<https://c2sp.org/XAES-256-GCM>): AES-256-GCM under a key of each nonce's own, so
-//! that nonces may be random.
+//! XAES-256-GCM (<https://c2sp.org/XAES-256-GCM>): AES-256-GCM with a separate key for each nonce,
+//! so that nonces may be random.
 //!
 //! ```text
 //! nonce   = N ‖ n, of 12 bytes each
@@ -21,10 +21,10 @@ use super::token::{NONCE, TAG};
 
 type Gcm = AesGcm<Aes256Enc, U12>;
 
-/// What GCM takes of the nonce, and the derivation too.
+/// Half of the nonce. GCM takes one half, and the key's derivation the other.
 const HALF: usize = NONCE / 2;
 
-/// A key, set up.
+/// A key, ready for work.
 pub(super) struct Xaes {
     aes: Aes256Enc,
     k1: Zeroizing<u128>,
@@ -38,17 +38,17 @@ impl Xaes {
         let mut l = Array([0; 16]);
         aes.encrypt_block(&mut l);
         let l = u128::from_be_bytes(l.into());
-        // x^128 = x^7 + x^2 + x + 1, and no branch on a secret bit.
+        // x^128 = x^7 + x^2 + x + 1, without a branch on a secret bit.
         let k1 = Zeroizing::new((l << 1) ^ ((l >> 127) * 0b1000_0111));
         let blank = Gcm::new(&Array([0; 32]));
         Self { aes, k1, blank }
     }
 
-    /// Encrypts in place; returns the tag.
+    /// Encrypts in place and returns the tag.
     ///
     /// # Errors
     ///
-    /// Beyond GCM's limit of 64 GiB.
+    /// If the plaintext is beyond GCM's limit of 64 GiB.
     pub(super) fn encrypt(
         &self,
         nonce: &[u8; NONCE],
@@ -60,11 +60,11 @@ impl Xaes {
         tag.map(Into::into)
     }
 
-    /// Decrypts in place if the tag is right, which it compares in constant time.
+    /// Decrypts in place if the tag is right. It compares the tag in constant time.
     ///
     /// # Errors
     ///
-    /// If the tag is wrong; then nothing has been decrypted.
+    /// If the tag is wrong. Then nothing has been decrypted.
     pub(super) fn decrypt(
         &self,
         nonce: &[u8; NONCE],
@@ -94,7 +94,7 @@ impl Xaes {
         OfNonce { gcm, blank }
     }
 
-    /// What is encrypted to give half a key.
+    /// The block that is encrypted into half of a nonce's key.
     fn block(&self, counter: u128, nonce: &[u8; NONCE]) -> Array<u8, U16> {
         let mut start = [0; 16];
         start.copy_from_slice(&nonce[..16]);
@@ -104,10 +104,10 @@ impl Xaes {
     }
 }
 
-/// GCM under the key of one nonce, overwritten when dropped with GCM under the key of zeros.
+/// GCM under the key of one nonce. On drop, GCM under the key of zeros overwrites it.
 ///
-/// Its own destructor never runs: it writes its thousand bytes of zeros one by one, which takes
-/// longer than to encrypt a short session.
+/// GCM's own destructor never runs. It writes its thousand bytes of zeros one by one, which takes
+/// longer than encrypting a short session.
 struct OfNonce<'a> {
     gcm: ManuallyDrop<Gcm>,
     blank: &'a Gcm,

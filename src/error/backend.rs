@@ -1,35 +1,35 @@
-//! What goes wrong in a backend.
+//! Errors of a backend.
 
 use std::error::Error;
 use std::fmt;
 
-/// A backend could not do what it was asked to.
+/// The error of a backend that could not do its work.
 ///
-/// The message is for the operator, in whose logs it ends. It holds no key and no value.
+/// The message goes to the operator's logs. It holds no key and no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendError {
     kind: BackendErrorKind,
     message: String,
 }
 
-/// What kind of thing a [`BackendError`] is.
+/// The kind of a [`BackendError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BackendErrorKind {
-    /// It cannot be reached, or not now.
+    /// The backend cannot be reached, or not now.
     Unavailable,
-    /// It did not answer in time. Nobody knows what it did.
+    /// It did not answer in time, and may or may not have done the work.
     Timeout,
     /// It is full.
     Full,
-    /// It cannot do such a thing at all.
+    /// It has no way to do this.
     Unsupported,
     /// Anything else.
     Other,
 }
 
 impl BackendErrorKind {
-    /// A short constant name in snake case, fit for a metric's label.
+    /// A short, constant name in snake case, fit for a metric's label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unavailable => "unavailable",
@@ -42,7 +42,7 @@ impl BackendErrorKind {
 }
 
 impl BackendError {
-    /// An error that says what was wrong, and neither a key nor a value.
+    /// An error whose message says what went wrong, without any key or value.
     pub fn new(kind: BackendErrorKind, what: impl fmt::Display) -> Self {
         Self {
             kind,
@@ -55,7 +55,7 @@ impl BackendError {
         Self::new(kind, format_args!("this backend has no way {what}"))
     }
 
-    /// What kind of thing went wrong.
+    /// The kind of error.
     pub fn kind(&self) -> BackendErrorKind {
         self.kind
     }

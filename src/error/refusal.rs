@@ -1,4 +1,4 @@
-//! Why a session is what it is: where it comes from, and why a token or a session was refused.
+//! Where a session comes from, and why a token or a session was refused.
 
 use std::fmt;
 
@@ -10,24 +10,24 @@ pub enum Origin {
     Absent,
     /// A cookie of the request opened.
     Opened,
-    /// The request's cookie did not open; the session is a fresh one.
+    /// The request's cookie did not open. The session is new.
     Refused(Refusal),
-    /// Several cookies of the request opened and are different sessions, so that none is
-    /// believed; the session is a fresh one.
+    /// Several cookies of the request opened and are different sessions, so the store trusts none.
+    /// The session is new.
     Ambiguous,
 }
 
 /// Why a token or a session was refused: for logs, metrics and the operator.
 ///
-/// Never tell it to the client: to the outside every refusal looks the same.
+/// Never show it to the client: from the outside, every refusal looks the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Longer than anything that is ever sealed for this use.
+    /// Longer than any token that is sealed for this use.
     TooLong,
     /// Not strict base64url without padding, or shorter than the empty token.
     Malformed,
-    /// A version of the wire format that this build does not read.
+    /// This build does not read its version of the wire format.
     UnknownVersion,
     /// Sealed under an app key that is not in the key ring.
     UnknownKey,
@@ -40,36 +40,36 @@ pub enum Refusal {
     Corrupt,
     /// The opened bytes are not a record.
     BadRecord,
-    /// The record is of a newer format than this build reads.
+    /// This build does not read the record's format, which is newer.
     Newer,
     /// The session's values are in a server's store, and this store has none.
     Elsewhere,
-    /// The session is whole in its cookie, and this store keeps none there.
+    /// The session's values are in the cookie, and this store keeps none there.
     InCookie,
-    /// The backend has no such session: it was ended, or was idle for too long.
+    /// The backend has no such session: it has ended, or was idle for too long.
     Gone,
-    /// The session has got a new id in another request.
+    /// Another request has given the session a new id.
     Moved,
-    /// What the backend returned does not open: it was altered, or is not ours.
+    /// The backend returned a value that does not open: altered, or not ours.
     BadValue,
-    /// What the backend returned is another session's.
+    /// The backend returned another session's value.
     Swapped,
-    /// The backend is away, and the store was built to go on without.
+    /// The backend is unavailable, and the store was built to go on without it.
     Unavailable,
-    /// Issued or seen more than 60 seconds from now in the future.
+    /// Issued or last used more than 60 seconds in the future.
     Future,
     /// The absolute deadline has passed.
     Expired,
     /// Issued before the store's `not_before`.
     Cutoff,
-    /// Not used for longer than the idle timeout.
+    /// Unused for longer than the idle timeout.
     Idle,
-    /// Ended before its time: it is on the [`RevocationList`](crate::RevocationList).
+    /// Ended early: it is on the [`RevocationList`](crate::RevocationList).
     Revoked,
 }
 
 impl Refusal {
-    /// A short constant name in snake case, fit for a metric's label.
+    /// A short, constant name in snake case, fit for a metric's label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TooLong => "too_long",

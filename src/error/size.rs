@@ -1,8 +1,8 @@
-//! What is larger than it may be.
+//! The error of a session that is too large.
 
 use std::fmt;
 
-/// What a session has too many of, and how many may be.
+/// A size above its limit, and what it measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLarge {
     pub(crate) size: usize,
@@ -10,11 +10,12 @@ pub(crate) struct TooLarge {
     pub(crate) of: Measure,
 }
 
+/// The thing that a size measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measure {
     /// Bytes of a cookie's name and value together.
     Cookie,
-    /// Bytes of what a backend gets to keep.
+    /// Bytes of the record that a backend would keep.
     #[cfg(feature = "server")]
     Plaintext,
     /// Values, or flashes.

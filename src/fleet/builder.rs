@@ -20,7 +20,7 @@ use crate::store::StoreBuilder;
 const MAX_STALENESS: Duration = Duration::from_secs(10);
 const MIN_STALENESS: Duration = Duration::from_millis(100);
 
-/// A fleet's Redis, for the [`StoreBuilder`] of a [`RevocableCookieStore`].
+/// A fleet's Redis, in the [`StoreBuilder`] of a [`RevocableCookieStore`].
 #[derive(Debug)]
 pub struct InFleet {
     redis: Redis,
@@ -29,8 +29,8 @@ pub struct InFleet {
 }
 
 impl RevocableCookieStore {
-    /// A builder that starts from the defaults: those of a [`CookieStore`](crate::CookieStore),
-    /// and an error while Redis has been away for more than ten seconds.
+    /// Returns a builder with the defaults of a [`CookieStore`](crate::CookieStore). Loading fails
+    /// after Redis has been away for more than ten seconds.
     pub fn builder(keys: impl Into<Keys>, redis: Redis) -> StoreBuilder<InFleet> {
         StoreBuilder::new(keys.into(), InFleet::by_default(redis))
     }
@@ -47,28 +47,28 @@ impl InFleet {
 }
 
 impl StoreBuilder<InFleet> {
-    /// How long after its end another process may still take a session for alive. A process that
-    /// has not heard from Redis for longer refuses to open sessions, once it has tried in vain to
-    /// catch up. Default 10 seconds, at least 100 milliseconds; below 4 seconds, every silence of
-    /// Redis up to its response timeout may be too long.
+    /// Sets how long another process may still accept a session after its end. A process that has
+    /// not heard from Redis for longer refuses to open sessions, after one failed attempt to catch
+    /// up. Default 10 seconds, at least 100 milliseconds. Below 4 seconds, a single silence of
+    /// Redis within its response timeout may be too long.
     pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
         self.placement.max_staleness = max_staleness;
         self
     }
 
-    /// While Redis is away, opens sessions by the list as it is, instead of giving an error, and
-    /// reports an event for each: what has ended elsewhere in the meantime opens here. Sessions
-    /// still cannot be ended then.
+    /// Opens sessions with the list as it is while Redis is away, instead of failing, and reports
+    /// an event for each. A session that has ended elsewhere in the meantime then opens here. You
+    /// still cannot end sessions while Redis is away.
     pub fn go_on_while_away(mut self) -> Self {
         self.placement.goes_on = true;
         self
     }
 
-    /// The finished store. It connects to nothing yet.
+    /// Builds the store. It does not connect yet.
     ///
     /// # Errors
     ///
-    /// If a setting cannot be, or two contradict each other; the error names it.
+    /// If a setting is invalid or contradicts another; the error names it.
     pub fn build(self) -> Result<RevocableCookieStore, ConfigError> {
         let policy = self.policy()?;
         if self.placement.max_staleness < MIN_STALENESS {

@@ -1,4 +1,4 @@
-//! How requests wait until a process that has missed something has caught up: all for one read.
+//! How requests wait until a stale process has caught up: all of them for one read.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use super::process::{Failures, Inner};
 use crate::error::{BackendError, BackendErrorKind};
 
 impl Inner {
-    /// Notes whether Redis could be read.
+    /// Records whether Redis could be read.
     pub(super) fn heard(&self, outcome: Result<(), BackendError>) -> Result<(), BackendError> {
         let mut failures = self.failures();
         *failures = match &outcome {
@@ -28,7 +28,7 @@ impl Inner {
         failures.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the list is current, or cannot be made so.
+    /// Waits until the list is current, or catching up has failed.
     pub(super) async fn join_catching_up(self: &Arc<Self>) {
         let catching_up = {
             let slot = self.catching_up.lock();
@@ -51,16 +51,17 @@ impl Inner {
     async fn refresh(&self) {
         let read = async {
             let mut follower = self.follower.lock().await;
-            // Whoever held it may have done it.
+            // The previous holder of the lock may have caught up already.
             if self.is_stale(self.core.now()) {
                 self.read_new(&mut follower).await?;
             }
             Ok(())
         };
         let outcome = timeout(self.feed.timeout(), read).await;
-        // Whoever waits finds that the list is as old as before, and says so.
+        // No need to return the error: each waiting request finds the list as stale as before, and
+        // fails.
         let _ = self.heard(outcome.unwrap_or_else(|_| {
-            let problem = "redis has not told in time what has ended";
+            let problem = "redis did not return the ended sessions in time";
             Err(BackendError::new(BackendErrorKind::Timeout, problem))
         }));
     }

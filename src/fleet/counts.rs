@@ -1,15 +1,14 @@
-//! How many entries of a stream there should be, so that a look at its length tells what is
-//! missing.
+//! Counts how many entries a stream should have, so that its length shows whether some are missing.
 
 use std::collections::BTreeMap;
 
 use crate::server::redis::{Position, SPAN};
 
-/// More spans than any that can be told apart in a sound stream: that of six hundred years.
-const MAX_SPANS: usize = 1 << 16;
+/// The most spans to count: seventeen years of [`SPAN`]s, longer than any useful lifetime.
+const MAX_SPANS: usize = 1 << 20;
 
-/// Entries that were read, counted by the span of time that their ids are in: trimming takes whole
-/// spans.
+/// The number of entries read, for each span of time by their ids. It counts by span because
+/// trimming removes whole spans.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     spans: BTreeMap<u64, u64>,
@@ -21,13 +20,14 @@ impl Counts {
         *self.spans.entry(at.time / SPAN).or_default() += 1;
         self.all += 1;
         if self.spans.len() > MAX_SPANS {
-            // Somebody has made up ids. Then only reading them again tells more.
+            // Somebody has made up ids. Counting cannot help then; only reading the stream again
+            // can.
             self.forget_first();
         }
     }
 
-    /// Whether a stream of this length, whose first entry is at `first`, has all that was counted,
-    /// but for what may have been trimmed: what is from before `trimmed`, milliseconds.
+    /// Returns whether a stream of this length has every counted entry, except those that may have
+    /// been trimmed: entries from before `trimmed`, in milliseconds. `first` is its first entry.
     pub(super) fn agree(&mut self, length: u64, first: Position, trimmed: u64) -> bool {
         let first = if length == 0 {
             trimmed / SPAN
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn made_up_ids_take_no_memory_without_bound() {
         let mut counts = Counts::default();
-        for span in 0..100_000 {
+        for span in 0..MAX_SPANS as u64 + 1000 {
             counts.add(at(span));
         }
         assert_eq!(counts.spans.len(), MAX_SPANS);

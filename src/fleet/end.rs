@@ -1,4 +1,4 @@
-//! How a session ends in a fleet, with whatever it has become.
+//! How a session ends in a fleet, together with the sessions it was renewed to.
 
 use super::process::Inner;
 use crate::error::BackendError;
@@ -7,8 +7,8 @@ use crate::revocation::Revocation;
 use crate::time::Millis;
 
 impl Inner {
-    /// Ends this id and what it has become, as far as that is known here. False if all had ended
-    /// before.
+    /// Ends this id and the later ids of the same session, as far as this process knows them.
+    /// Returns false if all of them had ended before.
     pub(super) async fn end_all(
         &self,
         mut id: SessionId,

@@ -1,9 +1,9 @@
-//! How a process's list follows the stream in Redis, and notices what is missing there.
+//! How a process's list follows the stream in Redis, and notices missing entries.
 //!
-//! What is new is read as it comes. With each look, the stream's length and its last entry say
-//! whether something is gone: that finds what is lost or deleted, and not what somebody hides
-//! who replaces entries. So beside that the whole stream is read again, round after round and
-//! some entries at a time: what a round does not show is missing, whatever the stream looks like.
+//! The process reads new entries as they come. Each time, it also checks the stream's length and
+//! last entry, which reveals lost and deleted entries. Somebody who replaces entries can hide from
+//! that check. So the process also reads the whole stream again, round after round, some entries at
+//! a time: an entry that does not appear in a round is missing, whatever the stream looks like.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -23,13 +23,14 @@ use crate::revocation::{GRACE, Revocation};
 use crate::server::redis::{PAGE, Page, Position};
 use crate::time::Millis;
 
-/// How many entries are read again each [`POLL`].
+/// How many entries a round reads in each [`POLL`].
 const AUDIT: usize = 500;
 
-/// How many pages are read again at once if something is known to be missing.
+/// How many pages a round reads at once when entries are known to be missing.
 const HASTE: usize = 20;
 
-/// How long the longest lifetime is remembered beyond itself, at least: so seldom it is told.
+/// How long the longest lifetime is remembered beyond itself, at least. A long time, so that it is
+/// rarely sent.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
 impl Inner {
@@ -39,8 +40,8 @@ impl Inner {
         current_at == NEVER || now.since(current).max(current.since(now)) > self.max_staleness
     }
 
-    /// How long an entry may matter: as long as any session that this process has heard of, and
-    /// the news of such sessions a little longer.
+    /// How long an entry may matter: as long as any session that this process has heard of, and a
+    /// little longer for the record of such a lifetime.
     pub(super) fn keep(&self) -> Duration {
         kept_for(self.list.longest())
     }
@@ -64,7 +65,7 @@ impl Inner {
         look(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads what is new, does what is due, and waits for what comes next, for a while.
+    /// Reads new entries, does the work that is due, and waits a while for the next change.
     pub(super) async fn follow(&self) -> Result<(), BackendError> {
         let patience = POLL.min(self.max_staleness / 4);
         let armed = self.feed.arm().await;
@@ -82,7 +83,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Reads all, and puts back what Redis has lost.
+    /// Reads all entries, and restores those that Redis has lost.
     pub(super) async fn catch_up(&self) -> Result<(), BackendError> {
         loop {
             let mut follower = self.follower.lock().await;
@@ -99,8 +100,8 @@ impl Inner {
         }
     }
 
-    /// Reads what has come since the last time; all of it the first time, and whenever the place
-    /// where it stopped is not in the stream any more.
+    /// Reads the entries since the last time. It reads the whole stream the first time, and
+    /// whenever the entry where it stopped is gone.
     pub(super) async fn read_new(&self, follower: &mut Follower) -> Result<(), BackendError> {
         let written = self.written(|written| *written);
         let longest = self.list.longest();
@@ -115,7 +116,7 @@ impl Inner {
             self.list.tell_time(now);
             let known = [follower.read, written];
             let Some(page) = self.feed.read(follower.read, PAGE, known).await? else {
-                // Where there is no stream, nothing has ended that could be read.
+                // If the key holds no stream, no end of a session can be read from it.
                 follower.is_unusable = true;
                 self.current_at.store(now.raw(), Ordering::Relaxed);
                 return Ok(());
@@ -142,7 +143,7 @@ impl Inner {
             }
             let has_grown = self.list.longest() > longest;
             if has_grown && from_start && !std::mem::replace(&mut knows_longest, true) {
-                // What came before may matter after all.
+                // Entries that seemed too old before may matter after all.
                 follower.read = Position::default();
                 continue;
             }
@@ -160,14 +161,14 @@ impl Inner {
         if let Some(refusal) = unreadable {
             let error = BackendError::new(
                 BackendErrorKind::Other,
-                format_args!("an entry of the revocations is not ours: {refusal}"),
+                format_args!("an entry in the stream of revocations does not open: {refusal}"),
             );
             let events = self.core.events();
             events.report(Event::BackendFailed, Some(&error));
         }
     }
 
-    /// Looks whether the stream is as it should be, now that all of it was read.
+    /// Checks the stream's state after all of it was read.
     fn check(&self, follower: &mut Follower, page: &Page) {
         let trimmed = self.trimmed(page);
         follower.is_unusable = page.is_ahead(follower.read);
@@ -176,15 +177,16 @@ impl Inner {
         follower.trim = is_due.then_some(trimmed);
     }
 
-    /// What is from before this moment of Redis's clock can no longer matter. Milliseconds.
+    /// Entries from before this time of Redis's clock no longer matter. In milliseconds.
     fn trimmed(&self, page: &Page) -> u64 {
         page.trimmed(self.keep())
     }
 
-    /// Takes a page's entries into the list. What could not be read among them, if anything.
+    /// Takes a page's entries into the list, and returns why an entry could not be read, if one
+    /// could not.
     ///
-    /// An error if this process is about to hear of the key of an entry: until it has, the list is
-    /// not current.
+    /// Returns an error if this process is about to learn the key of an entry. Until it has, the
+    /// list is not complete.
     fn take_in(
         &self,
         page: &Page,
@@ -192,7 +194,8 @@ impl Inner {
         now: Millis,
     ) -> Result<Option<Refusal>, BackendError> {
         let (mut unreadable, mut awaited) = (None, None);
-        for (_, token) in &page.entries {
+        for (at, token) in &page.entries {
+            counts.add(*at);
             match self.opened_at_last(token) {
                 Ok(revocation) if self.list.matters(&revocation, now) => {
                     self.list.put(revocation);
@@ -234,7 +237,7 @@ impl Inner {
         Revocation::decode(&opened.plaintext)
     }
 
-    /// Does what is due beside reading what is new.
+    /// Does the work that is due, other than reading new entries.
     async fn mend(&self, follower: &mut Follower) -> Result<(), BackendError> {
         let outcome = self.do_what_is_due(follower).await;
         let may_be_unusable = |error: &BackendError| error.kind() == BackendErrorKind::Other;
@@ -275,7 +278,7 @@ impl Inner {
         };
     }
 
-    /// The next entries of the round.
+    /// Reads the next entries of the round.
     async fn read_again(&self, follower: &mut Follower) -> Result<(), BackendError> {
         let Round { in_haste, next, .. } = follower.round;
         if !in_haste && next.is_some_and(|next| Instant::now() < next) {
@@ -290,7 +293,7 @@ impl Inner {
         Ok(())
     }
 
-    /// One page of a round. True if it was the last.
+    /// Reads one page of a round, and returns true if it was the last.
     pub(super) async fn read_round(
         &self,
         follower: &mut Follower,
@@ -302,21 +305,21 @@ impl Inner {
             follower.is_unusable = true;
             return Ok(true);
         };
-        // What cannot be read was told when it came.
+        // Ignore unreadable entries: they were reported when they came.
         let _ = self.take_in(&page, &mut round.counts, now)?;
         round.at = page.last(round.at);
         round.next = Some(Instant::now() + POLL);
         if page.entries.len() == count {
             return Ok(false);
         }
-        // Up to here all was read just as well.
+        // The round has read everything up to here, too.
         follower.read = round.at;
         follower.counts = std::mem::take(&mut round.counts);
         self.end_round(follower, now);
         Ok(true)
     }
 
-    /// What the round has not shown is missing.
+    /// Ends a round: entries that it has not shown are missing.
     fn end_round(&self, follower: &mut Follower, now: Millis) {
         follower.missing = self.list.unseen(now);
         if follower.missing.is_empty() {
@@ -330,7 +333,7 @@ impl Inner {
             let error = BackendError::new(
                 BackendErrorKind::Other,
                 format_args!(
-                    "{} entries of the revocations are not in redis any more, and are put back",
+                    "{} revocations are missing in redis, and are being restored",
                     follower.missing.len()
                 ),
             );
@@ -339,7 +342,8 @@ impl Inner {
         }
     }
 
-    /// Says how long this store's sessions may live, unless that is known for long enough.
+    /// Appends this store's longest session lifetime to the stream, unless an entry will last long
+    /// enough.
     async fn tell_lifetime(&self) -> Result<(), BackendError> {
         let (now, longest) = (self.core.now(), self.max_lifetime);
         let beyond = remembered(longest.into());

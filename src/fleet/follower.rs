@@ -1,4 +1,4 @@
-//! How far a process has come with the stream in Redis.
+//! The progress of a process in the stream in Redis.
 
 use tokio::time::Instant;
 
@@ -6,27 +6,27 @@ use super::counts::Counts;
 use crate::revocation::Revocation;
 use crate::server::redis::Position;
 
-/// How far a process has come.
+/// The progress of a process in the stream.
 #[derive(Debug, Default)]
 pub(super) struct Follower {
-    /// Up to where all was read.
+    /// The last entry up to which everything was read.
     pub(super) read: Position,
-    /// Of what was read.
+    /// The counts of the entries read.
     pub(super) counts: Counts,
     pub(super) round: Round,
-    /// What the last round has not shown, until it is put back.
+    /// Entries that the last round has not shown, until they are restored.
     pub(super) missing: Vec<Revocation>,
-    /// Since when something is missing.
+    /// Since when entries have been missing.
     pub(super) missing_since: Option<Instant>,
-    /// This process is the one that puts it back.
+    /// Whether this process is the one that restores them.
     pub(super) restores: bool,
-    /// When to look again whether another process has put it back.
+    /// When to check again whether another process has restored them.
     pub(super) look_at: Option<Instant>,
-    /// Nothing can be appended to the stream, or nothing that would be trimmed.
+    /// Whether nothing can be appended to the stream, or nothing that could be trimmed.
     pub(super) is_unusable: bool,
-    /// Something is missing, or may be read now that could not be before: not to be waited for.
+    /// Entries are missing, or may be readable now that were not before: begin a hasty round.
     pub(super) noticed: bool,
-    /// What is from before this moment of Redis's clock is to go. Milliseconds.
+    /// Trim entries from before this time of Redis's clock, in milliseconds.
     pub(super) trim: Option<u64>,
 }
 
@@ -36,12 +36,12 @@ pub(super) struct Round {
     pub(super) at: Position,
     pub(super) counts: Counts,
     pub(super) in_haste: bool,
-    /// When the next entries are due.
+    /// When to read the next entries.
     pub(super) next: Option<Instant>,
 }
 
 impl Follower {
-    /// Whether there is something to do at once.
+    /// Returns whether there is more work to do at once.
     pub(super) fn is_busy(&self) -> bool {
         self.round.in_haste || self.restores
     }
@@ -50,7 +50,7 @@ impl Follower {
         self.read
     }
 
-    /// What was read counts for nothing.
+    /// Forgets what was read, to begin with the first entry again.
     pub(super) fn begin_again(&mut self) {
         self.read = Position::default();
         self.counts = Counts::default();

@@ -1,4 +1,5 @@
-//! What a process of a fleet has: the list, how far it has come, and its way to Redis.
+//! The state of one process of a fleet: its list, its progress in the stream, and its connection to
+//! Redis.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use crate::revocation::{Lifetime, RevocationList};
 use crate::server::redis::{Feed, Position};
 use crate::store::StoreCore;
 
-/// The longest that one read waits, and so the longest between two.
+/// The longest that one read waits, and so the longest time between two reads.
 pub(super) const POLL: Duration = Duration::from_secs(1);
 
 /// No moment has so many milliseconds.
@@ -27,20 +28,20 @@ pub(super) struct Inner {
     /// Seals the entries.
     pub(super) envelope: Envelope,
     pub(super) feed: Feed,
-    /// Of this store's sessions.
+    /// The longest lifetime of this store's sessions.
     pub(super) max_lifetime: Lifetime,
-    /// How far the list has come. Whoever reads the stream holds it.
+    /// The progress in the stream. The task that reads the stream holds the lock.
     pub(super) follower: AsyncMutex<Follower>,
     /// The last entry that this process has written and not read yet.
     pub(super) written: Mutex<Position>,
-    /// What did not open may open now.
+    /// The keys have changed, so unreadable entries may open now.
     pub(super) keys_changed: AtomicBool,
-    /// An entry was under a key that is not known.
+    /// An entry was under an unknown key.
     pub(super) passed_over: AtomicBool,
-    /// When the list was last known to be whole. Milliseconds.
+    /// When the list was last known to be complete, in milliseconds.
     pub(super) current_at: AtomicU64,
     pub(super) catching_up: Mutex<CatchingUp>,
-    /// Of following, one after the other.
+    /// The failed reads in a row.
     pub(super) failures: Mutex<Failures>,
     pub(super) max_staleness: Duration,
     pub(super) goes_on: bool,
@@ -64,11 +65,11 @@ impl TakesKeys for Inner {
     }
 }
 
-/// The read that requests wait for, as long as one does.
+/// The read that requests wait for, as long as one of them does.
 #[derive(Default)]
 pub(super) struct CatchingUp(pub(super) Option<WeakShared<BoxFuture<'static, ()>>>);
 
-/// How often Redis could not be read, one time after the other, and when the last time was.
+/// How many reads of Redis have failed in a row, and when the last one did.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     pub(super) count: u32,
@@ -76,8 +77,8 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Whether it is no use to try now. A process that goes on after it was stopped may find that
-    /// one read has failed in the meantime; and what is long ago says nothing.
+    /// Returns whether trying now is pointless. One failure is not enough, because a process that
+    /// was stopped may find one failed read when it goes on. An old failure says nothing.
     pub(super) fn are_lasting(&self) -> bool {
         let is_recent = self.last.is_some_and(|last| last.elapsed() < POLL);
         self.count > 1 && is_recent

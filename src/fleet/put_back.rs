@@ -1,4 +1,4 @@
-//! How what is missing in Redis comes back, from a process that knows it.
+//! How a process restores entries that Redis has lost.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -11,18 +11,18 @@ use crate::error::{BackendError, BackendErrorKind};
 use crate::revocation::Revocation;
 use crate::server::redis::{PAGE, Position, Reset};
 
-/// How long a process waits for another one that says it puts back what is missing. Anybody may
-/// say so in Redis.
+/// How long a process waits for another one that claims to restore the entries. Anyone who can
+/// write to Redis can claim that.
 const HONOURED: Duration = Duration::from_secs(3);
 
-/// How many pages are put back before others get a turn.
+/// How many pages to restore before other tasks get a turn.
 const PAGES: usize = 10;
 
-/// How often it is tried to begin a stream anew to which others write.
+/// How often to try to start a stream anew while others write to it.
 const ATTEMPTS: usize = 4;
 
 impl Inner {
-    /// Tells Redis what has ended; even if the stream is one that takes nothing more.
+    /// Appends entries to the stream, and starts it anew if it takes no more.
     pub(super) async fn publish(&self, revocations: &[Revocation]) -> Result<(), BackendError> {
         let Err(error) = self.append(revocations).await else {
             return Ok(());
@@ -32,7 +32,7 @@ impl Inner {
         }
         let mut follower = self.follower.lock().await;
         self.rebuild(&mut follower).await?;
-        // If there was nothing wrong with it, another process may have mended it just now.
+        // If the stream was sound, another process may have repaired it just now.
         self.append(revocations).await?;
         while follower.restores {
             self.put_back(&mut follower).await?;
@@ -40,8 +40,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Begins the stream anew, if nothing can be appended to it or it is none: all that this
-    /// process knows then is missing. False if there is nothing wrong with it.
+    /// Starts the stream anew if it takes no entries or is not a stream. Then everything that this
+    /// process knows is missing from it. Returns false if the stream is sound.
     pub(super) async fn rebuild(&self, follower: &mut Follower) -> Result<bool, BackendError> {
         let mut last = Position::default();
         for _ in 0..ATTEMPTS {
@@ -56,12 +56,12 @@ impl Inner {
                     self.begin_round(follower, false);
                     follower.missing = self.list.unseen(self.core.now());
                     follower.missing_since = Some(Instant::now());
-                    // Others wait for it, if they heed that.
+                    // Other processes leave the work to this one, if they see the claim.
                     self.feed.may_restore().await?;
                     follower.restores = true;
                     return Ok(true);
                 }
-                // All that is in it is to be known before it goes.
+                // Read every entry before the stream is removed.
                 Reset::Unread => {
                     self.begin_round(follower, true);
                     while !self.read_round(follower, PAGE).await? {}
@@ -73,8 +73,8 @@ impl Inner {
         Err(BackendError::new(BackendErrorKind::Other, problem))
     }
 
-    /// Puts back some of what is missing, unless another process does so: or all would put back
-    /// the same.
+    /// Restores some missing entries, unless another process is doing so, because otherwise all
+    /// would restore the same ones.
     pub(super) async fn put_back(&self, follower: &mut Follower) -> Result<(), BackendError> {
         let now = Instant::now();
         if !follower.restores {
@@ -87,7 +87,7 @@ impl Inner {
                 .retain(|missing| !self.list.is_seen(missing));
             let since = follower.missing_since.unwrap_or(now);
             follower.restores = self.feed.may_restore().await? || now - since >= HONOURED;
-            // Those that put back the same begin at different places.
+            // Processes that restore the same entries start at different places.
             let length = follower.missing.len().max(1);
             let place = RandomState::new().hash_one(length) % length as u64;
             follower

@@ -1,5 +1,5 @@
-//! What a response needs for its session: Set-Cookie or the token's own header, Cache-Control,
-//! Vary.
+//! The headers that a response needs for its session: Set-Cookie or the token's own header,
+//! Cache-Control, Vary.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SET_COOKIE
 use crate::caching::{Orders, Said, is_said, private};
 use crate::transport::Carried;
 
-/// The header changes that a session asks of its response.
+/// The header changes that a response needs for its session.
 ///
-/// With `http` 1.x, [`apply`](Self::apply) makes them. For other header types,
-/// [`changes`](Self::changes) tells them by name and value, given the headers that are there:
+/// With `http` 1.x, call [`apply`](Self::apply). For other header types, [`changes`](Self::changes)
+/// returns the changes as names and values, given the response's present headers:
 ///
 /// ```
 /// # use sealed_session::{AppKey, CookieStore};
@@ -32,23 +32,23 @@ use crate::transport::Carried;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// `Debug` shows no cookie's value.
+/// `Debug` never shows a cookie's value.
 #[derive(Clone)]
 #[must_use = "a session is saved only when the response gets these headers"]
 pub struct Outgoing {
     pub(super) carried: Option<Carried>,
     /// Removals of cookies that were set with former attributes.
     pub(super) former: Option<Arc<[String]>>,
-    /// The session of a request was handed out: the response depends on what the request brought.
+    /// The session came from a request and was handed out, so the response depends on the request.
     pub(super) varies: bool,
-    /// It came with the request and opened, so that the response is private unless its handler
+    /// The session came with the request and opened, so the response is private unless its handler
     /// says otherwise.
     pub(super) is_personal: bool,
     /// The request's header that holds the session.
     pub(super) vary: HeaderValue,
 }
 
-/// A header field that changes: its name and all the values that it has from then on.
+/// A change to one header field: its name and all its values after the change.
 #[derive(Clone)]
 pub struct HeaderChange {
     name: HeaderName,
@@ -71,19 +71,19 @@ impl HeaderChange {
         self.name.as_str()
     }
 
-    /// Whether a value holds a token, so that no log and no HTTP/2 table should keep it.
+    /// Whether a value holds a token. No log and no HTTP/2 table should keep it.
     pub fn is_sensitive(&self) -> bool {
         self.is_sensitive
     }
 
-    /// All its values, each a field line of its own. They replace those that are there.
+    /// All values, each for a field line of its own. They replace the field's present values.
     pub fn values(&self) -> impl Iterator<Item = &[u8]> {
         self.values.iter().map(Vec::as_slice)
     }
 }
 
 impl Outgoing {
-    /// Whether the response stays as it is.
+    /// Whether the response needs no changes.
     pub fn is_empty(&self) -> bool {
         !self.varies && !self.writes()
     }
@@ -96,13 +96,13 @@ impl Outgoing {
         self.former.as_deref().unwrap_or_default()
     }
 
-    /// Says nothing about any cookie.
+    /// Drops all changes to cookies.
     pub(crate) fn leave_cookies_alone(&mut self) {
         self.carried = None;
         self.former = None;
     }
 
-    /// The values of the Set-Cookie fields that are added, in their order.
+    /// The values of the Set-Cookie fields to add, in order.
     pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
         let ours = match &self.carried {
             Some(Carried::SetCookie(set_cookie)) => set_cookie.to_str().ok(),
@@ -111,8 +111,8 @@ impl Outgoing {
         self.former().iter().map(String::as_str).chain(ours)
     }
 
-    /// The header that carries the token, and its value: empty to make the client forget it.
-    /// `None` with a cookie, or if nothing is due.
+    /// The header that carries the token, and its value. An empty value makes the client forget the
+    /// token. `None` if the token is in a cookie, or if the header needs no change.
     pub fn token_header(&self) -> Option<(&HeaderName, &str)> {
         match &self.carried {
             Some(Carried::Header(name, value)) => Some((name, value.to_str().ok()?)),
@@ -120,21 +120,23 @@ impl Outgoing {
         }
     }
 
-    /// Makes the changes.
+    /// Makes the changes in `headers`.
     ///
-    /// A Set-Cookie or token that an earlier save has put there is replaced, all others are kept.
+    /// A Set-Cookie or token of an earlier save is replaced. All others stay.
     ///
-    /// With either the response is kept out of shared caches: `Cache-Control: private` in place
-    /// of `public` and `s-maxage`, and `no-store` in fields that a CDN obeys instead, such as
-    /// `CDN-Cache-Control` and `Surrogate-Control`. `Vary` names the request's header that holds
-    /// the session. If a session came with the request and nothing is written, `Cache-Control:
-    /// private` is added where neither Cache-Control nor one of those fields says anything;
-    /// [`private_by_default`](crate::StoreBuilder::private_by_default) leaves that out.
+    /// A response with a Set-Cookie or a token is kept out of shared caches: `Cache-Control:
+    /// private` replaces `public` and `s-maxage`, and `no-store` goes into the fields that a CDN
+    /// obeys instead, such as `CDN-Cache-Control` and `Surrogate-Control`. `Vary` names the request
+    /// header that holds the session.
+    ///
+    /// If a session came with the request and nothing is written, `Cache-Control: private` is
+    /// added, unless the response already has Cache-Control or one of those CDN fields. You can
+    /// turn this off with [`private_by_default`](crate::StoreBuilder::private_by_default).
     pub fn apply(&self, headers: &mut HeaderMap) {
         self.clone().apply_once(headers);
     }
 
-    /// The same without a copy of what is carried, which is gone afterwards.
+    /// Like [`apply`](Self::apply), but moves the token into the headers instead of copying it.
     pub(crate) fn apply_once(&mut self, headers: &mut HeaderMap) {
         if self.is_empty() {
             return;
@@ -165,8 +167,8 @@ impl Outgoing {
         }
     }
 
-    /// Tells the changes to a response that has the headers `present`, each a name in any case
-    /// and a value.
+    /// Returns the changes to a response with the headers `present`, each a name in any case and a
+    /// value.
     pub fn changes<'h>(
         &self,
         present: impl IntoIterator<Item = (&'h str, &'h [u8])>,
@@ -202,7 +204,7 @@ impl Outgoing {
         changes
     }
 
-    /// What caches are told, given the headers that are there.
+    /// The directives for caches, given the present headers.
     fn orders<'h>(&self, present: impl Iterator<Item = (&'h str, &'h [u8])>) -> Orders {
         if self.writes() {
             return present.collect::<Said<'_>>().withheld();
@@ -214,7 +216,7 @@ impl Outgoing {
         }
     }
 
-    /// Whether these Vary fields name the request's header already.
+    /// Whether these Vary fields already name the request's header.
     fn is_varied_by<'h>(&self, mut present: impl Iterator<Item = &'h [u8]>) -> bool {
         present.any(|value| {
             let mut names = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
@@ -222,8 +224,8 @@ impl Outgoing {
         })
     }
 
-    /// Whether `set_cookie`, from an earlier save, is the cookie that is set now or a removal
-    /// that comes again.
+    /// Whether `set_cookie`, from an earlier save, is the cookie that is set now or a removal that
+    /// is sent again.
     fn replaces(&self, set_cookie: &[u8]) -> bool {
         let ours = match &self.carried {
             Some(Carried::SetCookie(ours)) => Some(name_of(ours.as_bytes())),
@@ -254,21 +256,21 @@ impl Outgoing {
     }
 }
 
-/// What stands before the first `=`.
+/// The part before the first `=`.
 fn name_of(set_cookie: &[u8]) -> &[u8] {
     let mut parts = set_cookie.split(|&byte| byte == b'=');
     parts.next().unwrap_or_default()
 }
 
-/// A name, a path and a domain are checked when they are configured, and base64url is ASCII, so
-/// that it is never `None`.
+/// Never `None` in practice: names, paths and domains are checked when they are configured, and
+/// base64url is ASCII.
 pub(super) fn sensitive(value: impl TryInto<HeaderValue>) -> Option<HeaderValue> {
     let mut value = value.try_into().ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
-/// A Set-Cookie with nothing in place of its value.
+/// A Set-Cookie without its value, for `Debug`.
 struct WithoutValue<'a>(&'a str);
 
 impl fmt::Debug for WithoutValue<'_> {
@@ -322,7 +324,7 @@ mod tests {
         map
     }
 
-    /// Applies in both ways, which must agree; the fields as sorted text.
+    /// Applies the changes in both ways, which must agree. Returns the fields as sorted text.
     fn applied(outgoing: &Outgoing, list: &[(&'static str, &'static str)]) -> Vec<String> {
         let mut map = headers(list);
         outgoing.apply(&mut map);

@@ -1,4 +1,4 @@
-//! Where a session's values live: all in the cookie, or behind it.
+//! Where a session's values are: in the cookie, or in a backend.
 
 use std::convert::Infallible;
 
@@ -11,7 +11,7 @@ use crate::session::changes::View;
 use crate::session::{Claims, Loaded};
 use crate::time::Millis;
 
-/// What a request brought: all of it, or a stub whose rest is to be read.
+/// What a request brought: the whole session, or a stub whose values must still be read.
 pub(crate) enum Opened<T, F> {
     Ready(T),
     #[cfg_attr(
@@ -21,33 +21,33 @@ pub(crate) enum Opened<T, F> {
     Fetch(F),
 }
 
-/// The part of the way in which stores differ. All of it is decisions; the store acts on them.
+/// The decisions in which stores differ. The store carries them out.
 pub(crate) trait Placement {
-    /// What must be read before there is a session.
+    /// A read that is needed to get the session.
     type Fetch;
-    /// What must be written before the response may leave.
+    /// A write that must happen before the response is sent.
     type Write;
 
-    /// What bounds a session, given what bounds one in the cookie.
+    /// The limit of a session, given the limit of a cookie.
     fn limit(&self, in_cookie: Limit) -> Limit {
         in_cookie
     }
 
-    /// Whether one of several requests can have an entry for itself.
+    /// Whether one of several requests can claim an entry.
     fn claims(&self) -> Claims {
         Claims::InCookie
     }
 
     fn replace_keys(&self, _: &KeyRing) {}
 
-    /// Whether a cookie's record is one of this placement's.
+    /// Checks that this placement accepts a cookie's record.
     fn accept(&self, header: &Header) -> Result<(), Refusal>;
 
-    /// An admitted record, or what must be read for it.
+    /// Returns an admitted record, or the read that it needs.
     fn locate(&self, opened: Loaded) -> Opened<Loaded, Self::Fetch>;
 
-    /// What a save owes a session that nobody has changed. If the request is no use of it, then
-    /// nothing that would count as one.
+    /// What a save must do for an unchanged session. If the request does not count as use, the save
+    /// does nothing that would count as use.
     fn refresh(
         &self,
         loaded: &Loaded,
@@ -56,10 +56,10 @@ pub(crate) trait Placement {
         policy: &Policy,
     ) -> (Due, Option<Self::Write>);
 
-    /// Where the next record goes, which would have `length` bytes.
+    /// Decides where the next record goes, if it has `length` bytes.
     fn place(&self, view: View<'_>, loaded: Option<&Loaded>, length: usize) -> Place;
 
-    /// What is to be written for the next record, wherever it goes.
+    /// The write for the next record, wherever it goes.
     fn write(
         &self,
         next: &NextRecord<'_>,
@@ -67,7 +67,8 @@ pub(crate) trait Placement {
         random: Random<'_>,
     ) -> Result<Option<Self::Write>, SaveError>;
 
-    /// What is to be written for a session that ends, or that the request's cookie was of.
+    /// The write for a session that ends: this one, or the one that the request's cookie belonged
+    /// to.
     fn forget(
         &self,
         view: View<'_>,
@@ -82,7 +83,7 @@ pub(crate) trait Placement {
 pub(crate) enum Due {
     Nothing,
     Removal,
-    /// The cookie as it is, with its values elsewhere.
+    /// A new stub: the values stay in the backend.
     #[cfg(feature = "server")]
     Stub,
     Record,
@@ -92,14 +93,14 @@ pub(crate) enum Due {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) in_cookie: bool,
-    /// A session that changes its place gets a new id, so that what is left in the old one is
-    /// never taken for it.
+    /// The session moves to another place. It then gets a new id, so that what it leaves in the old
+    /// place is never taken for it.
     pub(crate) moves: bool,
-    /// A backend has the values, and the cookie must be sent all the same.
+    /// A backend has the values, but the cookie must be sent too.
     pub(crate) sends_stub: bool,
 }
 
-/// A record that is to be written, and all that is known about it.
+/// A record to be written, and everything known about it.
 #[derive(Debug)]
 #[cfg_attr(
     not(feature = "server"),
@@ -113,7 +114,7 @@ pub(crate) struct NextRecord<'a> {
     pub(crate) policy: &'a Policy,
 }
 
-/// Where a [`CookieStore`](crate::CookieStore) keeps its sessions: wholly in their cookies.
+/// Keeps the sessions of a [`CookieStore`](crate::CookieStore): whole, in their cookies.
 #[derive(Clone, Copy, Debug)]
 pub struct InCookie;
 

@@ -1,5 +1,5 @@
-// The example needs actix-web's macros, which are no dependency: the tests of the frameworks
-// run it.
+// The example needs actix-web's macros, which are not a dependency here: the tests of the
+// frameworks run it.
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/actix.md"))]
 
 use std::fmt;
@@ -118,7 +118,7 @@ impl<B, H: Answer<Failure, HttpResponse>> Reply<H> for ServiceResponse<EitherBod
     }
 }
 
-/// A session, or what is made of one, once it is loaded.
+/// A future that loads a session and converts it to `T`.
 #[must_use = "nothing is loaded until it is polled"]
 pub struct Extract<T> {
     load: LoadFuture,
@@ -178,21 +178,21 @@ impl<T: 'static> FromRequest for TypedSession<T> {
     }
 }
 
-/// A 500 without any detail; what the layer's `on_error` says, if it is set.
+/// Answers 500 without details, or the layer's `on_error` if you set it.
 impl ResponseError for LoadError {
     fn error_response(&self) -> HttpResponse {
         failed(Failure::Load(self.clone()))
     }
 }
 
-/// A 500 without any detail; what the layer's `on_error` says, if it is set.
+/// Answers 500 without details, or the layer's `on_error` if you set it.
 impl ResponseError for SessionError {
     fn error_response(&self) -> HttpResponse {
         failed(Failure::Call(self.clone()))
     }
 }
 
-/// A 500 that tells the layer, and nobody else, what is the matter.
+/// Returns a 500 that carries the failure for the layer, and shows it to nobody else.
 fn failed(failure: Failure) -> HttpResponse {
     let mut response = HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR);
     response.extensions_mut().insert(failure);

@@ -1,4 +1,5 @@
-// The example needs axum itself, which is no dependency: the tests of the frameworks run it.
+// The example needs axum itself, which is not a dependency here: the tests of the frameworks run
+// it.
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/axum.md"))]
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -29,7 +30,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// `None` if there is no layer; every other error is one.
+/// Gives `None` if there is no layer. Every other error stays an error.
 impl<S: Sync> OptionalFromRequestParts<S> for Session {
     type Rejection = LoadError;
 
@@ -58,14 +59,14 @@ impl<S: Sync, T> FromRequestParts<S> for TypedSession<T> {
     }
 }
 
-/// A 500 without any detail; what the layer's `on_error` says, if it is set.
+/// Answers 500 without details, or the layer's `on_error` if you set it.
 impl IntoResponse for LoadError {
     fn into_response(self) -> Response {
         failed(Failure::Load(self))
     }
 }
 
-/// A 500 without any detail; what the layer's `on_error` says, if it is set.
+/// Answers 500 without details, or the layer's `on_error` if you set it.
 impl IntoResponse for SessionError {
     fn into_response(self) -> Response {
         failed(Failure::Call(self))

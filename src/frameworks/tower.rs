@@ -1,4 +1,4 @@
-//! Sessions for whatever speaks tower: a layer that loads and saves, and guards.
+//! Sessions for tower: a layer that loads and saves them, and guards.
 //!
 //! ```
 //! use http::{Request, Response};
@@ -41,31 +41,30 @@
 //!
 //! # What happens to a request
 //!
-//! The layer puts a [`PendingSession`] into the request's extensions and nothing more. The token
-//! is opened when somebody asks for the session, once for all who ask. A request whose session
-//! nobody asks for costs at most five allocations, whatever it carries, and its response is not
-//! touched. Whoever gets the session, a handler, an extractor or a guard, may read it at any time,
-//! so that from then on the response depends on it: `Vary` says so, and `Cache-Control` says
-//! `private` if the session came with the request and the handler says nothing to caches
-//! ([`private_by_default`](crate::StoreBuilder::private_by_default)).
+//! The layer only puts a [`PendingSession`] into the request's extensions. The token is opened when
+//! something first asks for the session, once for all who ask. If nothing asks for the session, a
+//! request costs at most five allocations, whatever it carries, and its response is not touched.
+//! Once a handler, an extractor or a guard has the session, it may read it at any time, so the
+//! response depends on the session from then on. The response's `Vary` says so. If the session came
+//! with the request, `Cache-Control` says `private`, unless the handler sets its own headers for
+//! caches ([`private_by_default`](crate::StoreBuilder::private_by_default)).
 //!
-//! When the service inside answers, the layer saves the session before the answer's headers go
-//! out, and closes it: from then on a change is refused or reported (see
-//! [`Session`]).
+//! When the inner service answers, the layer saves the session before the response's headers go
+//! out, and closes it. From then on, a change is refused or reported (see [`Session`]).
 //!
-//! | the service | the session |
+//! | the inner service | the session |
 //! |---|---|
-//! | answers, whatever the status: 204, 304 and 5xx too | is saved; a logout holds even if the answer is an error |
-//! | answers with a body that is still to be streamed | is saved before the first byte; a body that has the session may read it, and changes come too late |
-//! | answers 101 and upgrades | is saved with the 101; a connection that has the session may read it, and changes come too late |
-//! | answers, and asks for the session only then | was not handed out, and no cache was told of it: whoever asks gets an error |
-//! | fails, or panics and nothing inside of the layer makes an answer of it | is not saved |
-//! | is cancelled, because the client went away or a timeout outside of the layer struck | is not saved |
-//! | answers, and saving fails | is not saved; the answer is replaced by that of [`on_error`](SessionLayer::on_error) |
+//! | answers with any status, 204, 304 and 5xx too | is saved; a logout holds even if the answer is an error |
+//! | answers with a body that is still to be streamed | is saved before the first byte; a body that has the session may read it, but changes come too late |
+//! | answers 101 and upgrades | is saved with the 101; a connection that has the session may read it, but changes come too late |
+//! | answers, and first asks for the session after that | was not handed out, and caches were not told of it, so asking gives an error |
+//! | fails, or panics and nothing inside the layer turns that into an answer | is not saved |
+//! | is cancelled, because the client went away or a timeout outside the layer struck | is not saved |
+//! | answers, and saving fails | is not saved; the answer of [`on_error`](SessionLayer::on_error) replaces the response |
 //!
-//! So what must hold, such as a session's end at logout, must reach an answer. Timeouts and
-//! whatever turns panics into answers belong inside of the layer, compression and the like on
-//! either side.
+//! So a change that must hold, such as ending the session at logout, must reach an answer. Put
+//! timeouts and layers that turn panics into answers inside the session layer. Compression and the
+//! like can go on either side.
 
 mod future;
 mod guard;
@@ -100,7 +99,7 @@ use crate::session::Session;
 use crate::settings::AnyStore;
 use crate::store::CookieStore;
 
-/// A store that a [`SessionLayer`] serves: those of this crate.
+/// A store that works with a [`SessionLayer`]: every store of this crate.
 pub trait Sessions: sealed::Store {}
 
 impl Sessions for CookieStore {}
@@ -123,20 +122,20 @@ mod sealed {
     #[cfg(all(feature = "server", feature = "settings"))]
     use crate::settings::each;
 
-    /// The way through a store, whether it waits or not.
+    /// Loads and saves through a store, whether it waits or not.
     pub trait Store: Clone + Send + Sync + 'static {
         type Load: Future<Output = Result<Session, LoadError>> + Send + Unpin;
         type Save: Future<Output = Result<Outgoing, SaveError>> + Send + Unpin;
 
-        /// The request's header that holds the token.
+        /// The request header that holds the token.
         fn request_header(&self) -> HeaderName;
 
-        /// The session in that header's fields, joined to one.
+        /// Loads the session from that header's fields, joined into one.
         fn load(&self, field: &[u8]) -> Self::Load;
 
         fn save(&self, session: &Session) -> Self::Save;
 
-        /// What an answer needs for which the session was handed out and not saved.
+        /// Returns the header changes for a response whose session was handed out but not saved.
         fn handed_out(&self, session: &Session) -> Outgoing;
 
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>);
@@ -167,8 +166,8 @@ mod sealed {
         }
     }
 
-    /// Loading waits only if the process has missed what other processes tell, saving only if
-    /// something ends.
+    /// Loading waits only if the process has not heard from Redis in time. Saving waits only if a
+    /// session ends or gets a new id.
     #[cfg(feature = "redis")]
     impl Store for crate::RevocableCookieStore {
         type Load = futures_util::future::Either<
@@ -254,25 +253,25 @@ mod sealed {
     }
 }
 
-/// Why a [`SessionLayer`] makes an answer of its own.
+/// Why a [`SessionLayer`] answers in place of the handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
-    /// An extractor or a guard found no session to work with.
+    /// An extractor or a guard could not load the session.
     Load(LoadError),
-    /// The handler's answer is an error of its session.
+    /// The handler returned an error of its session.
     Call(SessionError),
     /// The session could not be saved.
     Save(SaveError),
 }
 
-/// What answers in place of a handler: a function of what is the matter, or [`Bare`].
+/// Answers in place of a handler: a function of the problem, or [`Bare`].
 pub trait Answer<Q, R>: Send + Sync + 'static {
-    /// Whether an answer of the same status that is there already is replaced.
+    /// Whether it replaces an existing response with the same status.
     #[doc(hidden)]
     const REPLACES: bool = true;
 
-    /// The answer.
+    /// Returns the answer.
     fn answer(&self, about: &Q) -> R;
 }
 
@@ -282,13 +281,13 @@ impl<Q, R, F: Fn(&Q) -> R + Send + Sync + 'static> Answer<Q, R> for F {
     }
 }
 
-/// Which requests leave their session idle: a function of the request, or [`NoRequest`].
+/// Decides which requests leave their session idle: a function of the request, or [`NoRequest`].
 pub trait Leaves<Q>: Send + Sync + 'static {
-    /// Whether it is to be asked at all.
+    /// Whether it needs to see requests at all.
     #[doc(hidden)]
     const ASKS: bool = true;
 
-    /// Whether this request does not count as use.
+    /// Returns whether this request does not count as use.
     fn leaves_idle(&self, request: &Q) -> bool;
 }
 
@@ -298,7 +297,7 @@ impl<Q, F: Fn(&Q) -> bool + Send + Sync + 'static> Leaves<Q> for F {
     }
 }
 
-/// No request: each that asks for its session counts as use of it.
+/// Leaves no session idle: each request that asks for its session counts as use.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoRequest;
 
@@ -310,7 +309,7 @@ impl<Q> Leaves<Q> for NoRequest {
     }
 }
 
-/// An answer without a body: 500 of a layer, 401 of a guard.
+/// Answers without a body: 500 from a layer, 401 from a guard.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bare;
 
@@ -334,7 +333,7 @@ fn bare<B: Default>(status: StatusCode) -> Response<B> {
     response
 }
 
-/// A 500 that tells the layer, and nobody else, what is the matter.
+/// Returns a 500 that carries the failure for the layer, and shows it to nobody else.
 pub(crate) fn failed<B: Default>(failure: Failure) -> Response<B> {
     let mut response = bare(StatusCode::INTERNAL_SERVER_ERROR);
     response.extensions_mut().insert(failure);

@@ -1,17 +1,17 @@
-//! What a fleet's processes tell each other about one thing that has ended, before it is sealed.
+//! The bytes that processes of a fleet exchange for each entry of the list, before they are sealed.
 //!
 //! ```text
 //! format   1   0x01
-//! what     1   0x01 a session, 0x02 a subject, 0x03 all, 0x04 a lifetime, 0x05 a new id
+//! kind     1   0x01 a session, 0x02 a subject, 0x03 all, 0x04 a lifetime, 0x05 a new id
 //!
 //! a session:   id 16, from 6, until 6
 //! a subject:   moment 6, subject: the rest, 1 to 64 bytes
 //! all:         moment 6
 //! a lifetime:  longest 6, until 6
-//! a new id:    id 16, moment 6, the id that it has become 16
+//! a new id:    old id 16, moment 6, new id 16
 //! ```
 //!
-//! Moments are Unix milliseconds, big-endian; a lifetime is in milliseconds.
+//! Moments are Unix milliseconds, big-endian. A lifetime is in milliseconds.
 
 use super::Revocation;
 use crate::envelope::encoded_len;
@@ -28,7 +28,7 @@ const ALL: u8 = 0x03;
 const LIFETIME: u8 = 0x04;
 const MOVED: u8 = 0x05;
 
-/// The longest token of an entry.
+/// The longest token of an entry, in characters.
 pub(crate) const MAX_TOKEN: usize = encoded_len(2 + 6 + MAX_SUBJECT);
 
 impl Revocation {

@@ -1,5 +1,5 @@
-//! A map for many readers, which sweeps out the dead when it would have to grow, and knows in
-//! which round of a comparison each entry was seen last.
+//! A map for many readers. It removes dead entries when it would have to grow, and knows in which
+//! round of a comparison each entry was last seen.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -7,22 +7,22 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-/// A sweep or a growth stops the readers of one shard: far less than a millisecond with a
-/// million entries in all.
+/// Removing dead entries or growing stops only the readers of one shard: for far less than a
+/// millisecond with a million entries in all.
 const SHARDS: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Table<K, V: Copy> {
-    /// Boxed, so that all that a request looks at while the list is empty is close together.
+    /// Boxed, so that everything that a request reads while the list is empty is close together.
     shards: Box<[RwLock<Shard<K, V>>]>,
-    /// So that nobody pays for a list that is empty, as it often is.
+    /// Lets requests skip an empty list, as it often is, without a lock.
     len: AtomicUsize,
 }
 
 type Shard<K, V> = HashMap<K, Marked<V>>;
 
-/// A value, and the round in which it was seen last. Packed: with a byte more than it needs, a
-/// million would take megabytes more.
+/// A value, and the round in which it was last seen. Packed: one byte too many in each would take
+/// megabytes more with a million entries.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, packed)]
 struct Marked<V: Copy> {
@@ -30,7 +30,7 @@ struct Marked<V: Copy> {
     round: u8,
 }
 
-/// What chooses the shard. Nothing is lost but speed if many keys have the same.
+/// Chooses a key's shard. If many keys choose the same one, the table only becomes slower.
 pub(super) trait Spread {
     fn spread(&self) -> u8;
 }
@@ -61,8 +61,8 @@ impl<K: Hash + Eq + Spread, V: Copy + PartialEq> Table<K, V> {
         shard.get(key).map(|there| there.value)
     }
 
-    /// Puts what `join` makes of the value that was there, and returns that one. It counts as
-    /// seen in this round, unless there is more to it than what came now.
+    /// Stores the result of `join` on the old value, and returns the old value. The entry counts as
+    /// seen in this round, unless the result has more than the new value alone.
     pub(super) fn put(
         &self,
         key: K,
@@ -75,8 +75,8 @@ impl<K: Hash + Eq + Spread, V: Copy + PartialEq> Table<K, V> {
         let length = shard.len();
         if length == shard.capacity() {
             shard.retain(|_, there| !is_over(&{ there.value }));
-            // Room for so many that the next sweep pays off; a new map, because the places of the
-            // dead in an old one may be no room.
+            // The capacity makes the next sweep pay off. A new map, because in the old one the
+            // places of removed entries may be unusable.
             let mut living = HashMap::with_capacity(shard.len() / 2 * 3 + 4);
             living.extend(shard.drain());
             *shard = living;
@@ -105,7 +105,7 @@ impl<K: Hash + Eq + Spread, V: Copy + PartialEq> Table<K, V> {
         }
     }
 
-    /// Those that were not seen in this round.
+    /// Calls `look` for each entry that was not seen in this round.
     #[cfg(feature = "redis")]
     pub(super) fn each_unseen(&self, round: u8, mut look: impl FnMut(&K, V)) {
         for shard in &self.shards {
@@ -115,7 +115,7 @@ impl<K: Hash + Eq + Spread, V: Copy + PartialEq> Table<K, V> {
         }
     }
 
-    /// Whether the value of this key, if it has one, was seen in this round.
+    /// Whether this key has no value, or its value was seen in this round.
     #[cfg(feature = "redis")]
     pub(super) fn is_seen<Q: Hash + Eq + Spread + ?Sized>(&self, key: &Q, round: u8) -> bool
     where

@@ -99,7 +99,7 @@ fn all_end_that_were_issued_before_the_cutoff_and_it_does_not_move_back() {
     assert_eq!(outcome(5000), Ok(()));
 }
 
-/// A session gets another id at `now`, in one go.
+/// A session gets another id at `now`, in one step.
 fn moves(list: &RevocationList, from: u64, to: u64, now: u64) -> Result<bool, Late> {
     let times = (at(now).plus(GRACE), at(1_000_000));
     let moving = list.begin(id(from), id(to), times, at(now))?;

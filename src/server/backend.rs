@@ -1,4 +1,4 @@
-//! What a server's store keeps sessions in: bytes under a hashed key, with an expiry.
+//! The backend of a server's store: it keeps bytes under a hashed key, with an expiry.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,67 +16,66 @@ use crate::session::Version;
 ///
 /// # What it must promise
 ///
-/// - Nothing is kept without an expiry, not for a moment, and nothing is given out after its
-///   expiry. Times are durations from the backend's own clock, exact to the millisecond where
-///   the backend can.
+/// - It keeps nothing without an expiry, not for a moment, and returns nothing after its expiry.
+///   Times are durations by the backend's own clock, exact to the millisecond if the backend can.
 /// - [`load`](Self::load) sees every [`put`](Self::put), [`touch`](Self::touch) and
-///   [`remove`](Self::remove) that was answered before it was called.
-/// - With [`Promise::Full`], `put` is one step that nothing comes between: with
-///   [`When::Absent`] it never overwrites, with [`When::Unchanged`] it never creates and never
-///   overwrites what another has put. What was removed stays removed.
-/// - A call whose future is dropped happens wholly or not at all.
-/// - An error means that nothing is known about what has happened: a caller may try again. Only
-///   [`BackendErrorKind::Full`] means that nothing was written; touching, removing and writing
-///   less than is there still work then.
+///   [`remove`](Self::remove) that was answered before the load was called.
+/// - With [`Promise::Full`], `put` is one atomic step. With [`When::Absent`] it never overwrites.
+///   With [`When::Unchanged`] it never creates, and never overwrites what another caller has put. A
+///   removed value stays removed.
+/// - If the future of a call is dropped, the call happens completely or not at all.
+/// - An error means that the result is unknown, and a caller may try again. Only
+///   [`BackendErrorKind::Full`] means that nothing was written; then touching, removing and
+///   replacing a value with a shorter one still work.
 ///
-/// The suite behind the feature `conformance` checks what is declared.
+/// The suite behind the feature `conformance` checks these promises.
 pub trait Backend: Send + Sync + 'static {
-    /// What this backend can promise.
+    /// What this backend promises.
     const PROMISE: Promise;
 
-    /// Told once, by the store that the backend is for: no value that it puts has more characters.
-    /// Of a longer one, which somebody else has put, [`load`](Self::load) may give back the
-    /// beginning, if that has at least one character more than this: the store refuses it. So a
-    /// backend need not fetch more. By default it does nothing.
+    /// The store calls this once, when it is built: it will put no value with more characters than
+    /// this. If someone else has put a longer value, [`load`](Self::load) may return only its
+    /// beginning, with at least one character more than this. The store refuses such a value, so a
+    /// backend need not fetch more. The default does nothing.
     fn expect_at_most(&mut self, characters: usize) {
         let _ = characters;
     }
 
-    /// The value under `key`, unless it has expired.
+    /// Returns the value under `key`, unless it has expired.
     fn load(
         &self,
         key: &StoreKey,
     ) -> impl Future<Output = Result<Option<Stored>, BackendError>> + Send;
 
-    /// Puts a value under `key`, if what is there is as `entry.when` says.
+    /// Puts a value under `key`, if the present value meets `entry.when`.
     fn put(
         &self,
         key: &StoreKey,
         entry: &Entry,
     ) -> impl Future<Output = Result<Outcome, BackendError>> + Send;
 
-    /// Lets the value under `key` expire after `ttl` from now, later or earlier than it would
-    /// have, without writing it again. One that is not there stays so. `ttl` is at least a
-    /// millisecond.
+    /// Sets the expiry of the value under `key` to `ttl` from now, whether that is later or earlier
+    /// than before, without writing the value again. If there is no value, this does nothing. `ttl`
+    /// is at least a millisecond.
     fn touch(
         &self,
         key: &StoreKey,
         ttl: Duration,
     ) -> impl Future<Output = Result<(), BackendError>> + Send;
 
-    /// Removes the value under `key`, if there is one, and gives it back. With
-    /// [`Promise::Full`] that is one step, so that nothing is removed unseen: if it is the mark of
-    /// a session that has moved, the session ends where it went, and if there was nothing, somebody
-    /// else has ended it. Otherwise a backend may give back `None`.
+    /// Removes the value under `key`, if there is one, and returns it. With [`Promise::Full`] this
+    /// is one atomic step, so that nothing is removed unseen. If the value marks a session that has
+    /// moved, the store then ends the session in its new place. If there was no value, another
+    /// request has ended the session. With another promise, a backend may return `None`.
     fn remove(
         &self,
         key: &StoreKey,
     ) -> impl Future<Output = Result<Option<Value>, BackendError>> + Send;
 
-    /// Some of the keys, and where to go on. Each value that is there from the first page to the
-    /// last is on at least one of them; keys without a value may be too.
+    /// Returns some of the keys, and a cursor for the next page. Each value that exists from the
+    /// first page to the last is on at least one page. Keys without a value may be on a page too.
     ///
-    /// By default an error of the kind [`BackendErrorKind::Unsupported`].
+    /// The default returns an error of the kind [`BackendErrorKind::Unsupported`].
     fn scan(
         &self,
         after: Option<Cursor>,
@@ -85,10 +84,11 @@ pub trait Backend: Send + Sync + 'static {
         async { Err(BackendError::unsupported("to list its keys")) }
     }
 
-    /// The keys of all values that were put with this tag and have not expired; keys without a
-    /// value may be among them. In time that grows with their number, not with all.
+    /// Returns the keys of all values that were put with this tag and have not expired. Keys
+    /// without a value may be among them. The time grows with their number, not with the number of
+    /// all values.
     ///
-    /// By default an error of the kind [`BackendErrorKind::Unsupported`].
+    /// The default returns an error of the kind [`BackendErrorKind::Unsupported`].
     fn tagged(
         &self,
         tag: &Tag,
@@ -97,28 +97,28 @@ pub trait Backend: Send + Sync + 'static {
         async { Err(BackendError::unsupported("to find a subject's sessions")) }
     }
 
-    /// Where to tell what happens to the backend itself, beside the outcome of any call. A store
-    /// gives it when it is built: `report` tells the store's own hook and `tracing`. Call it while
-    /// nothing is locked.
+    /// The store calls this once, when it is built. Call `report` for events of the backend itself,
+    /// apart from the result of any call: it passes them to the store's own hook and to `tracing`.
+    /// Do not call it while you hold a lock.
     ///
-    /// By default nothing is told.
+    /// The default reports nothing.
     fn report_to(&self, report: Arc<dyn Fn(Event) + Send + Sync>) {
         let _ = report;
     }
 }
 
-/// What a [`Backend`] can promise about writes that meet.
+/// What a [`Backend`] promises about concurrent writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Promise {
-    /// [`Backend::put`] heeds [`When`]: no change is lost, and what was removed stays removed.
+    /// [`Backend::put`] respects [`When`]: no change is lost, and a removed value stays removed.
     Full,
-    /// [`Backend::put`] always writes. The last writer wins, and a session that was destroyed
-    /// while a slow request held it can come back with that request.
+    /// [`Backend::put`] always writes. The last writer wins. If a session is destroyed while a slow
+    /// request holds it, that request can bring it back.
     Upsert,
 }
 
-/// Under what a session is kept: 32 bytes, the SHA-256 hash of its id. Whoever reads it cannot
-/// tell the id.
+/// The key of a session in a backend: 32 bytes, the SHA-256 hash of its id. You cannot compute the
+/// id from the key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreKey([u8; 32]);
 
@@ -129,12 +129,12 @@ impl StoreKey {
         Self(hash.finalize().into())
     }
 
-    /// A key that a backend has kept as bytes.
+    /// A key from the bytes that a backend has kept.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// A key that a backend has kept as text: what displays as these 64 digits, in lower case.
+    /// A key from the text that a backend has kept: the 64 lower-case digits that `Display` writes.
     pub fn from_hex(text: &str) -> Option<Self> {
         from_hex(text).map(Self)
     }
@@ -145,13 +145,13 @@ impl StoreKey {
     }
 }
 
-/// What all sessions of one subject have in common: 32 bytes, an HMAC of the subject under a key
-/// that is derived from the app key.
+/// A tag that all sessions of one subject share: 32 bytes, an HMAC of the subject under a key
+/// derived from the app key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag([u8; 32]);
 
 impl Tag {
-    /// A tag that a backend has kept as bytes.
+    /// A tag from the bytes that a backend has kept.
     pub fn from_bytes(mac: [u8; 32]) -> Self {
         Self(mac)
     }
@@ -214,7 +214,7 @@ fn hex(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-/// A sealed session, or a mark that it has moved: base64url text, different with every write.
+/// A sealed session, or a mark that it has moved: base64url text that differs with every write.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Value(String);
 
@@ -224,13 +224,13 @@ impl Value {
         Self(text)
     }
 
-    /// What a backend is to keep: ASCII letters, digits, `-` and `_`.
+    /// The text to keep: ASCII letters, digits, `-` and `_`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What tells this value from all others that were ever put: its first 40 characters, which
-    /// hold the nonce. Shorter only if a backend returned what nobody has put.
+    /// The version that distinguishes this value from all others ever put: its first 40 characters,
+    /// which hold the nonce. It is shorter only if a backend returned a value that nobody has put.
     pub fn version(&self) -> Version {
         Version(Version::in_text(&self.0).to_owned())
     }
@@ -242,30 +242,30 @@ impl fmt::Debug for Value {
     }
 }
 
-/// What [`Backend::load`] finds.
+/// A value that [`Backend::load`] returns.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// As it was put.
+    /// The value, as it was put.
     pub value: Value,
-    /// In how long it expires. A session's last use is reckoned from it: where it is told too
-    /// short, a session ends so much earlier from idleness.
+    /// The time until the value expires. The store computes a session's last use from it: if this
+    /// time is too short, the session ends from idleness that much earlier.
     pub ttl: Duration,
 }
 
-/// What [`Backend::put`] is to write.
+/// A value for [`Backend::put`] to write, with its conditions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Entry {
-    /// The value, which a backend returns as it is.
+    /// The value. A backend returns it unchanged.
     pub value: Value,
-    /// In how long it expires: at least a millisecond.
+    /// The time until it expires: at least a millisecond.
     pub ttl: Duration,
-    /// In how long it expires at the latest, however often it is touched: until then it must be
-    /// found by its tag. It may be past the session's deadline.
+    /// The longest time until it expires, however often it is touched. Until then, its tag must
+    /// find it. It may be past the session's deadline.
     pub longest_ttl: Duration,
-    /// What must be there for it to be written.
+    /// The condition for writing it.
     pub when: When,
-    /// How to find it, with those that belong to the same subject.
+    /// The tag that finds it, together with all others of the same subject.
     pub tag: Option<Tag>,
 }
 
@@ -282,18 +282,18 @@ impl Entry {
     }
 }
 
-/// What must be under a key for a value to be put there.
+/// The condition for putting a value under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
-    /// Nothing, or something that has expired.
+    /// The key has no value, or an expired one.
     Absent,
-    /// The value of this version.
+    /// The key has the value of this version.
     Unchanged(Version),
 }
 
 impl When {
-    /// What becomes of a put if this value is there, of which the beginning is enough;
-    /// [`Outcome::Stored`] if it may go ahead.
+    /// The outcome of a put if `there` is the present value, or its beginning. [`Outcome::Stored`]
+    /// means that the put may go ahead.
     pub(super) fn outcome(&self, there: Option<&str>) -> Outcome {
         match (self, there) {
             (Self::Absent, None) => Outcome::Stored,
@@ -306,23 +306,23 @@ impl When {
     }
 }
 
-/// What has become of a [`Backend::put`].
+/// The outcome of a [`Backend::put`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The value is there.
+    /// The value is written.
     Stored,
-    /// Another value is there, and stays.
+    /// The key has another value, which stays.
     Conflict,
-    /// Nothing is there, and it stays so.
+    /// The key has no value, and nothing was written.
     Absent,
 }
 
-/// Where [`Backend::scan`] goes on, as only the backend understands it.
+/// Where [`Backend::scan`] continues. Only the backend understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub String);
 
 impl Cursor {
-    /// The key that a backend of ours has written into it.
+    /// The key in the cursor, for the backends of this crate.
     pub(super) fn key(&self) -> Result<StoreKey, BackendError> {
         StoreKey::from_hex(&self.0).ok_or_else(|| {
             let problem = "the cursor is not one that this backend has given out";

@@ -1,4 +1,4 @@
-//! The settings of a store over a backend.
+//! The settings of a store with a backend.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::policy::Policy;
 use crate::revocation::RevocationList;
 use crate::store::StoreBuilder;
 
-/// The most bytes of a session in a backend, unless the builder says otherwise.
+/// The most bytes of a session in a backend, by default.
 pub(super) const MAX_SIZE: usize = 1 << 20;
 
-/// No store takes less than a cookie.
+/// A store must take at least what a cookie holds.
 const MIN_SIZE: usize = 4096;
 
-/// Where a [`ServerStore`] keeps its sessions, for its [`StoreBuilder`].
+/// Keeps the sessions of a [`ServerStore`] in a backend, with settings for its [`StoreBuilder`].
 #[derive(Debug)]
 pub struct Behind<B> {
     backend: B,
@@ -28,7 +28,7 @@ pub struct Behind<B> {
 }
 
 impl<B: Backend> ServerStore<B> {
-    /// A store with the default settings: see [`builder`](Self::builder).
+    /// Creates a store with the default settings: see [`builder`](Self::builder).
     pub fn new(keys: impl Into<Keys>, backend: B) -> Self {
         let builder = Self::builder(keys, backend);
         // A managed ring that cannot take it yet lets nothing be sealed until it can.
@@ -36,8 +36,8 @@ impl<B: Backend> ServerStore<B> {
         builder.assembled(Policy::by_default())
     }
 
-    /// A builder that starts from the defaults: those of a [`CookieStore`](crate::CookieStore),
-    /// at most 1 MiB for a session, and an error while the backend is away.
+    /// Returns a builder with the defaults: those of a [`CookieStore`](crate::CookieStore), at most
+    /// 1 MiB for a session, and an error if the backend is unavailable.
     pub fn builder(keys: impl Into<Keys>, backend: B) -> StoreBuilder<Behind<B>> {
         let behind = Behind {
             backend,
@@ -50,72 +50,73 @@ impl<B: Backend> ServerStore<B> {
 }
 
 impl<B: Backend> StoreBuilder<Behind<B>> {
-    /// Takes in sessions that come whole in a cookie, as a [`CookieStore`](crate::CookieStore)
-    /// with the same name, context and keys has set them: they move to the backend, under a new
-    /// id, with their next save. That is how a running service moves from cookies to a backend;
-    /// leave it out once all such cookies have expired, because until then a copy of one opens
-    /// whatever became of the session. By default they are refused.
+    /// Accepts sessions that come whole in a cookie, set by a [`CookieStore`](crate::CookieStore)
+    /// with the same name, context and keys. With the next save they move to the backend, under a
+    /// new id. Use this to move a running service from cookies to a backend. Remove it once all
+    /// such cookies have expired, because until then a copy of such a cookie opens even if its
+    /// session has ended. By default these cookies are refused.
     pub fn adopt_cookies(mut self) -> Self {
         self.placement.keep = Keep::Adopted;
         self
     }
 
-    /// Keeps sessions in their cookies as long as they fit, and moves one that no longer fits to
-    /// the backend, and back when it is small again, each time under a new id. Those in cookies
-    /// have the limits of a [`CookieStore`](crate::CookieStore): the last response wins, and a
-    /// copy of a cookie opens until its deadline.
+    /// Keeps sessions in their cookies as long as they fit. A session that no longer fits moves to
+    /// the backend, and moves back when it is small again, each time under a new id. Sessions in
+    /// cookies have the limits of a [`CookieStore`](crate::CookieStore): the last response wins,
+    /// and a copy of a cookie opens until its deadline.
     pub fn small_in_cookie(mut self) -> Self {
         self.placement.keep = Keep::Small;
         self
     }
 
-    /// Ends sessions that are whole in their cookies by `list`: with
-    /// [`adopt_cookies`](Self::adopt_cookies) or [`small_in_cookie`](Self::small_in_cookie). One
-    /// that is destroyed, renewed or moves to the backend is put on it. Those in the backend need
-    /// none.
+    /// Lets `list` end sessions that are whole in their cookies. Use it with
+    /// [`adopt_cookies`](Self::adopt_cookies) or [`small_in_cookie`](Self::small_in_cookie). A
+    /// session that is destroyed, renewed or moved to the backend is put on the list. Sessions in
+    /// the backend need no list.
     pub fn revocations(mut self, list: RevocationList) -> Self {
         self.revocations = Some(list);
         self
     }
 
-    /// The most bytes that a session may have in the backend before it is sealed. Default 1 MiB.
+    /// The most bytes that a session may have in the backend, before it is sealed. Default: 1 MiB.
     pub fn max_size(mut self, bytes: usize) -> Self {
         self.placement.max_size = bytes;
         self
     }
 
-    /// How long a request may take from its load to its save and still find its session there,
-    /// if nobody else uses it meanwhile: the backend keeps each so much longer than the
-    /// [`idle_timeout`](StoreBuilder::idle_timeout), though nobody is given one that was idle for
-    /// too long. A request that takes longer may lose its session, and what it has changed.
+    /// How long a request may take from its load to its save without losing the session, if nobody
+    /// else uses it meanwhile. The backend keeps each session longer than the
+    /// [`idle_timeout`](StoreBuilder::idle_timeout) by this time, but no new request gets a session
+    /// that was idle for too long. A request that takes longer may lose its session and its
+    /// changes.
     ///
-    /// Default one hour. Longer takes more room: each session is kept for both times after its
-    /// last use. Without an idle timeout nothing is kept longer, and this does nothing. When you
-    /// change it, or the idle timeout, each session is written anew with its next use.
+    /// Default: one hour. A longer time takes more room, because each session is kept for both
+    /// times after its last use. Without an idle timeout, this setting does nothing. If you change
+    /// it or the idle timeout, each session is written again at its next use.
     pub fn longest_request(mut self, longest_request: Duration) -> Self {
         self.longest_request = longest_request;
         self
     }
 
-    /// While the backend is away, gives requests a fresh, empty session instead of an error: a
-    /// shop that stays open for guests. What is changed in one cannot be saved, not even if the
-    /// backend is back by then: it would take the place of the session that is there.
+    /// Gives requests a new, empty session instead of an error while the backend is unavailable, so
+    /// that a shop can stay open for guests. You cannot save changes to such a session, even if the
+    /// backend is back by then: that would replace the visitor's real session.
     pub fn empty_if_unavailable(mut self) -> Self {
         self.placement.empty_if_unavailable = true;
         self
     }
 
-    /// The finished store.
+    /// Builds the store.
     ///
     /// # Errors
     ///
-    /// If a setting cannot be, or two contradict each other; the error names it.
+    /// If a setting is invalid, or two contradict each other. The error names it.
     pub fn build(self) -> Result<ServerStore<B>, ConfigError> {
         let policy = self.check()?;
         Ok(self.assembled(policy))
     }
 
-    /// Every check of `build`.
+    /// Makes all checks of `build`.
     pub(crate) fn check(&self) -> Result<Policy, ConfigError> {
         if self.placement.max_size < MIN_SIZE {
             let problem = "it must be at least 4096 bytes, what a cookie holds";
@@ -126,7 +127,7 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
 
     fn assembled(self, policy: Policy) -> ServerStore<B> {
         let (mut behind, common) = self.exchange(());
-        // No address space holds more once it is sealed.
+        // Once sealed, a larger session would not fit any address space.
         behind.max_size = behind.max_size.min(usize::MAX / 8);
         behind.backend.expect_at_most(encoded_len(behind.max_size));
         let core = common.assemble(policy, |keys_for, in_cookie| InBackend {

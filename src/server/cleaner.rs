@@ -1,4 +1,4 @@
-//! A thread that cleans up now and then, and ends at once when it is told to.
+//! A thread that cleans up at intervals, and stops at once when asked.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::error::ConfigError;
 
-/// Ends its thread when it is dropped.
+/// Stops its thread when it is dropped.
 pub(super) struct Cleaner {
     stop: Arc<Stop>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Whether the thread is to end. Long work asks now and then.
+/// Asks the thread to stop. Long work must check it now and then.
 #[derive(Default)]
 pub(super) struct Stop {
     is_due: Mutex<bool>,
@@ -25,7 +25,7 @@ impl Stop {
         *locked(&self.is_due)
     }
 
-    /// Whether it became due within this time.
+    /// Waits at most this long for a request to stop, and returns whether one came.
     fn within(&self, time: Duration) -> bool {
         let guard = locked(&self.is_due);
         let waited = self.changed.wait_timeout_while(guard, time, |due| !*due);
@@ -34,8 +34,8 @@ impl Stop {
 }
 
 impl Cleaner {
-    /// Calls `clean_up` each time that `every` has passed since the last call, for as long as
-    /// somebody else holds `what`. `every` is a builder's `clean_up_every`.
+    /// Calls `clean_up` at intervals of `every`, as long as another owner holds `what`. `every` is
+    /// a builder's `clean_up_every`.
     pub(super) fn start<T: Send + Sync + 'static>(
         every: Duration,
         what: &Arc<T>,
@@ -63,14 +63,15 @@ impl Cleaner {
         })
     }
 
-    /// Ends the thread, and waits until it has.
+    /// Stops the thread, and waits until it has ended.
     pub(super) fn stop(&self) {
         *locked(&self.stop.is_due) = true;
         self.stop.changed.notify_all();
         let thread = locked(&self.thread).take();
-        // A caller's clock runs on that thread too, and may hold what is dropped here.
+        // The thread also runs the caller's clock. If that clock owns what is dropped here, the
+        // thread would wait for itself.
         if let Some(thread) = thread.filter(|it| it.thread().id() != thread::current().id()) {
-            // It has panicked if that clock has: there is nothing left to end.
+            // An error means that the clock has panicked: then the thread has ended already.
             let _ = thread.join();
         }
     }
@@ -123,7 +124,7 @@ mod tests {
         let _cleaner = Cleaner::start(AT_ONCE, &what, clean_up).unwrap();
         calls.recv().unwrap();
         drop(what);
-        // The sender goes with the thread: this loop ends only if that does.
+        // The thread owns the sender, so this loop ends only if the thread does.
         while calls.recv().is_ok() {}
     }
 

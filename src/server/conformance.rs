@@ -1,11 +1,11 @@
-//! Whether a [`Backend`] keeps what it promises: a suite for those of third parties, and a spy.
+//! A suite that checks whether a [`Backend`] keeps its promises, and a spy that records its calls.
 //!
 //! ```
 //! # use std::time::Duration;
 //! use sealed_session::server::{Memory, conformance};
 //!
 //! # pollster::block_on(async {
-//! // Of a runtime: `tokio::time::sleep`.
+//! // With tokio: `tokio::time::sleep`.
 //! let sleep = async |time| std::thread::sleep(time);
 //! conformance::Suite::new(&Memory::new(), sleep).check().await
 //! # })?;
@@ -26,12 +26,12 @@ use super::backend::Backend;
 use super::builder::MAX_SIZE;
 use checks::Bounds;
 
-/// The checks of a backend's promises, those of [`Promise::Full`](super::Promise::Full) if it
-/// declares that.
+/// A suite that checks a backend's promises, including those of
+/// [`Promise::Full`](super::Promise::Full) if the backend declares it.
 ///
-/// They go through everything that a store asks of a backend, with keys of their own, which are
-/// removed in the end: a server that others use comes to no harm. A backend that asks a server
-/// should be checked over a real one, on a runtime of several threads.
+/// It makes every call that a store makes, with keys of its own, and removes them at the end, so it
+/// does no harm on a shared server. If your backend talks to a server, run the suite against a real
+/// one, on a runtime with several threads.
 #[must_use = "`check` runs it"]
 pub struct Suite<'b, B, S> {
     backend: &'b B,
@@ -40,7 +40,7 @@ pub struct Suite<'b, B, S> {
 }
 
 impl<'b, B: Backend, S: AsyncFn(Duration)> Suite<'b, B, S> {
-    /// A suite for `backend`. `sleep` waits, by the clock that the backend goes by.
+    /// Returns a suite for `backend`. `sleep` must wait by the same clock that the backend uses.
     pub fn new(backend: &'b B, sleep: S) -> Self {
         Self {
             backend,
@@ -52,15 +52,15 @@ impl<'b, B: Backend, S: AsyncFn(Duration)> Suite<'b, B, S> {
         }
     }
 
-    /// How exact the backend's times are, and with them how long the suite waits: once, four
-    /// times this. Default 50 milliseconds; a second for a backend that keeps whole seconds.
+    /// Sets how exact the backend's times are. The suite waits once, for four times this. Default
+    /// 50 milliseconds; use a second for a backend that keeps whole seconds.
     pub fn resolution(mut self, resolution: Duration) -> Self {
         self.bounds.resolution = resolution;
         self
     }
 
-    /// The most bytes of a session in the backend, as
-    /// [`StoreBuilder::max_size`](crate::StoreBuilder::max_size) has it. Default 1 MiB.
+    /// Sets the most bytes of a session in the backend, as in
+    /// [`StoreBuilder::max_size`](crate::StoreBuilder::max_size). Default 1 MiB.
     pub fn max_size(mut self, bytes: usize) -> Self {
         self.bounds.max_size = bytes;
         self
@@ -70,7 +70,7 @@ impl<'b, B: Backend, S: AsyncFn(Duration)> Suite<'b, B, S> {
     ///
     /// # Errors
     ///
-    /// What promises are broken, and how it showed.
+    /// Returns each broken promise, and what happened instead.
     pub async fn check(self) -> Result<(), Broken> {
         checks::all(self.backend, self.sleep, &self.bounds).await
     }

@@ -1,4 +1,4 @@
-//! Ends sessions in a backend that nobody has at hand: a subject's, or those that match.
+//! Ending sessions in a backend outside of their requests: a subject's, or those that match.
 
 use std::collections::HashSet;
 
@@ -9,11 +9,11 @@ use crate::session::{Loaded, Session};
 use crate::store::StoreCore;
 
 impl<B: Backend> ServerStore<B> {
-    /// Ends all sessions of `subject`, on whatever device: "log out everywhere". Tells how many
-    /// there were in the backend; those that are whole in their cookies end if the store has a
-    /// list of [`revocations`](crate::StoreBuilder::revocations).
+    /// Ends all sessions of `subject`, on all devices: "log out everywhere". Returns how many of
+    /// them were in the backend. Sessions that are whole in their cookies end only if the store has
+    /// a list of [`revocations`](crate::StoreBuilder::revocations).
     ///
-    /// Sessions that begin while it runs may end too.
+    /// Sessions that begin during the call may end too.
     ///
     /// # Errors
     ///
@@ -28,7 +28,7 @@ impl<B: Backend> ServerStore<B> {
         self.know_all_keys().await?;
         let tags = core.flow.placement.tags(subject);
         let (mut seen, mut ended) = (HashSet::new(), 0);
-        // Until nothing new turns up: a session may get a new id while the others end.
+        // Repeat until nothing new turns up: a session may get a new id while the others end.
         loop {
             let mut found = Vec::new();
             for tag in &tags {
@@ -43,7 +43,7 @@ impl<B: Backend> ServerStore<B> {
                     continue;
                 };
                 let loaded = self.loaded(key, &stored);
-                // One that has another subject by now is not meant.
+                // Keep a session that has another subject by now.
                 if loaded
                     .as_ref()
                     .map_or(true, |(loaded, _)| loaded.record.subject() == subject)
@@ -55,11 +55,12 @@ impl<B: Backend> ServerStore<B> {
         }
     }
 
-    /// Ends all sessions for which `keep` is false, and tells how many. It sees each session
-    /// that is there from beginning to end at least once; what it changes in one is not saved.
+    /// Ends all sessions for which `keep` returns `false`, and returns how many it ended. It sees
+    /// each session that exists during the whole call at least once. Changes that `keep` makes to a
+    /// session are not saved.
     ///
-    /// It does not see a session that was idle for too long, which no request is given any more;
-    /// one that began before then and still runs can save it all the same.
+    /// It does not see sessions that were idle for too long, which requests no longer get. A
+    /// request that began before that time and still runs can save such a session all the same.
     ///
     /// # Errors
     ///
@@ -103,8 +104,8 @@ impl<B: Backend> ServerStore<B> {
         caught_up.map_err(|problem| BackendError::new(BackendErrorKind::Unavailable, problem))
     }
 
-    /// A session in the backend, and whether a request would be given it: one that was idle for
-    /// too long can still be saved by a request that began before.
+    /// Returns a session in the backend, and whether a request would get it. A request that began
+    /// earlier can still save a session that was idle for too long.
     fn loaded(&self, key: &StoreKey, stored: &Stored) -> Result<(Loaded, bool), Refusal> {
         let StoreCore { flow, .. } = &self.inner.core;
         let now = self.inner.core.now();

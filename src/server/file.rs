@@ -1,4 +1,4 @@
-//! A backend in a directory.
+//! A backend that keeps sessions as files in a directory.
 
 mod dir;
 mod directory;
@@ -21,73 +21,76 @@ use crate::store::Clock;
 use crate::time::Millis;
 use place::{Place, Report};
 
-/// How often the directory is cleaned up unless the builder says otherwise.
+/// How often the directory is cleaned up by default.
 const EVERY: Duration = Duration::from_secs(10 * 60);
 
-/// The most keys of a page of [`Backend::scan`].
+/// The most keys that one page of [`Backend::scan`] holds.
 const PAGE: usize = 1024;
 
-/// Sessions in a directory of this machine, for one process or several: each a file, named by its
-/// [`StoreKey`] as 64 hexadecimal digits. On Unix only.
+/// A backend that keeps each session as a file in a local directory, for one process or several.
 ///
-/// It keeps [`Promise::Full`], between threads and between processes that have the same
-/// directory: whoever writes has locked one of 256 parts of it (`flock`). The directory must be
-/// on a local file system; on a network's, locks may hold on one machine only, or not at all.
+/// Each file is named by its [`StoreKey`] as 64 hexadecimal digits. On Unix only.
 ///
-/// # What survives
+/// It keeps [`Promise::Full`], between threads and between processes that use the same directory: a
+/// writer locks one of 256 parts of it (`flock`). The directory must be on a local file system. On
+/// a network file system, locks may hold on one machine only, or not at all.
 ///
-/// Whatever was acknowledged, if the process is killed, and also if the machine loses its power,
-/// as far as the disk writes what it says: a value is written whole to a file of its own, and is
-/// on the disk before it gets the session's name in one step; and so are the name, and the
-/// removal of one, before the call returns. A value that was being written is there, or the one
-/// before it; never a part of one. Only a touch does not wait for the disk: after a loss of
-/// power, a session may be forgotten as if it had not been touched.
+/// # What survives a crash
 ///
-/// # Who may touch it
+/// Every acknowledged write survives if the process is killed. It also survives a loss of power, if
+/// the disk really writes what it acknowledges. The backend writes a value whole to a new file,
+/// waits until the file is on the disk, and then renames it to the session's name in one step. The
+/// call returns when the new name is on the disk too; so does the removal of one. After a crash in
+/// the middle of a write, you find the new value or the one before it, never a part of one. Only a
+/// touch does not wait for the disk: after a loss of power, a session may expire as if it had not
+/// been touched.
 ///
-/// The directory must belong to the user that the process runs as, and nobody else may enter it;
-/// it is made with mode 700, files with 600. Nothing that a client sends becomes part of a path.
-/// Symbolic links in it are not followed, and what is not a session's file, whatever its name, is
-/// neither read as one, written over nor removed, except by destroying the session whose name it
-/// has. At most 16 MiB are read of any file, which is the most that a value may have.
+/// # Permissions
 ///
-/// # If it is swept away
+/// The directory must belong to the user that the process runs as, and no other user may enter it.
+/// The backend creates it with mode 700, and files with 600. Nothing that a client sends becomes
+/// part of a path. The backend follows no symbolic links inside the directory. It never reads,
+/// overwrites or removes anything that is not a session's file, whatever its name; only destroying
+/// a session removes a foreign file under that session's name. It reads at most 16 MiB of any file,
+/// which is the largest value it stores.
 ///
-/// A directory below `/tmp` is what cleaners of temporary files remove. If it is gone, or another
-/// one is in its place, the next call makes it anew, with the same checks as at first, and tells
-/// [`Event::DirectoryRemade`](crate::Event::DirectoryRemade): the sessions that were in it have ended, and all else goes on. The
-/// path is taken as it was resolved at first: a symbolic link that has come into its place is
-/// refused, and so is a directory that belongs to another user or lets others in; every call is an
-/// error then, until you remove it. The directory above must be there.
+/// # If the directory is swept away
 ///
-/// Single files may go too. A session whose file is gone has ended. Which sessions a subject has
-/// is put back from their own files: with their next save, with each clean-up, and before
-/// [`end_all_of`](super::ServerStore::end_all_of) if all of it is gone. Until then that misses
-/// those whose entry was swept away, so keep sessions where nobody sweeps: `/var/lib`, not `/tmp`.
+/// Cleaners of temporary files remove directories below `/tmp`. If the directory is gone or
+/// replaced, the next call creates it again, with the same checks as at first, and reports
+/// [`Event::DirectoryRemade`](crate::Event::DirectoryRemade): its sessions have ended, and
+/// everything else goes on. The backend resolves the path once, at the start. Later it refuses a
+/// symbolic link in its place, a directory of another user, and one that others may enter; every
+/// call then fails until you remove it. The parent directory must exist.
+///
+/// Single files may go too. If a session's file is gone, the session has ended. The backend
+/// rebuilds the index of each subject's sessions from the session files: with their next save, with
+/// each clean-up, and before [`end_all_of`](super::ServerStore::end_all_of) if the whole index is
+/// gone. Until then, `end_all_of` misses the sessions whose index entry was swept away, so keep
+/// sessions where nobody sweeps: `/var/lib`, not `/tmp`.
 ///
 /// # How expired sessions go
 ///
-/// None is given out. Every ten minutes a thread looks at each file and removes those of expired
-/// sessions, and what processes that were killed have left; it ends when the backend is dropped
-/// or [stopped](Self::stop). Nothing bounds the number of sessions but the disk: when that is
-/// full, saving fails with [`BackendErrorKind::Full`], and what is there stays.
+/// The backend never returns an expired session. Every ten minutes, a thread looks at each file and
+/// removes expired sessions and the leftovers of killed processes. The thread ends when you drop
+/// the backend or [stop](Self::stop) it. Only the disk bounds the number of sessions: when it is
+/// full, saving fails with [`BackendErrorKind::Full`], and existing sessions stay.
 ///
 /// # What it costs
 ///
-/// A session is a file, and with a subject an empty one more, and a directory for each subject.
-/// A put waits for the disk twice, one that gives a session a subject up to five times, a removal
-/// once; a load and a touch never do. All of it runs on the threads of the crate `blocking`,
-/// beside whatever runtime there is: at most 500, each with up to five open files, or as many
-/// threads as the variable `BLOCKING_MAX_THREADS` says. A call that is dropped has either
-/// happened wholly, or will, or will not.
+/// A session takes one file. A session with a subject takes an empty file more, and each subject
+/// takes a directory. A put waits for the disk twice, or up to five times if it gives a session a
+/// subject; a removal waits once; a load and a touch never wait for it. The work runs on the
+/// threads of the crate `blocking`, beside any runtime: at most 500 threads, or the number in the
+/// variable `BLOCKING_MAX_THREADS`, each with up to five open files. If you drop a call, it takes
+/// effect wholly, now or later, or not at all.
 ///
-/// On the virtual disk of a small machine, a load or a touch took 20 microseconds, a put 6 to 10
-/// milliseconds alone and one if sixteen came at once, and a clean-up of 30,000 sessions half a
-/// second.
+/// On the virtual disk of a small machine, a load or a touch took 20 microseconds. A put took 6 to
+/// 10 milliseconds alone, and one millisecond if sixteen came at once. A clean-up of 30,000
+/// sessions took half a second.
 ///
-/// Finding the sessions of a subject takes time that grows with their number; listing all goes by
-/// pages of up to 1024.
-///
+/// Finding a subject's sessions takes time in proportion to their number. Listing all sessions goes
+/// by pages of up to 1024.
 /// ```
 /// use sealed_session::AppKey;
 /// use sealed_session::{FileStore, server::File};
@@ -109,8 +112,8 @@ struct Shared {
 }
 
 impl File {
-    /// A backend in this directory, with the default settings. The directory is made if it is not
-    /// there, the one that it is in must be.
+    /// Opens this directory with the default settings. It creates the directory if it does not
+    /// exist; the parent directory must exist.
     ///
     /// # Errors
     ///
@@ -119,7 +122,7 @@ impl File {
         Self::builder(path).build()
     }
 
-    /// A builder that starts from the defaults: a clean-up every ten minutes.
+    /// Returns a builder with the default settings: a clean-up every ten minutes.
     pub fn builder(path: impl Into<PathBuf>) -> FileBuilder {
         FileBuilder {
             path: path.into(),
@@ -128,19 +131,19 @@ impl File {
         }
     }
 
-    /// Removes what has expired or was left behind now, and tells how many sessions. It blocks
-    /// the thread.
+    /// Removes expired sessions and leftover files now, and returns the number of sessions removed.
+    /// It blocks the thread.
     ///
     /// # Errors
     ///
-    /// The first thing that failed; the rest was gone on with.
+    /// Returns the first failure, after it has tried everything else.
     pub fn clean_up(&self) -> Result<usize, BackendError> {
         self.shared
             .clean_up(|| false)
             .map_err(|error| failed(&error))
     }
 
-    /// Ends the thread that cleans up, and waits until it has ended. All else goes on.
+    /// Stops the clean-up thread and waits until it has ended. Everything else goes on.
     pub fn stop(&self) {
         self.cleaner.stop();
     }
@@ -185,12 +188,12 @@ impl Shared {
     }
 
     fn clean_up_unseen(&self, stop: &Stop) {
-        // Nobody waits for the result, and what is wrong with the disk shows in the next save.
+        // Nobody waits for the result, and the next save shows any problem with the disk.
         let _ = self.clean_up(|| stop.is_due());
     }
 }
 
-/// What a system's error means for a session. It names no file.
+/// Maps a system error to a backend error, without naming a file.
 fn failed(error: &io::Error) -> BackendError {
     let kind = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BackendErrorKind::Full,
@@ -213,7 +216,7 @@ impl Backend for File {
         let key = *key;
         self.run(move |shared| {
             let found = shared.place.within(|directory| directory.load(&key))?;
-            // Asked for after the file was read, which may have had to wait.
+            // Read the clock after the file, because reading may have waited for a lock.
             let now = shared.now();
             let alive = found.filter(|(_, expires)| *expires > now);
             Ok(alive.map(|(value, expires)| Stored {
@@ -293,27 +296,27 @@ pub struct FileBuilder {
 }
 
 impl FileBuilder {
-    /// How long the thread that cleans up waits in between. It looks at every file each time.
+    /// Sets how long the clean-up thread waits between rounds. Each round looks at every file.
     /// Default ten minutes.
     pub fn clean_up_every(mut self, every: Duration) -> Self {
         self.clean_up_every = every;
         self
     }
 
-    /// Where the time comes from; give the store's builder the same. Default
-    /// [`SystemTime::now`]. When the thread cleans up is not its to say.
+    /// Sets the clock; give the store's builder the same one. Default [`SystemTime::now`]. The
+    /// clock does not decide when the clean-up thread runs.
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);
         self
     }
 
-    /// The finished backend.
+    /// Builds the backend.
     ///
     /// # Errors
     ///
-    /// If the directory cannot be made or opened, is another user's, or others may enter it, if
-    /// it would be cleaned up without a pause, or the system has no thread to give; the error
-    /// names the setting.
+    /// If the directory cannot be created or opened, belongs to another user, or lets other users
+    /// in; if `clean_up_every` is zero; or if the system cannot start a thread. The error names the
+    /// setting.
     pub fn build(self) -> Result<File, ConfigError> {
         let every = self.clean_up_every;
         let place = Place::open(&self.path).map_err(|problem| {

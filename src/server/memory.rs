@@ -1,4 +1,4 @@
-//! A backend in this process's memory.
+//! A backend that keeps sessions in this process's memory.
 
 mod table;
 #[cfg(test)]
@@ -15,47 +15,49 @@ use crate::store::Clock;
 use crate::time::Millis;
 use table::{Limits, Table};
 
-/// What is kept unless the builder says otherwise.
+/// How many bytes sessions may take by default.
 const MAX_BYTES: usize = 256 << 20;
 
-/// How often expired sessions are removed unless the builder says otherwise.
+/// How often expired sessions are removed by default.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// The most keys of a page of [`Backend::scan`].
+/// The most keys that one page of [`Backend::scan`] holds.
 const PAGE: usize = 1024;
 
-/// How many expired sessions are removed under one lock: some 200 microseconds among a million.
+/// How many expired sessions are removed under one lock. That takes about 200 microseconds with a
+/// million sessions.
 const BATCH: usize = 64;
 
-/// Sessions in this process's memory: for one process, and gone with it.
+/// A backend that keeps sessions in this process's memory. They are gone when the process ends.
 ///
 /// It keeps [`Promise::Full`]: nothing comes between the look at a session and the write.
 ///
 /// # How much it holds
 ///
-/// At most 256 MiB, unless the [builder](Self::builder) says otherwise. A session counts as its
-/// sealed value, four thirds of its plaintext, and 384 bytes for what is around it, a little
-/// more than was measured: half a million sessions of a few entries each. A visitor gets a
-/// session when a handler first writes into one, so that whoever can make a handler write can
-/// fill the store.
+/// It holds at most 256 MiB, unless you set another limit with the [builder](Self::builder). A
+/// session counts as its sealed value, which is four thirds of its plaintext, plus 384 bytes of
+/// overhead, a little more than was measured. That is half a million sessions of a few entries
+/// each. A visitor gets a session when a handler first writes to it, so anyone who can make a
+/// handler write can fill the store.
 ///
-/// When it is full, the sessions that have expired make room. If none has, whatever needs more
-/// room is refused with [`BackendErrorKind::Full`](super::BackendErrorKind::Full), and fails to be saved: a new session, a
-/// renewed one, one that grows. No session is given up for another, and those that are there can
-/// be read, touched, shrunk and destroyed.
+/// When the store is full, expired sessions make room. If no session has expired, a save that needs
+/// more room fails with [`BackendErrorKind::Full`](super::BackendErrorKind::Full): that of a new
+/// session, a renewed one, or one that grows. The backend never drops a live session for another.
+/// Existing sessions can still be read, touched, shrunk and destroyed.
 ///
 /// # How expired sessions go
 ///
-/// None is given out. Each that is put takes the place of two that have expired, and a thread
-/// removes the rest once a minute; it ends when the backend is dropped or [stopped](Self::stop).
-/// It needs no runtime. If the system has no thread to give, [`new`](Self::new) goes without.
+/// The backend never returns an expired session. Each put removes up to two expired sessions, and a
+/// thread removes the rest once a minute. The thread ends when you drop the backend or
+/// [stop](Self::stop) it, and needs no runtime. If the system cannot start a thread,
+/// [`new`](Self::new) goes without one.
 ///
 /// # What it costs
 ///
-/// No call waits for anything but one lock, which is held for as long as it takes to find a
-/// session among all and to copy its value. With values of 600 bytes, a load was measured to take
-/// one microsecond among ten thousand sessions and four among a million. Finding the sessions of
-/// a subject takes time that grows with their number; listing all goes by pages of 1024.
+/// Calls wait only for one lock, which is held just long enough to find a session and copy its
+/// value. With values of 600 bytes, a load took one microsecond with ten thousand sessions, and
+/// four microseconds with a million. Finding a subject's sessions takes time in proportion to their
+/// number. Listing all sessions goes by pages of 1024.
 ///
 /// ```
 /// use std::time::Duration;
@@ -82,7 +84,7 @@ struct Shared {
 }
 
 impl Memory {
-    /// An empty backend with the default settings.
+    /// Returns an empty backend with the default settings.
     pub fn new() -> Self {
         let builder = Self::builder();
         let every = builder.clean_up_every;
@@ -93,8 +95,8 @@ impl Memory {
         }
     }
 
-    /// A builder that starts from the defaults: 256 MiB, any number of sessions, a clean-up each
-    /// minute.
+    /// Returns a builder with the default settings: 256 MiB, any number of sessions, a clean-up
+    /// every minute.
     pub fn builder() -> MemoryBuilder {
         MemoryBuilder {
             limits: Limits {
@@ -106,32 +108,32 @@ impl Memory {
         }
     }
 
-    /// How many sessions there are, with the marks that renewed ones leave for five minutes, and
-    /// with those that were idle for too long but are still kept for slow requests. Expired ones
-    /// are removed first.
+    /// Returns the number of sessions, after removing expired ones. It includes the marks that
+    /// renewed sessions leave for five minutes, and idle sessions that are kept a little longer for
+    /// slow requests.
     pub fn len(&self) -> usize {
         self.clean_up();
         self.shared.table().len()
     }
 
-    /// Whether there are none.
+    /// Returns whether the backend holds no session, as counted by [`len`](Self::len).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many bytes the sessions count as, of those that
-    /// [`max_bytes`](MemoryBuilder::max_bytes) allows. Expired ones are removed first.
+    /// Returns how many of the [`max_bytes`](MemoryBuilder::max_bytes) are in use, after removing
+    /// expired sessions.
     pub fn bytes(&self) -> usize {
         self.clean_up();
         self.shared.table().bytes()
     }
 
-    /// Removes expired sessions now, and tells how many there were.
+    /// Removes expired sessions now, and returns how many there were.
     pub fn clean_up(&self) -> usize {
         self.shared.reclaim(|| false)
     }
 
-    /// Ends the thread that cleans up, and waits until it has ended. All else goes on.
+    /// Stops the clean-up thread and waits until it has ended. Everything else goes on.
     pub fn stop(&self) {
         if let Some(cleaner) = &self.cleaner {
             cleaner.stop();
@@ -144,7 +146,7 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Never asked for while the table is locked: the clock is a caller's.
+    /// Must not run while the table is locked, because the clock may be the caller's code.
     fn now(&self) -> Millis {
         (self.clock)().into()
     }
@@ -231,38 +233,38 @@ pub struct MemoryBuilder {
 }
 
 impl MemoryBuilder {
-    /// The most sessions that there may be. Default any number.
+    /// Sets the most sessions that the backend may hold. Default any number.
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.limits.sessions = sessions;
         self
     }
 
-    /// The most bytes that the sessions may count as, their values and 384 bytes for each.
+    /// Sets the most bytes that sessions may take: their values and 384 bytes for each session.
     /// Default 256 MiB.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
         self
     }
 
-    /// How long the thread that removes expired sessions waits in between. Default a minute.
+    /// Sets how long the clean-up thread waits between rounds. Default one minute.
     pub fn clean_up_every(mut self, every: Duration) -> Self {
         self.clean_up_every = every;
         self
     }
 
-    /// Where the time comes from; give the store's builder the same. Default
-    /// [`SystemTime::now`]. When the thread cleans up is not its to say.
+    /// Sets the clock; give the store's builder the same one. Default [`SystemTime::now`]. The
+    /// clock does not decide when the clean-up thread runs.
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);
         self
     }
 
-    /// The finished backend.
+    /// Builds the backend.
     ///
     /// # Errors
     ///
-    /// If it could hold nothing, would clean up without a pause, or the system has no thread to
-    /// give; the error names the setting.
+    /// If a limit leaves room for no session, if `clean_up_every` is zero, or if the system cannot
+    /// start a thread. The error names the setting.
     pub fn build(self) -> Result<Memory, ConfigError> {
         if self.limits.sessions == 0 {
             let problem = "it is zero, and nothing could be kept";

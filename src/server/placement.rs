@@ -1,4 +1,4 @@
-//! Sessions behind their cookies: the cookie holds a stub, a backend the values.
+//! Sessions in a backend: the cookie holds a stub, the backend the values.
 
 use std::iter::empty;
 use std::time::Duration;
@@ -15,59 +15,59 @@ use crate::session::changes::{Birth, Past, Revision, View};
 use crate::session::{BackendState, Claims, Loaded};
 use crate::time::Millis;
 
-/// Which sessions stay in their cookies.
+/// Which sessions stay whole in their cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// None, and cookies that hold one are refused.
+    /// None. A cookie with a whole session is refused.
     None,
-    /// None; those that come in a cookie move to the backend with their next save.
+    /// None. A session that comes in a cookie moves to the backend with its next save.
     Adopted,
-    /// Those that fit.
+    /// Sessions that fit a cookie.
     Small,
 }
 
 #[derive(Debug)]
 pub(crate) struct InBackend {
-    /// Seals what the backend gets.
+    /// Seals the values for the backend.
     pub(super) envelope: Envelope,
     pub(super) keep: Keep,
-    /// The backend's.
+    /// The backend's promise.
     pub(super) promise: Promise,
     pub(super) in_cookie: Limit,
-    /// The most bytes of plaintext that the backend gets.
+    /// The most bytes of plaintext that may go to the backend.
     pub(super) max_size: usize,
 }
 
-/// Reads of a backend: the rest of a session whose stub came in a cookie.
+/// A read from the backend, for a session whose stub came in a cookie.
 #[derive(Debug)]
 pub(crate) struct Fetch {
     pub(super) key: StoreKey,
     stub: Loaded,
 }
 
-/// Where a session is to be found that is to end.
+/// Where to find a session in order to end it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Trail {
     Backend(StoreKey),
-    /// In a cookie with this id; unless it has moved from there to the backend.
+    /// In a cookie with this id, unless it has moved to the backend.
     Cookie(SessionId),
-    /// It was in a cookie with this id, which opens no more.
+    /// It was in a cookie with this id, which no longer opens.
     Over(SessionId),
 }
 
-/// Writes to a backend, in this order. Each that fails leaves a state in which nothing is lost
-/// that was acknowledged, and nothing is alive that was ended.
+/// The writes to a backend, carried out in this order. If one fails, nothing that was acknowledged
+/// is lost, and nothing that was ended is alive.
 #[derive(Debug, Default)]
 pub(crate) struct Write {
-    /// A session that ends.
+    /// A session to end.
     pub(super) end: Option<Trail>,
-    /// A record that must still be there as it was loaded, because only its cookie is to be sent.
+    /// A record that must still be there, because only its cookie is sent.
     pub(super) find: Option<StoreKey>,
     pub(super) put: Option<(StoreKey, Entry)>,
-    /// In place of a record that has moved.
+    /// A mark that replaces a record that has moved.
     pub(super) mark: Option<(StoreKey, Entry)>,
     pub(super) touch: Option<(StoreKey, Duration)>,
-    /// What a session stands on once all is written.
+    /// The session's new base once everything is written.
     pub(super) then: Option<Then>,
 }
 
@@ -129,17 +129,18 @@ impl Placement for InBackend {
             return (if again { Due::Record } else { due }, None);
         };
         let is_kept_otherwise = policy.is_kept_otherwise(header, held.forgotten_at, now);
-        // Until its use is written down for the first time, any request counts.
+        // Until a use is recorded for the first time, any request counts as use.
         let is_unrecorded = is_kept_otherwise && header.kept_for.is_none();
         if is_unrecorded || is_use && (is_kept_otherwise || held.is_under_old_key) {
             return (Due::Record, None);
         }
         let is_touched = is_use && policy.touch_is_due(header, now);
         match (loaded.cookie_is_due, is_touched) {
-            // A touch may fail, and what is sent must not be refused.
+            // A touch may fail, and a cookie that we send must not be refused.
             (true, true) => (Due::Record, None),
             (true, false) if policy.admit(header, now).is_ok() => {
-                // Unless an earlier response of this request has it.
+                // An earlier response of this request may have written it: then it need not be
+                // found.
                 let find = (!held.is_own).then(|| Write {
                     find: Some(StoreKey::of(header.id)),
                     ..Write::default()
@@ -211,7 +212,8 @@ impl Placement for InBackend {
             let entry = Entry {
                 value: self.seal(&plaintext, random)?,
                 ttl,
-                // The record's own, because `max_lifetime` may be raised while it lives.
+                // The record's own deadline counts, because `max_lifetime` may be raised while it
+                // lives.
                 longest_ttl: next
                     .header
                     .expires_at
@@ -261,7 +263,7 @@ impl Placement for InBackend {
             (Some((loaded, held)), ..) => {
                 let id = loaded.record.header().id;
                 if view.has_claims() {
-                    // It may end only as it was loaded.
+                    // A session with claims may end only if its record is unchanged.
                     let when = When::Unchanged(held.version.clone());
                     write.mark = Some(self.mark(id, None, when, now, random)?);
                 } else {
@@ -287,7 +289,7 @@ impl Placement for InBackend {
 }
 
 impl Write {
-    /// Where a new record goes.
+    /// The key of the new record, if one is written.
     pub(super) fn new_key(&self) -> Option<StoreKey> {
         self.put.as_ref().map(|(key, _)| *key)
     }
@@ -303,9 +305,9 @@ impl InBackend {
         Some((loaded.record.header(), loaded.held.as_deref()?))
     }
 
-    /// What is left where the session was, if the next record does not go in its place. A request
-    /// that comes with the old cookie finds it there, and of several requests that move the
-    /// session one can put it.
+    /// Leaves a mark in the session's old place if the next record goes elsewhere. A request with
+    /// the old cookie finds it there. Of several requests that move the session, only one can put
+    /// it.
     fn leave(
         &self,
         next: &NextRecord<'_>,
@@ -315,7 +317,7 @@ impl InBackend {
         let mut write = Write::default();
         let (id, when) = match (self.held(next), next.view.in_cookie(next.loaded)) {
             (Some((header, held)), _) => (header.id, When::Unchanged(held.version.clone())),
-            // What stays in a cookie is never asked for here.
+            // A session that stays in a cookie is never looked up in the backend.
             (None, Some(Birth { id, .. })) if !place.in_cookie => {
                 let over = next.view.old_mark().cloned();
                 (id, over.map_or(When::Absent, When::Unchanged))
@@ -324,7 +326,7 @@ impl InBackend {
         };
         let to = next.header.id;
         if id != to {
-            // Whoever ends the session without knowing of the move must find it.
+            // A request that ends the session without knowing of the move must find it.
             let to = if place.in_cookie {
                 Trail::Cookie(to)
             } else {
@@ -369,19 +371,19 @@ impl InBackend {
         Ok((StoreKey::of(id), entry))
     }
 
-    /// Whether a session is there, and no mark.
+    /// Whether `stored` is a session, not a mark.
     pub(super) fn is_record(&self, key: &StoreKey, stored: &Stored) -> bool {
         let decoded = self.decode(key, &stored.value);
         decoded.is_ok_and(|(record, _)| !record.header().in_backend)
     }
 
-    /// The record of a mark that is kept under `key`.
+    /// The record of a mark that is stored under `key`.
     fn opened_mark(&self, key: &StoreKey, value: &Value) -> Option<Record> {
         let (record, _) = self.decode(key, value).ok()?;
         record.header().in_backend.then_some(record)
     }
 
-    /// Whether a value is a mark, and where the session is that has left it, if anywhere.
+    /// `None` if the value is not a mark; otherwise where the session went, if anywhere.
     pub(super) fn moved_to(&self, key: &StoreKey, value: &Value) -> Option<Option<Trail>> {
         let mark = self.opened_mark(key, value)?;
         let to = mark.subject();
@@ -389,8 +391,8 @@ impl InBackend {
         Some(in_backend.or_else(|| SessionId::from_hex(to).map(Trail::Cookie)))
     }
 
-    /// Whether a mark was put a moment ago: by the backend's clock, and within what clocks may
-    /// differ by also by ours, because somebody may have touched it since.
+    /// Whether the mark was put a moment ago by the backend's clock. Somebody may have touched it
+    /// since, so it must be recent by our clock too, allowing for clock skew.
     pub(super) fn is_recent(&self, key: &StoreKey, stored: &Stored, now: Millis) -> bool {
         let age = MARKED.saturating_sub(stored.ttl);
         let mark = self.opened_mark(key, &stored.value);
@@ -399,13 +401,13 @@ impl InBackend {
         })
     }
 
-    /// What a subject's session is put with.
+    /// The tag to put a subject's session with.
     fn tag(&self, subject: &str) -> Option<Tag> {
         let subject = Some(subject).filter(|subject| !subject.is_empty())?;
         self.envelope.hidden_subject(subject).map(Tag::from_bytes)
     }
 
-    /// What a subject's sessions were put with, under each key.
+    /// The tags that a subject's sessions were put with, one for each key.
     pub(super) fn tags(&self, subject: &str) -> Vec<Tag> {
         if subject.is_empty() {
             return Vec::new();
@@ -422,7 +424,7 @@ impl InBackend {
         Ok(Value::new(text))
     }
 
-    /// The record that a backend has returned for `key`, though it may be idle for too long.
+    /// Opens the record that a backend has returned for `key`. It may have been idle for too long.
     pub(super) fn open(
         &self,
         key: &StoreKey,
@@ -439,7 +441,8 @@ impl InBackend {
         let forgotten_at = now.plus(stored.ttl);
         let seen_at = match header.kept_for {
             Some(kept_for) => forgotten_at.minus(kept_for),
-            // Written without an idle timeout: it counts from the first use that knows of one.
+            // The record was written without an idle timeout: idleness counts from the first use
+            // under one.
             None if policy.idle.is_some() => now,
             None => header.seen_at,
         };
@@ -457,7 +460,8 @@ impl InBackend {
         })
     }
 
-    /// What was put under `key`, and whether an accepted key sealed it.
+    /// Opens the value under `key`. Also returns whether an accepted key other than the sealing key
+    /// sealed it.
     fn decode(&self, key: &StoreKey, value: &Value) -> Result<(Record, bool), Refusal> {
         let opened = self
             .envelope
@@ -476,8 +480,7 @@ impl InBackend {
         Ok((record, !opened.under_sealing_key))
     }
 
-    /// The session that a stub was of, given why it is refused: known to be over only if it was
-    /// ended or has moved.
+    /// The session of a refused stub. We know that it is over only if it was ended or has moved.
     pub(super) fn past(
         &self,
         fetch: &Fetch,
@@ -492,7 +495,7 @@ impl InBackend {
         })
     }
 
-    /// The session of a stub, given what the backend has for it.
+    /// The session of a stub, from the value that the backend returned for it.
     pub(super) fn fetched(
         &self,
         fetch: &Fetch,

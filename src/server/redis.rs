@@ -1,4 +1,4 @@
-//! A backend in Redis.
+//! A backend that keeps sessions in Redis.
 
 mod bell;
 mod failure;
@@ -22,14 +22,14 @@ use crate::time::Millis;
 pub(crate) use feed::{Feed, PAGE, Page, Position, Reset, SPAN};
 use link::{Link, Timeouts};
 
-/// The most characters of a value, unless a store says otherwise.
+/// The most characters of a value, unless the store sets another limit.
 const LONGEST: usize = 16 << 20;
 
-/// The most characters of a mark that a session has moved, and more.
+/// An upper bound for the characters of a mark that a session has moved.
 const LONGEST_MARK: usize = 1024;
 
-/// Compares and sets in one step. Arguments: the value, its milliseconds, and the version that
-/// must be there, empty if nothing must be.
+/// Compares and sets in one step. Arguments: the value, its lifetime in milliseconds, and the
+/// version to replace, empty if the key must not exist.
 const PUT: &str = "\
 local there = redis.call('GETRANGE', KEYS[1], 0, 39)
 if there == string.sub(ARGV[1], 1, 40) then return 'stored' end
@@ -37,14 +37,14 @@ if there ~= ARGV[3] then return there == '' and 'absent' or 'conflict' end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 'stored'";
 
-/// Removes a value, and gives back no more of it than a mark may have. Argument: where it ends.
+/// Removes a value, and returns no more of it than a mark may have. Argument: where to cut it.
 const REMOVE: &str = "\
 local there = redis.call('GETRANGE', KEYS[1], 0, ARGV[1])
 redis.call('UNLINK', KEYS[1])
 return there";
 
-/// A page of a subject's index: where to go on, and the keys. Whatever else has been put there
-/// stays there. Argument: where it goes on.
+/// Returns a page of a subject's index: the next cursor, and the keys. It leaves foreign members
+/// where they are and does not return them. Argument: the cursor.
 const TAGGED: &str = "\
 local page = redis.call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', 1000)
 local keys = {}
@@ -53,8 +53,8 @@ for i = 1, #page[2], 2 do
 end
 return {page[1], keys}";
 
-/// Puts a key into a subject's index, which ends with the last of its keys. Arguments: the key,
-/// and its milliseconds at most.
+/// Adds a key to a subject's index, which expires with the last of its keys. Arguments: the key,
+/// and its longest lifetime in milliseconds.
 const INDEX: &str = "\
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -63,7 +63,7 @@ redis.call('ZADD', KEYS[1], 'GT', now + ARGV[2], ARGV[1])
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 return redis.call('PEXPIREAT', KEYS[1], last[2])";
 
-/// Sessions in Redis, for as many processes as there are: version 6.2 or newer, or Valkey.
+/// A backend that keeps sessions in Redis 6.2 or newer, or in Valkey, for any number of processes.
 ///
 /// ```
 /// # use sealed_session::AppKey;
@@ -77,62 +77,63 @@ return redis.call('PEXPIREAT', KEYS[1], last[2])";
 ///
 /// # What it promises
 ///
-/// [`Promise::Full`], as long as Redis keeps what it has acknowledged. A server that restarts
-/// without having written to its disk, and a replica that becomes the master before it has heard
-/// everything, go back in time: what was saved last is lost, and a session that was ended last
-/// may be there again, until its deadline.
+/// It keeps [`Promise::Full`], as long as Redis keeps the writes that it has acknowledged. Two
+/// things break that: a server that restarts before it has written to its disk, and a replica that
+/// becomes the master before it has received everything. Then the last saves are lost, and a
+/// session that has just ended may come back until its deadline.
 ///
-/// Reading and writing goes to masters. Do not hand it a cluster's client that reads from
-/// replicas, or a session may not be found by the request after the one that saved it.
+/// The backend reads from masters and writes to masters. Do not pass it a cluster client that reads
+/// from replicas: a request might then miss a session that the request before it saved.
 ///
 /// # What it costs
 ///
-/// One round trip for a load, a save, a touch and a removal each, two for a save with a new id
-/// in place of an old one. In a cluster a save of a session that has a subject takes one more,
-/// because the subject's index may live elsewhere.
+/// A load, a save, a touch and a removal take one round trip each. A save that replaces the
+/// session's id takes two. In a cluster, saving a session with a subject takes one more, because
+/// the subject's index may be on another node.
 ///
-/// # What is left in Redis
+/// # What Redis holds
 ///
-/// - `<prefix><64 hexadecimal digits>`: a string, the sealed record, under the hash of its id.
-///   It expires with the session, to the millisecond; there is no moment without an expiry.
-/// - `<prefix>subject:<64 hexadecimal digits>`: a sorted set for each subject with a session,
-///   under a keyed hash of the subject: the keys of its sessions, 32 bytes each, with their
-///   deadlines in milliseconds. A key that has expired goes with the next save of a session of
-///   that subject, and the set with the last of its keys.
+/// - `<prefix><64 hexadecimal digits>`: a string, the sealed record, named by the hash of the
+///   session's id. It expires with the session, to the millisecond, and is never without an expiry.
+/// - `<prefix>subject:<64 hexadecimal digits>`: a sorted set for each subject with a session, named
+///   by a keyed hash of the subject. It holds the keys of the subject's sessions, 32 bytes each,
+///   with their deadlines in milliseconds. The next save of that subject's session removes expired
+///   keys, and the set expires with its last key.
 ///
-/// Whoever reads all that finds no id, no subject and no value. Whoever can write to it can end
-/// sessions, or put back what a session was before, until its deadline, but neither make one up,
-/// nor give one to another visitor.
+/// Someone who reads all of this learns no id, no subject and no value. Someone who can write to
+/// Redis can end sessions, and can restore an earlier state of a session until its deadline. They
+/// cannot make up a session or give one to another visitor.
 ///
-/// No more of a value is fetched than the store's
-/// [`max_size`](crate::StoreBuilder::max_size) allows, whatever somebody else has put there: it is
-/// refused as [`Refusal::BadValue`](crate::Refusal::BadValue). Names that are no keys of ours stay
-/// in Redis too, when sessions are listed or looked for by their subject. Without a store it
-/// fetches up to 16 MiB.
+/// The backend fetches no more of a value than the store's
+/// [`max_size`](crate::StoreBuilder::max_size) allows, and the store refuses a larger one as
+/// [`Refusal::BadValue`](crate::Refusal::BadValue). Without a store, it fetches up to 16 MiB. When
+/// it lists sessions or finds a subject's sessions, it does not fetch foreign names.
 ///
-/// Each command and script has one key, so that all work in a cluster. The commands are
+/// Each command and script uses one key, so that all of them work in a cluster. The commands are
 /// `GETRANGE`, `PTTL`, `EVAL`, `PEXPIRE` and `SCAN`, in scripts `GETRANGE`, `SET`, `UNLINK`,
 /// `TIME`, `ZREMRANGEBYSCORE`, `ZADD`, `ZRANGE`, `ZSCAN` and `PEXPIREAT`, and in a cluster also
 /// `CLUSTER SLOTS`.
 ///
-/// # Bad days
+/// # When Redis fails
 ///
-/// Nothing connects before the first call, and each call that finds no connection tries to make
-/// one, so that a server may be down when a service starts, and come back whenever it likes. A
-/// connection that breaks is made again, and the command sent again, once: sent twice, each does
-/// what it does once. Only what a removal has removed is told by its first answer alone: if that is
-/// lost, a logout that meets a renewal leaves the session under its new id. A connection that does
-/// not answer in time is given up, and that call fails.
+/// The backend connects on the first call. Each call that finds no connection tries to make one, so
+/// Redis may be down when your service starts, and may come back at any time. If a connection
+/// breaks, the backend connects again and sends the command once more. Sending a command twice has
+/// the same effect as sending it once, with one exception: only the first answer to a removal has
+/// the removed value. If that answer is lost, a logout that meets a renewal leaves the session
+/// alive under its new id. If a connection does not answer in time, the call fails and the backend
+/// drops the connection.
 ///
-/// | | error |
+/// | problem | error |
 /// |---|---|
 /// | down, restarting, loading its data, without a master | [`BackendErrorKind::Unavailable`] |
 /// | no answer in time | [`BackendErrorKind::Timeout`] |
 /// | `maxmemory` reached, and nothing may be evicted | [`BackendErrorKind::Full`]: sessions can still be loaded and ended, but not saved |
 /// | wrong password, missing permission, not a Redis | [`BackendErrorKind::Other`] |
 ///
-/// A server that comes back empty has ended all sessions: [`Refusal::Gone`](crate::Refusal::Gone).
-/// So has one that evicts; give sessions a server with `maxmemory-policy noeviction`.
+/// If a server comes back empty, all its sessions have ended:
+/// [`Refusal::Gone`](crate::Refusal::Gone). The same holds for an evicted session, so give sessions
+/// a server with `maxmemory-policy noeviction`.
 pub struct Redis {
     link: Link,
     prefix: String,
@@ -142,13 +143,13 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// A server at a URL: `redis://user:password@host:6379/database`, `redis+unix:///path`, or
-    /// `rediss://` for TLS if one of the TLS features of the crate `redis` is turned on. It does
-    /// not connect yet.
+    /// Uses the server at a URL: `redis://user:password@host:6379/database`, `redis+unix:///path`,
+    /// or `rediss://` for TLS if you turn on a TLS feature of the crate `redis`. It does not
+    /// connect yet.
     ///
     /// # Errors
     ///
-    /// If it is not such a URL.
+    /// If the URL is not one of these.
     pub fn open(url: impl IntoConnectionInfo) -> Result<Self, ConfigError> {
         let client = Client::open(url).map_err(|error| {
             let problem = format!(
@@ -161,25 +162,25 @@ impl Redis {
         Ok(Self::client(client))
     }
 
-    /// The server of a client.
+    /// Uses the server of a client.
     pub fn client(client: Client) -> Self {
         Self::over(Link::client(client))
     }
 
-    /// The master that sentinels tell. After a failover it finds the new one.
+    /// Uses the master that Redis Sentinel names. After a failover it finds the new one.
     pub fn sentinel(client: SentinelClient) -> Self {
         Self::over(Link::sentinel(client))
     }
 
-    /// A cluster. The timeouts are its client's: set `response_timeout` there, because without
-    /// one it waits for ever.
+    /// Uses a cluster. The client's own timeouts apply: set `response_timeout` on it, because
+    /// without one a call can wait for ever.
     pub fn cluster(client: ClusterClient) -> Self {
         Self::over(Link::cluster(client))
     }
 
-    /// A connection that is there already, and has its own timeouts:
-    /// `redis::aio::ConnectionManager`, `redis::cluster_async::ClusterConnection`, or
-    /// `redis::aio::MultiplexedConnection`, which does not come back once it is broken.
+    /// Uses an existing connection with its own timeouts: `redis::aio::ConnectionManager`,
+    /// `redis::cluster_async::ClusterConnection`, or `redis::aio::MultiplexedConnection`, which
+    /// does not reconnect once it is broken.
     pub fn connection(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> Self {
         Self::over(Link::given(connection))
     }
@@ -193,27 +194,26 @@ impl Redis {
         }
     }
 
-    /// What all keys begin with. Default `session:`.
+    /// Sets the prefix of all keys. Default `session:`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// How long to wait for an answer. Default one second.
+    /// Sets how long to wait for an answer. Default one second.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.response = timeout;
         self
     }
 
-    /// How long to wait for a connection. Default one second.
+    /// Sets how long to wait for a connection. Default one second.
     pub fn connection_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.connection = timeout;
         self
     }
 
-    /// How many connections it makes to a server, which take turns. Default one, which carries
-    /// any number of commands at once; several help where large sessions get into each other's
-    /// way.
+    /// Sets how many connections to open to a server; calls take turns on them. Default one, which
+    /// carries any number of commands at once. Use several if large sessions delay other commands.
     pub fn connections(mut self, connections: usize) -> Self {
         self.link.resize(connections);
         self
@@ -223,7 +223,7 @@ impl Redis {
         format!("{}{key}", self.prefix)
     }
 
-    /// The answers of as many commands.
+    /// Sends the commands, and returns an answer for each.
     async fn ask<const N: usize>(
         &self,
         commands: [Cmd; N],
@@ -237,7 +237,8 @@ impl Redis {
         answers.try_into().map_err(|_| strange())
     }
 
-    /// The answer of the second of two commands, neither of which may fail. The first comes first.
+    /// Runs two commands in order, and returns the answer to the second. It fails if the first
+    /// does.
     async fn ask_in_order(
         &self,
         first: Cmd,
@@ -271,7 +272,7 @@ fn understood<T: redis::FromRedisValue>(
 }
 
 fn strange() -> BackendError {
-    let what = "redis gave an answer that no Redis gives to this command";
+    let what = "redis gave an answer that does not fit the command";
     BackendError::new(BackendErrorKind::Other, what)
 }
 
@@ -281,21 +282,22 @@ fn command(name: &str, key: &str) -> Cmd {
     command
 }
 
-/// Always with its text: a server that restarts has forgotten the scripts it knew, and asking
-/// for one by its hash would make the save after that two round trips.
+/// Builds a script command with the script's full text. A server that restarts forgets its scripts,
+/// so calling one by its hash would cost the next save a second round trip.
 fn script(text: &str, key: &str) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(text).arg(1).arg(key);
     command
 }
 
-/// What is no text was not put by us, and will not open.
+/// Decodes a value. A value that is not UTF-8 is not from this crate, and will not open.
 fn text(value: Vec<u8>) -> Value {
     let text = String::from_utf8(value);
     Value::new(text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// At least one, and no more than a moment has: Redis counts milliseconds from 1970 on, too.
+/// Returns at least 1, and at most the milliseconds that a time can have, because Redis also counts
+/// from 1970.
 fn millis(ttl: Duration) -> u64 {
     Millis::default().plus(ttl).raw().max(1)
 }
@@ -309,12 +311,13 @@ impl Backend for Redis {
 
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, BackendError> {
         let key = self.key(key);
-        // One character more than there may be, so that what is too long is refused and not cut.
+        // Fetch one character more than the limit, so that a longer value is refused and not cut.
         let mut get = command("GETRANGE", &key);
         get.arg(0).arg(self.longest);
         let [value, ttl] = self.ask([get, command("PTTL", &key)]).await?;
         let (value, ttl): (Vec<u8>, i64) = (understood(value)?, understood(ttl)?);
-        // It may expire between the two. What is not there is empty, as something else may be.
+        // PTTL decides whether the key exists, because it may expire between the two commands. An
+        // empty value does not decide: a key may also hold an empty string.
         Ok((ttl != -2).then(|| Stored {
             value: text(value),
             ttl: Duration::from_millis(u64::try_from(ttl).unwrap_or(0)),
@@ -360,8 +363,8 @@ impl Backend for Redis {
         Ok((!value.is_empty()).then(|| text(value)))
     }
 
-    /// In a cluster each master has pages of its own. While slots move from one to another, a
-    /// session that moves with them may be missed.
+    /// In a cluster, each master has its own pages. While slots move between masters, the scan may
+    /// miss a session that moves with them.
     async fn scan(
         &self,
         after: Option<Cursor>,

@@ -1,4 +1,4 @@
-//! How a session is saved to a backend, whatever other requests do with it meanwhile.
+//! Saving a session to a backend while other requests may change it too.
 
 use super::backend::{Backend, Entry, Outcome, Promise, StoreKey, Stored};
 use super::placement::{Trail, Write};
@@ -11,21 +11,21 @@ use crate::session::changes::Revision;
 use crate::session::{Lost, Rebased, Session, Status};
 use crate::time::Millis;
 
-/// How often a save begins anew because another request has saved the same session in between.
+/// How often a save tries again after another request has saved the same session in between.
 const ATTEMPTS: usize = 16;
 
 impl<B: Backend> ServerStore<B> {
-    /// The header changes that [`save`](Self::save) makes, for frameworks with header types of
-    /// their own.
+    /// Returns the header changes that [`save`](Self::save) makes, for frameworks with other header
+    /// types.
     ///
     /// # Errors
     ///
-    /// As [`save`](Self::save).
+    /// The same as [`save`](Self::save).
     pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
         let is_unknown = session.origin() == Origin::Refused(Refusal::Unavailable);
         if is_unknown && session.status() != Status::Unmodified {
-            let what = "the backend was away when the session was loaded, and what it has would \
-                        be given up";
+            let what = "the backend was unavailable when the session was loaded, so saving would \
+                        replace the session that it has";
             return Err(BackendError::new(BackendErrorKind::Unavailable, what).into());
         }
         let core = &self.inner.core;
@@ -60,7 +60,8 @@ impl<B: Backend> ServerStore<B> {
                 }
             }
             if moving.is_some_and(|moving| !moving.finish(now)) {
-                // It has ended since the look a moment ago, and what was written goes too.
+                // The session has ended since the check a moment ago, so the new record must go
+                // too.
                 if let Some(new) = new {
                     self.end(Trail::Backend(new), now).await?;
                 }
@@ -101,7 +102,7 @@ impl<B: Backend> ServerStore<B> {
         if let Some((key, entry)) = &write.put {
             match backend.put(key, entry).await? {
                 Outcome::Stored => {}
-                // An earlier save got further than it knew.
+                // An earlier save got further than it knew, and has used this id already.
                 Outcome::Conflict if write.mark.is_some() => return Ok(Written::Taken),
                 Outcome::Conflict => return Ok(Written::Behind(*key)),
                 Outcome::Absent => return Ok(Written::Ended),
@@ -111,7 +112,8 @@ impl<B: Backend> ServerStore<B> {
             let outcome = self.put_mark(key, entry).await;
             if outcome != Ok(Outcome::Stored) {
                 if let Some((new, _)) = &write.put {
-                    // Nobody has its id, and it expires. What went wrong before is to be told.
+                    // The removal may fail: nobody has the new id, and the record expires. Report
+                    // the first error instead.
                     let _ = backend.remove(new).await;
                 }
             }
@@ -122,7 +124,7 @@ impl<B: Backend> ServerStore<B> {
             }
         }
         if let Some((key, ttl)) = write.touch {
-            // The answer is worth more than the time that the session may now be idle.
+            // Respond anyway: the only loss is that the session may end from idleness earlier.
             if let Err(error) = backend.touch(&key, ttl).await {
                 self.events().report(Event::BackendFailed, Some(&error));
             }
@@ -133,8 +135,8 @@ impl<B: Backend> ServerStore<B> {
         Ok(Written::All)
     }
 
-    /// Ends a session, and what other requests have made of it in the meantime. False if somebody
-    /// else had ended it before, as far as the backend tells.
+    /// Ends a session, and the successors that other requests have given it. Returns `false` if it
+    /// had ended before, as far as the backend knows.
     pub(super) async fn end(&self, mut trail: Trail, now: Millis) -> Result<bool, BackendError> {
         let Inner { core, backend, .. } = &*self.inner;
         loop {
@@ -143,7 +145,8 @@ impl<B: Backend> ServerStore<B> {
                 Trail::Cookie(id) | Trail::Over(id) => (StoreKey::of(id), Some(id)),
             };
             let listed = in_cookie.zip(core.flow.revocations.as_ref());
-            // In this order: whoever moves it meanwhile looks the other way round.
+            // End first, then look for a successor. A request that moves the session works in
+            // reverse order.
             let was_alive = match (trail, listed) {
                 (Trail::Over(_), _) => Some(false),
                 (_, Some((id, list))) => Some(list.end(id, list.last_copy_of_new(now), now)),
@@ -171,8 +174,8 @@ impl<B: Backend> ServerStore<B> {
         }
     }
 
-    /// A mark whose answer got lost may be there: then the old id is gone, and the new record must
-    /// not go too.
+    /// If the answer to a put was lost, the mark may be there. Then the old id is gone, and the new
+    /// record must stay.
     async fn put_mark(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
         let backend = &self.inner.backend;
         let outcome = backend.put(key, entry).await;
@@ -186,7 +189,7 @@ impl<B: Backend> ServerStore<B> {
         outcome
     }
 
-    /// Lets the session's changes stand on what another request has written.
+    /// Moves the session's changes onto the record that another request has written.
     async fn catch_up(
         &self,
         session: &Session,
@@ -211,7 +214,7 @@ impl<B: Backend> ServerStore<B> {
             },
             Err(Refusal::Moved) => {
                 if !session.is_held() && !placement.is_recent(key, &stored, now) {
-                    // It came whole in a cookie, and is not held up for as long as marks stay.
+                    // The session came whole in a cookie, and must not wait until the mark expires.
                     session.may_replace_mark(stored.value.version());
                 } else if session.status() == Status::Unmodified {
                     session.let_go();
@@ -235,15 +238,15 @@ impl<B: Backend> ServerStore<B> {
     }
 }
 
-/// What has become of a write.
+/// The result of a write.
 enum Written {
     All,
     /// Another request has written under this key.
     Behind(StoreKey),
-    /// The new id is in use.
+    /// The new id is already in use.
     Taken,
-    /// There is nothing any more to write over.
+    /// The record to write over is gone.
     Ended,
-    /// What was to end had ended before.
+    /// The session to end had ended before.
     Nothing,
 }

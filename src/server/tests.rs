@@ -9,7 +9,7 @@ fn moment() -> Millis {
     Millis::from_raw(1_700_000_000_000)
 }
 
-/// The random source's calls that a save makes, found by letting each fail in turn.
+/// How many calls of the random source a save makes, found by letting each fail in turn.
 fn calls_until_it_succeeds(store: &MemoryStore, session: &Session) -> usize {
     let flow = &store.inner.core.flow;
     for successes in 0.. {

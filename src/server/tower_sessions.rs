@@ -1,4 +1,4 @@
-//! Any database, through a store that somebody has written for tower-sessions.
+//! A backend over any store written for tower-sessions.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use tower_sessions_core::session_store::Error;
 use super::backend::{Backend, Entry, Outcome, Promise, StoreKey, Stored, Value, When};
 use crate::error::{BackendError, BackendErrorKind};
 
-/// The record's only entry.
+/// The name of the record's only entry.
 const SEALED: &str = "sealed";
 
-/// Sessions in a store of the tower-sessions ecosystem: PostgreSQL, MySQL and SQLite through
-/// `tower-sessions-sqlx-store`, DynamoDB, and whatever else has a [`SessionStore`] of
-/// tower-sessions-core 0.14.
+/// A backend over a store of the tower-sessions ecosystem: PostgreSQL, MySQL and SQLite through
+/// `tower-sessions-sqlx-store`, DynamoDB, and every other [`SessionStore`] of tower-sessions-core
+/// 0.14.
 ///
 /// ```no_run
 /// # use sealed_session::KeyRing;
@@ -29,52 +29,51 @@ const SEALED: &str = "sealed";
 /// # }
 /// ```
 ///
-/// A record is named by the two halves of the hashed id, one XORed with the other, because such a
-/// store has room for 16 bytes, and holds the sealed session as one text. The id is sealed inside
-/// and compared. The store deletes what has expired when it is told to: see its `ExpiredDeletion`.
+/// A tower-sessions id has only 16 bytes, so the two halves of the hashed id, XORed, name a record.
+/// The record holds the sealed session as one text. The full id is sealed inside and compared. The
+/// store deletes expired sessions when you tell it to: see its `ExpiredDeletion`.
 ///
 /// # What it cannot promise
 ///
-/// It is [`Promise::Upsert`], because such a store only overwrites:
+/// It keeps [`Promise::Upsert`], because such a store only overwrites:
 ///
-/// - Of two requests that change one session at once, the last writer's whole session stays, even
-///   if they change different keys.
-/// - A session that was destroyed while a slow request held it comes back if that request saves
-///   it, and a copy of its cookie opens again until its deadline. So does the old id of a session
-///   that was renewed: it is then alive under both.
-/// - With an idle timeout, a request that only reads puts the expiry off now and then, and for
-///   that loads the session and saves it, with the same dangers for as long as that takes.
+/// - If two requests change one session at once, the last save replaces the whole session, even if
+///   they change different keys.
+/// - If you destroy a session while a slow request holds it, that request's save brings the session
+///   back. A copy of its cookie then opens again until the deadline. The same goes for the old id
+///   of a renewed session: the session is then alive under both ids.
+/// - With an idle timeout, a request that only reads extends the expiry now and then. To do that,
+///   the backend loads and saves the session, with the same risks while that takes.
+/// - If somebody stores a huge value in the database, the backend fetches it whole before the store
+///   refuses it, because such a store cannot fetch less.
 ///
-/// - A value that somebody has made huge in the database is fetched whole, before it is refused:
-///   such a store has no way to fetch less.
-///
-/// It finds neither the sessions of one subject nor all: `end_all_of` and `retain` are errors of
-/// the kind [`BackendErrorKind::Unsupported`]. Where one of these is not acceptable, use a backend
-/// that is [`Promise::Full`].
+/// It cannot find the sessions of a subject, nor list all: `end_all_of` and `retain` return an
+/// error of kind [`BackendErrorKind::Unsupported`]. If one of these limits is not acceptable, use a
+/// backend that keeps [`Promise::Full`].
 ///
 /// # What it costs
 ///
-/// One call of the store for a load and for each write, two to put an expiry off. Stores may need
-/// several round trips for a new session, and may keep whole seconds of its expiry: it can end
-/// that much earlier.
+/// A load and each write take one call of the store; extending an expiry takes two. Stores may need
+/// several round trips for a new session. A store may keep only whole seconds of the expiry, so a
+/// session can end up to a second early.
 #[derive(Clone, Debug)]
 pub struct TowerSessions<S> {
     store: S,
 }
 
 impl<S: SessionStore> TowerSessions<S> {
-    /// A backend over `store`, whose tables must be there already.
+    /// Wraps `store`. Its tables must exist already.
     pub fn new(store: S) -> Self {
         Self { store }
     }
 
-    /// The store, to delete what has expired.
+    /// Returns the store, for example to delete expired sessions.
     pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// What is there and has not expired, and in how long it does: some stores compare expiries
-    /// as text, or leave them to a clean-up.
+    /// Returns the record and its remaining lifetime, unless it has expired. Some stores compare
+    /// expiries as text, or leave expired records to a clean-up.
     async fn alive(&self, id: Id) -> Result<Option<(Record, Duration)>, BackendError> {
         let found = self.store.load(&id).await;
         let found = found.map_err(|error| failed(error, id, None))?;
@@ -97,7 +96,7 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, BackendError> {
         let alive = self.alive(id_of(key)).await?;
         Ok(alive.map(|(record, ttl)| {
-            // Whatever else is in there is refused like all that does not open.
+            // An empty value does not open, so the session store refuses any other content.
             let text = sealed_in(&record).unwrap_or_default();
             let value = Value::new(text.to_owned());
             Stored { value, ttl }
@@ -111,14 +110,14 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
             data: [(SEALED.to_owned(), sealed.into())].into(),
             expiry_date: expiry_in(entry.ttl),
         };
-        // In some stores `save` writes only over what is there, and does nothing otherwise.
+        // In some stores, `save` only overwrites an existing record, and does nothing otherwise.
         if entry.when == When::Absent {
             let created = self.store.create(&mut record).await;
             created.map_err(|error| failed(error, id, Some(sealed)))?;
             if record.id == id {
                 return Ok(Outcome::Stored);
             }
-            // The id was taken, and the store has made up another, which nobody will ask for.
+            // The id was taken, and the store has made up another one that nobody will ask for.
             self.delete(std::mem::replace(&mut record.id, id)).await?;
         }
         let saved = self.store.save(&record).await;
@@ -142,7 +141,7 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
     }
 }
 
-/// Both halves of the key, folded into what such a store has room for.
+/// Folds both halves of the key into the 16 bytes of an id.
 fn id_of(key: &StoreKey) -> Id {
     let halves = key.as_bytes().iter().zip(key.as_bytes().iter().skip(16));
     Id(halves.fold(0, |id, (first, second)| {
@@ -160,7 +159,7 @@ fn expiry_in(ttl: Duration) -> OffsetDateTime {
     expiry.unwrap_or(PrimitiveDateTime::MAX.assume_utc())
 }
 
-/// The store's error, without what it may quote.
+/// Converts the store's error, and drops its text if that quotes a key or a value.
 fn failed(error: Error, id: Id, sealed: Option<&str>) -> BackendError {
     let (kind, message) = match &error {
         Error::Encode(_) => (BackendErrorKind::Other, "the store cannot encode a session"),

@@ -1,4 +1,4 @@
-//! How a session is read and changed: what happens while it is locked.
+//! Reading and changing a session under its lock.
 
 use std::fmt;
 use std::sync::PoisonError;
@@ -19,12 +19,12 @@ use crate::record::Record;
 use crate::value;
 
 impl Session {
-    /// Runs `f` while the session is locked. `f` is never a caller's.
+    /// Runs `f` while the session is locked. `f` must not call the caller's code.
     pub(super) fn lock<R>(&self, f: impl FnOnce(&mut Changes, Option<&Record>) -> R) -> R {
         self.lock_for_save(|changes, loaded| f(changes, loaded.map(|loaded| &loaded.record)))
     }
 
-    /// A change that can be refused.
+    /// Makes a change that can be refused.
     pub(super) fn change<R>(
         &self,
         f: impl FnOnce(&mut Changes, Option<&Record>) -> Result<R, SessionError>,
@@ -32,7 +32,7 @@ impl Session {
         self.change_loaded(|changes, loaded| f(changes, loaded.map(|loaded| &loaded.record)))
     }
 
-    /// The same with how the record was found.
+    /// Like [`change`](Self::change), but `f` also gets how the record was found.
     pub(super) fn change_loaded<R>(
         &self,
         f: impl FnOnce(&mut Changes, Option<&Loaded>) -> Result<R, SessionError>,
@@ -55,9 +55,9 @@ impl Session {
         outcome
     }
 
-    /// A change that nobody expects to be refused.
+    /// Makes a change for a method that returns no error: a refusal is only reported.
     pub(super) fn change_or_report(&self, f: impl FnOnce(&mut Changes, Option<&Record>)) {
-        // What can be said about it is reported already.
+        // `change` has reported the error already.
         let _ = self.change(|changes, record| {
             f(changes, record);
             Ok(())
@@ -76,7 +76,7 @@ impl Session {
         self.lock(|changes, record| f(View::new(record, changes)))
     }
 
-    /// The same with how the record was found, for a save.
+    /// Like [`lock`](Self::lock), but `f` also gets how the record was found.
     pub(crate) fn lock_for_save<R>(&self, f: impl FnOnce(&mut Changes, Option<&Loaded>) -> R) -> R {
         self.lock_to_replace(|changes, base| f(changes, base.newest()))
     }
@@ -104,7 +104,7 @@ impl Session {
         })
     }
 
-    /// What `find` finds in the record, to be looked at outside of the lock.
+    /// Returns the bytes that `find` finds in the record, for use after the lock is released.
     pub(super) fn kept<'s>(
         &'s self,
         base: &Base<'_>,
@@ -113,7 +113,7 @@ impl Session {
         if base.newer.is_none() {
             return find(self.first().map(|loaded| &loaded.record)).map(Found::Loaded);
         }
-        // It may be replaced again, and freed, before somebody has looked.
+        // A newer record may be replaced and freed while the caller still reads, so copy.
         let bytes = find(base.newest().map(|loaded| &loaded.record))?;
         Some(Found::Copied(Stored::new(bytes.to_vec())))
     }
@@ -134,8 +134,8 @@ impl Session {
         self.keep_if_it_fits(changes, record, format_args!("{key:?}"), undo)
     }
 
-    /// Undoes a change after which the session is too large for its cookie, unless the session
-    /// has become smaller by it.
+    /// Undoes a change if it makes the session too large for its cookie, unless the session has
+    /// become smaller.
     pub(super) fn keep_if_it_fits(
         &self,
         changes: &mut Changes,
@@ -172,7 +172,7 @@ impl Session {
         ))
     }
 
-    /// Gets the value under `key` if `remove` removes it.
+    /// Returns the value under `key` if `remove` removes it.
     pub(super) fn take_with<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -233,7 +233,8 @@ impl Session {
         self.inner.leaves_idle.load(Ordering::Relaxed)
     }
 
-    /// What it was opened with: what it stands on until it [was touched](Self::was_touched).
+    /// The record that the session was opened with. It is current until the session [was
+    /// touched](Self::was_touched).
     pub(crate) fn first(&self) -> Option<&Loaded> {
         self.inner.first.as_ref()
     }

@@ -1,4 +1,4 @@
-//! What a session's changes stand on: a record as it was opened, or as a backend has it by now.
+//! The record under a session's changes: as it was opened, or as a backend has it by now.
 
 #[cfg(feature = "server")]
 use super::version::Version;
@@ -10,18 +10,18 @@ use crate::time::Millis;
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) record: Record,
-    /// An accepted key sealed it, so that a save is due.
+    /// An accepted key other than the sealing key sealed the record, so that a save is due.
     pub(crate) under_old_key: bool,
-    /// The request's cookie is not the one that belongs to the record, or an old key sealed it.
+    /// The request's cookie does not belong to this record, or an old key sealed it.
     #[cfg(feature = "server")]
     pub(crate) cookie_is_due: bool,
-    /// How a backend has it; `None` if it was whole in its cookie.
+    /// How a backend has the record; `None` if the cookie held all of it.
     #[cfg(feature = "server")]
     pub(crate) held: Option<Box<BackendState>>,
 }
 
 impl Loaded {
-    /// Whether its cookie is all there is of it.
+    /// Whether the cookie holds the whole session.
     #[cfg(feature = "server")]
     pub(crate) fn is_in_cookie(&self) -> bool {
         self.held.is_none()
@@ -39,26 +39,26 @@ impl Loaded {
 #[derive(Debug)]
 pub(crate) struct BackendState {
     pub(crate) version: Version,
-    /// When the backend forgets it, unless it is touched.
+    /// When the backend forgets the record, unless it is touched.
     pub(crate) forgotten_at: Millis,
     pub(crate) is_under_old_key: bool,
     /// This request has written it.
     pub(crate) is_own: bool,
 }
 
-/// What a session stands on, while it is locked: the record that it was opened with, or what came
-/// in its place. The first stays where it is, so that reading it needs no lock; of the later ones
-/// only the newest is kept.
+/// The record under a session's changes, while the session is locked: the one that it was opened
+/// with, or its replacement. The first record stays in place, so that reading it needs no lock. Of
+/// the later ones only the newest is kept.
 pub(super) struct Base<'a> {
     pub(super) first: Option<&'a Loaded>,
     pub(super) newer: &'a mut Newer,
 }
 
-/// What came in the place of the first record: `Some(None)` if no session is left.
+/// The replacement of the first record, if any: `Some(None)` if no session is left.
 pub(super) type Newer = Option<Option<Box<Loaded>>>;
 
 impl Base<'_> {
-    /// `None` if there is no session behind this one.
+    /// `None` if the session has no record.
     pub(super) fn newest(&self) -> Option<&Loaded> {
         match &*self.newer {
             Some(newer) => newer.as_deref(),

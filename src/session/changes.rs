@@ -1,7 +1,7 @@
-//! What has changed in a session since its record was opened, and how the two look together.
+//! The changes to a session since its record was opened, and the view of both together.
 //!
-//! A session is a record, never altered, and [`Changes`]. Everything else about it, its status,
-//! its size, what is to be saved, is a function of the two: a [`View`].
+//! A session consists of a record, which never changes, and [`Changes`]. Its status, its size and
+//! what a save writes are all functions of these two: see [`View`].
 
 use std::cmp::Ordering;
 use std::iter::Peekable;
@@ -18,14 +18,14 @@ use crate::time::Millis;
 /// A value's bytes.
 pub(super) type Stored = Zeroizing<Vec<u8>>;
 
-/// A key's and its value's bytes.
+/// The bytes of a key and of its value.
 type Entry<'a> = (&'a [u8], &'a [u8]);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
-    /// The record is to be forgotten; what follows makes a new session.
+    /// Forget the record. Later changes make a new session.
     pub(super) destroyed: bool,
-    /// The record's values, flashes and subject are gone; its id and times stay.
+    /// The record's values, flashes and subject are gone. Its id and times stay.
     pub(super) cleared: bool,
     pub(super) renewed: bool,
     pub(super) values: Layer,
@@ -33,59 +33,60 @@ pub(crate) struct Changes {
     pub(super) subject: Option<String>,
     pub(super) expires_at: Option<Millis>,
     pub(super) transient: Option<bool>,
-    /// Entries of the record that no other request may have taken or changed when it is saved.
+    /// Entries of the record that no other request may have taken or changed before the save.
     claims: Sorted<Stored>,
-    /// Flashes of this request's that a backend has by now: readable in later ones only.
+    /// This request's flashes that a backend already has. Only later requests may read them.
     #[cfg(feature = "server")]
     own_flashes: Sorted<()>,
-    /// The id and times of a new or renewed session, from its first save on.
+    /// The id and times of a new or renewed session, set by its first save.
     pub(crate) birth: Option<Birth>,
-    /// A save has written something else than the record. Until the next save, that is what the
-    /// response says, even if all changes are taken back.
+    /// A save has written something other than the record. Until the next save, the response says
+    /// that, even if all changes are taken back.
     pub(crate) sent: bool,
-    /// As what a response has it wholly in its cookie, if not as it was loaded.
+    /// The id and times in a response's cookie that holds the whole session, if they differ from
+    /// those that were loaded.
     pub(super) in_cookie: Option<Birth>,
-    /// Whether the session of the browser's cookie was ended by somebody else.
+    /// Whether another request ended the session of the browser's cookie.
     pub(crate) over: Over,
-    /// A mark that is in the way of a move, and is too old to count.
+    /// A mark in the place of the record that blocks a move, but is too old to count.
     #[cfg(feature = "server")]
     pub(super) old_mark: Option<Version>,
-    /// An earlier attempt to end it may have done so.
+    /// An earlier attempt to end the session may have succeeded.
     pub(super) may_have_ended: bool,
-    /// The response has the session already: what is changed now is lost.
+    /// The response already has the session, so later changes are lost.
     pub(super) closed: bool,
     pub(crate) revision: Revision,
 }
 
-/// How far the changes have got: what a save has planned, against what came while it waited.
+/// Counts the changes, so that a save can see which of them came after its plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Revision {
     /// Changes of any kind.
     pub(super) all: u32,
-    /// Those that concern the record as a whole.
+    /// Changes to the record as a whole.
     whole: u32,
-    /// Records that came in the place of others.
+    /// How often the record was replaced.
     pub(super) base: u32,
 }
 
-/// Whether somebody else has ended the session that the browser's cookie was of.
+/// Whether another request has ended the session of the browser's cookie.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Over {
     #[default]
     No,
-    /// When the request came it was over already.
+    /// It was over when the request arrived.
     Before(Past),
-    /// While the request ran. The browser may have another session by now.
+    /// It ended while the request ran. The browser may have another session by now.
     Meanwhile,
 }
 
-/// A session that was over when its cookie came.
+/// A session that was over when its cookie arrived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Past {
     pub(crate) id: SessionId,
     pub(crate) in_backend: bool,
-    /// It, or the one in its place, has got another id a moment ago, and that cookie may be on
-    /// its way to the browser.
+    /// It, or its successor, got a new id a moment ago. The cookie with that id may still be on its
+    /// way to the browser.
     pub(crate) has_just_moved: bool,
 }
 
@@ -93,7 +94,7 @@ pub(crate) struct Past {
 pub(crate) struct Birth {
     pub(crate) id: SessionId,
     pub(crate) issued_at: Millis,
-    /// Unless another deadline is chosen.
+    /// Used unless another deadline is chosen.
     pub(crate) expires_at: Millis,
 }
 
@@ -107,7 +108,7 @@ impl Birth {
     }
 }
 
-/// Entries to set and entries to leave out, over those of a record.
+/// Entries to set and entries to leave out, on top of a record's entries.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layer {
     set: Sorted<Stored>,
@@ -115,7 +116,7 @@ pub(super) struct Layer {
 }
 
 impl Changes {
-    /// None yet, for a request whose session was over when it came.
+    /// No changes yet, for a request whose session was over when it arrived.
     pub(super) fn after(past: Option<Past>) -> Self {
         Self {
             over: past.map_or(Over::No, Over::Before),
@@ -123,12 +124,12 @@ impl Changes {
         }
     }
 
-    /// The record that goes on, unless it was destroyed.
+    /// The record, unless it was destroyed.
     fn base<'r>(&self, loaded: Option<&'r Record>) -> Option<&'r Record> {
         loaded.filter(|_| !self.destroyed)
     }
 
-    /// The record whose content goes on.
+    /// The record, if its content stays.
     fn content<'r>(&self, loaded: Option<&'r Record>) -> Option<&'r Record> {
         self.base(loaded).filter(|_| !self.cleared)
     }
@@ -143,13 +144,13 @@ impl Changes {
         flashes.map_or_else(Entries::empty, Entries::without_nulls)
     }
 
-    /// The record's value under `key`, if it goes on. The result does not borrow the changes, so
-    /// that it can be decoded after the lock is gone.
+    /// The record's value under `key`, if it stays. The result does not borrow the changes, so that
+    /// it can be decoded after the lock is released.
     pub(super) fn kept_value<'r>(&self, loaded: Option<&'r Record>, key: &str) -> Option<&'r [u8]> {
         self.values.keep(self.base_values(loaded), key)
     }
 
-    /// The record's flash under `key`, if it was not taken.
+    /// The record's flash under `key`, unless it was taken.
     pub(super) fn kept_flash<'r>(&self, loaded: Option<&'r Record>, key: &str) -> Option<&'r [u8]> {
         #[cfg(feature = "server")]
         if self.own_flashes.contains(key.as_bytes()) {
@@ -158,7 +159,7 @@ impl Changes {
         self.flashes.keep(self.base_flashes(loaded), key)
     }
 
-    /// Takes back a flash of this request's. One that came in stays.
+    /// Removes a flash that this request has set. An incoming flash stays.
     pub(super) fn unset_flash(&mut self, loaded: Option<&Record>, key: &str) {
         self.flashes.set.remove(key);
         #[cfg(feature = "server")]
@@ -169,8 +170,7 @@ impl Changes {
         let _ = loaded;
     }
 
-    /// Forgets the record and everything that was changed. What was claimed has to be had all the
-    /// same.
+    /// Forgets the record and all changes. Claims stay: the save must still win them.
     pub(super) fn destroy(&mut self) {
         self.revision.whole = self.revision.whole.wrapping_add(1);
         *self = Self {
@@ -180,7 +180,8 @@ impl Changes {
         };
     }
 
-    /// Somebody else has ended the session. What was begun in its place stays.
+    /// Another request has ended the session. If this request began a new one in its place, that
+    /// stays.
     pub(super) fn lose(&mut self) {
         if !self.destroyed {
             *self = self.afresh();
@@ -189,8 +190,8 @@ impl Changes {
         self.over = Over::Meanwhile;
     }
 
-    /// Takes an entry out, and has it for itself: if it is the record's, no other request may
-    /// have changed it until it is saved.
+    /// Removes an entry for this request alone. If it is in the record, the save fails if another
+    /// request has changed it.
     pub(super) fn claim(&mut self, loaded: Option<&Record>, key: &str) {
         let base = self.base_values(loaded);
         let is_own = self.values.changed(key).is_some();
@@ -200,7 +201,7 @@ impl Changes {
         self.values.remove(base, key);
     }
 
-    /// Whether all that is claimed is in `newer` as it was.
+    /// Whether `newer` has all claimed entries unchanged.
     #[cfg(feature = "server")]
     pub(super) fn claims_hold(&self, newer: &Record) -> bool {
         let is_there =
@@ -213,7 +214,7 @@ impl Changes {
         !self.claims.is_empty()
     }
 
-    /// No changes, and all that is not a change.
+    /// No changes, but the same state otherwise.
     pub(super) fn afresh(&mut self) -> Self {
         Self {
             #[cfg(feature = "server")]
@@ -227,9 +228,9 @@ impl Changes {
         }
     }
 
-    /// What was planned at `planned` is written, and goes in the place of `base`: what was
-    /// changed since is to look on it as it does on that one. `None` if the session has ended,
-    /// and then it stays so: each response removes the cookie.
+    /// Takes over `written`, the result of the plan made at `planned`, in place of `base`. Changes
+    /// since the plan keep their effect on the new record. `None` means that the session has ended
+    /// and stays so: each response removes the cookie.
     #[cfg(feature = "server")]
     pub(super) fn acknowledge(
         &mut self,
@@ -254,7 +255,7 @@ impl Changes {
         if self.revision == planned {
             self.claims = Sorted::default();
         } else {
-            // What was claimed meanwhile is to be had from now on.
+            // Entries that were claimed during the save are claimed from the new record.
             let claims = std::mem::take(&mut self.claims);
             let still = |(key, value): &(&str, &Stored)| {
                 written.values().find(key) == Some(value.as_slice())
@@ -285,15 +286,15 @@ impl Changes {
         *self = next;
     }
 
-    /// Forgets this request's flashes that are not in `record`: what comes under such a name later
-    /// is another request's.
+    /// Forgets this request's flashes that are not in `record`. A flash that later appears under
+    /// such a name is another request's.
     #[cfg(feature = "server")]
     pub(super) fn keep_own_flashes_of(&mut self, record: &Record) {
         let is_there = |key: &str| record.flashes().find(key).is_some();
         self.own_flashes.retain(is_there);
     }
 
-    /// Leaves no content, and the session's id and times as they are.
+    /// Removes all content. The session's id and times stay.
     pub(super) fn clear(&mut self, loaded: Option<&Record>) {
         let view = View::new(loaded, self);
         if view.is_empty() {
@@ -307,7 +308,7 @@ impl Changes {
         self.subject = None;
     }
 
-    /// A new id at the next save, and from then a new lifetime.
+    /// Asks for a new id and a new lifetime at the next save.
     pub(super) fn renew(&mut self) {
         self.revision.whole = self.revision.whole.wrapping_add(1);
         self.renewed = true;
@@ -315,14 +316,14 @@ impl Changes {
     }
 }
 
-/// What an entry was in a [`Layer`], to put it back.
+/// An entry's earlier state in a [`Layer`], for undoing a change.
 pub(super) struct Before {
     set: Option<Stored>,
     removed: bool,
 }
 
 impl Layer {
-    /// What makes `now` of `base`.
+    /// The layer that turns `base` into `now`.
     #[cfg(feature = "server")]
     fn between<'a>(base: Entries<'_>, now: impl Iterator<Item = Entry<'a>>) -> Self {
         let mut layer = Self::default();
@@ -330,7 +331,7 @@ impl Layer {
             layer.removed.insert(key, ());
         }
         for (key, value) in now {
-            // That keys are text was checked when the record was opened.
+            // Opening the record checked that its keys are text.
             let key = std::str::from_utf8(key).unwrap_or_default();
             layer.removed.remove(key);
             if base.clone().find(key) != Some(value) {
@@ -340,7 +341,7 @@ impl Layer {
         layer
     }
 
-    /// Sets an entry; what the record has already is no change.
+    /// Sets an entry. If the record already has the same value, this is not a change.
     pub(super) fn set(&mut self, base: Entries<'_>, key: &str, value: Stored) -> Before {
         let removed = self.removed.remove(key).is_some();
         let set = if base.find(key) == Some(value.as_slice()) {
@@ -351,7 +352,7 @@ impl Layer {
         Before { set, removed }
     }
 
-    /// Sets an entry and leaves what the record has under this key readable.
+    /// Sets an entry, and leaves the record's value under the same key readable.
     pub(super) fn set_beside(&mut self, key: &str, value: Stored) -> Before {
         let removed = self.removed.contains(key.as_bytes());
         Before {
@@ -360,13 +361,13 @@ impl Layer {
         }
     }
 
-    /// Removes an entry; one that is not there is no change.
+    /// Removes an entry. If it does not exist, this is not a change.
     pub(super) fn remove(&mut self, base: Entries<'_>, key: &str) {
         self.set.remove(key);
         self.leave_out(base, key);
     }
 
-    /// Leaves the record's entry out and one that was set in.
+    /// Leaves out the record's entry, but keeps one that was set.
     pub(super) fn leave_out(&mut self, base: Entries<'_>, key: &str) {
         if base.find(key).is_some() {
             self.removed.insert(key, ());
@@ -399,7 +400,7 @@ impl Layer {
         self.set.is_empty() && self.removed.is_empty()
     }
 
-    /// The entries of `base` with this layer over them, in the order of their keys.
+    /// The entries of `base` with this layer on top, sorted by key.
     fn over<'a>(&'a self, base: Entries<'a>) -> impl Iterator<Item = Entry<'a>> + Clone {
         let kept = base.filter(|(key, _)| !self.removed.contains(key));
         let set = self.set.iter();
@@ -412,12 +413,12 @@ impl Layer {
     }
 }
 
-/// Two ordered lists of entries as one; `over` wins where both have a key.
+/// Merges two sorted lists of entries. If both have a key, `over` wins.
 #[derive(Clone)]
 struct Overlaid<'a, U, O: Iterator<Item = Entry<'a>>> {
     under: U,
-    /// The entry of `under` that comes after the next of `over`. Not `Peekable`: most entries
-    /// come from `under`, and to store and reload each costs more than all else here.
+    /// The entry of `under` that comes after the next of `over`. Not `Peekable`: most entries come
+    /// from `under`, and storing and reloading each costs more than everything else here.
     waiting: Option<Entry<'a>>,
     over: Peekable<O>,
 }
@@ -444,7 +445,7 @@ where
     }
 }
 
-/// A record and the changes since, as they look together.
+/// The session as it looks now: its record with the changes on top.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     loaded: Option<&'a Record>,
@@ -483,7 +484,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Neither values nor flashes nor a subject.
+    /// Whether the session has no values, no flashes and no subject.
     pub(crate) fn is_empty(self) -> bool {
         self.values().next().is_none()
             && self.flashes().next().is_none()
@@ -494,12 +495,13 @@ impl<'a> View<'a> {
         self.changes.destroyed
     }
 
-    /// Somebody else has ended it while the request ran, and nothing was begun in its place.
+    /// Whether another request ended the session during this one, and this one has begun no new
+    /// session in its place.
     pub(crate) fn has_ended_meanwhile(self) -> bool {
         matches!(self.changes.over, Over::Meanwhile) && !self.is_changed()
     }
 
-    /// The session that was over when its cookie came.
+    /// The session that was over when its cookie arrived.
     pub(crate) fn past(self) -> Option<Past> {
         match self.changes.over {
             Over::Before(past) => Some(past),
@@ -507,8 +509,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The id and the time of issue that the session has in the browser's cookie, if it is whole
-    /// there.
+    /// The session's id and times in the browser's cookie, if that cookie holds the whole session.
     pub(crate) fn in_cookie(self, loaded: Option<&Loaded>) -> Option<Birth> {
         let loaded = loaded.filter(|loaded| loaded.is_in_cookie());
         let of_record = || loaded.map(|loaded| Birth::of(loaded.record.header()));
@@ -530,19 +531,19 @@ impl<'a> View<'a> {
         self.changes.revision
     }
 
-    /// The record whose id and times go on: neither destroyed nor renewed.
+    /// The record, if the session keeps its id and times: it is neither destroyed nor renewed.
     pub(crate) fn continued(self) -> Option<&'a Record> {
         self.base().filter(|_| !self.changes.renewed)
     }
 
-    /// The id and times that a save uses, unless they are still to be made.
+    /// The id and times that a save uses, unless the save has yet to make them.
     pub(crate) fn birth(self) -> Option<Birth> {
         let continued = self.continued();
         let continued = continued.map(|record| Birth::of(record.header()));
         continued.or(self.changes.birth)
     }
 
-    /// The session's own deadline, unless it is still to be made.
+    /// The session's own deadline, unless the save has yet to make it.
     pub(crate) fn expires_at(self) -> Option<Millis> {
         let chosen = self.changes.expires_at;
         chosen.or_else(|| Some(self.birth()?.expires_at))
@@ -554,10 +555,10 @@ impl<'a> View<'a> {
             .or_else(|| Some(self.base()?.header().transient))
     }
 
-    /// Whether there is something that a save must write.
+    /// Whether a save must write something.
     pub(crate) fn is_changed(self) -> bool {
         if self.base().is_none() {
-            // An empty new session is not worth a cookie, unless it was sent before.
+            // An empty new session needs no cookie, unless one was sent before.
             return !self.is_empty() || self.changes.sent;
         }
         let Changes {
@@ -593,7 +594,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The record that a save writes, all but its header.
+    /// The record that a save writes, without its header.
     pub(crate) fn body(
         self,
     ) -> Body<'a, impl Iterator<Item = Entry<'a>> + Clone, impl Iterator<Item = Entry<'a>> + Clone>

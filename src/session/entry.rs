@@ -11,7 +11,7 @@ use crate::error::{ErrorKind, SessionError};
 use crate::record::Record;
 use crate::value;
 
-/// A value's bytes, outside of the lock.
+/// A value's bytes, readable without the lock.
 pub(super) enum Found<'a> {
     Loaded(&'a [u8]),
     Copied(Stored),
@@ -28,7 +28,7 @@ impl Deref for Found<'_> {
     }
 }
 
-/// Whether the entry is what it was when it was looked at.
+/// Whether the entry still has the bytes that were read `before`.
 pub(super) fn is_still(
     changes: &Changes,
     record: Option<&Record>,
@@ -47,7 +47,7 @@ pub(super) fn copy<'a>(
         .collect()
 }
 
-/// A key of a session, which is always text.
+/// A session's key as a string. Keys are always text.
 pub(super) fn text(key: &[u8]) -> String {
     String::from_utf8_lossy(key).into_owned()
 }

@@ -1,18 +1,19 @@
-//! What names an entry: text, or a field that knows its type.
+//! Names of entries: plain text, or a field that has a type.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Something that names an entry of a session: `&str`, `&String`, [`Field`].
+/// The name of an entry in a session: `&str`, `&String` or [`Field`].
 pub trait Key: sealed::Sealed {
-    /// The entry's name.
+    /// Returns the entry's name.
     fn name(&self) -> &str;
 }
 
-/// A [`Key`] whose entry is a `T`. Text names an entry of any type, a [`Field`] only its own.
+/// A [`Key`] whose entry is a `T`. A string names an entry of any type, a [`Field`] only one of its
+/// own type.
 pub trait KeyOf<T>: Key {}
 
-/// The name of an entry together with its type.
+/// An entry's name together with its type.
 ///
 /// ```
 /// use sealed_session::{Field, Session};
@@ -26,12 +27,12 @@ pub trait KeyOf<T>: Key {}
 /// ```
 pub struct Field<T> {
     name: &'static str,
-    // Neither owns a `T` nor cares whether `T` can cross threads.
+    // Neither owns a `T` nor depends on whether `T` is `Send` or `Sync`.
     of: PhantomData<fn() -> T>,
 }
 
 impl<T> Field<T> {
-    /// A field of this name.
+    /// A field with this name.
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,

@@ -1,4 +1,4 @@
-//! What stores do with a session when they save it.
+//! How stores update a session while they save it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,36 +13,36 @@ use super::status::Status;
 use super::version::Version;
 use crate::error::Origin;
 
-/// What has become of changes that were to stand on a newer record.
+/// What became of changes that were to move to a newer record.
 #[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rebased {
     Done,
-    /// Another save of the same session has come further.
+    /// Another save of the same session got further.
     Overtaken,
-    /// What was claimed is not there any more, or not as it was.
+    /// A claimed entry is gone or has changed.
     Claimed,
 }
 
-/// What is lost with a session that somebody else has ended.
+/// What was lost with a session that another request ended.
 #[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
     Nothing,
     Changes,
-    /// What was claimed; the session is as it was, so that no later save succeeds without.
+    /// Claimed entries. The session stays unchanged, so that no later save succeeds without them.
     Claims,
 }
 
 impl Session {
-    /// Whether a backend has it.
+    /// Whether a backend has the session.
     #[cfg(feature = "server")]
     pub(crate) fn is_held(&self) -> bool {
         self.lock_for_save(|_, loaded| loaded.is_some_and(|loaded| !loaded.is_in_cookie()))
     }
 
-    /// Lets the changes stand on what a backend has by now. Not if another save of this session
-    /// has come further since `planned`: what that one has is newer.
+    /// Moves the changes onto the record that a backend has by now. Does nothing if another save of
+    /// this session got further than `planned`, because its record is newer.
     #[cfg(feature = "server")]
     pub(crate) fn rebase(&self, planned: Revision, mut newer: Loaded) -> Rebased {
         let mut rebased = Rebased::Overtaken;
@@ -51,7 +51,7 @@ impl Session {
                 rebased = Rebased::Claimed;
                 return;
             }
-            // A first save whose answer got lost has set no cookie.
+            // If a first save's answer was lost, its cookie was never set.
             let before = base.newest();
             newer.cookie_is_due |= before.is_none_or(|loaded| loaded.cookie_is_due);
             changes.keep_own_flashes_of(&newer.record);
@@ -61,8 +61,8 @@ impl Session {
         rebased
     }
 
-    /// A backend has written what was planned when the changes stood at `planned`: that is the
-    /// base from now on, and what was changed since stands on it.
+    /// Makes `written` the new base. A backend has written it from the changes as they were at
+    /// `planned`. Later changes are kept on top.
     #[cfg(feature = "server")]
     pub(crate) fn acknowledge(&self, planned: Revision, written: Option<Loaded>) {
         self.lock_to_replace(|changes, base| {
@@ -76,15 +76,15 @@ impl Session {
         });
     }
 
-    /// The id of a new or renewed session is to be drawn again.
+    /// Makes the next save draw a new id for a new or renewed session.
     #[cfg(feature = "server")]
     pub(crate) fn forget_birth(&self) {
         self.lock_for_save(|changes, _| changes.birth = None);
     }
 
-    /// Somebody else has ended the session: nothing of it is left, and its cookie is left alone,
-    /// because by now the browser may have another one. Not if another save of it has come
-    /// further since `planned`.
+    /// Handles a session that another request has ended: nothing of it is left. Its cookie is left
+    /// alone, because the browser may have another one by now. Does nothing if another save of the
+    /// session got further than `planned`.
     #[cfg(feature = "server")]
     pub(crate) fn lose(&self, planned: Revision) -> Lost {
         let mut lost = Lost::Nothing;
@@ -103,14 +103,15 @@ impl Session {
         lost
     }
 
-    /// The mark that is in the way of a move does not count any more.
+    /// Allows a save to replace `mark`. It blocks a move, but is too old to count.
     #[cfg(feature = "server")]
     pub(crate) fn may_replace_mark(&self, mark: Version) {
         self.lock_for_save(|changes, _| changes.old_mark = Some(mark));
     }
 
-    /// A session that this request was to end was over already. Tells whether that was somebody
-    /// else, and no other save or attempt of this request; then its cookie is left alone.
+    /// Handles a session that was already over when this request came to end it. Returns whether
+    /// another request ended it, and not an earlier save or attempt of this one. If so, its cookie
+    /// is left alone.
     pub(crate) fn was_over(&self, planned: Revision) -> bool {
         self.lock_to_replace(|changes, base| {
             let is_ours = changes.may_have_ended || changes.revision.base != planned.base;
@@ -123,13 +124,13 @@ impl Session {
         })
     }
 
-    /// An attempt to end it has failed, or may have.
+    /// An attempt to end the session has failed, or its outcome is unknown.
     #[cfg(feature = "server")]
     pub(crate) fn may_have_ended(&self) {
         self.lock_for_save(|changes, _| changes.may_have_ended = true);
     }
 
-    /// What was in a cookie has ended by this request.
+    /// This request has ended a session that was in a cookie.
     pub(crate) fn has_ended(&self) {
         self.lock_to_replace(|changes, base| {
             changes.may_have_ended = true;
@@ -138,12 +139,12 @@ impl Session {
         });
     }
 
-    /// A response has the session wholly in its cookie.
+    /// A response has a cookie that holds the whole session.
     pub(crate) fn is_sent_as(&self, birth: Birth) {
         self.lock_for_save(|changes, _| changes.in_cookie = Some(birth));
     }
 
-    /// Whether another save of this session has come further since `planned`.
+    /// Whether another save of this session got further than `planned`.
     #[cfg(feature = "server")]
     pub(crate) fn is_overtaken(&self, planned: Revision) -> bool {
         self.lock_for_save(|changes, _| changes.revision.base != planned.base)
@@ -168,8 +169,8 @@ impl Session {
         base.replace(loaded);
     }
 
-    /// Its cookie is no longer worth anything, and is left alone: by now the client may have
-    /// another one. Tells whether changes are lost with it.
+    /// Drops a session whose cookie is no longer valid. The cookie is left alone, because the
+    /// client may have another one by now. Returns whether changes are lost.
     pub(crate) fn let_go(&self) -> bool {
         self.lock_to_replace(|changes, base| {
             let record = base.newest().map(|loaded| &loaded.record);
@@ -181,14 +182,14 @@ impl Session {
         })
     }
 
-    /// Refuses all changes from now on; tells what was to be saved.
+    /// Refuses all further changes. Returns what a save has to do.
     #[cfg(feature = "tower")]
     pub(crate) fn close(&self) -> Status {
         self.lock_for_save(|changes, _| changes.closed = true);
         self.status()
     }
 
-    /// Whether it was taken out of a request, and not made by [`new`](Self::new).
+    /// Whether the session came with a request, and not from [`new`](Self::new).
     pub(crate) fn is_of_a_request(&self) -> bool {
         self.inner.read_at.is_some()
     }
@@ -197,7 +198,7 @@ impl Session {
         self.inner.origin == Origin::Ambiguous
     }
 
-    /// Whether it was loaded by another store than the one with these bounds.
+    /// Whether a store with other bounds has loaded the session.
     pub(crate) fn is_of_another_store(&self, bounds: &Arc<Bounds>) -> bool {
         self.inner
             .bounds

@@ -1,7 +1,6 @@
-//! A small map: a sorted list, which costs nothing while it is empty and one allocation while it
-//! is small.
+//! A small map: a sorted list that allocates nothing while it is empty, and once while it is small.
 
-/// Values under keys, in the order of the keys' bytes.
+/// Values under keys, sorted by the keys' bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Sorted<T>(Vec<(String, T)>);
 
@@ -21,7 +20,7 @@ impl<T> Sorted<T> {
         self.position(key).is_ok()
     }
 
-    /// Sets the value under `key`, and gives the one that was there.
+    /// Sets the value under `key`, and returns the one before.
     pub(super) fn insert(&mut self, key: &str, value: T) -> Option<T> {
         match self.position(key.as_bytes()) {
             Ok(at) => {

@@ -1,4 +1,4 @@
-//! What a session is made of.
+//! The parts of a session.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -14,28 +14,28 @@ use crate::time::Millis;
 
 pub(super) struct Inner {
     pub(super) origin: Origin,
-    /// What it was opened with.
+    /// The record that the session was opened with.
     pub(super) first: Option<Loaded>,
-    /// When it was taken out of the request.
+    /// When the session was read from the request.
     pub(super) read_at: Option<Millis>,
-    /// Which store it belongs to; `None` if made by [`Session::new`].
+    /// The bounds of its store; `None` if [`Session::new`] made it.
     pub(super) bounds: Option<Arc<Bounds>>,
-    /// Somebody may have changed something, or replaced the record. Until then nobody has to lock
-    /// `since` to read.
+    /// Something may have been changed, or the record replaced. Until then, reading needs no lock
+    /// on `since`.
     pub(super) was_touched: AtomicBool,
-    /// The request does not count as use.
+    /// This request does not count as use.
     pub(super) leaves_idle: AtomicBool,
     pub(super) since: Mutex<Since>,
 }
 
-/// What has become of a session since it was opened.
+/// Everything that happened to a session since it was opened.
 #[derive(Default)]
 pub(super) struct Since {
     pub(super) changes: Changes,
     pub(super) newer: Newer,
 }
 
-/// What a store's settings allow its sessions. Its address is the store's identity.
+/// What a store's settings allow its sessions. The address identifies the store.
 #[derive(Debug)]
 pub(crate) struct Bounds {
     pub(crate) limit: Limit,
@@ -45,7 +45,7 @@ pub(crate) struct Bounds {
     pub(crate) events: Events,
 }
 
-/// Whether one of several requests can have an entry for itself.
+/// Whether one of several requests can claim an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claims {
     /// Sessions are in cookies, which a client can send as often as it likes.
@@ -53,7 +53,7 @@ pub(crate) enum Claims {
     /// The backend only overwrites.
     #[cfg(feature = "server")]
     Overwritten,
-    /// Of sessions that are in the backend.
+    /// Sessions that are in the backend can be claimed from.
     #[cfg(feature = "server")]
     InBackend,
 }

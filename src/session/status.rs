@@ -3,10 +3,10 @@
 /// What a save has to do for a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// As it was loaded, or new and empty.
+    /// The session is as it was loaded, or new and empty.
     Unmodified,
-    /// There is something to write.
+    /// The session has changes to write.
     Modified,
-    /// Destroyed, and nothing written since.
+    /// The session was destroyed, and nothing was written since.
     Destroyed,
 }

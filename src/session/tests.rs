@@ -41,7 +41,7 @@ fn fresh(flow: &Flow<InCookie>) -> Session {
     flow.session([], now())
 }
 
-/// A Cookie header's value with these bytes sealed in a genuine token.
+/// The value of a Cookie header, with these bytes sealed in a genuine token.
 fn cookie_of(flow: &Flow<InCookie>, plaintext: &[u8]) -> String {
     let mut cookie = format!("{DEFAULT_NAME}=");
     let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(plaintext);
@@ -51,7 +51,7 @@ fn cookie_of(flow: &Flow<InCookie>, plaintext: &[u8]) -> String {
     cookie
 }
 
-/// A record with these values' bytes.
+/// A record whose values have these bytes.
 fn record_with(values: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = vec![1, 0];
     bytes.extend_from_slice(&[0xab; 16]);
@@ -72,7 +72,7 @@ fn reopened(flow: &Flow<InCookie>, outgoing: &Outgoing) -> Session {
     flow.session([pair.as_bytes()], now())
 }
 
-/// A random source that gives its call's number, and fails at one call.
+/// A random source that writes the number of the call, and fails at one call.
 fn fails_at(call: u8) -> impl FnMut(&mut [u8]) -> Result<(), RandomError> {
     let mut calls = 0;
     move |bytes| {
@@ -172,7 +172,7 @@ fn a_null_that_another_program_has_stored_is_no_entry_and_nothing_writes_one() {
     let cookie = cookie_of(&flow, &bytes);
     let load = || flow.session([cookie.as_bytes()], now());
 
-    // Nobody sees it, whether the session was changed before or not.
+    // No method sees it, whether the session was changed before or not.
     for is_touched in [false, true] {
         let session = load();
         if is_touched {
@@ -196,13 +196,13 @@ fn a_null_that_another_program_has_stored_is_no_entry_and_nothing_writes_one() {
         assert_eq!(session.status(), Status::Unmodified);
     }
 
-    // It overwrites nothing elsewhere.
+    // Merging it into another session overwrites nothing.
     let other = Session::new();
     other.insert("gone", 1).unwrap();
     other.merge(&load()).unwrap();
     assert_eq!(other.get("gone"), Ok(Some(1)));
 
-    // A save drops it, and a null in place of something is its end.
+    // A save drops it, and a null in place of a value removes that value.
     let session = load();
     session.insert("new", 1).unwrap();
     session

@@ -12,15 +12,15 @@ use super::entry::copy;
 use crate::error::{ErrorKind, SessionError};
 use crate::value::{ValueError, changes_to, decode_entries, encode_fields};
 
-/// A session seen as a `T`: each field of the struct is an entry of the session.
+/// A session read and written as a `T`: each field of the struct is an entry of the session.
 ///
-/// Entries that `T` has no field for are kept and not looked at, so that several types, and
-/// [`get`](Session::get) and [`insert`](Session::insert), can share one session. Nothing is
-/// written but by [`set`](Self::set) and [`update`](Self::update).
+/// Entries without a field in `T` are ignored and kept. So several types can share one session, and
+/// you can use [`get`](Session::get) and [`insert`](Session::insert) beside them. Only
+/// [`set`](Self::set) and [`update`](Self::update) write.
 ///
-/// A field that is `None` is no entry. An entry that is absent is an error unless the field is an
-/// `Option` or serde has a default for it. A new visitor's session is empty, so give the whole
-/// struct one, as here:
+/// A field that is `None` has no entry. A missing entry is an error unless the field is an `Option`
+/// or has a default in serde. A new visitor's session is empty, so give the whole struct a default,
+/// as here:
 ///
 /// ```
 /// use sealed_session::{Session, TypedSession};
@@ -44,57 +44,57 @@ use crate::value::{ValueError, changes_to, decode_entries, encode_fields};
 ///
 /// # Which entries are the struct's
 ///
-/// Those under the names of its fields, as serde reads them: renamed ones under the new name, and
-/// under each alias. A struct with flattened fields does not tell its names; its entries are those
-/// that it has when it is read from the session before it is written, and when it is read after.
-/// **A flattened map has every entry that no other field has**, also what others have inserted:
-/// keep what [`get`](Self::get) has put there if it is to stay. Entries that are the struct's and
-/// not in what is written are removed.
+/// The entries under the names of its fields, as serde reads them: a renamed field under its new
+/// name, and under each alias. For a struct with flattened fields, serde does not give the names.
+/// Its entries are then the ones that it reads from the session before a write, and the ones that
+/// it reads after. **A flattened map gets every entry that no other field has**, even if other code
+/// inserted it: to keep such an entry, write back what [`get`](Self::get) put into the map. A write
+/// removes the struct's entries that are missing from the new value.
 ///
-/// What was written is what the next [`get`](Self::get) gives. Where serde's attributes stand in
-/// the way of that, writing is an error: if `None` or what `skip_serializing_if` leaves out is not
-/// what the field is by default, if a flattened map has a null, if a field is written under
-/// another name than it is read.
+/// The next [`get`](Self::get) returns what you wrote. If serde's attributes prevent that, the
+/// write is an error: if `None` or what `skip_serializing_if` leaves out differs from the field's
+/// default, if a flattened map has a null, or if a field is written under another name than it is
+/// read.
 pub struct TypedSession<T> {
     session: Session,
-    // Neither owns a `T` nor cares whether `T` can cross threads.
+    // Neither owns a `T` nor depends on whether `T` is `Send` or `Sync`.
     of: PhantomData<fn() -> T>,
 }
 
 impl<T: Serialize + DeserializeOwned> TypedSession<T> {
-    /// The fields of `T` as they are now.
+    /// Returns the current fields of `T`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongType`] if a field is missing and has no default, or an entry is of
-    /// another type.
+    /// [`ErrorKind::WrongType`] if a field is missing and has no default, or an entry has another
+    /// type.
     pub fn get(&self) -> Result<T, SessionError> {
         decode(&self.entries())
     }
 
-    /// Sets all fields of `T`, and removes the entries of those that are `None` or left out when
-    /// `value` is serialized (`skip_serializing_if`).
+    /// Sets all fields of `T`. Fields that are `None`, or that `skip_serializing_if` leaves out,
+    /// have their entries removed.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotStorable`] if `T` is no struct with named fields, or `value` has one that
-    /// cannot be stored or would not be read back; [`ErrorKind::TooLarge`] if they do not all fit,
-    /// and then none is set; [`ErrorKind::Closed`].
+    /// [`ErrorKind::NotStorable`] if `T` is not a struct with named fields, or a field of `value`
+    /// cannot be stored or would not be read back; [`ErrorKind::TooLarge`] if the fields do not all
+    /// fit, and then none is set; [`ErrorKind::Closed`].
     pub fn set(&self, value: &T) -> Result<(), SessionError> {
         while !self.replace(value, &self.entries())? {}
         Ok(())
     }
 
-    /// Changes the fields of `T`. If `change` leaves them as they are, nothing is written.
-    /// Otherwise all of them are set, as by [`set`](Self::set).
+    /// Changes the fields of `T`. If `change` leaves them unchanged, nothing is written. Otherwise
+    /// all fields are set, as [`set`](Self::set) does.
     ///
-    /// If another clone changed the session in between, `change` is called again with what is
-    /// there then, so that nothing is lost; if it is `change` that changes the session, each time
-    /// in another way, without end.
+    /// If another clone changes the session in between, `change` is called again with the newer
+    /// fields, so that nothing is lost. `change` must not change the session itself: if it does, in
+    /// another way each time, it is called without end.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get) and [`set`](Self::set).
+    /// The same as [`get`](Self::get) and [`set`](Self::set).
     pub fn update(&self, mut change: impl FnMut(&mut T)) -> Result<(), SessionError> {
         loop {
             let before = self.entries();
@@ -110,7 +110,7 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
         }
     }
 
-    /// Sets the fields; not if the session is no longer as it was `before`.
+    /// Sets the fields if the entries are still as they were `before`. Otherwise returns `false`.
     fn replace(&self, value: &T, before: &Entries) -> Result<bool, SessionError> {
         let fields = changes_to(value, before).map_err(of_kind(ErrorKind::NotStorable))?;
         self.session.change(|changes, record| {
@@ -136,7 +136,7 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
 }
 
 impl<T> TypedSession<T> {
-    /// The session that has the entries.
+    /// Returns the session that has the entries.
     pub fn session(&self) -> &Session {
         &self.session
     }
@@ -165,7 +165,7 @@ impl<T> From<Session> for TypedSession<T> {
     }
 }
 
-/// The same session.
+/// A clone is the same session.
 impl<T> Clone for TypedSession<T> {
     fn clone(&self) -> Self {
         self.session.clone().into()

@@ -1,13 +1,14 @@
-//! Which of a session's records a backend has.
+//! The version of a session's record in a backend.
 
 use std::fmt;
 
-/// Which of a session's records a backend has: what its sealed value begins with, and no other's.
+/// Identifies one written value in a backend: the beginning of the sealed value, which no other
+/// has.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Version(pub(crate) String);
 
 impl Version {
-    /// Its characters.
+    /// How many characters a version has.
     pub const LEN: usize = 40;
 
     /// The characters.

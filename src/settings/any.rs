@@ -1,4 +1,4 @@
-//! Whichever store the settings name.
+//! A store that the settings choose.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,12 +16,12 @@ use crate::server::{Redis, RedisStore};
 use crate::session::Session;
 use crate::store::{CookieStore, StoreBuilder};
 
-/// Whichever store the settings name: `SESSION_DRIVER` is `cookie`, `memory`, `file` or `redis`.
+/// The store that the settings choose: `SESSION_DRIVER` is `cookie`, `memory`, `file` or `redis`.
 /// Needs the features `settings` and `server`, and those of the drivers.
 ///
-/// Loading and saving are awaited, as with stores that have a backend; in a cookie nothing waits.
-/// A [`SessionLayer`](crate::SessionLayer) takes it like any other store. What only one of them
-/// can do is in the variant.
+/// You await loading and saving, as with stores that have a backend; the cookie store never waits.
+/// A [`SessionLayer`](crate::SessionLayer) takes it like any other store. For methods that only one
+/// store has, match on the variant.
 ///
 /// ```
 /// use sealed_session::{AnyStore, AppKey, Settings};
@@ -35,7 +35,7 @@ use crate::store::{CookieStore, StoreBuilder};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AnyStore {
-    /// Sessions that live wholly in their cookie.
+    /// Sessions in their cookies.
     Cookie(CookieStore),
     /// Sessions in this process's memory.
     Memory(MemoryStore),
@@ -47,7 +47,7 @@ pub enum AnyStore {
     Redis(RedisStore),
 }
 
-/// The same for each store, but for the one that does not wait.
+/// Runs the same code for each store; the cookie store has its own, because it does not wait.
 macro_rules! each {
     ($any:expr, $in_cookie:ident => $at_once:expr, $store:ident => $waits:expr) => {
         match $any {
@@ -66,7 +66,7 @@ macro_rules! each {
 #[cfg(feature = "tower")]
 pub(crate) use each;
 
-/// Where an [`AnyStore`] keeps its sessions, for its [`StoreBuilder`].
+/// The storage that the settings choose, in the [`StoreBuilder`] of an [`AnyStore`].
 #[derive(Debug)]
 pub struct Chosen(Place);
 
@@ -81,7 +81,7 @@ enum Place {
 }
 
 impl AnyStore {
-    /// The store that the settings name.
+    /// Builds the store that the settings choose.
     ///
     /// # Errors
     ///
@@ -90,8 +90,9 @@ impl AnyStore {
         Self::builder(keys, settings)?.build()
     }
 
-    /// The store that the environment describes: its keys in `APP_KEY` and `APP_PREVIOUS_KEYS`
-    /// (see [`KeyRing::from_env`]), its settings in `SESSION_*` (see [`Settings`]).
+    /// Builds the store that the environment describes, with the keys in `APP_KEY` and
+    /// `APP_PREVIOUS_KEYS` (see [`KeyRing::from_env`]) and the settings in `SESSION_*` (see
+    /// [`Settings`]).
     ///
     /// ```no_run
     /// # use sealed_session::AnyStore;
@@ -101,18 +102,19 @@ impl AnyStore {
     ///
     /// # Errors
     ///
-    /// If a key or a setting is refused; the error names the variable.
+    /// If a key or a setting is invalid; the error names the variable.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::new(KeyRing::from_env()?, &Settings::from_env()?)
     }
 
-    /// A builder that has these settings, for those that only code can make: a hook for events,
-    /// former cookies. A clock that it is given is not the backend's, which forgets by its own.
+    /// Returns a builder with these settings. On it you can set the rest in code: a hook for
+    /// events, former cookies. A clock that you set there does not reach the backend, which expires
+    /// sessions by its own.
     ///
     /// # Errors
     ///
-    /// Whatever the store's own builder would refuse in these settings, and a driver that lacks
-    /// its feature or what it needs; the error names the variable or field.
+    /// If the store's own builder would refuse these settings, or if the driver lacks its feature
+    /// or a setting that it needs. The error names the variable or field.
     pub fn builder(
         keys: impl Into<Keys>,
         settings: &Settings,
@@ -145,7 +147,7 @@ impl AnyStore {
     ///
     /// # Errors
     ///
-    /// If a backend fails.
+    /// If the backend fails.
     pub async fn load(&self, headers: &HeaderMap) -> Result<Session, LoadError> {
         each!(self, store => Ok(store.load(headers)), store => store.load(headers).await)
     }
@@ -154,7 +156,7 @@ impl AnyStore {
     ///
     /// # Errors
     ///
-    /// If a backend fails.
+    /// If the backend fails.
     pub async fn load_from<'a, C: AsRef<[u8]> + ?Sized + 'a>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'a C>,
@@ -166,7 +168,7 @@ impl AnyStore {
         )
     }
 
-    /// The request's header that a session is read from: `cookie`, unless the store has another
+    /// The request header that holds the session's token: `cookie`, or that of another
     /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
         each!(self, store => store.request_header())
@@ -176,14 +178,14 @@ impl AnyStore {
     ///
     /// # Errors
     ///
-    /// As there. The headers are as they were then.
+    /// As there. The headers are unchanged then.
     pub async fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
         self.respond(session).await?.apply(headers);
         Ok(())
     }
 
-    /// The header changes that [`save`](Self::save) makes, for frameworks with header types of
-    /// their own.
+    /// Returns the header changes that [`save`](Self::save) makes, for frameworks with their own
+    /// header types.
     ///
     /// # Errors
     ///
@@ -192,13 +194,13 @@ impl AnyStore {
         each!(self, store => store.respond(session), store => store.respond(session).await)
     }
 
-    /// Exchanges the keys, for this store and all its clones, while requests run.
+    /// Replaces the keys of this store and all its clones, while requests run.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
         each!(self, store => store.replace_keys(ring));
     }
 
-    /// Refuses sessions that were issued before, for this store and all its clones, while
-    /// requests run.
+    /// Refuses sessions that were issued before this moment, in this store and all its clones,
+    /// while requests run.
     pub fn set_not_before(&self, not_before: SystemTime) {
         each!(self, store => store.set_not_before(not_before));
     }
@@ -212,17 +214,17 @@ impl<P> StoreBuilder<P> {
 }
 
 impl StoreBuilder<Chosen> {
-    /// As [`StoreBuilder::<Behind<_>>::longest_request`], for the stores that have a backend.
+    /// As [`StoreBuilder::<Behind<_>>::longest_request`], for stores with a backend.
     pub fn longest_request(mut self, longest_request: Duration) -> Self {
         self.longest_request = longest_request;
         self
     }
 
-    /// The finished store.
+    /// Builds the store.
     ///
     /// # Errors
     ///
-    /// If a setting that was made in code cannot be, or contradicts another; the error names it.
+    /// If a setting made in code is invalid or contradicts another; the error names it.
     pub fn build(self) -> Result<AnyStore, ConfigError> {
         let (Chosen(place), rest) = self.exchange(());
         match place {

@@ -1,4 +1,4 @@
-//! Which store the settings name, and what it keeps its sessions in.
+//! Which driver the settings choose, and how to build its backend.
 
 use super::Settings;
 use super::driver::Driver;
@@ -15,7 +15,8 @@ use crate::server::{Backend, Behind, Memory, ServerStore};
 use crate::store::StoreBuilder;
 
 impl Settings {
-    /// The driver that is named, or `cookie` if nothing is set that is only for others.
+    /// Returns the driver that the settings name, or `cookie` if they set nothing for other drivers
+    /// only.
     pub(crate) fn chosen_driver(&self) -> Result<Driver, ConfigError> {
         if let Some(driver) = self.driver {
             return Ok(driver);
@@ -51,15 +52,14 @@ impl Settings {
 
 #[cfg(feature = "server")]
 impl Settings {
-    /// A builder that has these settings, for a store over a backend that no driver is for.
+    /// Returns a builder with these settings for a store over your own backend.
     ///
-    /// What only drivers have is not looked at: the driver itself, `memory_max_bytes`,
-    /// `file_path`, `redis_url` and `redis_prefix`.
+    /// It ignores the settings of drivers: `driver`, `memory_max_bytes`, `file_path`, `redis_url`
+    /// and `redis_prefix`.
     ///
     /// # Errors
     ///
-    /// Whatever the builder's `build` would refuse in these settings; the error names the variable
-    /// or field.
+    /// If the builder's `build` would refuse these settings; the error names the variable or field.
     pub fn server_builder<B: Backend>(
         &self,
         keys: impl Into<Keys>,
@@ -75,7 +75,7 @@ impl Settings {
         if self.adopt_cookies == Some(true) {
             builder = builder.adopt_cookies();
         }
-        // Takes in whatever comes in a cookie, too.
+        // `small_in_cookie` also adopts cookies.
         if self.small_in_cookie == Some(true) {
             builder = builder.small_in_cookie();
         }

@@ -1,4 +1,4 @@
-//! Settings from a file, in whatever format serde reads.
+//! Settings from a file, in any format that serde reads.
 
 use std::fmt;
 
@@ -38,7 +38,8 @@ impl<'de> Visitor<'de> for SettingsVisitor {
     }
 }
 
-/// The error for a field that does not exist: with the one that was meant, or with all.
+/// Returns the error for an unknown field. It names the field that was probably meant, or all
+/// fields.
 fn unknown<E: Error>(key: &str) -> E {
     let name = key.escape_debug();
     let meant = env::meant(key, FIELDS, "SESSION");

@@ -1,14 +1,14 @@
-//! Where sessions are kept, by its name.
+//! The drivers, which say where sessions are kept.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// Where sessions are kept: `SESSION_DRIVER`.
+/// Where sessions are kept: the value of `SESSION_DRIVER`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Driver {
-    /// Whole in their cookies.
+    /// In their cookies.
     #[default]
     Cookie,
     /// In this process's memory. Needs the feature `server`.
@@ -22,7 +22,7 @@ pub enum Driver {
 impl Driver {
     pub(super) const ALL: [Self; 4] = [Self::Cookie, Self::Memory, Self::File, Self::Redis];
 
-    /// What settings call it.
+    /// Returns the driver's name in the settings.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cookie => "cookie",
@@ -33,20 +33,20 @@ impl Driver {
     }
 }
 
-/// What settings call it.
+/// Writes the driver's name in the settings.
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// The URL of a Redis server. Its `Debug` does not show it, since it may hold a password.
-/// Zeroized on drop.
+/// The URL of a Redis server. It may hold a password, so `Debug` does not show it, and it is
+/// zeroized on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(Zeroizing<String>);
 
 impl RedisUrl {
-    /// The URL.
+    /// Returns the URL.
     pub fn as_str(&self) -> &str {
         &self.0
     }

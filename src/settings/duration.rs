@@ -1,11 +1,12 @@
-//! Lengths of time as people write them.
+//! Durations as people write them.
 
 use std::time::Duration;
 
-/// From the longest to the shortest. No month and no year, which are no fixed length and whose
-/// letters are taken for others; nothing below a second, which no session needs.
+/// From the longest to the shortest. Months and years are missing because their length varies and
+/// people confuse their letters with others. Units below a second are missing because no session
+/// needs them.
 ///
-/// Own code, since the crates that read such text know months and years by `M` and `y`.
+/// Own code, because the crates that parse such text accept `M` and `y` for months and years.
 const UNITS: [(u64, &[&str]); 5] = [
     (7 * 24 * 60 * 60, &["w", "week", "weeks"]),
     (24 * 60 * 60, &["d", "day", "days"]),
@@ -14,11 +15,11 @@ const UNITS: [(u64, &[&str]); 5] = [
     (1, &["s", "sec", "secs", "second", "seconds"]),
 ];
 
-/// What [`parse`] takes, for an error.
+/// The forms that [`parse`] accepts, for an error.
 pub(crate) const FORMS: &str = "it must be a length of time such as `30d`, `24h`, `30m`, `90s` or \
                                 `1h 30m`, or whole seconds";
 
-/// Whole numbers with their units, the longest first, or one number of seconds.
+/// Parses whole numbers with units, the longest first, or one number of seconds.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -32,7 +33,7 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
         rest = rest.trim_start();
         let name = take(&mut rest, u8::is_ascii_lowercase);
         rest = rest.trim_start();
-        // Never back to a longer one, and none twice.
+        // The search goes on from the last unit, so units only get shorter, and none comes twice.
         let (length, _) = units.find(|(_, names)| names.contains(&name))?;
         let part = number.parse::<u64>().ok()?.checked_mul(*length)?;
         seconds = seconds.checked_add(part)?;
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn what_can_be_mistaken_is_refused() {
         for text in [
-            // Months, years, and what is shorter than a second.
+            // Months, years, and units shorter than a second.
             "30M",
             "1month",
             "2 months",
@@ -139,7 +140,8 @@ mod tests {
             "\u{0661}h",
             "0x10",
             "1h\u{a0}30\u{b5}m",
-            // A part without its unit, a unit without its part, twice, or in another order.
+            // A number without its unit, a unit without its number, a unit twice, or the wrong
+            // order.
             "1h 30",
             "30 1h",
             "h1",

@@ -1,4 +1,4 @@
-//! What stands under each field, in whichever source, and how it is understood.
+//! The values of the fields before they are typed, from either source, and how each is parsed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,12 +41,12 @@ pub(super) const FIELDS: [&str; 23] = [
     "redis_prefix",
 ];
 
-/// The field whose content may be in a file that a variable names: it holds a password.
+/// The field whose value may be in a file that a variable names, because it holds a password.
 pub(super) const IN_A_FILE: &str = "redis_url";
 
-/// What a setting is called elsewhere, behind `SESSION_` or in a file, and the fields here: names
-/// of PHP's, Python's and JavaScript's frameworks, and plain words. What anything else on a
-/// machine may be called is not among them.
+/// Other names of settings, after `SESSION_` or in a file, with the fields here: the names of
+/// PHP's, Python's and JavaScript's frameworks, and plain words. It has no name that another
+/// program on the machine might use.
 pub(super) const ALSO_CALLED: [(&str, &[&str]); 48] = [
     ("BACKEND", &["driver"]),
     ("CONNECTION", &["redis_url"]),
@@ -98,26 +98,26 @@ pub(super) const ALSO_CALLED: [(&str, &[&str]); 48] = [
     ("VALID_FOR", &["max_age"]),
 ];
 
-/// What follows `SESSION_`, in any case of letters.
+/// Returns the part after `SESSION_`, in upper or lower case.
 pub(super) fn behind_session(name: &str) -> Option<&str> {
     let (family, rest) = name.split_at_checked("SESSION_".len())?;
     family.eq_ignore_ascii_case("SESSION_").then_some(rest)
 }
 
-/// The field or fields that `name`, without `SESSION_`, has elsewhere.
+/// Returns the fields here for another framework's `name`, without `SESSION_`.
 pub(super) fn called_here(name: &str) -> Option<&'static [&'static str]> {
     let mut others = ALSO_CALLED.iter();
     let (_, fields) = others.find(|(other, _)| env::is_same(name, other))?;
     Some(fields)
 }
 
-/// Where settings come from, and so what their reader calls them.
+/// The source of the settings, which decides how errors name a field.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Source {
     #[default]
     File,
     Environment,
-    /// The same, with the URL in a file.
+    /// The environment, with the Redis URL in a file.
     EnvironmentAndFile,
 }
 
@@ -134,18 +134,18 @@ impl Source {
         }
     }
 
-    /// What to set in place of a name that nothing reads.
+    /// Says what to set instead of a name that nothing reads.
     pub(super) fn set_instead(self, fields: &[&str]) -> String {
         let is_field = |name: &str| FIELDS.contains(&name);
         let names = fields.iter().map(|name| match is_field(name) {
             true => self.name_of(name),
-            // A variable, whatever the source.
+            // Anything else is a variable's name already, whatever the source.
             false => (*name).to_owned(),
         });
         env::set_instead(&names.collect::<Vec<_>>())
     }
 
-    /// An error of the builders, in the words of whoever wrote the settings.
+    /// Rewords a builder's error with the names that the settings' author knows.
     pub(super) fn respell(self, error: &ConfigError) -> ConfigError {
         let attribute = error.setting();
         let method = attribute.strip_prefix("cookie ").unwrap_or(attribute);
@@ -158,7 +158,7 @@ impl Source {
     }
 }
 
-/// Refuses variables that were meant to be settings, and that nothing reads.
+/// Refuses variables that look like settings but that nothing reads.
 pub(super) fn refuse_strays(variables: &dyn Variables) -> Result<(), ConfigError> {
     let known: Vec<String> = FIELDS
         .into_iter()
@@ -168,7 +168,7 @@ pub(super) fn refuse_strays(variables: &dyn Variables) -> Result<(), ConfigError
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     env::refuse_strays(variables, &known, "SESSION", |name| {
         let rest = behind_session(name)?;
-        // A file is read only for what is secret.
+        // Only secrets can be in a file.
         let in_file = rest.strip_suffix("_FILE").unwrap_or_default();
         let field = FIELDS
             .into_iter()
@@ -181,7 +181,7 @@ pub(super) fn refuse_strays(variables: &dyn Variables) -> Result<(), ConfigError
     })
 }
 
-/// The field that a builder's method is for.
+/// Returns the field that belongs to a builder's method.
 fn field_of(method: &str) -> &str {
     match method {
         "name" => "cookie_name",
@@ -190,7 +190,7 @@ fn field_of(method: &str) -> &str {
     }
 }
 
-/// All fields that a source has.
+/// All fields of a source.
 pub(super) struct Fields {
     pub(super) source: Source,
     given: BTreeMap<&'static str, Given>,
@@ -204,7 +204,7 @@ impl Fields {
         }
     }
 
-    /// Gives back what the field was before, if it was there.
+    /// Returns the field's previous value, if it had one.
     pub(super) fn insert(&mut self, field: &'static str, given: Given) -> Option<Given> {
         self.given.insert(field, given)
     }
@@ -223,18 +223,18 @@ impl Fields {
     }
 }
 
-/// What stands under a field before it is understood.
+/// A field's value before it is parsed.
 pub(super) enum Given {
     Text(Zeroizing<String>),
     Truth(bool),
     Whole(u64),
-    /// Null or empty: as if it were not there.
+    /// Null or empty, which counts as unset.
     Nothing,
-    /// What no field can be: a list, a fraction, text that is not UTF-8.
+    /// A value that no field can have: a list, a fraction, text that is not UTF-8.
     Other,
 }
 
-/// What a field means, or what it could be.
+/// A field's parsed value, or a text that says which values are possible.
 type Understood<T> = Result<T, &'static str>;
 
 impl Given {
@@ -322,7 +322,7 @@ impl Given {
     }
 }
 
-/// Takes whatever a format has, so that the error for a wrong kind can name the field.
+/// Accepts any type of a format, so that the error for a wrong type can name the field.
 impl<'de> Deserialize<'de> for Given {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(GivenVisitor)

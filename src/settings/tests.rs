@@ -181,7 +181,7 @@ fn what_contradicts_another_variable_is_refused_in_the_words_of_the_environment(
         ),
         ("SESSION_CONTEXT", from([("SESSION_CONTEXT", &long)])),
         ("SESSION_DRIVER", from([("SESSION_DRIVER", "memory")])),
-        // Without a driver these are for nothing.
+        // Without a driver, these settings would have no effect.
         ("SESSION_MAX_SIZE", from([("SESSION_MAX_SIZE", "65536")])),
         (
             "SESSION_EMPTY_IF_UNAVAILABLE",
@@ -213,7 +213,7 @@ fn what_contradicts_another_variable_is_refused_in_the_words_of_the_environment(
 #[test]
 fn a_name_that_was_meant_to_be_one_of_ours_is_refused_and_ours_is_named() {
     for (stray, ours) in [
-        // A slip.
+        // Misspelled names.
         ("SESSION_IDLE_TIMOUT", "`SESSION_IDLE_TIMEOUT`"),
         ("SESSION_IDEL_TIMEOUT", "`SESSION_IDLE_TIMEOUT`"),
         ("SESSION_IDLETIMEOUT", "`SESSION_IDLE_TIMEOUT`"),
@@ -240,10 +240,10 @@ fn a_name_that_was_meant_to_be_one_of_ours_is_refused_and_ours_is_named() {
         ("SESSION_REDIS_URLFILE", "`SESSION_REDIS_URL_FILE`"),
         ("SESSION_NOTBEFORE", "`SESSION_NOT_BEFORE`"),
         ("SESSION_ADOPT_COOKIE", "`SESSION_ADOPT_COOKIES`"),
-        // What is not read from a file.
+        // Settings that cannot be in a file.
         ("SESSION_COOKIE_NAME_FILE", "`SESSION_COOKIE_NAME`"),
         ("SESSION_DOMAIN_FILE", "`SESSION_DOMAIN`"),
-        // Other frameworks.
+        // Names of other frameworks.
         (
             "SESSION_LIFETIME",
             "`SESSION_MAX_AGE` or `SESSION_IDLE_TIMEOUT`",
@@ -276,12 +276,12 @@ fn a_name_that_was_meant_to_be_one_of_ours_is_refused_and_ours_is_named() {
     }
     let strange = from([("SESSION_MAX\u{202e}AGE", "1")]).unwrap_err();
     assert_eq!(strange.setting(), r"SESSION_MAX\u{202e}AGE");
-    // The first by the alphabet, wherever it stands.
+    // The first in alphabetical order, wherever it is.
     let two = from([("SESSION_TTL", "1"), ("SESSION_MAXAGE", "1")]).unwrap_err();
     assert_eq!(two.setting(), "SESSION_MAXAGE");
 }
 
-/// What desktops, shells, clouds and other programs set.
+/// Variables that desktops, shells, clouds and other programs set.
 #[test]
 fn names_of_others_are_left_alone() {
     for stranger in [
@@ -330,7 +330,7 @@ fn names_of_others_are_left_alone() {
     }
 }
 
-/// The tables of the page, and nothing in them that the code does not know.
+/// The page's tables have every setting, and nothing that the code does not know.
 #[test]
 fn the_page_on_settings_lists_what_is_read() {
     let page = include_str!("../../docs/settings.md");
@@ -417,7 +417,7 @@ fn the_url_may_be_in_a_file_and_its_errors_name_that_variable() {
         assert_eq!(error.setting(), "SESSION_REDIS_URL_FILE");
         assert!(error.problem().starts_with(problem), "{error}");
     }
-    // Without a driver it is for nothing, whatever it is.
+    // Without a driver, the setting would have no effect, whatever its value.
     let settings = from([("SESSION_REDIS_URL_FILE", in_file)]).unwrap();
     let error = settings.builder(AppKey::generate().unwrap()).unwrap_err();
     assert_eq!(error.setting(), "SESSION_REDIS_URL_FILE");
@@ -429,7 +429,7 @@ fn the_url_may_be_in_a_file_and_its_errors_name_that_variable() {
         assert_eq!(error.setting(), "SESSION_REDIS_URL_FILE");
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
-    // An empty file is an empty variable.
+    // An empty file counts as an empty variable.
     std::fs::write(&path, "\n").unwrap();
     let settings = from([("SESSION_REDIS_URL_FILE", in_file)]).unwrap();
     assert!(settings.redis_url.is_none());
@@ -445,7 +445,7 @@ fn what_is_for_another_driver_than_the_one_that_is_named_does_nothing() {
     ]);
     let key = AppKey::generate().unwrap();
     assert!(settings.unwrap().builder(key.clone()).is_ok());
-    // What is switched off is as if it were not there.
+    // A setting that is switched off counts as unset.
     let settings = from([
         ("SESSION_ADOPT_COOKIES", "no"),
         ("SESSION_SMALL_IN_COOKIE", "no"),

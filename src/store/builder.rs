@@ -14,9 +14,9 @@ use crate::policy::{DEFAULT_LIFETIME, Idle, Policy};
 use crate::revocation::RevocationList;
 use crate::transport::Transport;
 
-/// What stores have in common, on the way to one; `build` checks the settings together.
+/// A builder with the settings that all stores share. `build` checks them together.
 ///
-/// `P` is where the store keeps its sessions, and has settings of its own.
+/// `P` says where the store keeps its sessions, and has settings of its own.
 ///
 /// ```
 /// use std::time::Duration;
@@ -72,110 +72,111 @@ impl<P> StoreBuilder<P> {
         }
     }
 
-    /// The cookie's name and attributes. The name goes into the keys: a cookie of one name never
-    /// opens under another.
+    /// The cookie's name and attributes. The keys depend on the name: a cookie never opens under
+    /// another name.
     pub fn cookie(self, cookie: CookieConfig) -> Self {
         self.transport(cookie.into())
     }
 
-    /// What carries the token: default a cookie, whose attributes are those of
-    /// [`cookie`](Self::cookie); a [`Transport`] in a header is for clients that keep no cookies.
-    /// The last of the two calls counts. A token of one does not open in the other.
+    /// How the token is carried. Default: in a cookie, with the attributes of
+    /// [`cookie`](Self::cookie). For clients that keep no cookies, use a [`Transport`] in a header.
+    /// If you call both methods, the last one counts. A token of one transport does not open in the
+    /// other.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = transport;
         self
     }
 
-    /// A cookie as this application has set it formerly, with another Path, Domain, Partitioned
-    /// or name. It is removed when a session is destroyed, and when two different sessions come
-    /// with one request. Call it for each.
+    /// A cookie that this application used to set, with another Path, Domain, Partitioned or name.
+    /// It is removed when a session is destroyed, and when a request brings two different sessions.
+    /// Call this once for each such cookie.
     pub fn former(mut self, former: CookieConfig) -> Self {
         self.former.push(former);
         self
     }
 
-    /// Keeps applications or stages apart that share an app key: at most 255 bytes, empty by
-    /// default. Changing it ends all sessions.
+    /// Separates applications or stages that share an app key. At most 255 bytes, empty by default.
+    /// If you change it, all sessions end.
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.context = context.into();
         self
     }
 
-    /// How long a new session lives, from its first save or its renewal: no refresh, re-seal or
-    /// rotation extends it. Default 24 hours, or `max_lifetime` if that is shorter.
+    /// How long a session lives after its first save or its renewal. No refresh, re-seal or key
+    /// rotation extends it. Default: 24 hours, or `max_lifetime` if that is shorter.
     ///
-    /// It may be longer than the 400 days for which browsers keep a cookie. Its Max-Age is then
-    /// 400 days, and a request that reads the session gets the cookie anew if it was written 40
-    /// days ago or more. A visitor who stays away for 400 days has lost it.
+    /// It may be longer than the 400 days for which browsers keep a cookie. The cookie's Max-Age is
+    /// then 400 days, and a request that reads the session gets a new cookie if the last one was
+    /// written 40 days ago or more. A visitor who stays away for 400 days loses the session.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self
     }
 
-    /// How long any session lives at most, whatever its own deadline says. Lowering it acts at
-    /// once, on sessions that are out already; raising it again lets those go on whose own
-    /// deadline has not come, unless they were ended meanwhile. Default: the lifetime. No session
-    /// lives beyond the year 10889. Beyond 400 days, see
-    /// [`lifetime`](Self::lifetime).
+    /// How long any session can live, whatever its own deadline says. Default: the lifetime. If you
+    /// lower it, this applies at once, also to existing sessions. If you raise it again, sessions
+    /// whose own deadline has not passed continue, unless they were ended meanwhile. No session
+    /// lives beyond the year 10889. Beyond 400 days, see [`lifetime`](Self::lifetime).
     pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
         self.max_lifetime = Some(max_lifetime);
         self
     }
 
-    /// Ends a session that is not used during this time. Default none.
+    /// Ends a session that is not used for this long. Default: none.
     ///
-    /// Use is a request that asks for the session; it counts until its answer is saved, and is
-    /// written down by then if [`refresh_after`](Self::refresh_after) has passed since the last
-    /// time. A request that [leaves the session idle](crate::Session::leave_idle) is none. A
-    /// session that was admitted is saved however long its request takes; other requests are
-    /// refused it in the meantime if it was idle for too long.
+    /// A request that asks for the session counts as use, until its response is saved. The use is
+    /// recorded by then if [`refresh_after`](Self::refresh_after) has passed since the last
+    /// recording. A request that [leaves the session idle](crate::Session::leave_idle) does not
+    /// count. Once a request has been given the session, it can save it however long it takes.
+    /// Meanwhile, other requests are refused the session if it was idle for too long.
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = Some(idle_timeout);
         self
     }
 
-    /// How long after the last write a request that only reads writes the time of use back:
-    /// shorter is more exact and sends more cookies. Default a tenth of the idle timeout.
+    /// The shortest time between two recorded uses: a request that only reads records its use if
+    /// the last write is at least this old. A shorter time is more exact and sends more cookies.
+    /// Default: a tenth of the idle timeout.
     pub fn refresh_after(mut self, refresh_after: Duration) -> Self {
         self.refresh_after = Some(refresh_after);
         self
     }
 
-    /// Whether an answer for which an opened session was handed out says `Cache-Control: private`
-    /// if its handler says nothing to caches. Default `true`.
+    /// Whether a response gets `Cache-Control: private` if its handler was given an opened session
+    /// and says nothing to caches. Default: `true`.
     ///
-    /// A handler says something by a `Cache-Control` or by a field that CDNs obey instead, such as
-    /// `CDN-Cache-Control` or `Surrogate-Control`; then the answer stays as it is. `Expires` and
-    /// `Pragma` do not tell who may keep an answer, and do not count.
+    /// A handler says something to caches with `Cache-Control`, or with a field that CDNs obey
+    /// instead, such as `CDN-Cache-Control` or `Surrogate-Control`. Then its headers stay
+    /// unchanged. `Expires` and `Pragma` do not say who may keep a response, so they do not count.
     ///
-    /// With `false` such an answer gets only `Vary`, and a CDN that ignores `Vary: Cookie` may
-    /// show one visitor's page to another. Turn it off if each personal page says itself who may
-    /// keep it. An answer with a Set-Cookie or a token is kept out of shared caches in any case.
+    /// With `false`, such a response gets only `Vary`, and a CDN that ignores `Vary: Cookie` may
+    /// show one visitor's page to another. Turn this off only if each personal page itself says who
+    /// may keep it. A response with a Set-Cookie or a token is always kept out of shared caches.
     pub fn private_by_default(mut self, private: bool) -> Self {
         self.private_by_default = private;
         self
     }
 
-    /// Refuses sessions that were issued before. Default the epoch: none.
+    /// Refuses sessions issued before this time. Default: the epoch, so none.
     pub fn not_before(mut self, not_before: SystemTime) -> Self {
         self.not_before = not_before;
         self
     }
 
-    /// Where the time comes from. Default [`SystemTime::now`].
+    /// The source of the current time. Default: [`SystemTime::now`].
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);
         self
     }
 
-    /// Gets each [`Event`], for counters: it should be quick. It is called from whatever thread
-    /// the event happens on, never while a session is locked. Default nothing.
+    /// Calls `hook` for each [`Event`], for example to count them. It should be quick. It runs on
+    /// the thread where the event happens, never while a session is locked. Default: none.
     pub fn on_event(mut self, hook: impl Fn(Event) + Send + Sync + 'static) -> Self {
         self.events = Events::to(hook);
         self
     }
 
-    /// Every check of `build`, and the lifetimes that come of them.
+    /// Makes all checks of `build`, and returns the resulting lifetimes.
     pub(crate) fn policy(&self) -> Result<Policy, ConfigError> {
         check_context(&self.context)?;
         let present = self.transport.cookie();
@@ -238,7 +239,7 @@ impl<P> StoreBuilder<P> {
         }
     }
 
-    /// What is the placement's own, and the rest with another.
+    /// Takes out the placement, and puts another one in its place.
     #[cfg(feature = "server")]
     pub(crate) fn exchange<Q>(self, placement: Q) -> (P, StoreBuilder<Q>) {
         let rest = StoreBuilder {
@@ -275,8 +276,8 @@ impl<P> StoreBuilder<P> {
         Envelope::new(&self.keys.ring(), used_for)
     }
 
-    /// A store's core with these settings. `place` makes the placement, given the store's keys
-    /// and what fits its cookie.
+    /// Assembles a store's core with these settings. `place` makes the placement, given the store's
+    /// keys and the limit of its cookie.
     pub(crate) fn assemble<Q: Placement>(
         self,
         policy: Policy,
@@ -302,7 +303,7 @@ impl<P> StoreBuilder<P> {
     }
 }
 
-/// The envelope of a kind, under the store's ring, name and context.
+/// Returns the envelope for a kind of token, under the store's ring, name and context.
 pub(crate) type KeysFor<'a> = &'a dyn Fn(Kind) -> Envelope;
 
 impl<P: fmt::Debug> fmt::Debug for StoreBuilder<P> {

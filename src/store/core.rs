@@ -1,4 +1,4 @@
-//! A flow with a clock: the one place that asks the time.
+//! A flow with a clock. Only this file asks the time.
 
 use std::time::SystemTime;
 
@@ -39,8 +39,8 @@ impl<P: Placement> StoreCore<P> {
         }
     }
 
-    /// A session that has ended since it was opened is not written any more; a change in one
-    /// that has another id by now is refused.
+    /// Checks the session before a save. One that has ended since it was opened is let go. If it
+    /// has another id by now, a change is refused.
     pub(crate) fn check(&self, session: &Session, now: Millis) -> Result<(), SaveError> {
         match self.flow.standing(session, now) {
             Standing::GoesOn => Ok(()),
@@ -52,7 +52,7 @@ impl<P: Placement> StoreCore<P> {
         }
     }
 
-    /// The same for what has become known after the plan was made.
+    /// Like [`check`](Self::check), for what became known after the plan was made.
     pub(crate) fn give_way(&self, session: &Session, late: Late) -> Result<(), SaveError> {
         match late {
             Late::Ended => {
@@ -63,7 +63,8 @@ impl<P: Placement> StoreCore<P> {
         }
     }
 
-    /// A plan that ends a session was carried out, and there was something to end or not.
+    /// Records that a plan to end a session was carried out. `was_alive` says whether the session
+    /// was still there to end.
     pub(crate) fn ended<W>(&self, session: &Session, plan: &mut Plan<W>, was_alive: bool) {
         if was_alive {
             session.has_ended();
@@ -72,7 +73,7 @@ impl<P: Placement> StoreCore<P> {
         }
     }
 
-    /// The response has what was planned.
+    /// Records that the response has the plan's headers.
     pub(crate) fn sent<W>(&self, session: &Session, plan: Plan<W>) -> Outgoing {
         if plan.is_resealed {
             self.events().report(Event::Resealed, None);

@@ -1,4 +1,5 @@
-//! The bytes of a [`Value`](super::Value) into any serde type, without a value in between.
+//! Deserializes the bytes of a [`Value`](super::Value) into any serde type, without building a
+//! value in between.
 
 use std::fmt::Display;
 
@@ -14,13 +15,13 @@ use crate::reader::{Malformed, Reader};
 
 /// Reads `bytes` as a `T`.
 ///
-/// A malformed value is refused whatever `T` looks at, and any other error is a disagreement
-/// about types.
+/// Malformed bytes are refused even where `T` does not look. Any other error means that the types
+/// differ.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ValueError> {
     if matches!(bytes, [tag::LIST | tag::MAP, ..]) {
         return T::deserialize(Decoder(&mut checked(bytes)?));
     }
-    // What holds no other value is checked by the reading itself, if it is read to its end.
+    // A value that holds no others is checked by the reading itself, if it is read to its end.
     let mut reader = Reader::new(bytes);
     let value = T::deserialize(Decoder(&mut reader));
     if value.is_err() || reader.finish().is_err() {
@@ -29,7 +30,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ValueError>
     value
 }
 
-/// A reader of `bytes`, which are one canonical value.
+/// Checks that `bytes` are one canonical value, and returns a reader of them.
 pub(super) fn checked(bytes: &[u8]) -> Result<Reader<'_>, Malformed> {
     let mut reader = Reader::new(bytes);
     check(&mut reader, 0)?;
@@ -37,7 +38,7 @@ pub(super) fn checked(bytes: &[u8]) -> Result<Reader<'_>, Malformed> {
     Ok(Reader::new(bytes))
 }
 
-/// Passes over one canonical value. Recursion ends at [`MAX_DEPTH`].
+/// Skips one canonical value. Recursion ends at [`MAX_DEPTH`].
 fn check(reader: &mut Reader<'_>, depth: usize) -> Result<(), Malformed> {
     match reader.byte()? {
         tag::NULL => {}
@@ -93,7 +94,7 @@ fn negative(reader: &mut Reader<'_>) -> Result<i64, Malformed> {
     if value < 0 { Ok(value) } else { Err(Malformed) }
 }
 
-/// serde's own texts quote what was found; ours name its kind.
+/// serde's own messages quote the value. Ours name its kind.
 fn kind(found: &Unexpected<'_>) -> &'static str {
     match found {
         Unexpected::Bool(_) => "a boolean",
@@ -148,10 +149,12 @@ impl Error for ValueError {
     }
 }
 
+/// Deserializes the next value of a reader.
 pub(super) struct Decoder<'r, 'de>(pub(super) &'r mut Reader<'de>);
 
 impl<'de> Decoder<'_, 'de> {
-    /// serde's visitors of text take bytes and those of bytes take text; a value is one of them.
+    /// serde's visitors for text also take bytes, and those for bytes also take text. A value is
+    /// one or the other.
     fn any_but<V: Visitor<'de>>(
         self,
         tag: u8,
@@ -165,7 +168,7 @@ impl<'de> Decoder<'_, 'de> {
         }
     }
 
-    /// An integer that a float holds exactly, as that float: serde's own conversion rounds.
+    /// An integer as a float, if the float is exact. serde's own conversion rounds.
     fn exact_float(self, expected: &dyn Expected) -> Result<f64, ValueError> {
         const EXACT: i128 = 1 << 53;
         let integer = match self.0.byte()? {
@@ -317,7 +320,8 @@ impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
     }
 }
 
-/// The `f32` that `value` is, or whose shortest decimal it is: the 0.1 that JSON has for 0.1_f32.
+/// `value` as an `f32`, if it is one exactly or is the shortest decimal of one: JSON has 0.1 for
+/// 0.1_f32.
 fn narrowed(value: f64) -> Option<f32> {
     #[expect(
         clippy::cast_possible_truncation,
@@ -329,20 +333,20 @@ fn narrowed(value: f64) -> Option<f32> {
     (is_exact || is_its_decimal()).then_some(narrow)
 }
 
-/// The two entries of a map that stand in the other order than the fields of its struct.
+/// A map of two entries, turned around into the order of its struct's fields.
 ///
 /// serde's derive reads an adjacently tagged enum as a struct of a tag and a content. If the tag
-/// comes first it reads the content as what it is, else through its buffer, which loses more; and
-/// ours come in the order of their names.
+/// comes first, serde reads the content directly. Otherwise it uses its buffer, which loses more.
+/// Our entries are in the order of their names, so the tag may come second.
 struct Turned<'de> {
-    /// The struct's first field comes last, so that it can be popped.
+    /// The struct's first field comes last, so that `pop` returns it first.
     entries: Vec<(&'de str, Reader<'de>)>,
     value: Option<Reader<'de>>,
     end: Reader<'de>,
 }
 
 impl<'de> Turned<'de> {
-    /// `None` if what is there is anything else, or in the struct's order already.
+    /// `None` if this is anything else, or is already in the struct's order.
     fn read(
         reader: &Reader<'de>,
         fields: &'static [&'static str],
@@ -396,7 +400,7 @@ impl<'de> MapAccess<'de> for &mut Turned<'de> {
     }
 }
 
-/// The items of a list or the entries of a map that are still to be read.
+/// The unread items of a list, or the unread entries of a map.
 struct Items<'r, 'de> {
     reader: &'r mut Reader<'de>,
     remaining: usize,
@@ -413,7 +417,7 @@ impl Items<'_, '_> {
         }
     }
 
-    /// A visitor that stops early would leave data unread without anybody noticing.
+    /// Fails if the visitor stopped early: the rest of the data would be lost without notice.
     fn finish<T>(self, length: usize, value: T) -> Result<T, ValueError> {
         if self.remaining == 0 {
             Ok(value)
@@ -511,11 +515,11 @@ impl<'de> VariantAccess<'de> for Decoder<'_, 'de> {
     }
 }
 
-/// A map's key: text, from which numbers, truth values and unit variants are read again.
+/// A map's key: text, from which numbers, booleans and unit variants are read again.
 pub(super) struct Key<'de>(pub(super) &'de str);
 
 impl Key<'_> {
-    /// In the forms that JSON has for numbers: neither `inf` nor `+1`.
+    /// Takes only JSON's forms of numbers: neither `inf` nor `+1`.
     fn float(&self) -> Option<f64> {
         let digits = self.0.strip_prefix('-').unwrap_or(self.0);
         let is_number = digits.starts_with(|first: char| first.is_ascii_digit());
@@ -530,7 +534,7 @@ macro_rules! key_from_text {
     ($($method:ident $visit:ident $type:ty),*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
             match self.0.parse::<$type>() {
-                // `+7` and `07` are other keys than `7`.
+                // `+7` and `07` are different keys from `7`.
                 Ok(value) if value.to_string() == self.0 => visitor.$visit(value),
                 _ => self.deserialize_any(visitor),
             }

@@ -1,4 +1,4 @@
-//! A struct as entries of a session: each of its fields an entry, the others no concern of its.
+//! A struct as a session's entries: each field is one entry, and other entries are left alone.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use super::{NULL, Value, ValueError, encode, is_null, ser};
 
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// What fields hold; `None` for nothing, which is no entry.
+/// The content of each field. `None` stands for null: such a field has no entry.
 pub(crate) type Fields = BTreeMap<String, Option<Bytes>>;
 
-/// Reads a `T` from entries that are sorted by their names. A struct is shown only those that it
-/// has fields for.
+/// Reads a `T` from entries that are sorted by name. A struct sees only the entries that it has
+/// fields for.
 ///
-/// A field that has no entry is what serde takes it for. If serde takes it for nothing at all, it
-/// is read from null: what was left out may have been one.
+/// If a field has no entry, serde supplies its default. If it has no default, it is read from null,
+/// because null has no entry.
 pub(crate) fn decode_entries<T: DeserializeOwned>(
     entries: &[(String, Bytes)],
 ) -> Result<T, ValueError> {
@@ -41,7 +41,7 @@ pub(crate) fn decode_entries<T: DeserializeOwned>(
     }
 }
 
-/// The fields of `value`, as far as it does not leave them out.
+/// The fields of `value`, except those that it skips.
 pub(crate) fn encode_fields<T: Serialize>(value: &T) -> Result<Fields, ValueError> {
     let mut value = ser::to_value(value)?;
     let Value::Map(fields) = &mut value else {
@@ -59,12 +59,12 @@ pub(crate) fn encode_fields<T: Serialize>(value: &T) -> Result<Fields, ValueErro
     encoded.collect()
 }
 
-/// What is to be done to the entries `before` so that a `T` that is read from them is `value`:
-/// which are to be set, and which removed.
+/// The changes to the entries `before` that make a `T` read from them equal to `value`: which
+/// entries to set, and which to remove.
 ///
-/// An entry is the struct's if it is under the name of a field, if the `T` that is there now has
-/// it, or if the new one would get it; all others stay. The result was read back: a value for
-/// which that does not work is refused.
+/// An entry belongs to the struct if it has the name of a field, if the present `T` has it, or if
+/// the new `T` would read it. All other entries stay. The result is read back, and a value that
+/// does not survive this is refused.
 pub(crate) fn changes_to<T: Serialize + DeserializeOwned>(
     value: &T,
     before: &[(String, Bytes)],
@@ -93,25 +93,25 @@ pub(crate) fn changes_to<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// The names under which entries are a `T`'s, whatever it is to become.
+/// The names of the entries that belong to the present `T`, whatever the new one is.
 fn names_now<T: Serialize + DeserializeOwned>(before: &[(String, Bytes)]) -> Vec<String> {
     if let Some(names) = field_names::<T>() {
         return names.iter().map(|name| (*name).to_owned()).collect();
     }
-    // A struct with flattened fields, a map or an enum does not say which it reads.
+    // A struct with flattened fields, a map or an enum does not say which names it reads.
     let now = decode_entries::<T>(before).and_then(|now| encode_fields(&now));
     now.map(|now| now.into_keys().collect()).unwrap_or_default()
 }
 
-/// The names that a struct reads, aliases included; `None` for a type that reads any.
+/// The names that a struct reads, aliases included. `None` for a type that reads any name.
 fn field_names<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
     let mut names = None;
-    // It fails whatever `T` is; what it left behind counts.
+    // This fails for every `T`. Only the names that it leaves behind count.
     let _ = T::deserialize(Names(&mut names));
     names
 }
 
-/// Entries as they are to become.
+/// The entries `before`, after the changes in `by`.
 #[derive(Clone, Copy)]
 struct Changed<'a> {
     before: &'a [(String, Bytes)],
@@ -155,8 +155,8 @@ impl<'a> Changed<'a> {
             })
     }
 
-    /// Whether `read` is what `fields` are. Another spelling is as good, because sets have no
-    /// order, as long as it comes from the entry.
+    /// Checks that `read` has the content of `fields`. Other bytes are fine if they come from the
+    /// entry, because sets have no order.
     fn check<T: Serialize + DeserializeOwned>(
         self,
         fields: &Fields,
@@ -175,9 +175,9 @@ impl<'a> Changed<'a> {
             };
             if !is_right {
                 let problem = format!(
-                    "{name:?}: it could not be read back: what is `None` or left out is no entry, \
-                     so it must be what the field is by default; and a field must be read under \
-                     the name under which it is written"
+                    "{name:?}: it could not be read back: `None` and skipped fields have no entry, \
+                     so they must equal the field's default; and a field must be read under the \
+                     name under which it is written"
                 );
                 return Err(ValueError::Mismatch(problem));
             }
@@ -192,10 +192,10 @@ impl ValueError {
     }
 }
 
-/// Entries to read a type from.
+/// Entries from which a type is read.
 struct Entries<'de> {
     entries: &'de [(String, Bytes)],
-    /// Names that have none and are read from null.
+    /// Names that have no entry and are read from null.
     nulls: &'de [&'static str],
 }
 
@@ -209,7 +209,7 @@ impl<'de> Entries<'de> {
             .collect()
     }
 
-    /// In the order of the struct: see [`Decoder::deserialize_struct`].
+    /// In the order of the struct's fields: see [`Decoder::deserialize_struct`].
     fn of(&self, fields: &'static [&'static str]) -> Vec<(&'de str, &'de [u8])> {
         let all: BTreeMap<_, _> = self.all().into_iter().collect();
         let of_fields = fields.iter().filter_map(|name| all.get_key_value(name));
@@ -247,9 +247,10 @@ impl<'de> Deserializer<'de> for Entries<'de> {
     }
 }
 
+/// Gives serde the entries one by one.
 struct Access<'de> {
     entries: std::vec::IntoIter<(&'de str, &'de [u8])>,
-    /// The entry whose name was read and whose value was not.
+    /// The entry whose name has been read and whose value has not.
     next: Option<(&'de str, &'de [u8])>,
 }
 
@@ -286,7 +287,7 @@ impl<'de> MapAccess<'de> for Access<'de> {
     }
 }
 
-/// Hears which fields a struct asks for, and gives it none.
+/// Records which fields a struct asks for, and supplies none.
 struct Names<'a>(&'a mut Option<&'static [&'static str]>);
 
 impl<'de> Deserializer<'de> for Names<'_> {

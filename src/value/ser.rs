@@ -1,4 +1,4 @@
-//! Any serde type into the bytes of a [`Value`].
+//! Serializes any serde type into the bytes of a [`Value`].
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -24,7 +24,7 @@ pub(super) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, ValueE
     value.serialize(ToValue { depth: 0 })
 }
 
-/// A value as the wire's enum: variant by number, then content.
+/// A value as the wire's enum: the variant's number, then the content.
 struct Wire<'a>(&'a Value);
 
 impl Serialize for Wire<'_> {
@@ -70,7 +70,7 @@ impl Serialize for WireMap<'_> {
     }
 }
 
-/// A type's own words may hold what it refused, so they are not passed on.
+/// A type's own message may quote the data that it refused, so the message is dropped.
 impl Error for ValueError {
     fn custom<T: Display>(_: T) -> Self {
         Self::Mismatch("its type refuses to be serialized".to_owned())
@@ -81,9 +81,10 @@ fn beyond_64_bits() -> ValueError {
     ValueError::Mismatch("it holds an integer beyond 64 bits".to_owned())
 }
 
-/// How `serde_json::value::RawValue` calls itself: it is read back from JSON alone.
+/// The name of `serde_json::value::RawValue` in serde. Only JSON can be read back into that type.
 const RAW_JSON: &str = "$serde_json::private::RawValue";
 
+/// Serializes into a [`Value`] that is inside of `depth` lists and maps.
 #[derive(Clone, Copy)]
 struct ToValue {
     depth: usize,
@@ -319,14 +320,15 @@ struct Map {
     inside: ToValue,
 }
 
-/// What keys a map has. Numbers and truth values are read again from their text by a type that
-/// asks for them, but not through the buffer in which serde holds flattened fields and internally
-/// tagged enums: that has a key as it was found.
+/// The kinds of keys in a map.
+///
+/// A type that asks for numbers or booleans parses them from the text of the keys. serde's buffer
+/// for flattened fields and internally tagged enums does not: it returns each key as it found it.
 #[derive(Default)]
 struct Keys {
     have_text: bool,
     have_others: bool,
-    /// serde's derive writes a struct that has flattened fields so.
+    /// serde's derive writes a struct with flattened fields this way.
     are_of_unknown_number: bool,
 }
 
@@ -476,7 +478,7 @@ impl SerializeStructVariant for Variant<Map> {
     }
 }
 
-/// A map's key as text, in JSON's manner: numbers, truth values and unit variants by name.
+/// A map's key as text, in JSON's manner: numbers, booleans and unit variants by name.
 struct ToKey<'a>(&'a mut Keys);
 
 fn not_a_key() -> ValueError {

@@ -1,4 +1,4 @@
-//! What the bytes of a value begin with.
+//! The first byte of a value, which says its kind.
 
 pub(super) const NULL: u8 = 0;
 pub(super) const BOOL: u8 = 1;

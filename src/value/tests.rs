@@ -248,7 +248,7 @@ fn a_list_and_a_map_are_read_into_the_room_that_they_need() {
         assert_eq!(decode::<Vec<u64>>(&list).unwrap().len(), 100);
         assert_eq!(decode::<HashMap<u64, u64>>(&map).unwrap().len(), 100);
     });
-    // Each key is written out again, to see that it has this one spelling.
+    // Each key is formatted again, to check that the text is its one spelling.
     assert_eq!(reading.count_total, 2 + numbers.len() as u64);
 }
 
@@ -350,7 +350,7 @@ fn a_map_that_has_a_key_twice_or_no_text_for_keys_is_refused() {
     assert_eq!(encode(&Keyed(2.0)), encode(&Keyed("2.0")));
 }
 
-/// A map of one entry, which has this key.
+/// A map of one entry with this key.
 #[derive(Debug)]
 struct Keyed<K>(K);
 

@@ -101,12 +101,12 @@ fn a_call_that_fails_is_reported_with_the_backends_own_words() {
     for (call, promise) in [
         (
             "load",
-            "what was never put is not there: `load` failed: the shelf is away",
+            "a key that was never put is absent: `load` failed: the shelf is away",
         ),
         ("put", "`put` failed: the shelf is away"),
         ("touch", "`touch` failed: the shelf is away"),
         ("remove", "`remove` failed: the shelf is away"),
-        ("scan", "a scan comes to its end"),
+        ("scan", "a scan ends"),
         ("tagged", "the keys with a tag are found: `tagged` failed"),
     ] {
         let clock = clock();
@@ -394,18 +394,12 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
 }
 
 const FULL: [(Fault, &str); 32] = [
-    (
-        Fault::ForgetsAtOnce,
-        "what is put where nothing was is loaded as it is",
-    ),
+    (Fault::ForgetsAtOnce, "a new value is loaded unchanged"),
     (
         Fault::CutsValues,
         "the largest session of the store is kept whole",
     ),
-    (
-        Fault::ChangesCase,
-        "what is put where nothing was is loaded as it is",
-    ),
+    (Fault::ChangesCase, "a new value is loaded unchanged"),
     (Fault::ReadsKeysLoosely, "keys that differ in one bit"),
     (Fault::CapsExpiry, "a session may live for ten years"),
     (
@@ -425,49 +419,49 @@ const FULL: [(Fault, &str); 32] = [
     (Fault::UnchangedProlongs, "another version, nor its expiry"),
     (
         Fault::ComparesLengths,
-        "a version that was replaced is another one for ever",
+        "a replaced version never matches again",
     ),
     (
         Fault::ChecksThenActs,
-        "of many that create one key at once, one does",
+        "of many calls that create one key at once, one succeeds",
     ),
     (
         Fault::RevivesWhatWasRemoved,
-        "what was removed stays removed",
+        "a removed value stays removed",
     ),
     (
         Fault::RemovesMore,
-        "what is removed is gone, and nothing else is",
+        "a removed value is gone, and no other is",
     ),
     (
         Fault::RemovingNothingFails,
-        "removing what is not there is no error",
+        "removing an absent key is no error",
     ),
-    (Fault::RemovesLater, "what is removed is gone"),
-    (Fault::RemovesUnseen, "what is removed is given back"),
-    (Fault::RemovesAnother, "what is removed is given back"),
+    (Fault::RemovesLater, "a removed value is gone"),
+    (Fault::RemovesUnseen, "`remove` returns the removed value"),
+    (Fault::RemovesAnother, "`remove` returns the removed value"),
     (Fault::TouchCreates, "`touch` creates nothing"),
-    (Fault::TouchDoesNothing, "`touch` keeps a value for longer"),
-    (Fault::TouchOnlyProlongs, "`touch` keeps a value less long"),
+    (Fault::TouchDoesNothing, "`touch` prolongs a value's life"),
+    (Fault::TouchOnlyProlongs, "`touch` shortens a value's life"),
     (
         Fault::TouchRevives,
-        "what has expired is not there for `touch`",
+        "an expired value is absent for `touch`",
     ),
     (
         Fault::TouchLosesTheTag,
         "it stays findable by its tag: it was not found",
     ),
-    (Fault::NeverExpires, "nothing is given out after its expiry"),
+    (Fault::NeverExpires, "no value is loaded after its expiry"),
     (
         Fault::ExpiredIsInTheWay,
-        "what has expired is not there for `put`",
+        "an expired value is absent for `put`",
     ),
     (
         Fault::NoBriefTimes,
         "the shortest time for a session is a millisecond: `put` failed: invalid",
     ),
-    (Fault::ScanForgets, "has each value on at least one page"),
-    (Fault::ScanNeverEnds, "a scan comes to its end"),
+    (Fault::ScanForgets, "has each key on at least one page"),
+    (Fault::ScanNeverEnds, "a scan ends"),
     (
         Fault::TagsAreForgotten,
         "the keys with a tag are found, and no others: one was not",
@@ -508,8 +502,8 @@ fn a_backend_that_promises_less_is_asked_for_less() {
             Fault::AnswersStored,
             "with `Promise::Upsert` a put always writes",
         ),
-        (Fault::RemovesLater, "what is removed is gone"),
-        (Fault::NeverExpires, "nothing is given out after its expiry"),
+        (Fault::RemovesLater, "a removed value is gone"),
+        (Fault::NeverExpires, "no value is loaded after its expiry"),
         (Fault::TouchCreates, "`touch` creates nothing"),
     ] {
         let upsert = Faulty::<true>::new(fault, &clock);

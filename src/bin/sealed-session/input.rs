@@ -1,4 +1,4 @@
-//! What the commands are given on standard input.
+//! Reads standard input.
 
 use std::io::{self, Read};
 
@@ -6,7 +6,7 @@ use sealed_session::{Token, Value};
 
 use crate::Failure;
 
-/// More than any token has, and than any session that fits one.
+/// More than any token, and more than any session that fits one.
 const MAX_INPUT: u64 = 1 << 20;
 
 pub(crate) fn read() -> Result<String, Failure> {
@@ -39,7 +39,7 @@ pub(crate) fn read_json() -> Result<Value, Failure> {
     Ok(value)
 }
 
-/// The token in what an operator pastes: a value, a pair, or lines of either header.
+/// Finds the token in pasted input: a value, a pair, or lines of either header.
 pub(crate) fn token_in<'a>(input: &'a str, name: &str) -> Result<&'a str, Failure> {
     let text = input.trim_start_matches('\u{feff}').trim();
     if text.is_empty() {
@@ -63,22 +63,22 @@ pub(crate) fn token_in<'a>(input: &'a str, name: &str) -> Result<&'a str, Failur
             "standard input has several cookies named `{name}`; put in the value of one"
         )));
     }
-    // Nothing but a token's value tells that what stands before it is a name and no secret.
+    // Only if the value is a token is the text before it surely a name and no secret.
     let other = pairs().find(|(found, value)| !found.is_empty() && Token::parse(value).is_ok());
     match other {
         Some((other, _)) => Err(Failure::usage(format!(
-            "standard input has no cookie named `{name}`, but `{other}` has a token; is that the \
-             name, say it with --cookie or SESSION_COOKIE_NAME"
+            "standard input has no cookie named `{name}`, but `{other}` has a token; if that \
+             is the name, set it with --cookie or SESSION_COOKIE_NAME"
         ))),
         None if in_headers => Err(Failure::usage(format!(
-            "standard input has no cookie named `{name}`; say its name with --cookie"
+            "standard input has no cookie named `{name}`; set its name with --cookie"
         ))),
-        // A value that was pasted together with its attributes, or alone.
+        // A value alone, or pasted together with its attributes.
         None => Ok(text.split(';').next().unwrap_or(text).trim_end()),
     }
 }
 
-/// What follows `Cookie:` or `Set-Cookie:`, also as curl and others show it.
+/// The text after `Cookie:` or `Set-Cookie:`, also as curl and others show it.
 fn pairs_of_header(line: &str) -> Option<&str> {
     let line = line.trim().trim_start_matches(['<', '>']).trim_start();
     let (field, pairs) = line.split_once(':')?;
@@ -88,7 +88,7 @@ fn pairs_of_header(line: &str) -> Option<&str> {
     is_ours.then_some(pairs)
 }
 
-/// What was done to a text that is no token, if it can be seen.
+/// Explains why a text is no token, if its characters show it.
 pub(crate) fn flaw(text: &str) -> Option<&'static str> {
     let strange = text
         .chars()
@@ -111,10 +111,10 @@ pub(crate) fn flaw(text: &str) -> Option<&'static str> {
 
 const QUOTES: [char; 7] = ['"', '\'', '`', '“', '”', '‘', '’'];
 
-/// The characters of a token around nothing.
+/// The length of a token with no content.
 const SHORTEST: usize = 103;
 
-/// Valid JSON is assumed. The parser takes such an integer for a float and rounds it.
+/// Expects valid JSON. The parser takes such an integer for a float and rounds it.
 fn has_integer_beyond_64_bits(json: &str) -> bool {
     let (mut in_text, mut escaped) = (false, false);
     let without_text: String = json

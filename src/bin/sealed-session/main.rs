@@ -1,4 +1,4 @@
-//! `sealed-session`: makes keys, and shows what is in a cookie to those who hold them.
+//! `sealed-session` makes keys, and shows the content of cookies to those who hold their keys.
 
 #[path = "../../settings/duration.rs"]
 mod duration;
@@ -24,8 +24,8 @@ Keys: APP_KEY seals and opens; APP_PREVIOUS_KEYS, a list with commas or line end
 APP_KEY_FILE and APP_PREVIOUS_KEYS_FILE name files with the same.
 Settings: SESSION_COOKIE_NAME, SESSION_CONTEXT, SESSION_MAX_AGE and the other SESSION_*
 variables of the library; an option overrides its variable. Run it in a service's environment,
-and it seals and opens that service's cookies. It never asks the store of a SESSION_DRIVER: of
-a session whose values are there, it shows what the cookie has, and says so on standard error.
+and it seals and opens that service's cookies. It never asks the store of a SESSION_DRIVER.
+If a session's values are there, it shows what the cookie has and says so on standard error.
 
 Exit status: 0; 1 for a token that does not open, with the reason on standard error; 2 for
 usage, input or configuration. No error shows a key, a token or a value.
@@ -49,46 +49,46 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Prints a new app key, `base64:…`: for APP_KEY, and for nobody's eyes.
+    /// Prints a new app key, `base64:…`, for APP_KEY. Keep it secret.
     Keygen,
     /// Turns a JSON object on standard input into a cookie's value.
     ///
-    /// Each member becomes an entry of the session, unless it is null. Integers of 64 bits are kept
-    /// exactly, larger ones are refused.
+    /// Each member becomes an entry of the session, unless it is null. Integers of 64 bits stay
+    /// exact, and larger ones are refused.
     Seal {
         #[command(flatten)]
         used_for: UsedFor,
-        /// How long the session lives, such as `30d`, `24h` or `1h 30m`, or in seconds; default
-        /// SESSION_MAX_AGE, or 24h.
+        /// How long the session lives, such as `30d`, `24h`, `1h 30m`, or a number of seconds;
+        /// default SESSION_MAX_AGE, or 24h.
         #[arg(long, value_name = "DURATION")]
         lifetime: Option<String>,
     },
     /// Turns a cookie's value on standard input into JSON.
     ///
     /// The input may also be a whole `Cookie:` or `Set-Cookie:` line, or `NAME=value`. The output
-    /// has `id`, `subject` if there is one, `issued_at`, `expires_at`, `key_id` and `values`;
-    /// flashes are not shown. `values` is null if they are in a service's store. Characters that
-    /// act on a terminal or do not show are written as `\\u` escapes. A value of bytes is `{"$bytes": "<base64>"}`, a float that JSON has
-    /// no number for is `{"$float": "NaN"}`, `"inf"` or `"-inf"`; a moment beyond the year 9999 is
-    /// that year's last.
+    /// has `id`, `subject` if there is one, `issued_at`, `expires_at`, `key_id` and `values`, but
+    /// no flashes. `values` is null if they are in a service's store. Characters that act on a
+    /// terminal or do not show become `\\u` escapes. Bytes become `{"$bytes": "<base64>"}`. A float
+    /// that JSON has no number for becomes `{"$float": "NaN"}`, `"inf"` or `"-inf"`. A moment after
+    /// the year 9999 becomes the last one of that year.
     ///
-    /// The session is judged by the deadline sealed in it, and by SESSION_MAX_LIFETIME (or
-    /// SESSION_MAX_AGE), SESSION_IDLE_TIMEOUT and SESSION_NOT_BEFORE where they are set.
+    /// The session must be within the deadline sealed in it. If they are set, SESSION_MAX_LIFETIME
+    /// (or SESSION_MAX_AGE), SESSION_IDLE_TIMEOUT and SESSION_NOT_BEFORE apply too.
     Open {
         #[command(flatten)]
         used_for: UsedFor,
     },
-    /// Shows version, key id and sizes of a token on standard input, without any key.
+    /// Shows the version, key id and sizes of a token on standard input, without any key.
     ///
-    /// Nothing of this is verified. The input is as for `open`; of a whole line, `--cookie` says
-    /// which cookie.
+    /// Nothing of this is verified. The input is the same as for `open`. In a whole line,
+    /// `--cookie` says which cookie to show.
     Inspect {
         /// The cookie's name; default SESSION_COOKIE_NAME, or __Host-session.
         #[arg(long, value_name = "NAME")]
         cookie: Option<String>,
     },
-    /// Lists the key ids of the ring in the environment, the one that seals first; or looks after
-    /// managed keys in a file or in Redis.
+    /// Lists the key ids of the ring in the environment, the sealing key first. Its subcommands look
+    /// after managed keys in a file or in Redis.
     Keys(keys::Keys),
 }
 
@@ -102,12 +102,13 @@ struct UsedFor {
     context: Option<String>,
 }
 
+/// Why a command failed, which decides the exit status.
 enum Failure {
-    /// A token did not open: why.
+    /// A token did not open. The text says why.
     Refused(String),
-    /// Usage, input or configuration: what is wrong.
+    /// Usage, input or configuration is wrong. The text says how.
     Usage(String),
-    /// Whoever reads the output has gone away.
+    /// The reader of the output has gone away.
     NobodyListens,
 }
 
@@ -160,7 +161,7 @@ fn run() -> Result<(), Failure> {
     }
 }
 
-/// Clap's own text repeats what was typed, which may be a token or a key.
+/// Replaces clap's own text, which repeats the input: a token or a key may be in it.
 fn misused(error: &clap::Error) -> Failure {
     let problem = match error.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -191,7 +192,7 @@ fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
         session.insert(name, value)?;
     }
     if entries.is_empty() {
-        // A session that never held anything gets no cookie, one that was emptied gets it.
+        // A session that never held anything gets no cookie, but one that was emptied does.
         session.set_subject("-")?;
         let _ = store.respond(&session)?;
         session.set_subject("")?;
@@ -216,7 +217,7 @@ fn open(used_for: &UsedFor) -> Result<(), Failure> {
     let ring = KeyRing::from_env()?;
     let (mut builder, cookie) = configure(used_for, &settings, &ring)?;
     if settings.max_age.is_none() && settings.max_lifetime.is_none() {
-        // The service's settings may stand in its code, so only the sealed deadline is known.
+        // The service's settings may be in its code, so only the sealed deadline is known.
         builder = builder.max_lifetime(Duration::MAX);
     }
     let store = builder.build()?;
@@ -261,8 +262,8 @@ fn wrong_use(cookie: &str, has_context: bool) -> String {
     )
 }
 
-/// What cannot be seen from here: what the service's store knows of the session, and whether the
-/// service takes it.
+/// Notes what this command cannot see: the session in the service's store, and whether the service
+/// accepts this cookie.
 fn note_on_place(settings: &Settings, is_stub: bool) {
     let driver = settings.driver.unwrap_or_default();
     let is_on = |switch: Option<bool>| switch == Some(true);
@@ -317,7 +318,7 @@ fn configure(
     ring: &KeyRing,
 ) -> Result<(CookieStoreBuilder, CookieConfig), Failure> {
     let cookie = cookie_config(used_for.cookie.as_deref(), settings)?;
-    // Whatever the driver, a service's cookies are sealed alike.
+    // A service's cookies are sealed alike under every driver.
     let mut settings = settings.clone();
     if settings.driver.is_some() {
         settings.driver = Some(Driver::Cookie);
@@ -329,7 +330,7 @@ fn configure(
     Ok((builder, cookie))
 }
 
-/// With a name from the command line the attributes do not matter: they are not in the token.
+/// If the command line names the cookie, its other attributes do not matter to a token.
 fn cookie_config(name: Option<&str>, settings: &Settings) -> Result<CookieConfig, Failure> {
     Ok(match name {
         Some(name) => CookieConfig::builder().name(name).build()?,

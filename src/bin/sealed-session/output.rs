@@ -1,4 +1,4 @@
-//! What the commands print, and how a session looks as JSON.
+//! Prints results, and a session as JSON.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::Failure;
 
+/// The output of `open`.
 #[derive(Serialize)]
 struct Opened<'a> {
     id: Option<String>,
@@ -19,11 +20,11 @@ struct Opened<'a> {
     issued_at: Option<String>,
     expires_at: Option<String>,
     key_id: String,
-    /// `None` if they are in a backend.
+    /// `None` if a backend has them.
     values: Option<Shown<'a>>,
 }
 
-/// A value as JSON, also where JSON has none for it.
+/// A value as JSON, even where JSON has no such value.
 struct Shown<'a>(&'a Value);
 
 impl Serialize for Shown<'_> {
@@ -48,7 +49,7 @@ fn rfc3339(moment: SystemTime) -> String {
     let mut text = String::new();
     match write!(text, "{}", humantime::format_rfc3339_millis(moment)) {
         Ok(()) => text,
-        // RFC 3339 has years of four digits, and a session has more.
+        // RFC 3339 has years of four digits, but sessions can have longer ones.
         Err(_) => "9999-12-31T23:59:59.999Z".to_owned(),
     }
 }
@@ -71,7 +72,7 @@ pub(crate) fn print_session(
 
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(value)?;
-    // In JSON only text has such characters, and there an escape means the same.
+    // In JSON, such characters occur only in text, where an escape means the same.
     print(&harmless(&json, "\n", |c, shown| {
         let mut units = [0; 2];
         for unit in c.encode_utf16(&mut units) {
@@ -81,15 +82,15 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     }))
 }
 
-/// A line for standard error.
+/// Writes a line to standard error.
 pub(crate) fn complain(text: &str) {
     let line = harmless(text, "", |c, shown| shown.extend(c.escape_unicode()));
-    // There is nobody left to tell if this fails.
+    // If this fails, nobody is left who could read about it.
     let _ = writeln!(io::stderr(), "sealed-session: {line}");
 }
 
-/// `text` in which `escape` has written whatever a terminal acts on or a reader cannot see, but
-/// for those in `kept`.
+/// Rewrites `text` with `escape` for each character that a terminal acts on or a reader cannot see,
+/// except for those in `kept`.
 fn harmless(text: &str, kept: &str, escape: impl Fn(char, &mut String)) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut carries_marks = false;
@@ -106,8 +107,8 @@ fn harmless(text: &str, kept: &str, escape: impl Fn(char, &mut String)) -> Strin
     shown
 }
 
-/// What fonts leave blank, and is neither a format character nor a space to Unicode: letters
-/// that fill a place, what chooses a glyph, the empty Braille cell.
+/// Characters that fonts leave blank, although for Unicode they are neither format characters nor
+/// spaces: letters that fill a place, selectors of glyphs, the empty Braille cell.
 const BLANK: [std::ops::RangeInclusive<char>; 10] = [
     '\u{34f}'..='\u{34f}',
     '\u{115f}'..='\u{1160}',
@@ -121,18 +122,18 @@ const BLANK: [std::ops::RangeInclusive<char>; 10] = [
     '\u{e0100}'..='\u{e01ef}',
 ];
 
-/// Control and format characters, separators, spaces but the usual one, and what is private or
-/// not assigned: by the table that `Debug` of text goes by.
+/// Whether a character is hidden: control and format characters, separators, spaces other than the
+/// usual one, and private or unassigned characters. `Debug` of text uses the same table.
 fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
     }
-    // Behind a letter, where a mark is none of them.
+    // After a letter, a mark does not count as hidden.
     let behind = format!("x{c}");
     behind.escape_debug().nth(1) == Some('\\') || BLANK.iter().any(|blank| blank.contains(&c))
 }
 
-/// Goes onto the character before it, which could be a quotation mark.
+/// Whether a character goes onto the one before it, which could be a quotation mark.
 fn is_mark(c: char) -> bool {
     !c.is_ascii() && !is_hidden(c) && c.escape_debug().len() > 1
 }
@@ -204,7 +205,7 @@ mod tests {
     }
 
     proptest! {
-        /// By the classes of Unicode, from another table than the one in use.
+        /// Uses Unicode's classes, which are another table than the one in use.
         #[test]
         fn no_character_of_these_classes_gets_through(
             text in r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Mn}\p{Me}a ]{1,40}",

@@ -1,8 +1,8 @@
-//! What a random key never looks like, and what people put in its place.
+//! Patterns that a random key never has, and words that people use in its place.
 //!
-//! Every rule says how likely it is to refuse 32 random bytes; longer keys are safer. Together it
-//! is less than 2^-32, one key in four thousand million, most of it for text, for one case of
-//! letters and for placeholders. A test does the sum.
+//! Each rule says how likely it refuses 32 random bytes. Longer keys are safer. Together, the rules
+//! refuse less than 2^-32 of all keys, one in four billion. Most of these fall to the rules for
+//! text, for one case of letters and for placeholders. A test adds them up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,13 +19,13 @@ const MIN_DISTINCT_OF_HALF: usize = 6;
 /// The same for the digits of the hexadecimal form: 2^-50.
 const MIN_DISTINCT_DIGITS: usize = 9;
 
-/// What must not come twice: 2^-55 for bytes, 2^-53 for hexadecimal digits, 2^-42 for characters
-/// of base64 in either case.
+/// Parts of this length must not come twice: 2^-55 for bytes, 2^-53 for hexadecimal digits, 2^-42
+/// for characters of base64 in either case.
 const REPEATED_BYTES: usize = 8;
 const REPEATED_DIGITS: usize = 16;
 const REPEATED_CHARACTERS: usize = 10;
 
-/// What stands in examples: 2^-34 for all of them.
+/// Words from examples: 2^-34 for all of them.
 const PLACEHOLDERS: [&str; 31] = [
     "changeme",
     "change-me",
@@ -60,6 +60,7 @@ const PLACEHOLDERS: [&str; 31] = [
     "loremipsum",
 ];
 
+/// A pattern for which a key is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::envelope) enum Weakness {
     Placeholder,
@@ -105,7 +106,7 @@ impl fmt::Display for Weakness {
     }
 }
 
-/// What is wrong with a key's text, whatever it decodes to.
+/// Refuses placeholders in a key's text, whatever it decodes to.
 pub(super) fn check_text(encoded: &str) -> Result<(), Weakness> {
     let lower = Zeroizing::new(encoded.to_ascii_lowercase());
     refuse(
@@ -114,7 +115,7 @@ pub(super) fn check_text(encoded: &str) -> Result<(), Weakness> {
     )
 }
 
-/// What is wrong with bytes that were `encoded` in hexadecimal digits.
+/// Refuses weak bytes that were `encoded` in hexadecimal digits.
 pub(super) fn check_hex(encoded: &str, bytes: &[u8]) -> Result<(), Weakness> {
     check_bytes(bytes)?;
     let digits = Zeroizing::new(encoded.to_ascii_lowercase());
@@ -129,7 +130,7 @@ pub(super) fn check_hex(encoded: &str, bytes: &[u8]) -> Result<(), Weakness> {
     refuse(repeats, Weakness::Repeated)
 }
 
-/// What is wrong with bytes that were `encoded` in base64.
+/// Refuses weak bytes that were `encoded` in base64.
 pub(super) fn check_base64(encoded: &str, bytes: &[u8]) -> Result<(), Weakness> {
     check_bytes(bytes)?;
     let encoded = encoded.trim_end_matches('=');
@@ -169,11 +170,11 @@ fn refuse(is_weak: bool, weakness: Weakness) -> Result<(), Weakness> {
     if is_weak { Err(weakness) } else { Ok(()) }
 }
 
-/// Text in UTF-8; text of an older encoding, or with a few other bytes around it.
+/// Whether this is text: in UTF-8, in an older encoding, or with a few other bytes around it.
 fn is_text(bytes: &[u8]) -> bool {
     let is_blank = |byte: u8| byte == b' ' || (b'\t'..=b'\r').contains(&byte);
     let is_visible = |c: char| !c.is_control() || c == '\0' || c.is_whitespace();
-    // 2^-34. A control character in it makes random bytes likely enough: 2^-26.
+    // 2^-34. If control characters were allowed, random bytes would pass as text too often: 2^-26.
     if std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(is_visible)) {
         return true;
     }
@@ -204,7 +205,7 @@ fn repeats(bytes: &[u8], length: usize) -> bool {
     bytes.windows(length).any(|window| !seen.insert(window))
 }
 
-/// Whether a part comes once more backwards, elsewhere. No part comes twice.
+/// Whether a part comes again backwards, elsewhere. The bytes have no part that comes twice.
 fn mirrors(bytes: &[u8], length: usize) -> bool {
     let places: BTreeMap<&[u8], usize> = bytes.windows(length).zip(0..).collect();
     let backwards: Zeroizing<Vec<u8>> = Zeroizing::new(bytes.iter().rev().copied().collect());
@@ -217,7 +218,7 @@ fn mirrors(bytes: &[u8], length: usize) -> bool {
         })
 }
 
-/// At most three runs, each in order: 2^-65.
+/// Whether there are at most three runs, each in order: 2^-65.
 fn is_sorted(bytes: &[u8]) -> bool {
     let pairs = || bytes.iter().zip(bytes.iter().skip(1));
     let falls = pairs().filter(|(a, b)| a > b).count();
@@ -233,7 +234,8 @@ mod tests {
         weight / 256.0
     }
 
-    /// How likely at most `others` of `n` are none of those that each is with the chance `p`.
+    /// How likely all but at most `others` of `n` have a property that each has with the chance
+    /// `p`.
     fn nearly_all(n: u32, p: f64, others: u32) -> f64 {
         let mut ways = 1.0;
         let mut sum = 0.0;
@@ -244,7 +246,8 @@ mod tests {
         sum
     }
 
-    /// How likely `n` of `values` equally likely ones have fewer than `fewest` distinct ones.
+    /// How likely `n` draws from `values` equally likely ones give fewer than `fewest` distinct
+    /// ones.
     fn few_distinct(n: u32, values: f64, fewest: usize) -> f64 {
         let mut chances = vec![0.0; fewest + 1];
         chances[0] = 1.0;
@@ -258,7 +261,7 @@ mod tests {
         chances[..fewest].iter().sum()
     }
 
-    /// How likely 32 bytes are UTF-8 without control characters, but for blanks and NUL.
+    /// How likely 32 bytes are UTF-8 without control characters other than blanks and NUL.
     fn utf8() -> f64 {
         let characters = [101.0, 1920.0 - 31.0, 61_440.0, 1_048_576.0];
         let mut chances = vec![1.0];
@@ -305,7 +308,7 @@ mod tests {
                 pairs(34) * f64::powi(same_letter, 10),
                 -42.0,
             ),
-            // Of all orders, those with at most two falls; and as many with rises.
+            // Of all orders, those with at most two falls, and as many with at most two rises.
             ("sorted", 2.0 * 3_f64.powi(32) / factorial, -65.0),
             ("digits", few_distinct(64, 16.0, MIN_DISTINCT_DIGITS), -50.0),
             ("decimal", (10_f64 / 16.0).powi(64), -43.0),
@@ -345,7 +348,7 @@ mod tests {
                 assert_eq!(mirrors(&bytes, 8), is_long, "{between}");
             }
         }
-        // What reads the same in both directions around its own middle is not elsewhere.
+        // A part that is symmetric around its own middle does not come again elsewhere.
         let around = [&filler[..12], &part, &back[1..], &filler[20..32]].concat();
         assert!(!mirrors(&around, 8));
     }

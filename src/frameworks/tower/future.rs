@@ -1,4 +1,4 @@
-//! The response: waits for the service, then saves the session into what it answered.
+//! The response future: waits for the service, then saves the session into its response.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,19 +12,19 @@ use super::{Answer, Failure, Sessions};
 use crate::event::Event;
 use crate::flow::Outgoing;
 
-/// What the saving has to know of a framework's response.
+/// The parts of a framework's response that saving needs.
 pub trait Reply<H>: Sized {
-    /// What the service inside answers.
+    /// The inner service's response.
     type Inner;
 
     fn of(inner: Self::Inner) -> Self;
 
-    /// Takes the failure that the answer reports, if it still is a 500.
+    /// Takes the failure that the response carries, if it still is a 500.
     fn take_failure(&mut self) -> Option<Failure>;
 
     fn replace(self, failure: &Failure, on_error: &H) -> Self;
 
-    /// Whether a 500 that reports a failure is replaced.
+    /// Whether to replace a 500 that carries a failure.
     fn is_replaced() -> bool;
 
     fn apply(&mut self, outgoing: Outgoing);
@@ -56,10 +56,10 @@ impl<B, H: Answer<Failure, Self>> Reply<H> for Response<B> {
 }
 
 pin_project! {
-    /// The response of a [`SessionService`](super::SessionService).
+    /// The response future of a [`SessionService`](super::SessionService).
     ///
-    /// `F` is the inner service's future, `S` the store, `R` the response and `H` what answers
-    /// when something fails.
+    /// `F` is the inner service's future, `S` the store, `R` the response, and `H` answers when
+    /// something fails.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, S: Sessions, R, H> {
         #[pin]
@@ -110,7 +110,7 @@ where
                         return Poll::Ready(Ok(response));
                     };
                     let mut save = this.open.settings().store.save(&session);
-                    // A save that never waits is spared its stage.
+                    // A save that does not wait skips its stage.
                     if let Poll::Ready(outcome) = Pin::new(&mut save).poll(context) {
                         break (outcome, response);
                     }
@@ -120,7 +120,7 @@ where
                 StageProjection::Saving { save, response } => {
                     let outcome = ready!(Pin::new(save).poll(context));
                     let Some(response) = response.take() else {
-                        // Polled after it was ready, which no executor does.
+                        // Polled again after it was ready, which no executor does.
                         return Poll::Pending;
                     };
                     break (outcome, response);

@@ -1,4 +1,4 @@
-//! Guards: services inside of a session layer that answer 401 to whom they do not let in.
+//! Guards: services inside a session layer that answer 401 unless the session meets a condition.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,13 +15,13 @@ use super::pending::{LoadFuture, PendingSession};
 use super::{Answer, Bare, Failure, failed};
 use crate::session::{Key, Session};
 
-/// Lets in who has a session already: one that came with the request and opened.
+/// Lets requests through that came with a valid session.
 ///
-/// Put it inside of the [`SessionLayer`](super::SessionLayer); without that layer it answers 500.
-/// What counts for a login is usually a value: see [`RequireField`].
+/// Put it inside the [`SessionLayer`](super::SessionLayer); without that layer it answers 500. To
+/// check for a login, you usually need a value in the session: see [`RequireField`].
 pub type RequireSession<N = (), A = Bare> = Guard<AnySession, N, A>;
 
-/// Lets in whose session has an entry, such as a user's id.
+/// Lets requests through whose session has an entry, such as a user's id.
 ///
 /// ```
 /// # use http::{Response, StatusCode, request};
@@ -38,8 +38,8 @@ pub type RequireSession<N = (), A = Bare> = Guard<AnySession, N, A>;
 /// ```
 pub type RequireField<N = (), A = Bare> = Guard<HasField, N, A>;
 
-/// What [`RequireSession`] and [`RequireField`] are: `C` says who is let in, `N` names the
-/// session's layer, `A` answers the others. With actix-web it is a middleware for `wrap`.
+/// The type of [`RequireSession`] and [`RequireField`]: `C` is the condition, `N` names the
+/// session's layer, and `A` answers refused requests. With actix-web it is a middleware for `wrap`.
 pub struct Guard<C, N = (), A = Bare> {
     condition: C,
     answer: Arc<A>,
@@ -47,15 +47,15 @@ pub struct Guard<C, N = (), A = Bare> {
     of: PhantomData<fn() -> N>,
 }
 
-/// Any session that came with the request.
+/// The condition of [`RequireSession`]: any session that came with the request.
 #[derive(Clone, Copy, Debug)]
 pub struct AnySession;
 
-/// A session with an entry of this name.
+/// The condition of [`RequireField`]: a session with an entry of this name.
 #[derive(Clone, Debug)]
 pub struct HasField(Arc<str>);
 
-/// Who is let in.
+/// Decides which sessions may pass.
 pub trait Condition: Clone {
     fn lets_in(&self, session: &Session) -> bool;
 }
@@ -73,7 +73,7 @@ impl Condition for HasField {
 }
 
 impl Guard<AnySession> {
-    /// A guard that answers 401 without a body.
+    /// Returns a guard that answers 401 without a body if the request has no session.
     pub fn new() -> Self {
         Self::with(AnySession)
     }
@@ -86,7 +86,7 @@ impl Default for Guard<AnySession> {
 }
 
 impl Guard<HasField> {
-    /// A guard that answers 401 without a body to whose session has no entry `key`.
+    /// Returns a guard that answers 401 without a body if the session has no entry `key`.
     pub fn new(key: impl Key) -> Self {
         Self::with(HasField(key.name().into()))
     }
@@ -104,7 +104,7 @@ impl<C> Guard<C> {
 }
 
 impl<C, N, A> Guard<C, N, A> {
-    /// Looks at the session of the layer with this name.
+    /// Checks the session of the layer with this name.
     pub fn named<M>(self) -> Guard<C, M, A> {
         Guard {
             condition: self.condition,
@@ -114,16 +114,16 @@ impl<C, N, A> Guard<C, N, A> {
         }
     }
 
-    /// Requests that pass here do not count as use of the session, whoever else asks for it: for
-    /// what a page asks by itself. See [`Session::leave_idle`].
+    /// Makes requests that reach this guard not count as use of the session, even if other code
+    /// asks for it. Use it for requests that a page makes by itself. See [`Session::leave_idle`].
     pub fn leave_idle(mut self) -> Self {
         self.leaves_idle = true;
         self
     }
 
-    /// What answers whoever is not let in: a function of the request's head, `http`'s
-    /// [`Parts`](request::Parts), that returns a response; with actix-web, of the `HttpRequest`,
-    /// that returns an `HttpResponse`.
+    /// Sets the answer for refused requests: a function that takes the request's head, `http`'s
+    /// [`Parts`](request::Parts), and returns a response. With actix-web, it takes the
+    /// `HttpRequest` and returns an `HttpResponse`.
     pub fn or_answer<Q, R, G: Fn(&Q) -> R>(self, answer: G) -> Guard<C, N, G> {
         Guard {
             condition: self.condition,
@@ -135,7 +135,7 @@ impl<C, N, A> Guard<C, N, A> {
 }
 
 impl<C: Condition, N, A> Guard<C, N, A> {
-    /// The session of a request that has come here.
+    /// Loads the session of a request that has come here.
     pub(crate) fn load(&self, pending: Option<&PendingSession<N>>) -> LoadFuture {
         if let Some(pending) = pending.filter(|_| self.leaves_idle) {
             pending.leave_idle();
@@ -172,7 +172,7 @@ impl<I, C: Clone, N, A> Layer<I> for Guard<C, N, A> {
     }
 }
 
-/// A guarded service, made by [`Guard`].
+/// A guarded service, made by a [`Guard`].
 pub struct GuardService<I, C, N = (), A = Bare> {
     pub(crate) inner: I,
     pub(crate) guard: Guard<C, N, A>,
@@ -196,7 +196,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let load = self.guard.load(request.extensions().get());
-        // The clone has not been asked whether it is ready; the one that has takes the request.
+        // Only the original is known to be ready, so it takes the request, and the clone stays.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         GuardFuture {
@@ -210,7 +210,7 @@ where
 }
 
 pin_project! {
-    /// The response of a [`GuardService`].
+    /// The response future of a [`GuardService`].
     #[must_use = "futures do nothing unless polled"]
     pub struct GuardFuture<I, F, C, N, A, B> {
         #[pin]
@@ -242,7 +242,7 @@ where
                 StageProjection::Asking { load, guard, then } => {
                     let loaded = ready!(Pin::new(load).poll(context));
                     let Some((mut inner, request)) = then.take() else {
-                        // Polled after it was ready, which no executor does.
+                        // Polled again after it was ready, which no executor does.
                         return Poll::Pending;
                     };
                     match loaded {

@@ -1,4 +1,4 @@
-//! The layer: puts a pending session into each request, and lets the response's future save it.
+//! The layer: puts a pending session into each request, and its response future saves it.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,10 +13,10 @@ use super::future::ResponseFuture;
 use super::pending::{Fields, Open, PendingSession, Settings};
 use super::{Answer, Bare, Failure, Leaves, NoRequest, Sessions};
 
-/// Gives the requests of a service sessions, and saves them: see [the module](super).
+/// Gives a service's requests sessions, and saves them: see [the module](super).
 ///
-/// `S` is the store, `N` the layer's name, `H` what answers when something fails and `L` which
-/// requests leave their session idle. With actix-web the same layer is a middleware for `wrap`.
+/// `S` is the store, `N` the layer's name, `H` answers when something fails, and `L` decides which
+/// requests leave their session idle. With actix-web, it is also a middleware for `wrap`.
 pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
     leaves: Arc<L>,
@@ -24,7 +24,7 @@ pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
 }
 
 impl<S: Sessions> SessionLayer<S> {
-    /// A layer without a name, for the one session that most applications have.
+    /// Returns a layer without a name, for the one session that most applications have.
     pub fn new(store: S) -> Self {
         Self::with(store, Bare, Arc::new(NoRequest))
     }
@@ -39,9 +39,9 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
         }
     }
 
-    /// Names the layer, so that a request can have several sessions: ask for this one with
-    /// [`SessionOf<M>`](super::SessionOf) or [`PendingSession<M>`](super::PendingSession). Any
-    /// type of your own is a name. Each layer needs a store with a cookie of its own.
+    /// Names the layer, so that a request can have several sessions. Ask for this one with
+    /// [`SessionOf<M>`](super::SessionOf) or [`PendingSession<M>`](super::PendingSession). Any type
+    /// of your own can be a name. Each layer needs a store with its own cookie.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieConfig, CookieStore};
@@ -64,11 +64,11 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
         }
     }
 
-    /// What answers when a session cannot be saved, and in place of the bare 500 that extractors,
-    /// guards and errors of the session make. Default a 500 without a body. With actix-web it
-    /// returns an `HttpResponse`.
+    /// Sets the answer when a session cannot be saved. It also replaces the bare 500 from
+    /// extractors, guards and session errors. Default a 500 without a body. With actix-web, the
+    /// function returns an `HttpResponse`.
     ///
-    /// Of several layers each answers for its own save, and the innermost for everything else.
+    /// With several layers, each answers for its own save, and the innermost for everything else.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieStore};
@@ -86,9 +86,9 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
         SessionLayer::with(self.settings.store.clone(), answer, self.leaves)
     }
 
-    /// Which requests do not count as use of their session, such as those that a page makes by
-    /// itself: see [`Session::leave_idle`](crate::Session::leave_idle). A function of the
-    /// request's head, `http`'s [`Parts`](request::Parts); with actix-web, of the `HttpRequest`.
+    /// Sets which requests do not count as use of their session, such as those that a page makes by
+    /// itself: see [`Session::leave_idle`](crate::Session::leave_idle). The function takes the
+    /// request's head, `http`'s [`Parts`](request::Parts), or with actix-web the `HttpRequest`.
     /// Default none.
     ///
     /// ```
@@ -131,8 +131,8 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
         self.leaves.leaves_idle(request)
     }
 
-    /// Begins a request. The framework puts what is pending where handlers find it, and refuses
-    /// what is open if there was one of its kind already.
+    /// Begins a request. The framework puts the [`PendingSession`] where handlers find it. If one
+    /// of the same type was there already, it refuses the [`Open`].
     pub(crate) fn start(&self, fields: Fields) -> (Open<S, H>, PendingSession<N>) {
         Open::new(Arc::clone(&self.settings), fields)
     }
@@ -146,7 +146,7 @@ impl<I, S, N, H, L> Layer<I> for SessionLayer<S, N, H, L> {
     }
 }
 
-/// A service whose requests have sessions, made by [`SessionLayer`].
+/// A service whose requests have sessions, made by a [`SessionLayer`].
 pub struct SessionService<I, S, N = (), H = Bare, L = NoRequest> {
     pub(crate) inner: I,
     pub(crate) layer: SessionLayer<S, N, H, L>,

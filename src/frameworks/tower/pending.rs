@@ -1,4 +1,4 @@
-//! A session that is loaded when somebody asks for it, once for all who ask.
+//! A session that is loaded on first use, once for all who ask for it.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -16,36 +16,36 @@ use crate::error::{LoadError, LoadErrorKind};
 use crate::event::{Event, Events};
 use crate::session::{Session, Status};
 
-/// The session of a request that nobody may have asked for yet. In the request's extensions,
-/// where [`SessionLayer`](super::SessionLayer) puts it; `N` is the layer's name, if it has one.
+/// A request's session, loaded on first use. [`SessionLayer`](super::SessionLayer) puts it into the
+/// request's extensions; `N` is the layer's name, if it has one.
 pub struct PendingSession<N = ()> {
     request: Arc<dyn Ask>,
     of: PhantomData<fn() -> N>,
 }
 
 impl<N> PendingSession<N> {
-    /// The session: loaded by the first who asks, the same for all. With a cookie store it is
-    /// ready at once.
+    /// Returns the session. The first call loads it, and all calls return the same session. With a
+    /// cookie store it is ready at once.
     ///
-    /// Whoever has it when the layer saves can go on reading it, and no longer change it.
+    /// After the layer has saved the session, you can still read it, but no longer change it.
     ///
     /// # Errors
     ///
-    /// If two layers of this name are around the handler, or the store's backend fails. If nobody
-    /// had the session when the response left, whose headers therefore tell no cache that it
-    /// depends on one: see [`LoadError::is_too_late`].
+    /// If two layers of this name are around the handler, or if the store's backend fails. Also if
+    /// you first ask for the session after the response has left, because its headers did not tell
+    /// caches that it depends on a session: see [`LoadError::is_too_late`].
     pub async fn session(&self) -> Result<Session, LoadError> {
         poll_fn(|context| self.request.poll_session(context)).await
     }
 
-    /// Says that this request does not count as use of its session, whoever asks for it: see
-    /// [`Session::leave_idle`]. It loads nothing.
+    /// Makes this request not count as use of its session, even if other code asks for the session:
+    /// see [`Session::leave_idle`]. It loads nothing.
     pub fn leave_idle(&self) {
         self.request.leave_idle();
     }
 }
 
-/// The same request's.
+/// The clone belongs to the same request.
 impl<N> Clone for PendingSession<N> {
     fn clone(&self) -> Self {
         Self {
@@ -61,15 +61,15 @@ impl<N> fmt::Debug for PendingSession<N> {
     }
 }
 
-/// The session that the layer named `N` has loaded: `SessionLayer::new(store).named::<Admin>()`.
-/// An extractor with the features `axum` and `actix-web`. Dereferences to the [`Session`].
+/// The session from the layer named `N`: `SessionLayer::new(store).named::<Admin>()`. It is an
+/// extractor with the features `axum` and `actix-web`, and dereferences to the [`Session`].
 pub struct SessionOf<N> {
     session: Session,
     of: PhantomData<fn() -> N>,
 }
 
 impl<N> SessionOf<N> {
-    /// The session without the name.
+    /// Returns the session without the name.
     pub fn into_inner(self) -> Session {
         self.session
     }
@@ -92,7 +92,7 @@ impl<N> Deref for SessionOf<N> {
     }
 }
 
-/// The same session.
+/// The clone is the same session.
 impl<N> Clone for SessionOf<N> {
     fn clone(&self) -> Self {
         self.session.clone().into()
@@ -105,7 +105,7 @@ impl<N> fmt::Debug for SessionOf<N> {
     }
 }
 
-/// A request's session, or the error that there is none.
+/// A future that loads a request's session.
 #[derive(Clone)]
 #[must_use = "nothing is loaded until it is polled"]
 pub struct LoadFuture {
@@ -142,7 +142,8 @@ impl fmt::Debug for LoadFuture {
     }
 }
 
-/// The values of the request's header that may hold a token, kept until somebody asks.
+/// The values of the request header that may hold a token, kept until something asks for the
+/// session.
 pub(crate) enum Fields {
     Shared(HeaderValue),
     Joined(Vec<u8>),
@@ -158,8 +159,8 @@ impl Fields {
         }
     }
 
-    /// Several fields mean what one means (RFC 9113, section 8.2.3, for cookies; RFC 9110,
-    /// section 5.3, for others), and one allocation is enough for it.
+    /// Joins several fields into one, which means the same (RFC 9113, section 8.2.3, for cookies;
+    /// RFC 9110, section 5.3, for others), with one allocation.
     pub(crate) fn joined<'a, I: Iterator<Item = &'a [u8]>>(
         name: &HeaderName,
         values: impl Fn() -> I,
@@ -184,13 +185,13 @@ impl Fields {
     }
 }
 
-/// A layer's store, and what answers when something fails.
+/// A layer's store and its answer to failures.
 pub(crate) struct Settings<S, H> {
     pub(super) store: S,
     pub(super) on_error: H,
 }
 
-/// A request of whatever store.
+/// A request, whatever its store.
 trait Ask: Send + Sync {
     fn poll_session(&self, context: &mut Context<'_>) -> Poll<Result<Session, LoadError>>;
 
@@ -205,9 +206,9 @@ struct OneRequest<S: Sessions, H> {
 
 struct State<L> {
     progress: Progress<L>,
-    /// The layer has done with the request.
+    /// Whether the layer has finished the request.
     over: bool,
-    /// The request does not count as use.
+    /// Whether the request does not count as use.
     leaves_idle: bool,
 }
 
@@ -255,7 +256,7 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
             Progress::Loading(loading) => loading.poll(context.waker()),
             Progress::Unasked => {
                 let mut load = self.settings.store.load(self.fields.as_bytes());
-                // A load that never waits is spared the list of who waits.
+                // A load that does not wait needs no list of waiting tasks.
                 match Pin::new(&mut load).poll(context) {
                     Poll::Ready(outcome) => Poll::Ready(outcome),
                     Poll::Pending => {
@@ -295,8 +296,8 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
     }
 }
 
-/// The layer's end of a request. Dropped without [`finish`](Self::finish), it gives the session
-/// up: the service failed or panicked, or the request was cancelled.
+/// The layer's side of a request. If it is dropped without [`finish`](Self::finish), the session is
+/// not saved: the service failed or panicked, or the request was cancelled.
 pub(crate) struct Open<S: Sessions, H> {
     request: Arc<OneRequest<S, H>>,
     is_finished: bool,
@@ -335,7 +336,7 @@ impl<S: Sessions, H> Open<S, H> {
         &self.request.settings
     }
 
-    /// Gives whoever asks an error: another layer of the same name has seen the request before.
+    /// Makes loading fail, because another layer of the same name has seen the request before.
     pub(crate) fn refuse(&self) {
         let error = LoadError(LoadErrorKind::SecondLayer);
         self.settings()
@@ -344,7 +345,7 @@ impl<S: Sessions, H> Open<S, H> {
         lock(&self.request.state).progress = Progress::Loaded(Err(error));
     }
 
-    /// Closes the session and gives it, if it was asked for.
+    /// Closes the session and returns it, if something has loaded it.
     pub(crate) fn finish(&mut self) -> Option<Session> {
         self.is_finished = true;
         let session = self.end()?;
@@ -352,7 +353,7 @@ impl<S: Sessions, H> Open<S, H> {
         Some(session)
     }
 
-    /// The session, if somebody has it.
+    /// Returns the session, if something has loaded it.
     pub(super) fn session(&self) -> Option<Session> {
         match &lock(&self.request.state).progress {
             Progress::Loaded(Ok(session)) => Some(session.clone()),
@@ -360,7 +361,7 @@ impl<S: Sessions, H> Open<S, H> {
         }
     }
 
-    /// From now on nobody gets a session who has none.
+    /// Ends the request: from now on, nothing can load the session.
     fn end(&self) -> Option<Session> {
         let mut state = lock(&self.request.state);
         state.over = true;

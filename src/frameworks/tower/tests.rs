@@ -1,4 +1,4 @@
-//! What only a store that waits, or one that fails, can show.
+//! Tests that need a store that waits or fails.
 
 #[path = "../../../tests/support/service.rs"]
 mod service;
@@ -25,7 +25,7 @@ use service::service;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A cookie store behind a gate, at which every load and save waits until it is opened.
+/// A cookie store behind a gate: every load and save waits until the gate opens.
 #[derive(Clone)]
 struct Gated {
     store: CookieStore,
@@ -50,7 +50,7 @@ impl Gate {
         }
     }
 
-    /// As a socket does, it knows only the task that polled it last.
+    /// Like a socket, it wakes only the task that polled it last.
     fn poll(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.is_open.lock().unwrap();
         if state.0 {
@@ -243,7 +243,7 @@ fn a_load_that_still_waits_when_its_request_is_over_is_an_error_at_once_for_all_
     }
 }
 
-/// A handler that changes the session and says so with a header of its own.
+/// A handler that changes the session, and says so with its own header.
 async fn change(request: Request<()>) -> Result<Response<String>, Infallible> {
     let pending = request.extensions().get::<PendingSession>().unwrap();
     let response = Response::builder().header("x-handler", "ran");

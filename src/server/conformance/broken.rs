@@ -1,22 +1,22 @@
-//! What a backend does not keep of what it promises.
+//! The promises that a backend breaks.
 
 use std::error::Error;
 use std::fmt;
 
-/// Promises that a backend does not keep.
+/// The error of a suite: the promises that a backend breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
     pub(super) promises: Vec<String>,
 }
 
 impl Broken {
-    /// What was promised, and what came instead: a sentence for each.
+    /// Returns a sentence for each broken promise: the promise, and what happened instead.
     pub fn promises(&self) -> impl Iterator<Item = &str> {
         self.promises.iter().map(String::as_str)
     }
 }
 
-/// A line for each promise.
+/// One line for each promise.
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.promises.join("\n"))

@@ -1,4 +1,4 @@
-//! The promises one by one, each in the words in which it is reported.
+//! The checks, one for each promise. The report names a promise with the same words as here.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -14,13 +14,13 @@ use crate::error::BackendErrorKind;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What calls may take before a time that is left seems wrong.
+/// How long calls may take before a remaining lifetime counts as wrong.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// Calls at once.
+/// The number of calls at once.
 const CROWD: usize = 32;
 
-/// Pages after which a scan is taken for endless.
+/// The number of pages after which a scan counts as endless.
 const PAGES: usize = 100_000;
 
 /// How exact the backend's times are, and how large its values may be.
@@ -75,7 +75,7 @@ struct Checks<'b, B> {
     resolution: Duration,
     seed: [u8; 32],
     drawn: u64,
-    /// All that were used.
+    /// All keys that the checks have used.
     keys: Vec<StoreKey>,
     broken: Vec<String>,
 }
@@ -83,9 +83,10 @@ struct Checks<'b, B> {
 impl<B: Backend> Checks<'_, B> {
     async fn values(&mut self, max_size: usize) {
         let key = self.key();
-        self.is_gone("what was never put is not there", &key).await;
+        self.is_gone("a key that was never put is absent", &key)
+            .await;
 
-        let promise = "what is put where nothing was is loaded as it is, with the time it has left";
+        let promise = "a new value is loaded unchanged, with its remaining time";
         let first = self.entry(HOUR, When::Absent);
         self.puts(promise, &key, &first, Outcome::Stored).await;
         self.is_there(promise, &key, &first).await;
@@ -127,7 +128,7 @@ impl<B: Backend> Checks<'_, B> {
     }
 
     async fn removal(&mut self) {
-        let promise = "what is removed is gone, and nothing else is";
+        let promise = "a removed value is gone, and no other is";
         let (key, other) = (self.key(), self.key());
         let entry = self.entry(HOUR, When::Absent);
         let kept = self.entry(HOUR, When::Absent);
@@ -136,21 +137,21 @@ impl<B: Backend> Checks<'_, B> {
         let removed = self.removes(promise, &key).await;
         self.is_gone(promise, &key).await;
         self.is_there(promise, &other, &kept).await;
-        let promise = "what is removed is given back";
+        let promise = "`remove` returns the removed value";
         if removed.is_none() && B::PROMISE == Promise::Full {
-            self.report(promise, "`remove` gave back nothing".to_owned());
+            self.report(promise, "`remove` returned nothing".to_owned());
         }
         if removed.is_some_and(|removed| removed != entry.value) {
-            self.report(promise, "`remove` gave back another value".to_owned());
+            self.report(promise, "`remove` returned another value".to_owned());
         }
-        let promise = "removing what is not there is no error and gives back nothing";
+        let promise = "removing an absent key is no error and returns nothing";
         if self.removes(promise, &key).await.is_some() {
-            self.report(promise, "`remove` gave back a value".to_owned());
+            self.report(promise, "`remove` returned a value".to_owned());
         }
         let promise = "`touch` creates nothing";
         self.touches(promise, &key, HOUR).await;
         self.is_gone(promise, &key).await;
-        let promise = "what was removed can be put anew with `When::Absent`";
+        let promise = "a removed key can be put again with `When::Absent`";
         let again = self.entry(HOUR, When::Absent);
         self.puts(promise, &key, &again, Outcome::Stored).await;
         self.is_there(promise, &key, &again).await;
@@ -176,14 +177,14 @@ impl<B: Backend> Checks<'_, B> {
         self.puts(promise, &key, &entry, Outcome::Conflict).await;
         self.is_there(promise, &key, &first).await;
 
-        let promise = "a version that was replaced is another one for ever";
+        let promise = "a replaced version never matches again";
         let second = self.entry(HOUR, unchanged(&first));
         self.puts(promise, &key, &second, Outcome::Stored).await;
         let late = self.entry(HOUR, unchanged(&first));
         self.puts(promise, &key, &late, Outcome::Conflict).await;
         self.is_there(promise, &key, &second).await;
 
-        let promise = "what was removed stays removed";
+        let promise = "a removed value stays removed";
         self.removes(promise, &key).await;
         let late = self.entry(HOUR, unchanged(&second));
         self.puts(promise, &key, &late, Outcome::Absent).await;
@@ -202,17 +203,17 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// Several at once, in one task: what waits lets the others go on.
+    /// Makes several calls at once, in one task. A call that waits must let the others go on.
     async fn crowds(&mut self) {
-        let promise = "of many that create one key at once, one does";
+        let promise = "of many calls that create one key at once, one succeeds";
         let (key, first) = (self.key(), When::Absent);
         let winner = self.crowd(promise, &key, &first, Outcome::Conflict).await;
-        let promise = "of many that replace one version at once, one does";
+        let promise = "of many calls that replace one version at once, one succeeds";
         let Some(winner) = winner else { return };
         let version = unchanged(&winner);
         self.crowd(promise, &key, &version, Outcome::Conflict).await;
 
-        let promise = "what is removed while others replace it is gone";
+        let promise = "a value removed while others replace it is gone";
         let key = self.key();
         let first = self.entry(HOUR, When::Absent);
         self.puts(promise, &key, &first, Outcome::Stored).await;
@@ -244,7 +245,7 @@ impl<B: Backend> Checks<'_, B> {
         self.is_gone(promise, &key).await;
     }
 
-    /// Puts many values at once, of which one may win; which.
+    /// Puts many values at once, one of which may win, and returns the winner.
     async fn crowd(
         &mut self,
         promise: &str,
@@ -270,11 +271,11 @@ impl<B: Backend> Checks<'_, B> {
             self.is_there(promise, key, winner).await;
             return Some(winner.clone());
         }
-        self.report(promise, format!("{} of {CROWD} did", winners.len()));
+        self.report(promise, format!("{} of {CROWD} succeeded", winners.len()));
         None
     }
 
-    /// All that needs time to pass.
+    /// Checks everything that needs time to pass.
     async fn expiry(&mut self, sleep: impl AsyncFn(Duration)) {
         let soon = 2 * self.resolution;
         let [shortened, gone, reused, updated, touched] = std::array::from_fn(|_| self.key());
@@ -282,10 +283,10 @@ impl<B: Backend> Checks<'_, B> {
         let entry = self.entry(Duration::from_millis(1), When::Absent);
         self.puts(brief, &gone, &entry, Outcome::Stored).await;
 
-        let keeps = "`touch` keeps a value for longer, and it stays findable by its tag";
+        let keeps = "`touch` prolongs a value's life, and it stays findable by its tag";
         let (kept, tagged, tag) = self.kept_by_touch(keeps, soon).await;
 
-        let shortens = "`touch` keeps a value less long";
+        let shortens = "`touch` shortens a value's life";
         let entry = self.entry(HOUR, When::Absent);
         self.puts(shortens, &shortened, &entry, Outcome::Stored)
             .await;
@@ -294,7 +295,7 @@ impl<B: Backend> Checks<'_, B> {
         let replaces = "a value that replaces another has its own expiry";
         let (replaced, second) = self.replaced(replaces, soon).await;
 
-        let expires = "nothing is given out after its expiry";
+        let expires = "no value is loaded after its expiry";
         let brief_ones = [reused, updated, touched].map(|key| {
             let entry = self.entry(soon, When::Absent);
             (key, entry)
@@ -318,10 +319,10 @@ impl<B: Backend> Checks<'_, B> {
             self.is_gone(expires, key).await;
         }
         let [_, (_, before), _] = &brief_ones;
-        let revives = "what has expired is not there for `touch`";
+        let revives = "an expired value is absent for `touch`";
         self.touches(revives, &touched, HOUR).await;
         self.is_gone(revives, &touched).await;
-        let promise = "what has expired is not there for `put`";
+        let promise = "an expired value is absent for `put`";
         let entry = self.entry(HOUR, When::Absent);
         self.puts(promise, &reused, &entry, Outcome::Stored).await;
         self.is_there(promise, &reused, &entry).await;
@@ -332,8 +333,8 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// One that is touched before its time is over. On a slow machine it may be over by then: if
-    /// so another one gets more.
+    /// Puts a value and touches it before it expires. On a slow machine it may expire first; then
+    /// another one gets more time.
     async fn kept_by_touch(&mut self, promise: &str, mut ttl: Duration) -> (StoreKey, Entry, Tag) {
         loop {
             let (key, tag) = (self.key(), self.tag());
@@ -351,7 +352,7 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// One that is replaced before its time is over, as [`kept_by_touch`](Self::kept_by_touch).
+    /// Puts a value and replaces it before it expires, as [`kept_by_touch`](Self::kept_by_touch).
     async fn replaced(&mut self, promise: &str, mut ttl: Duration) -> (StoreKey, Entry) {
         loop {
             let key = self.key();
@@ -372,7 +373,7 @@ impl<B: Backend> Checks<'_, B> {
     }
 
     async fn scan(&mut self) {
-        let promise = "a scan comes to its end, and has each value on at least one page";
+        let promise = "a scan ends, and has each key on at least one page";
         let keys: Vec<_> = (0..CROWD).map(|_| self.key()).collect();
         for key in &keys {
             let entry = self.entry(HOUR, When::Absent);
@@ -393,7 +394,7 @@ impl<B: Backend> Checks<'_, B> {
             }
         }
         if cursor.is_some() {
-            self.report(promise, format!("{PAGES} pages were not all"));
+            self.report(promise, format!("it did not end after {PAGES} pages"));
         } else if !missing.is_empty() {
             let count = missing.len();
             self.report(promise, format!("{count} of {CROWD} were on none"));
@@ -431,7 +432,8 @@ impl<B: Backend> Checks<'_, B> {
 
     async fn tidy(&mut self) {
         for key in std::mem::take(&mut self.keys) {
-            self.removes("in the end all keys are removed", &key).await;
+            self.removes("all keys can be removed at the end", &key)
+                .await;
         }
     }
 
@@ -462,7 +464,7 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// That `load` finds the value, and about the time that it was put with.
+    /// Checks that `load` finds the value, with about the lifetime that it was put with.
     async fn is_there(&mut self, promise: &str, key: &StoreKey, entry: &Entry) {
         let latest = entry.ttl + self.resolution;
         let earliest = entry.ttl.saturating_sub(PATIENCE);
@@ -472,7 +474,7 @@ impl<B: Backend> Checks<'_, B> {
             }
             Ok(Some(stored)) if stored.ttl < earliest || stored.ttl > latest => {
                 let (ttl, instead) = (entry.ttl, stored.ttl);
-                self.report(promise, format!("of {ttl:?} there was {instead:?} left"));
+                self.report(promise, format!("{instead:?} of {ttl:?} were left"));
             }
             Ok(Some(_)) => {}
             Ok(None) => self.report(promise, "`load` found nothing".to_owned()),
@@ -488,7 +490,7 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// `None` if the backend has no tags.
+    /// Returns `None` if the backend has no tags.
     async fn tagged(&mut self, tag: &Tag) -> Option<Vec<StoreKey>> {
         match self.backend.tagged(tag).await {
             Ok(found) => Some(found),
@@ -508,7 +510,7 @@ impl<B: Backend> Checks<'_, B> {
         }
     }
 
-    /// Bytes that no other check and no other run has.
+    /// Draws bytes that no other check and no other run has.
     fn draw(&mut self) -> [u8; 32] {
         self.drawn += 1;
         let mut hash = Sha256::new_with_prefix(self.seed);
@@ -526,7 +528,8 @@ impl<B: Backend> Checks<'_, B> {
         Tag::from_bytes(self.draw())
     }
 
-    /// Of the alphabet that values have; like these it differs from all others where it begins.
+    /// Returns a value in the alphabet of real values. Like a real one, it differs from all others
+    /// from its first characters on.
     fn value(&mut self) -> Value {
         let unique = StoreKey::from_bytes(self.draw());
         Value::new(format!("{unique}-_AZaz09"))
@@ -549,7 +552,7 @@ fn unchanged(entry: &Entry) -> When {
 
 type Call<'c, T> = Pin<Box<dyn Future<Output = T> + Send + 'c>>;
 
-/// What all of them give, in the order in which they are ready.
+/// Runs the calls together, and returns their results in the order in which they finish.
 async fn together<T>(mut calls: Vec<Call<'_, T>>) -> Vec<T> {
     let mut outcomes = Vec::new();
     poll_fn(|context| {

@@ -1,4 +1,4 @@
-//! A backend that tells what it was asked.
+//! A backend that records its calls.
 
 use std::fmt;
 use std::mem::take;
@@ -11,8 +11,8 @@ use super::super::backend::{
 use crate::error::BackendError;
 use crate::event::Event;
 
-/// Notes each call of the backend inside, in their order: to prove in a test which calls were
-/// made, and that no others were.
+/// A backend that records each call and passes it to the backend inside. Use it in a test to prove
+/// which calls a store makes, and that it makes no others.
 ///
 /// ```
 /// # use sealed_session::AppKey;
@@ -32,7 +32,7 @@ pub struct Spy<B> {
     calls: Mutex<Vec<Call>>,
 }
 
-/// What a [`Backend`] was asked to do. Noted when its future is first polled.
+/// A call of a [`Backend`] method, recorded when its future is first polled.
 #[derive(Clone, Debug)]
 pub enum Call {
     /// [`Backend::load`].
@@ -50,7 +50,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// The method's name.
+    /// Returns the method's name.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Load(_) => "load",
@@ -64,7 +64,7 @@ impl Call {
 }
 
 impl<B> Spy<B> {
-    /// A spy on `backend`.
+    /// Returns a spy on `backend`.
     pub fn new(backend: B) -> Self {
         Self {
             backend,
@@ -72,12 +72,12 @@ impl<B> Spy<B> {
         }
     }
 
-    /// The backend inside.
+    /// Returns the backend inside.
     pub fn backend(&self) -> &B {
         &self.backend
     }
 
-    /// The calls since this was last asked.
+    /// Takes the calls recorded since the last `take`, in order.
     pub fn take(&self) -> Vec<Call> {
         take(&mut self.calls())
     }

@@ -1,5 +1,4 @@
-//! A directory that is open, and what is done in it: each thing by a name in that directory, and
-//! no symbolic link is followed.
+//! An open directory. Every operation takes a name in it and follows no symbolic link.
 
 use std::fs;
 use std::io;
@@ -13,20 +12,20 @@ use rustix::io::{Errno, retry_on_intr};
 const DIR_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// Locks on it hold between threads as well as processes, because each has opened it anew, and
-/// end when it is dropped, or with the process.
+/// An open directory. Each value opens it anew, so that locks hold between threads as well as
+/// processes. A lock ends when the value is dropped or the process ends.
 #[derive(Debug)]
 pub(super) struct Dir(fs::File);
 
-/// What is under a name.
+/// The result of looking up a name.
 pub(super) enum Found {
     Nothing,
     File(fs::File),
-    /// A link, a directory, a pipe: never ours.
+    /// A link, a directory or a pipe: never created by this backend.
     Strange,
 }
 
-/// Makes the directory if it is not there, and tells the path that leads to it without a link.
+/// Creates the directory if it does not exist, and returns its path without links.
 pub(super) fn real_path(path: &Path) -> io::Result<PathBuf> {
     make(path)?;
     fs::canonicalize(path).map_err(because("it cannot be opened"))
@@ -36,7 +35,8 @@ fn make(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     match builder.mode(DIR_MODE.as_raw_mode()).create(path) {
         Ok(()) => {
-            // What is in it lasts no longer than its name. Not everybody may read what that is in.
+            // Sync the parent, because the content lasts no longer than the directory's name.
+            // Ignore errors: the process may not be allowed to read the parent.
             let parent = path.parent().map(fs::File::open);
             let _ = parent.map(|parent| parent.and_then(|parent| parent.sync_all()));
             Ok(())
@@ -51,8 +51,8 @@ fn because(what: &str) -> impl Fn(io::Error) -> io::Error {
 }
 
 impl Dir {
-    /// Opens a directory of this process's user, which nobody else may enter; makes it if it is
-    /// not there. A link in its place is refused.
+    /// Opens a directory that belongs to this process's user and that no other user may enter. It
+    /// creates the directory if it does not exist, and refuses a link in its place.
     pub(super) fn root(path: &Path) -> io::Result<Self> {
         make(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -73,7 +73,7 @@ impl Dir {
         Ok(Self(dir))
     }
 
-    /// Whether the path leads to this very directory, and not by a link.
+    /// Returns whether the path leads to this very directory, without a link.
     pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
         let itself = self.0.metadata()?;
         match fs::symlink_metadata(path) {
@@ -83,7 +83,7 @@ impl Dir {
         }
     }
 
-    /// The directory of this name, if it is there.
+    /// Opens the directory of this name, if it exists.
     pub(super) fn dir(&self, name: &str) -> io::Result<Option<Self>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match self.open(name, flags) {
@@ -93,7 +93,7 @@ impl Dir {
         }
     }
 
-    /// Whether there is anything under this name.
+    /// Returns whether this name exists.
     pub(super) fn has(&self, name: &str) -> io::Result<bool> {
         match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
@@ -102,13 +102,13 @@ impl Dir {
         }
     }
 
-    /// The directory of this name, made if it is not there.
+    /// Opens the directory of this name, and creates it if it does not exist.
     pub(super) fn dir_or_new(&self, name: &str) -> io::Result<Self> {
         if let Some(dir) = self.dir(name)? {
             return Ok(dir);
         }
         match rustix::fs::mkdirat(&self.0, name, DIR_MODE) {
-            // Another may have been faster, and not yet have come to make it last.
+            // If another thread was faster, it may not have synced yet. Sync either way.
             Ok(()) | Err(Errno::EXIST) => self.sync()?,
             Err(error) => return Err(error.into()),
         }
@@ -124,7 +124,8 @@ impl Dir {
     }
 
     fn find(&self, name: &str, access: OFlags) -> io::Result<Found> {
-        // Opening a pipe would wait for its other end, and a terminal could become ours.
+        // Without these flags, opening a pipe would wait for its other end, and a terminal could
+        // become the process's controlling terminal.
         let calm = OFlags::NONBLOCK | OFlags::NOCTTY;
         match self.open(name, access | calm | OFlags::NOFOLLOW | OFlags::CLOEXEC) {
             Ok(file) => {
@@ -137,13 +138,13 @@ impl Dir {
                 })
             }
             Err(Errno::NOENT) => Ok(Found::Nothing),
-            // A link, a directory that was to be written, a socket.
+            // A link, a socket, or a directory opened for writing.
             Err(Errno::LOOP | Errno::MLINK | Errno::ISDIR | Errno::NXIO) => Ok(Found::Strange),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// A new file, which must not be there.
+    /// Creates a file. It fails if the name exists.
     pub(super) fn create(&self, name: &str) -> Result<fs::File, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(&self.0, name, flags, FILE_MODE);
@@ -154,12 +155,12 @@ impl Dir {
         retry_on_intr(|| rustix::fs::openat(&self.0, name, flags, Mode::empty()))
     }
 
-    /// Puts the file `from` in the place of `to`, which may be there, in one step.
+    /// Renames `from` to `to` in one step, and replaces `to` if it exists.
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
     }
 
-    /// Removes what is under this name, if it is there; a directory stays.
+    /// Removes the file of this name, if it exists. A directory stays.
     pub(super) fn unlink(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.0, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
@@ -167,7 +168,7 @@ impl Dir {
         }
     }
 
-    /// Removes the directory of this name, if it is there and empty.
+    /// Removes the directory of this name, if it exists and is empty.
     pub(super) fn remove_if_empty(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
@@ -175,7 +176,7 @@ impl Dir {
         }
     }
 
-    /// The names in it that are text, as all of ours are.
+    /// Lists the names in it that are UTF-8, as all names of this backend are.
     pub(super) fn names(&self) -> io::Result<impl Iterator<Item = io::Result<String>>> {
         let entries = rustix::fs::Dir::read_from(&self.0)?;
         Ok(entries.filter_map(|entry| match entry {
@@ -184,12 +185,12 @@ impl Dir {
         }))
     }
 
-    /// Waits until nobody else has locked it alone.
+    /// Takes a shared lock: waits while another has an exclusive one.
     pub(super) fn lock_shared(&self) -> io::Result<()> {
         flock(&self.0, FlockOperation::LockShared)
     }
 
-    /// Waits until nobody else has locked it.
+    /// Takes an exclusive lock: waits while another has any lock.
     pub(super) fn lock(&self) -> io::Result<()> {
         flock(&self.0, FlockOperation::LockExclusive)
     }
@@ -209,7 +210,7 @@ fn is_nowhere(error: &io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory)
 }
 
-/// Locks a file, unless another has.
+/// Takes an exclusive lock, and returns false if another has a lock.
 pub(super) fn try_lock(file: &fs::File) -> io::Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),

@@ -1,13 +1,14 @@
-//! A directory of sessions, as functions of the time they are told.
+//! The operations on a directory of sessions. They get the time as an argument.
 //!
 //! ```text
-//! 91/                      readers lock it together, writers alone
-//! 91/91…64 digits…7c       a session: the hash of its id
-//! 91/new-…32 digits…       one that is being written, locked by whoever writes it
-//! tags/                    which sessions belong to one subject
+//! 91/                      readers share its lock, a writer has it alone
+//! 91/91…64 digits…7c       a session, named by the hash of its id
+//! 91/new-…32 digits…       a file that is being written, locked by its writer
+//! tags/                    the index of each subject's sessions
 //! ```
 //!
-//! Whoever has locked a session's directory may lock one of tags, and never the other way round.
+//! Lock order: a thread that has locked a session's directory may lock a directory of tags, never
+//! the other way round.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,21 +31,21 @@ pub(super) struct Directory {
     path: PathBuf,
 }
 
-/// What is under a session's name.
+/// The result of looking up a session's name.
 enum There {
     Nothing,
     Session(Content),
-    /// Not a session's file. Nothing is ever written over it.
+    /// Not a session's file. Nothing ever overwrites it.
     Strange,
 }
 
 impl Directory {
-    /// The directory that a path leads to, by links or not; made if it is not there.
+    /// Opens the directory at a path that may contain links, and creates it if it does not exist.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         Self::at(dir::real_path(path)?)
     }
 
-    /// The one that is there now, where this was: with the same checks, and no link is followed.
+    /// Opens the directory at the same path again, with the same checks, and follows no link.
     pub(super) fn anew(&self) -> io::Result<Self> {
         Self::at(self.path.clone())
     }
@@ -54,12 +55,12 @@ impl Directory {
         Ok(Self { root, path })
     }
 
-    /// Whether this is still where it was opened.
+    /// Returns whether this directory is still at the path where it was opened.
     pub(super) fn is_there(&self) -> io::Result<bool> {
         self.root.is_at(&self.path)
     }
 
-    /// What is there, expired or not, and when it expires.
+    /// Returns the value, expired or not, and its expiry.
     pub(super) fn load(&self, key: &StoreKey) -> io::Result<Option<(Value, Millis)>> {
         let Some(shard) = self.shard(key)? else {
             return Ok(None);
@@ -95,7 +96,7 @@ impl Directory {
         let outcome = entry.when.outcome(alive.map(|alive| alive.value.as_str()));
         if outcome == Outcome::Stored {
             let was = there.and_then(|there| there.header.tag);
-            // First the tag, so that no session is ever without.
+            // Add the tag first, so that no session is ever without it.
             if let Some(tag) = entry.tag {
                 tags::ensure(&self.root, &tag, key)?;
             }
@@ -140,7 +141,7 @@ impl Directory {
         Ok(content.map(|content| Value::new(content.value)))
     }
 
-    /// Keys in their order from this one on, at most so many, and the one to go on from.
+    /// Returns up to `at_most` keys in order, starting at `from`, and the key to continue from.
     pub(super) fn keys_from(
         &self,
         from: StoreKey,
@@ -175,7 +176,7 @@ impl Directory {
 
     pub(super) fn tagged(&self, tag: &Tag) -> io::Result<Vec<StoreKey>> {
         if !tags::are_there(&self.root)? {
-            // Somebody has swept them away, or there never were any.
+            // Somebody has swept the tags away, or no session has had one yet.
             for first in 0..=u8::MAX {
                 self.clean_up(first, Millis::from_raw(0))?;
             }
@@ -184,9 +185,8 @@ impl Directory {
         tags::keys(&self.root, tag)
     }
 
-    /// Removes, among those whose names begin with this byte, sessions that have expired and
-    /// files that nobody finishes any more; tells how many sessions. Those that are alive get
-    /// their tags back if these were swept away.
+    /// Removes expired sessions and abandoned files whose names begin with this byte, and returns
+    /// the number of sessions removed. Live sessions get their tags back if these were swept away.
     pub(super) fn clean_up(&self, first: u8, now: Millis) -> io::Result<usize> {
         let Some(shard) = self.root.dir(&shard_of(first))? else {
             return Ok(0);
@@ -216,12 +216,12 @@ impl Directory {
         Ok(removed)
     }
 
-    /// Removes, from tags that begin with this byte, keys without a session, which a process
-    /// leaves behind if it ends between two steps.
+    /// Removes keys without a session from tags that begin with this byte. A process leaves such a
+    /// key behind if it ends between two steps.
     pub(super) fn clean_up_tags(&self, first: u8) -> io::Result<()> {
         for tag in tags::in_shard(&self.root, first)? {
             for key in tags::keys(&self.root, &tag)? {
-                // Whoever writes the session makes its directory first, and locks that.
+                // A writer creates and locks the session's directory first, so lock it here too.
                 let shard = self.root.dir_or_new(&shard(key.as_bytes()))?;
                 shard.lock()?;
                 let is_tagged = match there(&shard, &key)? {
@@ -237,12 +237,12 @@ impl Directory {
         Ok(())
     }
 
-    /// The directory in which a session with this key would be.
+    /// Opens the directory for this key's session, if it exists.
     fn shard(&self, key: &StoreKey) -> io::Result<Option<Dir>> {
         self.root.dir(&shard(key.as_bytes()))
     }
 
-    /// In a directory that the caller has locked alone.
+    /// Removes the session. The caller has the directory's exclusive lock.
     fn forget(&self, shard: &Dir, key: &StoreKey, content: &Content) -> io::Result<()> {
         shard.unlink(&key.to_string())?;
         self.untag(key, content.header.tag);
@@ -251,13 +251,13 @@ impl Directory {
 
     fn untag(&self, key: &StoreKey, tag: Option<Tag>) {
         if let Some(tag) = tag {
-            // A key without a session does no harm, and the clean-up tries again.
+            // A key without a session is harmless, and the clean-up tries again.
             let _ = tags::remove(&self.root, &tag, key);
         }
     }
 }
 
-/// In a directory that the caller has locked.
+/// Looks up a session. The caller has locked the directory.
 fn there(shard: &Dir, key: &StoreKey) -> io::Result<There> {
     Ok(match shard.file(&key.to_string())? {
         Found::Nothing => There::Nothing,
@@ -271,22 +271,24 @@ fn first_byte(key: &StoreKey) -> u8 {
     first
 }
 
-/// A session's file under a name of its own, whole and on the disk. It goes if it is dropped.
+/// A session's complete file on the disk, still under a temporary name. Dropping it removes the
+/// file.
 struct Unfinished<'d> {
     shard: &'d Dir,
     name: String,
-    /// Locked, so that others see that somebody is at it.
+    /// Locked, so that others see that its writer is at work.
     file: fs::File,
 }
 
 impl<'d> Unfinished<'d> {
-    /// Leaves the directory unlocked: nobody else waits for the disk.
+    /// Writes the file. Afterwards the directory is unlocked, so that nobody else waits for the
+    /// disk.
     fn write(shard: &'d Dir, header: &Header, value: &Value) -> io::Result<Self> {
         let mut random = [0; 16];
         os_random(&mut random).map_err(io::Error::other)?;
         let name = format!("{UNFINISHED}{:032x}", u128::from_ne_bytes(random));
-        // Whoever removes abandoned files locks the directory alone, and sees no file of which
-        // the lock is still to come.
+        // The clean-up locks the directory exclusively before it removes abandoned files. This lock
+        // keeps it away until the new file has its own lock.
         shard.lock_shared()?;
         let file = shard.create(&name)?;
         let unfinished = Self { shard, name, file };
@@ -297,7 +299,7 @@ impl<'d> Unfinished<'d> {
         Ok(unfinished)
     }
 
-    /// Gives it the session's name, in the place of what has it now.
+    /// Renames the file to the session's name, and replaces the current file.
     fn finish(mut self, key: &StoreKey) -> io::Result<()> {
         self.shard.rename(&self.name, &key.to_string())?;
         self.name.clear();
@@ -308,7 +310,7 @@ impl<'d> Unfinished<'d> {
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if !self.name.is_empty() {
-            // What cannot be removed now is left to the clean-up.
+            // The clean-up removes it if this fails.
             let _ = self.shard.unlink(&self.name);
         }
     }

@@ -1,5 +1,5 @@
-//! What a session's file holds: a line of fixed length that says when it expires and what its tag
-//! is, then the value.
+//! The format of a session's file: a header line of fixed length with the expiry and the tag, then
+//! the value.
 //!
 //! ```text
 //! 1 001763697785123 3f…64 digits or dashes…a0
@@ -14,7 +14,7 @@ use super::super::backend::{Tag, Value};
 use crate::session::Version;
 use crate::time::Millis;
 
-/// The most bytes of a value.
+/// The most bytes that a value may have.
 pub(super) const MAX_VALUE: usize = 16 << 20;
 
 const FORMAT: &str = "1 ";
@@ -28,7 +28,7 @@ pub(super) struct Header {
     pub(super) tag: Option<Tag>,
 }
 
-/// A file that is one of a session: its header, and its value or the beginning of it.
+/// The content of a session's file: its header, and its value or the beginning of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) header: Header,
@@ -62,19 +62,19 @@ pub(super) fn write(mut file: &fs::File, header: &Header, value: &Value) -> io::
     file.write_all(format!("{FORMAT}{expires:0EXPIRES_LEN$} {tag}\n{value}").as_bytes())
 }
 
-/// Exchanges the expiry, and nothing else.
+/// Overwrites the expiry, and nothing else.
 pub(super) fn write_expiry(file: &fs::File, expires: Millis) -> io::Result<()> {
     let digits = format!("{:0EXPIRES_LEN$}", expires.raw());
     file.write_all_at(digits.as_bytes(), FORMAT.len() as u64)
 }
 
-/// All that a file holds; `None` if it is not one of a session.
+/// Reads the whole file. Returns `None` if it is not a session's file.
 pub(super) fn read(file: &fs::File) -> io::Result<Option<Content>> {
     let content = read_up_to(file, MAX_VALUE + 1)?;
     Ok(content.filter(|content| content.value.len() <= MAX_VALUE))
 }
 
-/// The header and the beginning of the value, enough to tell its version.
+/// Reads the header and the beginning of the value, which is enough to know its version.
 pub(super) fn read_head(file: &fs::File) -> io::Result<Option<Content>> {
     read_up_to(file, Version::LEN)
 }

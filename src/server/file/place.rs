@@ -1,5 +1,5 @@
-//! Where the sessions are: a directory that can be swept away while it is in use, as cleaners of
-//! temporary files do, and is then made anew.
+//! The directory's place on the disk. A cleaner of temporary files can sweep the directory away
+//! while it is in use; then it is created again.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::directory::Directory;
 use crate::event::{Event, Events};
 
-/// How often something is begun anew because what it needs was swept away meanwhile.
+/// How often to retry a call whose directory was swept away meanwhile.
 const ATTEMPTS: usize = 16;
 
 pub(super) type Report = Arc<dyn Fn(Event) + Send + Sync>;
@@ -31,7 +31,8 @@ impl Place {
         *self.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
     }
 
-    /// Does what changes nothing if it fails because something is not there.
+    /// Runs `work`, and runs it again if a file or directory is not found. If `work` fails with
+    /// that, it must have changed nothing.
     pub(super) fn within<T>(&self, work: impl Fn(&Directory) -> io::Result<T>) -> io::Result<T> {
         for _ in 1..ATTEMPTS {
             match work(&*self.directory()?) {
@@ -42,7 +43,8 @@ impl Place {
         work(&*self.directory()?)
     }
 
-    /// The same, for what must be there afterwards, where others find it too.
+    /// Like [`within`](Self::within), and also runs `work` again if the directory is no longer in
+    /// its place afterwards, because others would not find the result.
     pub(super) fn within_for_good<T>(
         &self,
         work: impl Fn(&Directory) -> io::Result<T>,
@@ -57,7 +59,7 @@ impl Place {
         })
     }
 
-    /// The directory that is there now.
+    /// Returns the directory, created again if it is gone.
     pub(super) fn directory(&self) -> io::Result<Arc<Directory>> {
         let directory = self.last();
         if directory.is_there()? {

@@ -1,10 +1,10 @@
-//! Which sessions have a tag: for each tag a directory, in it an empty file for each key.
+//! The index of tags: a directory for each tag, with an empty file for each key that has the tag.
 //!
 //! ```text
 //! tags/3f/3f…64 digits…a0/91…64 digits…7c
 //! ```
 //!
-//! A key's files are only made and removed by whoever has locked the directory of its session.
+//! Only a thread that has locked the directory of a session may create or remove its key's files.
 
 use std::io;
 
@@ -15,7 +15,7 @@ use super::dir::Dir;
 
 const TAGS: &str = "tags";
 
-/// Two digits of a key or tag: there are 256 directories of each.
+/// The first two digits of a key or tag. They name one of 256 directories.
 pub(super) fn shard(of: &[u8; 32]) -> String {
     let [first, ..] = of;
     shard_of(*first)
@@ -29,12 +29,12 @@ pub(super) fn are_there(root: &Dir) -> io::Result<bool> {
     root.has(TAGS)
 }
 
-/// The directory of all tags, without any.
+/// Creates the directory of all tags, empty.
 pub(super) fn make(root: &Dir) -> io::Result<()> {
     root.dir_or_new(TAGS).map(drop)
 }
 
-/// Makes the key one of the tag's, if it is not, and waits until that is on the disk.
+/// Adds the key to the tag if it is missing, and waits until that is on the disk.
 pub(super) fn ensure(root: &Dir, tag: &Tag, key: &StoreKey) -> io::Result<()> {
     let dir = match shard_if_there(root, &shard(tag.as_bytes()))? {
         Some(shard) => shard.dir(&tag.to_string())?,
@@ -48,7 +48,7 @@ pub(super) fn ensure(root: &Dir, tag: &Tag, key: &StoreKey) -> io::Result<()> {
 
 fn add(root: &Dir, tag: &Tag, key: &StoreKey) -> io::Result<()> {
     let shard = root.dir_or_new(TAGS)?.dir_or_new(&shard(tag.as_bytes()))?;
-    // Else the directory could be removed in between, because it is empty.
+    // Without the lock, another process could remove the new directory while it is still empty.
     shard.lock()?;
     let dir = shard.dir_or_new(&tag.to_string())?;
     match dir.create(&key.to_string()) {
@@ -58,7 +58,8 @@ fn add(root: &Dir, tag: &Tag, key: &StoreKey) -> io::Result<()> {
     dir.sync()
 }
 
-/// A key that stays does no harm, so that nothing waits for the disk.
+/// Removes the key from the tag. It does not wait for the disk, because a key that stays is
+/// harmless.
 pub(super) fn remove(root: &Dir, tag: &Tag, key: &StoreKey) -> io::Result<()> {
     let Some(shard) = shard_if_there(root, &shard(tag.as_bytes()))? else {
         return Ok(());
@@ -85,7 +86,7 @@ pub(super) fn keys(root: &Dir, tag: &Tag) -> io::Result<Vec<StoreKey>> {
     Ok(keys)
 }
 
-/// Removes what is left of a tag without keys.
+/// Removes the tag's directory if it has no keys.
 pub(super) fn remove_if_empty(root: &Dir, tag: &Tag) -> io::Result<()> {
     let Some(shard) = shard_if_there(root, &shard(tag.as_bytes()))? else {
         return Ok(());
@@ -94,7 +95,7 @@ pub(super) fn remove_if_empty(root: &Dir, tag: &Tag) -> io::Result<()> {
     shard.remove_if_empty(&tag.to_string())
 }
 
-/// The tags in a shard.
+/// Lists the tags in a shard.
 pub(super) fn in_shard(root: &Dir, first: u8) -> io::Result<Vec<Tag>> {
     let Some(shard) = shard_if_there(root, &shard_of(first))? else {
         return Ok(Vec::new());

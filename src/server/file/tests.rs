@@ -73,7 +73,7 @@ fn path_of(dir: &TempDir, key: &StoreKey) -> PathBuf {
     dir.path().join(part).join(key.to_string())
 }
 
-/// All below a directory, without following links.
+/// Every path below a directory, without following links.
 fn tree(path: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir(path).unwrap() {
@@ -169,7 +169,7 @@ fn a_load_waits_for_the_end_of_a_touch() {
             directory.load(&key(1)).unwrap().unwrap().1
         });
         has_begun.recv().unwrap();
-        // Time enough for one that would not wait.
+        // Long enough for a load that does not wait.
         (0..10_000).for_each(|_| thread::yield_now());
         format::write_expiry(&file, at(7)).unwrap();
         shard.unlock().unwrap();
@@ -200,7 +200,7 @@ fn of_many_that_replace_one_version_one_does() {
     directory
         .put(&key(1), &entry("0", When::Absent), at(0))
         .unwrap();
-    // Each has opened the directory for itself, as another process would.
+    // Each opens the directory for itself, as another process would.
     let others: Vec<_> = (0..3)
         .map(|_| Directory::open(dir.path()).unwrap())
         .collect();
@@ -279,11 +279,12 @@ fn a_clean_up_removes_what_is_over_and_nothing_else() {
     for name in kept {
         fs::write(shard.join(name), "not ours").unwrap();
     }
-    // A process that was killed leaves the first; another is at work on the second.
+    // A killed process leaves the first file; a live one is writing the second.
     fs::write(shard.join(format!("{UNFINISHED}1")), "half").unwrap();
     let at_work = fs::File::create(shard.join(format!("{UNFINISHED}2"))).unwrap();
     assert!(dir::try_lock(&at_work).unwrap());
-    // As if it had ended between the session and its tag, and between the tag and its directory.
+    // As if a process had ended between the session and its tag, and between the tag and its
+    // directory.
     fs::remove_file(path_of(&dir, &key(2))).unwrap();
     let empty = dir
         .path()
@@ -317,7 +318,7 @@ fn a_clean_up_removes_what_is_over_and_nothing_else() {
 #[test]
 fn a_scan_goes_through_all_in_pages() {
     let (dir, directory) = open();
-    // Many in one part, few in others, the first and the last.
+    // Many keys in one part, few in others, in the first and in the last.
     let many = (0..25).map(|n| {
         let mut bytes = [0x91; 32];
         bytes[31] = n;
@@ -396,7 +397,7 @@ fn the_thread_removes_what_has_expired() {
     let file = File::builder(dir.path())
         .clean_up_every(Duration::from_millis(1))
         .clock(move || {
-            // Nobody listens any more once the test is over.
+            // Nobody receives after the test is over.
             let _ = asked.send(());
             at(1000).into()
         })
@@ -406,7 +407,7 @@ fn the_thread_removes_what_has_expired() {
     directory
         .put(&key(1), &entry("a", When::Absent), at(0))
         .unwrap();
-    // It asks for the time before each of 256 parts: after two rounds, a whole one is over.
+    // The thread asks for the time before each of 256 parts, so 512 calls contain a whole round.
     for _ in 0..=512 {
         asks.recv_timeout(Duration::from_secs(5 * 60)).unwrap();
     }

@@ -1,4 +1,4 @@
-//! What the backend in memory holds, as a function of the time it is told.
+//! The table of sessions in memory. Its functions get the time as an argument.
 
 #[cfg(test)]
 mod tests;
@@ -12,12 +12,13 @@ use super::super::backend::{Entry, Outcome, StoreKey, Stored, Tag, Value};
 use crate::error::{BackendError, BackendErrorKind};
 use crate::time::Millis;
 
-/// What a session takes beside its value, in bytes: the three entries below and the allocator's
-/// share. Trees, because they grow and shrink without ever moving all at once, and are in order.
+/// How many bytes a session takes beside its value: an entry in each of the three trees below, and
+/// the allocator's share. They are trees because a tree grows and shrinks without moving everything
+/// at once, and keeps its order.
 pub(super) const OVERHEAD: usize = 384;
 
-/// How many expired sessions make room for one that comes. More than one, so that a crowd that
-/// has expired goes although nobody cleans up.
+/// How many expired sessions a put removes. More than one, so that a crowd of expired sessions
+/// shrinks even if nobody cleans up.
 const RECLAIMED_BY_PUT: usize = 2;
 
 #[derive(Debug)]
@@ -99,8 +100,8 @@ impl Table {
         Ok(outcome)
     }
 
-    /// Makes room for a value in place of one of the length `was`. What does not grow needs none:
-    /// a session can always end, move or shrink.
+    /// Makes room for a value that replaces one of length `was`. A value that does not grow needs
+    /// no room, so that a session can always end, move or shrink.
     fn make_room(
         &mut self,
         was: Option<usize>,
@@ -145,7 +146,7 @@ impl Table {
         Some(Value::new(slot.value.into_string()))
     }
 
-    /// Removes what has expired, the longest expired first, and tells how many there were.
+    /// Removes up to `at_most` expired sessions, the longest expired first, and returns how many.
     pub(super) fn reclaim(&mut self, now: Millis, at_most: usize) -> usize {
         for reclaimed in 0..at_most {
             match self.by_expiry.first() {
@@ -159,7 +160,7 @@ impl Table {
         at_most
     }
 
-    /// The next keys in their order.
+    /// Returns the next keys in order.
     pub(super) fn keys_after(&self, after: Option<StoreKey>, at_most: usize) -> Vec<StoreKey> {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
         let keys = self.slots.range((after, Bound::Unbounded));

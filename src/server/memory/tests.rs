@@ -34,7 +34,7 @@ fn the_thread_removes_what_has_expired_and_ends_with_the_backend() {
     let memory = Memory::builder()
         .clean_up_every(Duration::from_millis(1))
         .clock(move || {
-            // The thread is the only one that has a name of the crate's.
+            // Only the clean-up thread has this name.
             if thread::current().name() == Some("sealed-session") {
                 asked.send(()).unwrap();
             }
@@ -51,7 +51,7 @@ fn the_thread_removes_what_has_expired_and_ends_with_the_backend() {
             .put(&key(n), &entry, Millis::default())
             .unwrap();
     }
-    // It asks for the time once each round: after two that began later, one is over.
+    // The thread asks for the time once each round. After two more calls, a whole round is over.
     while asks.try_recv().is_ok() {}
     asks.recv().unwrap();
     asks.recv().unwrap();
@@ -99,7 +99,7 @@ fn a_scan_sees_all_that_stays_and_no_key_twice() {
         if cursor.is_none() {
             break;
         }
-        // What comes and goes meanwhile moves nothing else.
+        // Sessions that come and go meanwhile do not move the others.
         let comes = 10_000 + pages;
         put(&memory, comes, None);
         now(memory.remove(&key(comes - 1))).unwrap();
@@ -148,7 +148,7 @@ fn a_session_takes_no_more_than_it_counts_as() {
     let memory = Memory::new();
     let tag = |n: u64| Some(Tag::from_bytes(*key(n + 1_000_000).as_bytes()));
     let used = allocation_counter::measure(|| {
-        // Comings and goings leave the trees' nodes as full as they are in a service.
+        // Inserting and removing leaves the trees' nodes as full as they are in a service.
         for n in 0..3 * SESSIONS {
             let _ = now(memory.put(&key(n), &entry(600, tag(n)))).unwrap();
             if n >= SESSIONS {

@@ -1,6 +1,6 @@
-//! Rings when a key may have changed: Redis tells the connections that have looked at it, once,
-//! and only that it has, never with what. So whoever writes to the key decides when it rings, and
-//! not how much there is to read.
+//! A bell that rings when a key may have changed. Redis notifies each connection that has looked at
+//! the key, once, and sends the key's name but never its value. So someone who writes to the key
+//! decides when the bell rings, but not how much there is to read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(super) struct Bell {
     rope: Rope,
 }
 
-/// From before a look at the key.
+/// A bell that was armed before a look at the key.
 pub(crate) struct Armed(watch::Receiver<u64>);
 
 impl Bell {
@@ -30,7 +30,7 @@ impl Bell {
         }
     }
 
-    /// From now on the next change of `key` rings.
+    /// Arms the bell: the next change of `key` rings it.
     pub(super) async fn arm(&self, key: &str, timeouts: Timeouts) -> RedisResult<Armed> {
         let armed = Armed(self.rope.subscribe());
         let mut look = Pipeline::with_capacity(2);
@@ -46,9 +46,9 @@ impl Bell {
 }
 
 impl Armed {
-    /// Until it has rung since, at most as long as `patience`.
+    /// Waits until the bell rings, at most as long as `patience`.
     pub(super) async fn wait(mut self, patience: Duration) {
-        // No ring, or no rope any more: either way it is time to look.
+        // Whether it rang, timed out or lost its sender: look at the key now.
         let _ = tokio::time::timeout(patience, self.0.changed()).await;
     }
 }

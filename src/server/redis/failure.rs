@@ -1,10 +1,11 @@
-//! What Redis failed at, in the terms of a backend.
+//! Maps Redis errors to backend errors.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::error::{BackendError, BackendErrorKind};
 
-/// Only the code of what a server says goes on: the rest of its text may quote a key or a value.
+/// Passes on only the code of a server's error, because the rest of its text may quote a key or a
+/// value.
 impl From<&RedisError> for BackendError {
     fn from(error: &RedisError) -> Self {
         let (kind, code) = (kind(error), error.code().unwrap_or_default());
@@ -52,11 +53,12 @@ fn kind(error: &RedisError) -> BackendErrorKind {
             | ServerErrorKind::MasterDown
             | ServerErrorKind::ReadOnly,
         ) => BackendErrorKind::Unavailable,
-        // Before version 7, what a script ran into was in its error's text.
+        // Before version 7, a script's error had the original code in its text.
         _ if error.code() == Some("OOM") || is_told(error, "OOM command not allowed") => {
             BackendErrorKind::Full
         }
-        // It cannot write to its disk, or has too few replicas, and was told to refuse then.
+        // Redis cannot write to its disk, or has too few replicas, and its configuration says to
+        // refuse writes then.
         _ if matches!(error.code(), Some("MISCONF" | "NOREPLICAS")) => {
             BackendErrorKind::Unavailable
         }

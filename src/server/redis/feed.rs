@@ -1,8 +1,8 @@
-//! A stream that any number of processes write to, and each reads from its beginning to its end.
+//! A stream that any number of processes write to and each reads from beginning to end.
 //!
-//! One key holds it, in the order of arrival. Others may write to it too, whatever they like: so
-//! an answer has no more bytes than genuine entries would have, and what is wrong with the stream
-//! is told beside what is in it.
+//! One Redis key holds the stream, in the order of arrival. Others may write anything to that key.
+//! So an answer never has more bytes than genuine entries would have, and reports the stream's
+//! state beside its entries.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use super::link::Link;
 use super::{Redis, command, millis, script, strange};
 use crate::error::BackendError;
 
-/// The most entries of one answer, and of one write.
+/// The most entries in one answer and in one write.
 pub(crate) const PAGE: usize = 1000;
 
-/// How long nobody else restores a stream after a process has begun to.
+/// How long other processes leave a stream alone after one has begun to restore it.
 const RESTORING: Duration = Duration::from_secs(30);
 
-/// How often Redis is asked where nothing tells of changes.
+/// How often to ask Redis if it cannot notify.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How far ahead of Redis's clock the stream's last id may be, in milliseconds. Ids only grow: one
-/// that somebody has put far ahead keeps all later entries from ever being trimmed, and the last
-/// of all ids lets none follow.
+/// How far ahead of Redis's clock the stream's last id may be, in milliseconds. Ids only grow:
+/// after an id far ahead, later entries can never be trimmed, and after the last possible id, none
+/// can follow.
 const AHEAD: u64 = 3_600_000;
 
-/// Entries are trimmed by whole spans of this many milliseconds, the same in each process, so that
-/// what was trimmed can be told from what was deleted.
+/// The length of a span in milliseconds. Trimming removes whole spans, the same in each process,
+/// which tells trimmed entries from deleted ones.
 pub(crate) const SPAN: u64 = 1 << 19;
 
-/// Appends, and lets the stream end with the last of its entries. Arguments: for how many
-/// milliseconds, and the entries.
+/// Appends entries, and lets the stream expire with the last of them. Arguments: for how many
+/// milliseconds to keep them, and the entries.
 const APPEND: &str = "\
 local last
 for i = 2, #ARGV do
@@ -42,9 +42,9 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then
 end
 return last";
 
-/// Reads entries, each as its id and its text, behind what is to be known of the stream. Nothing
-/// if the key holds something else. Arguments: behind which id, how many entries, how many bytes
-/// of a text, and two ids that should be there.
+/// Returns the stream's state, then entries, each as its id and its text. Returns nothing if the
+/// key holds something else. Arguments: the id to read after, the most entries, the most bytes of a
+/// text, and two ids that should exist.
 const READ: &str = "\
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'stream' and kind ~= 'none' then return {} end
@@ -65,10 +65,10 @@ for _, entry in ipairs(read and read[1][2] or {}) do
 end
 return answer";
 
-/// Removes what nothing can be appended to any more, or nothing that would ever be trimmed: if
-/// the stream's last entry is still the one that the caller has read, or if it is no stream.
-/// Arguments: that entry's id, and how far ahead an id may be. 1 if it is gone, 2 if there was no
-/// reason, 0 if another entry has come.
+/// Removes the key if it is not a stream, or if its last id is so far ahead that new entries cannot
+/// be appended or trimmed. It removes a stream only if its last entry is still the one that the
+/// caller has read. Arguments: that entry's id, and how far ahead an id may be. Returns 1 if the
+/// key is gone, 2 if there was no reason, and 0 if another entry has come.
 const RESET: &str = "\
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind == 'none' then return 2 end
@@ -94,42 +94,42 @@ pub(crate) struct Feed {
     longest: usize,
 }
 
-/// Where in the stream an entry is: Redis's time in milliseconds, and a number.
+/// The position of an entry in the stream: Redis's time in milliseconds, and a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
     pub(crate) time: u64,
     number: u64,
 }
 
-/// An entry, and where it was.
+/// An entry and its position.
 pub(crate) type Found = (Position, Vec<u8>);
 
-/// Some entries, and the stream as it was when they were read.
+/// Some entries, and the stream's state when they were read.
 pub(crate) struct Page {
     pub(crate) entries: Vec<Found>,
-    /// Redis's, in milliseconds.
+    /// Redis's clock, in milliseconds.
     pub(crate) time: u64,
-    /// How many entries there are in all.
+    /// The number of entries in the stream.
     pub(crate) length: u64,
-    /// Of the first entry.
+    /// The position of the stream's first entry.
     pub(crate) first: Position,
-    /// Whether the two that should be there are.
+    /// Whether each of the two expected entries exists.
     pub(crate) there: [bool; 2],
 }
 
-/// What has become of a stream that nothing could be appended to.
+/// The result of [`Feed::reset`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reset {
-    /// It is gone, and entries can be appended.
+    /// The stream is gone, and entries can be appended.
     Done,
-    /// There was nothing wrong with it.
+    /// The stream was sound.
     Needless,
-    /// It has an entry that was not read yet.
+    /// The stream has an entry that was not read yet.
     Unread,
 }
 
 impl Redis {
-    /// The stream of this name, behind the prefix.
+    /// Returns the stream of this name, behind the prefix.
     pub(crate) fn feed(self, name: &str, longest: usize) -> Feed {
         Feed {
             bell: match &self.link {
@@ -150,8 +150,8 @@ impl Feed {
         timeouts.connection.saturating_add(timeouts.response)
     }
 
-    /// Appends at most [`PAGE`] entries, which may matter for as long as `keep`, and returns the
-    /// last one's place. Once it returns, Redis has them.
+    /// Appends at most [`PAGE`] entries that may matter for as long as `keep`, and returns the last
+    /// one's position. When it returns, Redis has them.
     pub(crate) async fn append(
         &self,
         entries: &[String],
@@ -163,8 +163,8 @@ impl Feed {
         position(&last)
     }
 
-    /// At most `count` entries from behind `after` on, and whether those at `known` are there.
-    /// `None` if the key holds no stream.
+    /// Returns at most `count` entries after `after`, and whether the entries at `known` exist.
+    /// Returns `None` if the key holds something other than a stream.
     pub(crate) async fn read(
         &self,
         after: Position,
@@ -204,7 +204,7 @@ impl Feed {
         }))
     }
 
-    /// Drops what is from before a moment of Redis's clock, in milliseconds.
+    /// Removes entries from before a time of Redis's clock, in milliseconds.
     pub(crate) async fn trim(&self, before: u64) -> Result<(), BackendError> {
         let mut trim = command("XTRIM", &self.stream);
         trim.arg("MINID").arg(before);
@@ -212,7 +212,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Removes the stream if nothing can be appended to it, or nothing that would be trimmed.
+    /// Removes the stream if nothing can be appended to it, or nothing that could be trimmed.
     /// `last` is the last entry that was read.
     pub(crate) async fn reset(&self, last: Position) -> Result<Reset, BackendError> {
         let mut reset = script(RESET, &self.stream);
@@ -224,10 +224,10 @@ impl Feed {
         }
     }
 
-    /// Asks to be told of the next change. `None` where there is no way.
+    /// Asks Redis to notify of the next change. Returns `None` if it cannot.
     pub(crate) async fn arm(&self) -> Option<Armed> {
         let bell = self.bell.as_ref()?;
-        // If it fails, Redis is away, which the next read says, or knows no such thing.
+        // It fails if Redis is away, which the next read reports, or if Redis cannot notify.
         bell.arm(&self.stream, self.redis.timeouts).await.ok()
     }
 
@@ -239,8 +239,8 @@ impl Feed {
         }
     }
 
-    /// Asks to be the one who restores what Redis has lost. Anybody may say no in Redis's name: it
-    /// spares work, and nothing rests on it.
+    /// Asks for the task of restoring the entries that Redis has lost. Anyone who can write to
+    /// Redis can make this return false. It only saves work; correctness does not depend on it.
     pub(crate) async fn may_restore(&self) -> Result<bool, BackendError> {
         let mut set = command("SET", &self.lock());
         set.arg(1).arg("NX").arg("PX").arg(millis(RESTORING));
@@ -259,18 +259,18 @@ impl Feed {
 }
 
 impl Page {
-    /// Of the last entry, or `before` if there is none.
+    /// Returns the position of the last entry, or `before` if the page is empty.
     pub(crate) fn last(&self, before: Position) -> Position {
         self.entries.last().map_or(before, |(at, _)| *at)
     }
 
-    /// What is from before this moment is so old that it can no longer matter: the beginning of a
-    /// span of time. Milliseconds.
+    /// Returns the time before which entries no longer matter, in milliseconds. It is the beginning
+    /// of a span.
     pub(crate) fn trimmed(&self, keep: Duration) -> u64 {
         self.time.saturating_sub(millis(keep)) / SPAN * SPAN
     }
 
-    /// Whether the entry at `last`, the stream's last, is further ahead than any clock is.
+    /// Returns whether `last`, the stream's last entry, is further ahead than any clock may be.
     pub(crate) fn is_ahead(&self, last: Position) -> bool {
         last.time > self.time.saturating_add(AHEAD)
     }

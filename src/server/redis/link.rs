@@ -1,4 +1,4 @@
-//! Connections to Redis: made when they are first needed, and made again when they are lost.
+//! Connections to Redis. They open on first use, and open again when they are lost.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,10 +18,10 @@ use redis::{
 };
 use tokio::sync::watch;
 
-/// Each command's answer, or why there is none at all.
+/// An answer for each command, or the error that left all without one.
 pub(super) type Answers = RedisResult<Vec<RedisResult<Value>>>;
 
-/// Whatever can be cloned and sends commands.
+/// A connection that can be cloned.
 pub(super) trait Connection: ConnectionLike + Clone + Send + Sync + 'static {}
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connection for C {}
@@ -42,9 +42,9 @@ impl Default for Timeouts {
 }
 
 pub(super) enum Link {
-    /// Any key is as good as another.
+    /// Takes commands with any keys together.
     Server(Box<dyn Sender>),
-    /// What is sent at once has one key.
+    /// Takes only commands with the same key together.
     Cluster(Pool<ClusterConnection>),
 }
 
@@ -69,7 +69,7 @@ impl Link {
         )
     }
 
-    /// Each new connection goes to whichever server is the master by then.
+    /// Each new connection goes to the current master.
     pub(super) fn sentinel(client: SentinelClient) -> Self {
         let client = Arc::new(AsyncMutex::new(client));
         let listener = Arc::clone(&client);
@@ -109,7 +109,7 @@ impl Link {
         Self::Server(Box::new(pool))
     }
 
-    /// A cluster's client has timeouts of its own.
+    /// A cluster's client has its own timeouts.
     pub(super) fn cluster(client: ClusterClient) -> Self {
         let connect = move |_| {
             let client = client.clone();
@@ -153,8 +153,7 @@ impl Timeouts {
     }
 }
 
-/// A connection that Redis can tell something unasked, which the second version of its protocol
-/// has no way for.
+/// Opens a connection that Redis can push messages to, which takes version 3 of its protocol.
 async fn listen(
     client: &Client,
     timeouts: Timeouts,
@@ -174,10 +173,10 @@ async fn listen(
 
 type Connect<C> = dyn Fn(Timeouts) -> BoxFuture<'static, RedisResult<C>> + Send + Sync;
 
-/// Counts the rings.
+/// Counts the pushed messages.
 pub(super) type Rope = Arc<watch::Sender<u64>>;
 
-/// What a connection calls for whatever it is told unasked, its own end among that.
+/// Returns the function that a connection calls for each pushed message, and for its own end.
 fn pull(rope: Rope) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
     move |_| {
         rope.send_modify(|rings| *rings = rings.wrapping_add(1));
@@ -185,24 +184,24 @@ fn pull(rope: Rope) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'stat
     }
 }
 
-/// Makes a connection that pulls the rope.
+/// Opens a connection that pulls the rope on each pushed message.
 pub(super) type Listen =
     dyn Fn(Timeouts, Rope) -> BoxFuture<'static, RedisResult<MultiplexedConnection>> + Send + Sync;
 
-/// A connection on its way, for all who wait for it.
+/// A connection that is being made, shared by all who wait for it.
 type Connecting<C> = Shared<BoxFuture<'static, RedisResult<C>>>;
 
 type Slot<C> = Mutex<Option<Connecting<C>>>;
 
-/// Connections that take turns. Each carries any number of commands at once.
+/// A pool of connections that take turns. Each carries any number of commands at once.
 pub(super) struct Pool<C> {
     connect: Arc<Connect<C>>,
-    /// How to hear of changes there, if it is one server with connections of our own.
+    /// Opens a connection for notifications. `None` for a cluster or a connection from outside.
     listen: Option<Arc<Listen>>,
-    /// One, and perhaps more.
+    /// At least one.
     slots: (Slot<C>, Vec<Slot<C>>),
     turn: AtomicUsize,
-    /// The connection finds its own way back.
+    /// The connection reconnects by itself.
     mends_itself: bool,
 }
 
@@ -222,8 +221,8 @@ impl<C: Connection> Pool<C> {
         Self::new(Arc::new(connect), true)
     }
 
-    /// Acts on a connection, and once more on another one if the first turns out to be lost: all
-    /// that is sent may be sent twice.
+    /// Runs `act` on a connection, and again on another one if the first is lost. So everything may
+    /// be sent twice.
     pub(super) async fn run<T, F: Future<Output = RedisResult<T>>>(
         &self,
         timeouts: Timeouts,
@@ -250,7 +249,7 @@ impl<C: Connection> Pool<C> {
             if !was_connected || !self.mends_itself && (is_lost(&error) || error.is_timeout()) {
                 forget(slot, &connecting);
             }
-            // Whoever began to connect may have gone away, and the time ran out unattended.
+            // The task that began to connect may be gone. Then nobody polled, and the time ran out.
             let is_stale = !was_connected && is_joined && error.is_timeout();
             let is_worth_it = is_stale || was_connected && is_lost(&error);
             if !is_first || !is_worth_it {
@@ -268,7 +267,7 @@ impl<C: Connection> Pool<C> {
     }
 }
 
-/// Unless another one is in its place already.
+/// Empties the slot, unless it holds another connection by now.
 fn forget<C: Clone>(slot: &Slot<C>, connecting: &Connecting<C>) {
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     if slot.as_ref().is_some_and(|there| there.ptr_eq(connecting)) {
@@ -276,18 +275,18 @@ fn forget<C: Clone>(slot: &Slot<C>, connecting: &Connecting<C>) {
     }
 }
 
-/// Whether a new connection may do better: this one is broken, or leads to what is no longer the
+/// Returns whether a new connection may help: this one is broken, or its server is no longer the
 /// master.
 fn is_lost(error: &RedisError) -> bool {
     error.is_connection_dropped() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
-/// A [`Pool`] of whatever.
+/// A [`Pool`] of any connection type.
 pub(super) trait Sender: Send + Sync {
     fn send<'a>(&'a self, commands: &'a Pipeline, timeouts: Timeouts) -> BoxFuture<'a, Answers>;
     fn resize(&mut self, connections: usize);
 
-    /// How to make a connection that hears when something changes there, if there is a way.
+    /// Returns how to open a connection for notifications, if Redis can notify.
     fn listen(&self) -> Option<Arc<Listen>>;
 }
 

@@ -1,4 +1,4 @@
-//! All keys, page by page: of a server, or of each master of a cluster.
+//! Lists all keys page by page, from a server or from each master of a cluster.
 
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
@@ -14,13 +14,13 @@ const PAGE: u32 = 500;
 
 const SLOTS: u32 = 1 << 14;
 
-/// Of a key behind the prefix.
+/// The number of digits of a key after the prefix.
 const DIGITS: usize = 64;
 
-/// Where a server goes on, and the keys it found. It ends with `0`.
+/// The next cursor, and the keys found. The last page has the cursor `0`.
 type Page = (String, Vec<Vec<u8>>);
 
-/// The first host and port of a range of slots is its master's.
+/// Ranges of slots. The first host and port of a range belong to its master.
 type Slots = Vec<(u32, u32, redis::Value)>;
 
 impl Redis {
@@ -41,7 +41,7 @@ impl Redis {
         Ok((keys, Some(next).filter(|next| !next.is_empty()).map(Cursor)))
     }
 
-    /// The first page of each master, and the list of those that go on.
+    /// Returns the first page of each master, and a list of the masters that have more.
     async fn first_of_all(
         &self,
         cluster: &Pool<ClusterConnection>,
@@ -54,7 +54,7 @@ impl Redis {
         let scan = self.scan_from(&start());
         let pages: Vec<(String, Page)> = self.route(cluster, scan, everywhere).await?;
 
-        // A master that the client has no connection to is left out without a word.
+        // If the client has no connection to a master, it leaves that master out silently.
         let covered: u32 = slots
             .iter()
             .map(|(from, to, _)| to.abs_diff(*from) + 1)
@@ -66,7 +66,7 @@ impl Redis {
             }
         }
         if covered != SLOTS || masters.len() != pages.len() {
-            let what = "a part of the cluster is not there";
+            let what = "a part of the redis cluster is away";
             return Err(BackendError::new(BackendErrorKind::Unavailable, what));
         }
         let (mut keys, mut next) = (Vec::new(), Vec::new());
@@ -77,14 +77,14 @@ impl Redis {
         Ok((keys, next.join(" ")))
     }
 
-    /// The next page of the first master on the list, and the list after it.
+    /// Returns the next page of the first master on the list, and the new list.
     async fn next_of_one(
         &self,
         cluster: &Pool<ClusterConnection>,
         list: &str,
     ) -> Result<(Vec<Vec<u8>>, String), BackendError> {
         let unknown = || {
-            let what = "the place to go on is not one that this backend has given";
+            let what = "the cursor is not one that this backend has returned";
             BackendError::new(BackendErrorKind::Other, what)
         };
         let (first, others) = list.split_once(' ').unwrap_or((list, ""));
@@ -118,7 +118,7 @@ impl Redis {
         let mut scan = redis::cmd("SCAN");
         scan.arg(after)
             .arg("MATCH")
-            // As long as a key is, so that no other name is sent, however long it may be.
+            // The pattern has a key's exact length, so that no longer name is sent.
             .arg(literally(&self.prefix) + &"?".repeat(DIGITS))
             .arg("COUNT")
             .arg(PAGE);
@@ -139,7 +139,7 @@ fn goes_on(master: &str, after: &str) -> Option<String> {
     (after != start()).then(|| format!("{master}={after}"))
 }
 
-/// A pattern that only this text matches.
+/// Returns a pattern that matches only this text.
 fn literally(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {

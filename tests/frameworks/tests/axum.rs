@@ -19,7 +19,9 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Router, middleware};
 use now::now;
-use sealed_session::frameworks::axum::{Failure, RequireField, RequireSession, SessionLayer, SessionOf};
+use sealed_session::frameworks::axum::{
+    Failure, RequireField, RequireSession, SessionLayer, SessionOf,
+};
 use sealed_session::{
     AppKey, CookieConfig, CookieStore, ErrorKind, Event, LoadError, Session, SessionError,
     TypedSession,

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{COOKIE, SET_COOKIE, VARY};
 use http::{HeaderMap, Request, Response, StatusCode};
-use sealed_session::server::{BackendErrorKind, Memory, Redis, ServerStore};
 use sealed_session::frameworks::tower::PendingSession;
+use sealed_session::server::{BackendErrorKind, Memory, Redis, ServerStore};
 use sealed_session::{
     AppKey, Event, InFleet, KeyRing, Origin, Refusal, RevocableCookieStore, RevocationList,
     Session, SessionLayer, StoreBuilder,

@@ -1,8 +1,8 @@
-//! A directory in which somebody else was.
+//! Tests with a directory that somebody has tampered with.
 
 use super::*;
 
-/// Makes something under a name that a session could have.
+/// Creates something under a session's name.
 type Make = fn(&Path);
 
 const STRANGE: [(&str, Make); 8] = [

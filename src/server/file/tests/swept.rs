@@ -1,4 +1,5 @@
-//! A directory that somebody sweeps while it is in use: a cleaner of temporary files, an operator.
+//! Tests with a directory that is swept away while it is in use, by a cleaner of temporary files or
+//! an operator.
 
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::sync::{Barrier, Mutex};
@@ -12,7 +13,7 @@ use crate::envelope::AppKey;
 use crate::error::{Origin, Refusal};
 use crate::event::Event;
 
-/// A store in a directory below one that nobody sweeps, and what it has told.
+/// A store in a directory whose parent is not swept, and the events it has reported.
 struct Shop {
     above: TempDir,
     store: FileStore,
@@ -38,7 +39,7 @@ impl Shop {
         self.above.path().join("sessions")
     }
 
-    /// The cookie of somebody who has logged in.
+    /// Logs in, and returns the cookie.
     fn log_in(&self, subject: &str) -> String {
         let session = block_on(self.store.load(&HeaderMap::new())).unwrap();
         session.insert("name", subject).unwrap();
@@ -57,7 +58,7 @@ impl Shop {
         std::mem::take(&mut self.told.lock().unwrap())
     }
 
-    /// Every call of a backend, which all fail in the same way.
+    /// Makes every call of the backend, and returns the error that all of them give.
     fn problem(&self) -> String {
         let file = self.store.backend();
         let (key, tag) = (key(1), tag(1));
@@ -102,7 +103,7 @@ fn a_directory_that_was_swept_away_is_made_anew_and_that_is_told_once() {
     assert_eq!(shop.name(&after).as_deref(), Some("bob"));
     let gone = block_on(shop.store.load_from([&before])).unwrap();
     assert_eq!(gone.origin(), Origin::Refused(Refusal::Gone));
-    // A request that held a session does not bring it back.
+    // A request that still has the session does not bring it back.
     held.insert("late", true).unwrap();
     let _ = block_on(shop.store.respond(&held)).unwrap();
     let gone = Event::Expired(Refusal::Gone);
@@ -157,7 +158,7 @@ fn the_thread_that_cleans_up_makes_it_anew() {
 fn one_that_another_process_has_made_meanwhile_is_used_with_what_is_in_it() {
     let shop = Shop::open();
     let before = shop.log_in("alice");
-    // As a process does that saw it first, with a session of its own.
+    // Another process notices first, makes the directory, and puts a session of its own there.
     fs::remove_dir_all(shop.path()).unwrap();
     let other = Directory::open(&shop.path()).unwrap();
     let now = SystemTime::now().into();
@@ -180,7 +181,7 @@ fn one_that_was_moved_away_is_left_where_it_went() {
     assert_eq!(shop.told(), [Event::DirectoryRemade]);
     assert_eq!(shop.name(&before), None);
     assert_eq!(tree(&away), kept);
-    // Whoever moves it back has the sessions that it had.
+    // If somebody moves the directory back, its sessions are back too.
     fs::remove_dir_all(shop.path()).unwrap();
     fs::rename(&away, shop.path()).unwrap();
     assert_eq!(shop.name(&before).as_deref(), Some("alice"));
@@ -231,8 +232,8 @@ fn what_has_come_in_its_place_is_refused_and_left_alone_until_it_is_gone() {
     }
 }
 
-/// To give a directory away takes a superuser: anybody else is refused that here, and by the
-/// system what the test is about.
+/// Only a superuser can give a directory away. As another user, the test checks only that the
+/// system refuses it.
 #[test]
 fn a_directory_of_another_user_is_refused() {
     let shop = Shop::open();
@@ -263,7 +264,7 @@ fn a_link_that_led_to_it_from_the_start_is_no_obstacle_and_one_that_comes_later_
     let after = shop.log_in("bob");
     assert_eq!(shop.told(), [Event::DirectoryRemade]);
     assert_eq!((mode(&real), shop.name(&before)), (0o700, None));
-    // Where the link leads later makes no difference.
+    // The store ignores later changes of the link.
     let trap = private();
     fs::remove_file(shop.path()).unwrap();
     symlink(trap.path(), shop.path()).unwrap();
@@ -304,7 +305,7 @@ fn a_part_that_was_swept_away_is_made_anew() {
     assert_eq!(text(&directory, &key(2)).as_deref(), Some("a"));
 }
 
-/// What finds a subject's sessions, swept away in parts and as a whole, and how it comes back.
+/// Sweeps away a subject's index, in parts and as a whole, and checks that it is rebuilt.
 #[test]
 fn a_subjects_sessions_are_found_again_whatever_was_swept_of_their_tags() {
     let (dir, directory) = open();
@@ -351,7 +352,7 @@ fn no_save_fails_because_it_is_swept_in_the_middle() {
         scope.spawn(|| {
             for _ in 0..200 {
                 begin.wait();
-                // What is written at the same time may keep a directory from being removed.
+                // A file written at the same time may keep the directory from being removed.
                 let _ = fs::remove_dir_all(shop.path());
                 begin.wait();
             }

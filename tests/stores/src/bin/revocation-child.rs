@@ -11,8 +11,8 @@ use std::io::{self, BufRead, Write};
 use std::time::{Duration, SystemTime};
 
 use http::{Request, Response, StatusCode};
-use sealed_session::server::Redis;
 use sealed_session::frameworks::tower::PendingSession;
+use sealed_session::server::Redis;
 use sealed_session::{KeyRing, RevocableCookieStore, SessionId, SessionLayer};
 use sealed_session_stores::redis::patient;
 use tower_layer::Layer;
