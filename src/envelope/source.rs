@@ -30,9 +30,9 @@ enum Source {
 pub(crate) trait TakesKeys: Send + Sync {
     fn take_keys(&self, ring: &KeyRing);
 
-    /// What others have sealed under a key that was revoked is lost.
+    /// A key opens no more, so what anyone has sealed under it is lost.
     #[cfg(feature = "managed-keys")]
-    fn keys_are_revoked(&self) {}
+    fn loses_keys(&self) {}
 }
 
 /// Keys that somebody looks after.

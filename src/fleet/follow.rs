@@ -194,8 +194,7 @@ impl Inner {
         now: Millis,
     ) -> Result<Option<Refusal>, BackendError> {
         let (mut unreadable, mut awaited) = (None, None);
-        for (at, token) in &page.entries {
-            counts.add(*at);
+        for (_, token) in &page.entries {
             match self.opened_at_last(token) {
                 Ok(revocation) if self.list.matters(&revocation, now) => {
                     self.list.put(revocation);

@@ -48,8 +48,8 @@ pub(super) struct Inner {
 }
 
 impl TakesKeys for Inner {
-    /// A key is there before anything is sealed under it, so that nothing has to be read again for
-    /// it; but for what was met too early.
+    /// A new key is here before anything is sealed under it, so no entry has to be read again,
+    /// unless one was found too early.
     fn take_keys(&self, ring: &KeyRing) {
         self.core.flow.replace_keys(ring);
         self.envelope.replace_keys(ring);
@@ -58,9 +58,9 @@ impl TakesKeys for Inner {
         }
     }
 
-    /// What was published under such a key is read by nobody, so that it is missing now.
+    /// Nobody can read what was published under such a key, so it is missing now.
     #[cfg(feature = "managed-keys")]
-    fn keys_are_revoked(&self) {
+    fn loses_keys(&self) {
         self.keys_changed.store(true, Ordering::Relaxed);
     }
 }

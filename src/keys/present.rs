@@ -42,12 +42,10 @@ impl Inner {
                 };
             }
             let was_open = before.as_ref().map(|(view, _)| view.opens.as_slice());
-            let has_revoked = was_open.unwrap_or_default().iter().any(|id| {
-                let entry = ring.entries.get(id);
-                entry.is_some_and(|entry| ring.is_revoked(entry))
-            });
+            let mut was_open = was_open.unwrap_or_default().iter();
+            let loses_keys = was_open.any(|id| !view.opens.contains(id));
             let present = (&view, may_seal, bounds);
-            self.give(keys.guarded(guard), present, has_revoked);
+            self.give(keys.guarded(guard), present, loses_keys);
         } else {
             let mut present = self
                 .present
@@ -77,7 +75,7 @@ impl Inner {
         }
     }
 
-    fn give(&self, ring: KeyRing, present: (&View, bool, Bounds), has_revoked: bool) {
+    fn give(&self, ring: KeyRing, present: (&View, bool, Bounds), loses_keys: bool) {
         let (view, may_seal, bounds) = present;
         let mut takers = locked(&self.takers);
         *self
@@ -93,8 +91,8 @@ impl Inner {
             let taker = taker.upgrade();
             if let Some(taker) = &taker {
                 taker.take_keys(&ring);
-                if has_revoked {
-                    taker.keys_are_revoked();
+                if loses_keys {
+                    taker.loses_keys();
                 }
             }
             taker.is_some()

@@ -1,15 +1,19 @@
 //! A key store in Redis.
 
+mod line;
+
 use std::fmt;
-use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use redis::{Client, Connection, ConnectionLike, ErrorKind, IntoConnectionInfo, RedisError};
+use redis::cluster::ClusterClient;
+use redis::sentinel::SentinelClient;
+use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo, RedisError};
 use zeroize::Zeroizing;
 
-use super::signals::locked;
 use super::store::{KeyStore, KeyStoreError, KeyStoreErrorKind, MAX_STORED};
-use crate::error::ConfigError;
+use crate::error::{BackendError, BackendErrorKind, ConfigError};
+use crate::server::redis::Link;
+use line::Line;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -22,15 +26,20 @@ if ARGV[1] == '1' and there ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[1], ARGV[3])
 return 1";
 
-/// A ring of keys in Redis, under one key: version 6.2 or newer, or Valkey.
+/// Asks the master that has the key, because the nodes of a cluster have clocks of their own.
+const TIME: &str = "return redis.call('TIME')";
+
+/// Keeps the ring in Redis 6.2 or newer, or in Valkey, under one key.
 ///
-/// It needs a [root key](super::ManagedKeysBuilder::root): beside the sessions that they seal, keys
-/// in plain text protect nothing. Whoever reads Redis then sees one sealed token, and whoever
-/// writes to it can put back an older one, which every process that knows more puts right again.
+/// You need a [root key](super::ManagedKeysBuilder::root), because keys in plain text protect
+/// nothing if they are next to the sessions that they seal. Someone who reads Redis then sees one
+/// sealed token. Someone who writes to Redis can put back an older ring; every process that knows
+/// more restores what is missing.
 ///
-/// The commands are `GETRANGE`, `TIME` and `EVAL`, in the script `GET` and `SET`. It connects when it is
-/// first used, and again when a connection is lost. A fail-over may lose the last write; a process
-/// that has it writes it again. Let no `maxmemory-policy` evict the key.
+/// The commands are `GETRANGE` and `EVAL`, in scripts `GET`, `SET` and `TIME`. The store connects on
+/// first use, and connects again if the connection is lost. A failover may lose the last write; a
+/// process that knows it writes it again. Use `maxmemory-policy noeviction`, so that Redis never
+/// evicts the key.
 ///
 /// ```no_run
 /// use sealed_session::keys::KeyRedis;
@@ -42,18 +51,19 @@ return 1";
 /// # Ok::<(), sealed_session::ConfigError>(())
 /// ```
 pub struct KeyRedis {
-    client: Client,
+    line: Line,
+    /// How errors name the server.
+    server: String,
     key: String,
     timeout: Duration,
-    connection: Mutex<Option<Connection>>,
 }
 
 impl KeyRedis {
-    /// The server at a URL, as for [`RedisStore`](crate::RedisStore).
+    /// Uses the server at a URL, as [`Redis::open`](crate::server::Redis::open) does.
     ///
     /// # Errors
     ///
-    /// If it is not such a URL.
+    /// If the URL is not a server's.
     pub fn open(url: impl IntoConnectionInfo) -> Result<Self, ConfigError> {
         let client = Client::open(url).map_err(|error| {
             let problem = format!(
@@ -66,83 +76,82 @@ impl KeyRedis {
         Ok(Self::client(client))
     }
 
-    /// The server of a client.
+    /// Uses the server of a client.
     pub fn client(client: Client) -> Self {
+        let server = format!("redis {}", client.get_connection_info().addr());
+        Self::over(Link::client(client), server)
+    }
+
+    /// Uses the master that Redis Sentinel names. After a failover it finds the new one.
+    pub fn sentinel(client: SentinelClient) -> Self {
+        Self::over(
+            Link::sentinel(client),
+            "redis behind its sentinels".to_owned(),
+        )
+    }
+
+    /// Uses a cluster. Do not pass a client that reads from replicas: it would find older rings.
+    pub fn cluster(client: ClusterClient) -> Self {
+        Self::over(Link::cluster(client), "the redis cluster".to_owned())
+    }
+
+    fn over(link: Link, server: String) -> Self {
         Self {
-            client,
+            line: Line::new(link),
+            server,
             key: "session:keys".to_owned(),
             timeout: TIMEOUT,
-            connection: Mutex::default(),
         }
     }
 
-    /// The key that holds the ring. Default `session:keys`.
+    /// Sets the key that holds the ring. Default `session:keys`.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = key.into();
         self
     }
 
-    /// How long to wait for a connection and for each answer. Default five seconds.
+    /// Sets how long a call may take, including the time to connect. Default five seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, KeyStoreError> {
-        let mut slot = locked(&self.connection);
-        let mut connection = match slot.take().filter(ConnectionLike::is_open) {
-            Some(connection) => connection,
-            None => self.connect().map_err(|error| self.failed(&error))?,
-        };
-        let answer = command.query(&mut connection);
-        // After a timeout its next answer would be to this question.
-        if !answer.as_ref().is_err_and(is_broken) {
-            *slot = Some(connection);
+    fn ask<T: FromRedisValue>(&self, command: Cmd) -> Result<T, KeyStoreError> {
+        let answer = self.line.ask(command, self.timeout);
+        let answer = answer.map_err(|problem| self.failed(KeyStoreErrorKind::Other, problem))?;
+        let value = answer.and_then(|value| Ok(redis::from_redis_value(value)?));
+        value.map_err(|error| self.refused(&error))
+    }
+
+    fn refused(&self, error: &RedisError) -> KeyStoreError {
+        if error.code() == Some("WRONGTYPE") {
+            let problem = "the key holds something else than a ring; use another key";
+            return self.failed(KeyStoreErrorKind::Damaged, problem);
         }
-        answer.map_err(|error| self.failed(&error))
-    }
-
-    fn connect(&self) -> Result<Connection, RedisError> {
-        let connection = self.client.get_connection_with_timeout(self.timeout)?;
-        connection.set_read_timeout(Some(self.timeout))?;
-        connection.set_write_timeout(Some(self.timeout))?;
-        Ok(connection)
-    }
-
-    /// Only the code of what a server says goes on: the rest of its text may quote a value.
-    fn failed(&self, error: &RedisError) -> KeyStoreError {
-        let kind = match error.code() {
-            Some("OOM") => KeyStoreErrorKind::Full,
-            Some("WRONGTYPE") => KeyStoreErrorKind::Damaged,
-            _ if matches!(error.kind(), ErrorKind::Io) => KeyStoreErrorKind::Unavailable,
-            Some("LOADING" | "MASTERDOWN" | "READONLY" | "MISCONF" | "NOREPLICAS") => {
+        let error = BackendError::from(error);
+        let kind = match error.kind() {
+            BackendErrorKind::Full => KeyStoreErrorKind::Full,
+            BackendErrorKind::Unavailable | BackendErrorKind::Timeout => {
                 KeyStoreErrorKind::Unavailable
             }
             _ => KeyStoreErrorKind::Other,
         };
-        let because = match error.kind() {
-            ErrorKind::Io => error.to_string(),
-            _ => match error.code() {
-                Some(code) => format!("it answers {code}"),
-                None => error.category().to_owned(),
-            },
-        };
-        KeyStoreError::new(kind, format_args!("{}: {because}", self.describe()))
+        self.failed(kind, error)
     }
-}
 
-fn is_broken(error: &RedisError) -> bool {
-    error.is_timeout() || error.is_connection_dropped() || matches!(error.kind(), ErrorKind::Io)
+    fn failed(&self, kind: KeyStoreErrorKind, problem: impl fmt::Display) -> KeyStoreError {
+        KeyStoreError::new(kind, format_args!("{}: {problem}", self.describe()))
+    }
 }
 
 impl KeyStore for KeyRedis {
     fn load(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeyStoreError> {
         let mut command = redis::cmd("GETRANGE");
-        // A byte more than is good shows that there is too much.
+        // One byte more than is allowed shows that there is too much.
         command.arg(&self.key).arg(0).arg(MAX_STORED);
-        let found: Vec<u8> = self.ask(&command)?;
+        let found: Vec<u8> = self.ask(command)?;
         Ok((!found.is_empty()).then(|| Zeroizing::new(found)))
     }
 
@@ -151,12 +160,11 @@ impl KeyStore for KeyRedis {
         command.arg(REPLACE).arg(1).arg(&self.key);
         command.arg(u8::from(there.is_some()));
         command.arg(there.unwrap_or_default()).arg(with);
-        self.ask(&command)
+        self.ask(command)
     }
 
     fn describe(&self) -> String {
-        let address = self.client.get_connection_info().addr();
-        format!("redis {address}, key {}", self.key)
+        format!("{}, key {}", self.server, self.key)
     }
 
     fn timeout(&self) -> Duration {
@@ -164,7 +172,9 @@ impl KeyStore for KeyRedis {
     }
 
     fn time(&self) -> Result<Option<SystemTime>, KeyStoreError> {
-        let (seconds, micros): (u64, u64) = self.ask(&redis::cmd("TIME"))?;
+        let mut command = redis::cmd("EVAL");
+        command.arg(TIME).arg(1).arg(&self.key);
+        let (seconds, micros): (u64, u64) = self.ask(command)?;
         let since = Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros));
         Ok(UNIX_EPOCH.checked_add(since))
     }

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
-/// The most bytes that a key store is ever asked to keep, and to give: 65,664.
-pub const MAX_STORED: usize = crate::envelope::encoded_len(super::text::MAX_TEXT);
+/// The most bytes that a key store ever has to keep and to return: 65,640. This is a sealed ring and
+/// a line end.
+pub const MAX_STORED: usize = crate::envelope::encoded_len(super::text::MAX_TEXT) + 1;
 
 /// Where the ring of [`ManagedKeys`](super::ManagedKeys) is kept: some kilobytes that all
 /// processes read, and that one exchanges if they are still as it knows them.

@@ -2,6 +2,7 @@ mod by_hand;
 mod ring;
 mod schedule;
 mod text;
+mod vectors;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

@@ -110,7 +110,13 @@ fn a_revocation_says_what_dies_what_survives_and_by_when() {
         told.starts_with(&format!("revoked: {leaked}\ngoes on to open: none\n")),
         "{told}"
     );
-    assert!(told.contains("acts by it before 2"), "{told}");
+    assert!(told.contains("knows it by 2"), "{told}");
+    let states: Vec<_> = lines(&told)
+        .iter()
+        .map(|row| row[1])
+        .map(str::to_owned)
+        .collect();
+    assert!(states.contains(&"revoked".to_owned()), "{told}");
     keys.refresh().unwrap();
     let fresh = keys.seals().unwrap().to_string();
     assert!(

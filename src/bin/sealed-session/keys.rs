@@ -1,4 +1,4 @@
-//! `sealed-session keys`: managed keys, by hand.
+//! `sealed-session keys`: changes managed keys by hand.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -22,13 +22,25 @@ pub(crate) struct Keys {
 
 #[derive(Args)]
 struct Place {
-    /// The file of the keys.
+    /// The file that holds the keys.
     #[arg(long, global = true, value_name = "PATH", conflicts_with = "redis")]
     file: Option<PathBuf>,
-    /// The Redis that has the keys; APP_KEY is the root key that they are sealed under.
+    /// The Redis server that holds the keys. APP_KEY is the root key that they are sealed under.
     #[arg(long, global = true, value_name = "URL")]
     redis: Option<String>,
-    /// Their key in Redis.
+    /// The URL is a sentinel's, which names the master of this name.
+    #[arg(
+        long,
+        global = true,
+        value_name = "MASTER",
+        requires = "redis",
+        conflicts_with = "cluster"
+    )]
+    sentinel: Option<String>,
+    /// The URL is one node of a cluster.
+    #[arg(long, global = true, requires = "redis")]
+    cluster: bool,
+    /// The key in Redis that holds the ring.
     #[arg(
         long,
         global = true,
@@ -36,7 +48,7 @@ struct Place {
         default_value = "session:keys"
     )]
     redis_key: String,
-    /// The file is sealed under the root key in APP_KEY too.
+    /// The file, too, is sealed under the root key in APP_KEY.
     #[arg(long, global = true)]
     root: bool,
     /// The name that the service gives its managed keys.
@@ -51,45 +63,45 @@ struct Place {
 enum Action {
     /// Shows each key with its dates.
     List,
-    /// Makes the next key, which seals a day from now; and the ring, if there is none.
+    /// Makes the next key, which seals a day from now. Makes the ring if there is none.
     ///
-    /// If one is on its way already, nothing happens.
+    /// Does nothing if the next key is there already.
     Add {
-        /// Only if the key that seals is older, such as `90d`: for a cron job.
+        /// Does nothing unless the newest key is older than this, such as `90d`. Use it in cron jobs.
         #[arg(long, value_name = "DURATION", conflicts_with = "waiting")]
         every: Option<String>,
-        /// Lets it only open, until it is promoted.
+        /// The key only opens until you promote it.
         #[arg(long)]
         waiting: bool,
     },
     /// Lets a key seal as soon as all processes can know it.
     Promote { id: String },
-    /// Lets a key neither seal nor open, until it is enabled again.
+    /// Takes a key out of use, until you enable it again.
     Disable { id: String },
-    /// Takes `disable` back.
+    /// Puts a disabled key back into use.
     Enable { id: String },
-    /// Ends a key that has leaked, and all that lay beside it. Everybody logs in again.
+    /// Ends a leaked key and every key that was in the store with it. Everybody logs in again.
     Revoke {
         id: String,
-        /// Ends this key alone. What whoever had it has sealed again under another one survives.
+        /// Ends this key alone. A forged session that was sealed again under another key survives.
         #[arg(long)]
         only: bool,
     },
-    /// Removes a key for good that is disabled or over.
+    /// Removes a disabled or expired key for good.
     Drop { id: String },
-    /// Seals the ring under APP_KEY, once all processes accept that root key.
+    /// Seals the ring under APP_KEY. Run it once all processes accept that root key.
     Rewrap,
     /// Says whether the ring is in order, and changes nothing that is not due.
     Check,
-    /// Lets the fleet's processes do more than it has been told of so far.
+    /// Raises the limits that all processes share.
     Allow {
-        /// How long anything that is sealed may live.
+        /// The longest lifetime of anything that is sealed.
         #[arg(long, value_name = "DURATION")]
         lifetime: Option<String>,
-        /// How seldom a process may ask.
+        /// The longest time between two polls of a process.
         #[arg(long, value_name = "DURATION")]
         poll: Option<String>,
-        /// How long it may take until what is written is read everywhere.
+        /// The longest time until every process can read what was written.
         #[arg(long, value_name = "DURATION")]
         propagation: Option<String>,
     },
@@ -119,7 +131,7 @@ impl Place {
         Ok(builder)
     }
 
-    /// Asks the fleet for nothing that it does not do already.
+    /// Declares no limits of its own, so that the ring's limits stay as they are.
     fn narrow(&self) -> Result<ManagedKeysBuilder, Failure> {
         let least = Duration::from_millis(1);
         let builder = self.builder()?.poll(least).longest_lifetime(least);
@@ -147,14 +159,29 @@ impl Place {
 
     #[cfg(feature = "redis")]
     fn over_redis(&self) -> Result<ManagedKeysBuilder, Failure> {
+        use redis::cluster::ClusterClient;
+        use redis::sentinel::{SentinelClient, SentinelServerType};
+        use sealed_session::keys::KeyRedis;
+
         let url = self.redis.as_deref().unwrap_or_default();
-        let redis = sealed_session::keys::KeyRedis::open(url)?;
-        Ok(ManagedKeys::builder(redis.key(&self.redis_key)))
+        // The URL may hold a password, which the client's error could quote.
+        let bad =
+            |error: redis::RedisError| Failure::usage(format!("--redis: {}", error.category()));
+        let store = if let Some(master) = &self.sentinel {
+            let (urls, role) = (vec![url], SentinelServerType::Master);
+            let client = SentinelClient::build(urls, master.clone(), None, role);
+            KeyRedis::sentinel(client.map_err(bad)?)
+        } else if self.cluster {
+            KeyRedis::cluster(ClusterClient::new([url]).map_err(bad)?)
+        } else {
+            KeyRedis::open(url)?
+        };
+        Ok(ManagedKeys::builder(store.key(&self.redis_key)))
     }
 
     #[cfg(not(feature = "redis"))]
     fn over_redis(&self) -> Result<ManagedKeysBuilder, Failure> {
-        let _ = &self.redis_key;
+        let _ = (&self.redis_key, &self.sentinel, self.cluster);
         let problem = "--redis: this command was built without the feature `redis`";
         Err(Failure::usage(problem))
     }
@@ -169,30 +196,31 @@ impl Place {
             Action::Promote { id } => {
                 let id = known(&keys, id)?;
                 let from = keys.promote(id)?;
-                format!("{id} seals from {} on", date(from))
+                with_table(&keys, &format!("{id} seals from {} on", date(from)))?
             }
             Action::Disable { id } => {
                 let id = known(&keys, id)?;
-                told(
-                    keys.disable(id)?,
-                    &format!("{id} is disabled; `keys enable {id}` takes it back"),
-                )
+                let done = format!("{id} is disabled; `keys enable {id}` takes it back");
+                with_table(&keys, &told(keys.disable(id)?, &done))?
             }
             Action::Enable { id } => {
                 let id = known(&keys, id)?;
-                told(keys.enable(id)?, &format!("{id} is enabled"))
+                let done = format!("{id} is enabled");
+                with_table(&keys, &told(keys.enable(id)?, &done))?
             }
             Action::Revoke { id, only } => {
                 let id = known(&keys, id)?;
-                revoked(&if *only {
+                let revocation = if *only {
                     keys.revoke_only(id)?
                 } else {
                     keys.revoke(id)?
-                })
+                };
+                with_table(&keys, &revoked(&revocation))?
             }
             Action::Drop { id } => {
                 let id = known(&keys, id)?;
-                told(keys.drop_key(id)?, &format!("{id} is removed for good"))
+                let done = format!("{id} is removed for good");
+                with_table(&keys, &told(keys.drop_key(id)?, &done))?
             }
             Action::Rewrap => told(keys.rewrap()?, "the ring is sealed under APP_KEY"),
             Action::Check => check(&keys)?,
@@ -211,11 +239,11 @@ impl Place {
         print(&text)
     }
 
-    /// A ring that is not there is made for the defaults: nobody has said anything else yet.
+    /// A missing ring is made with the default limits, because nobody has declared others yet.
     fn add(&self, every: Option<&str>, waiting: bool) -> Result<(), Failure> {
         let Ok(keys) = self.narrow()?.must_exist().build() else {
             let keys = self.builder()?.build()?;
-            return print(&format!("a ring was made\n{}", table(&keys.list()?)));
+            return print(&with_table(&keys, "a ring was made")?);
         };
         if let Some(every) = every {
             let every = length("--every", Some(every))?;
@@ -233,10 +261,15 @@ impl Place {
         };
         let text = match added {
             Some(id) => format!("{id} was made"),
-            None => "nothing was done: a key is on its way already".to_owned(),
+            None => "nothing was done: the next key is there already".to_owned(),
         };
-        print(&format!("{text}\n{}", table(&keys.list()?)))
+        print(&with_table(&keys, &text)?)
     }
+}
+
+/// What was done, and all keys with their dates.
+fn with_table(keys: &ManagedKeys, done: &str) -> Result<String, Failure> {
+    Ok(format!("{done}\n{}", table(&keys.list()?)))
 }
 
 fn told(is_changed: bool, done: &str) -> String {
@@ -312,7 +345,7 @@ fn revoked(revocation: &Revocation) -> String {
     }
     let _ = write!(
         text,
-        "\nEvery process that reaches the keys acts by it before {dead_by}."
+        "\nEvery process that reaches the keys knows it by {dead_by}."
     );
     text
 }

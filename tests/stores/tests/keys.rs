@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sealed_session::AppKey;
-use sealed_session::keys::{KeyFile, KeyRedis, conformance};
-use sealed_session_stores::redis::Server;
+use sealed_session::keys::{KeyFile, KeyRedis, KeyStore, KeyStoreErrorKind, conformance};
+use sealed_session::{AppKey, ManagedKeys};
+use sealed_session_stores::patience::PATIENCE;
+use sealed_session_stores::redis::{Cluster, Sentinel, Server};
+use tokio::runtime::Runtime;
 
 /// As the file's and the server's settings have it: p(1 + j) + t + V, and the slack of a machine
 /// that does something else.
@@ -97,7 +99,7 @@ fn dies_everywhere_within_the_promise(arguments: &[&str]) {
 
 #[test]
 fn a_fleet_over_a_file_rotates_fifty_times_and_logs_nobody_out() {
-    let folder = folder();
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
     rotates_fifty_times_and_logs_nobody_out(&[path.to_str().unwrap()]);
 }
@@ -111,20 +113,12 @@ fn a_fleet_over_redis_rotates_fifty_times_and_logs_nobody_out() {
 
 #[test]
 fn a_revoked_key_is_dead_everywhere_within_the_promise() {
-    let folder = folder();
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
     dies_everywhere_within_the_promise(&[path.to_str().unwrap()]);
     let (server, _runtime) = server();
     let root = AppKey::generate().unwrap().to_base64();
     dies_everywhere_within_the_promise(&[&server.url(), &root]);
-}
-
-/// In memory where there is such a place: a disk that is busy for longer than the timeout would
-/// bring a key later than the schedule, shrunk to seconds, allows for.
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm")
-        .or_else(|_| tempfile::tempdir())
-        .unwrap()
 }
 
 fn files_in(folder: &Path) -> BTreeSet<String> {
@@ -136,7 +130,7 @@ fn files_in(folder: &Path) -> BTreeSet<String> {
 
 #[test]
 fn a_process_that_is_killed_fifty_times_in_the_middle_of_its_work_leaves_a_good_ring() {
-    let folder = folder();
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
     let path = path.to_str().unwrap();
     let mut witness = Process::start(&[path]);
@@ -163,7 +157,7 @@ fn a_process_that_is_killed_fifty_times_in_the_middle_of_its_work_leaves_a_good_
 
 #[test]
 fn a_file_and_redis_keep_the_promises_of_a_key_store() {
-    let folder = folder();
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
     conformance::check(|| KeyFile::owned(&path)).unwrap();
     let (server, _runtime) = server();
@@ -171,8 +165,75 @@ fn a_file_and_redis_keep_the_promises_of_a_key_store() {
     conformance::check(|| KeyRedis::open(url.as_str()).unwrap().key("ring")).unwrap();
 }
 
-fn server() -> (Server, tokio::runtime::Runtime) {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+#[test]
+fn a_cluster_and_a_master_behind_a_sentinel_keep_the_promises_of_a_key_store() {
+    let runtime = Runtime::new().unwrap();
+    let cluster = runtime.block_on(Cluster::start());
+    conformance::check(|| patient(KeyRedis::cluster(cluster.client()))).unwrap();
+    let sentinel = runtime.block_on(Sentinel::start());
+    conformance::check(|| patient(KeyRedis::sentinel(sentinel.client()))).unwrap();
+}
+
+#[test]
+fn after_a_failover_the_keys_are_read_from_the_new_master_and_written_there() {
+    let runtime = Runtime::new().unwrap();
+    let sentinel = runtime.block_on(Sentinel::start());
+    let root = AppKey::generate().unwrap();
+    let builder = || {
+        let store = patient(KeyRedis::sentinel(sentinel.client()));
+        let builder = ManagedKeys::builder(store).root(root.clone());
+        builder.without_thread()
+    };
+    let keys = builder().build().unwrap();
+    let [master, replica] = &sentinel.servers;
+    runtime.block_on(master.wait_until_on(replica));
+    runtime.block_on(sentinel.fail_over());
+    // Until the former master knows that it is none, it takes writes that are lost later.
+    runtime.block_on(sentinel.wait_for_demotion());
+    let revocation = keys.revoke(keys.seals().unwrap()).unwrap();
+    let other = builder().must_exist().build().unwrap();
+    assert_eq!(other.seals(), revocation.fresh);
+    runtime.block_on(replica.wait_until_on(master));
+    assert_eq!(keys.refresh(), Ok(()));
+}
+
+#[test]
+fn a_redis_that_was_away_is_asked_again_on_a_new_connection() {
+    let (mut server, runtime) = server();
+    let store = patient(KeyRedis::client(server.client()));
+    let keys = ManagedKeys::builder(store).root(AppKey::generate().unwrap());
+    let keys = keys.without_thread().build().unwrap();
+    let sealing = keys.seals();
+    server.kill();
+    let error = keys.refresh().unwrap_err();
+    assert_eq!(error.kind(), KeyStoreErrorKind::Unavailable);
+    // It comes back empty, and the process puts back what it knows.
+    runtime.block_on(server.start_again());
+    keys.refresh().unwrap();
+    assert_eq!(keys.seals(), sealing);
+    let load = KeyRedis::client(server.client()).load().unwrap();
+    assert!(load.is_some());
+}
+
+#[test]
+fn keys_in_redis_are_built_and_changed_within_another_runtime() {
+    let (server, runtime) = server();
+    runtime.block_on(async {
+        let store = patient(KeyRedis::client(server.client()));
+        let keys = ManagedKeys::builder(store).root(AppKey::generate().unwrap());
+        let keys = keys.build().unwrap();
+        keys.add().unwrap().unwrap();
+        assert_eq!(keys.opens().len(), 2);
+    });
+}
+
+/// A store that never takes a slow machine for a server that is away.
+fn patient(store: KeyRedis) -> KeyRedis {
+    store.timeout(PATIENCE)
+}
+
+fn server() -> (Server, Runtime) {
+    let runtime = Runtime::new().unwrap();
     let server = runtime.block_on(Server::start());
     (server, runtime)
 }
