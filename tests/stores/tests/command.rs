@@ -48,7 +48,8 @@ impl Place {
 }
 
 fn state(table: &str, id: &str) -> Option<String> {
-    let row = table.lines().find(|line| line.starts_with(id))?;
+    let mut rows = table.lines().skip_while(|line| !line.starts_with("KEY"));
+    let row = rows.find(|line| line.starts_with(id))?;
     row.split_whitespace().nth(1).map(str::to_owned)
 }
 

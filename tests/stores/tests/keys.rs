@@ -1,4 +1,5 @@
-//! Managed keys for real: three processes, one file or one Redis, keys that rotate each second.
+//! Managed keys for real: three processes, one file or one Redis, keys that rotate every few
+//! seconds.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -12,9 +13,9 @@ use sealed_session_stores::patience::PATIENCE;
 use sealed_session_stores::redis::{Cluster, Sentinel, Server};
 use tokio::runtime::Runtime;
 
-/// As the file's and the server's settings have it: p(1 + j) + t + V, and the slack of a machine
-/// that does something else.
-const PROMISE: Duration = Duration::from_millis(25 + 300 + 2000);
+/// p(1 + j) + t + V for the file, which has the longer timeout, and some slack for a machine that is
+/// busy with other things.
+const PROMISE: Duration = Duration::from_millis(25 + 1000 + 2000);
 
 struct Process {
     child: Child,

@@ -12,12 +12,18 @@ use sealed_session::{AppKey, CookieStore, ManagedKeys, Origin};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
+/// A disk that others keep busy takes longer to write than Redis does, and the schedule allows for
+/// no more than the timeout.
 fn builder(place: &str, root: Option<String>) -> Result<ManagedKeysBuilder, Box<dyn Error>> {
     Ok(match root {
-        None => ManagedKeys::builder(KeyFile::owned(place).timeout(300 * MILLISECOND)),
+        None => {
+            let file = KeyFile::owned(place).timeout(1000 * MILLISECOND);
+            ManagedKeys::builder(file).rotate_every(4300 * MILLISECOND)
+        }
         Some(root) => {
             let redis = KeyRedis::open(place)?.timeout(300 * MILLISECOND);
-            ManagedKeys::builder(redis).root(root.parse::<AppKey>()?)
+            let keys = ManagedKeys::builder(redis).rotate_every(1600 * MILLISECOND);
+            keys.root(root.parse::<AppKey>()?)
         }
     })
 }
@@ -27,10 +33,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (place, root) = (arguments.next().unwrap_or_default(), arguments.next());
     let keys = builder(&place, root)?
         .poll(20 * MILLISECOND)
-        .clock_tolerance(50 * MILLISECOND)
+        .clock_tolerance(10 * MILLISECOND)
         .longest_lifetime(Duration::from_secs(2));
     let keys = keys
-        .rotate_every(1600 * MILLISECOND)
         .make_ahead(MILLISECOND)
         .remove_after(MILLISECOND)
         .build()?;
