@@ -189,7 +189,8 @@ struct World {
     /// revoked.
     dead: BTreeMap<KeyId, Option<u64>>,
     looked_at: usize,
-    present: BTreeSet<String>,
+    /// What ever lay in the store, whatever it has gone back to since.
+    was_present: BTreeSet<String>,
     sealed_under: BTreeSet<KeyId>,
     last_rotation: u64,
     revocations: usize,
@@ -217,7 +218,7 @@ impl World {
             tokens: BTreeMap::new(),
             dead: BTreeMap::new(),
             looked_at: 0,
-            present: BTreeSet::new(),
+            was_present: BTreeSet::new(),
             sealed_under: BTreeSet::new(),
             last_rotation: START,
             revocations: 0,
@@ -608,7 +609,6 @@ impl World {
             self.later(HOUR, Event::Revoke);
         }
         // Whoever had the one may have had all that lay beside it.
-        let beside: Vec<_> = self.present.iter().cloned().collect();
         let known: BTreeSet<_> = self
             .nodes
             .iter()
@@ -616,7 +616,7 @@ impl World {
             .copied()
             .collect();
         for key in known {
-            if beside.contains(&key.to_string()) {
+            if self.was_present.contains(&key.to_string()) {
                 self.dead.insert(key, None);
                 self.tokens.remove(&key);
             }
@@ -637,21 +637,33 @@ impl World {
         let with_key = text
             .lines()
             .filter(|line| line.contains(" material base64:"));
-        self.present = with_key
+        let present: Vec<_> = with_key
             .filter_map(|line| line.split(' ').nth(1).map(str::to_owned))
             .collect();
-        self.must(self.present.len() <= 16, || {
+        self.must(present.len() <= 16, || {
             "the ring has too many keys".to_owned()
         });
+        self.was_present.extend(present);
         let now = self.now;
         for (key, since) in &mut self.dead {
-            if self.present.contains(&key.to_string()) {
-                *since = None;
-            } else {
+            if is_called_dead(&text, *key) {
                 since.get_or_insert(now);
+            } else {
+                *since = None;
             }
         }
     }
+}
+
+/// Whether the text of a ring says that a key is revoked. One that went back may not know it.
+fn is_called_dead(text: &str, key: KeyId) -> bool {
+    let begins = format!("key {key} ");
+    let line = text.lines().find(|line| line.starts_with(&begins));
+    let Some(line) = line else { return false };
+    let words: Vec<_> = line.split(' ').collect();
+    let fence = text.lines().find_map(|line| line.strip_prefix("fence "));
+    let [made, fence] = [words[3], fence.unwrap()].map(|word| word.parse::<u64>().unwrap());
+    words[11] != "-" || made <= fence
 }
 
 #[test]
