@@ -138,9 +138,14 @@ pub use transport::Transport;
 pub use value::Value;
 
 /// The examples of the README, compiled and run as tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "managed-keys"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The recipes of the page on keys.
+#[cfg(all(doctest, feature = "managed-keys", feature = "redis"))]
+#[doc = include_str!("../docs/keys.md")]
+struct KeysPage;
 
 /// The example of the page on settings.
 #[cfg(all(doctest, feature = "settings"))]
