@@ -1,7 +1,10 @@
 //! `sealed-session keys` on a file, beside processes that use it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
+use sealed_session::keys::KeyFile;
 use sealed_session::{AppKey, ManagedKeys};
 
 use super::{fails, keygen, ok};
@@ -179,4 +182,45 @@ fn no_output_shows_a_key() {
     }
     fs::write(&ring.path, text.replace("made", "mode")).unwrap();
     assert!(!ring.fails(2, &["list"]).contains(key));
+}
+
+#[test]
+fn the_recipe_for_a_shared_file_that_must_exist_works() {
+    let ring = Ring::new();
+    let keys = || {
+        ManagedKeys::builder(KeyFile::owned(&ring.path))
+            .propagation(Duration::from_secs(60))
+            .must_exist()
+            .build()
+    };
+    let told = keys().unwrap_err().to_string();
+    assert!(told.contains("`sealed-session keys add`"), "{told}");
+    ring.ok(&["add"]);
+    let keys = [keys().unwrap(), keys().unwrap()];
+    assert_eq!(keys[0].seals(), keys[1].seals());
+    assert_eq!(keys[0].allowed().propagation.as_secs(), 60);
+}
+
+#[test]
+fn the_recipe_for_a_mounted_secret_works() {
+    let ring = Ring::new();
+    ring.ok(&["add"]);
+    ring.ok(&["allow", "--propagation", "3m"]);
+    let mount = tempfile::tempdir().unwrap();
+    let path = mount.path().join("session.keys");
+    let publish = || {
+        let new = mount.path().join("new");
+        fs::copy(&ring.path, &new).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o440)).unwrap();
+        fs::rename(new, &path).unwrap();
+    };
+    publish();
+    let keys = ManagedKeys::mounted(&path).unwrap();
+    assert_eq!(keys.opens().len(), 1);
+    let told = ring.ok(&["add", "--every", "90d"]);
+    assert!(told.starts_with("nothing is due before"), "{told}");
+    ring.ok(&["add"]);
+    publish();
+    keys.refresh().unwrap();
+    assert_eq!(keys.opens().len(), 2);
 }

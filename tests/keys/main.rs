@@ -18,6 +18,8 @@ mod conformance;
 #[cfg(unix)]
 mod file;
 mod follows;
+#[cfg(unix)]
+mod recipes;
 #[cfg(feature = "server")]
 mod records;
 mod root;
