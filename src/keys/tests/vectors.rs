@@ -4,6 +4,7 @@ use super::super::store::MAX_STORED;
 use super::super::text::{read, write};
 use super::*;
 use crate::envelope::Root;
+use crate::error::Refusal;
 use crate::vectors::{File, Held, HeldKey, Hex, Vector, vectors};
 
 fn file() -> File {
@@ -16,7 +17,7 @@ fn file() -> File {
 fn open(vector: &Vector) -> Result<(Vec<u8>, bool), &'static str> {
     let root = Root::new(&vector.ring(), &vector.cookie, &vector.context);
     let opened = root.open(vector.token.as_bytes(), MAX_STORED);
-    let (plaintext, under) = opened.map_err(|refusal| refusal.as_str())?;
+    let (plaintext, under) = opened.map_err(Refusal::as_str)?;
     Ok((plaintext.to_vec(), under == root.first()))
 }
 
