@@ -1,8 +1,8 @@
-//! App keys that look after themselves: a ring with a schedule in a key store, which every process
-//! of a fleet follows.
+//! App keys that look after themselves: a ring of keys with a schedule, in a key store that every
+//! process of a fleet follows.
 //!
-//! [`ManagedKeys`] is what a process has of it; hand it to a store or a sealer. [`KeyStore`] is
-//! where the ring is kept: [`KeyFile`], `KeyRedis`, or one of your own.
+//! Each process has a [`ManagedKeys`], and passes it to its stores and sealers. A [`KeyStore`] keeps
+//! the ring: [`KeyFile`], `KeyRedis`, or one of your own.
 //!
 //! ```text
 //! KeyStore ──root key──▶ text ──▶ Ring ──union with what is known──▶ Ring

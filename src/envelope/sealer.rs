@@ -121,9 +121,9 @@ impl Sealer {
         self.inner.take_keys(&ring.into());
     }
 
-    /// How long a token is sure to open, with managed keys; [`seal_for`](Self::seal_for) refuses
-    /// more. A token of [`seal`](Self::seal) opens for as long at least, and at the latest until
-    /// its key goes. `None` for a ring that somebody else looks after.
+    /// Returns the longest lifetime of a token under managed keys. [`seal_for`](Self::seal_for)
+    /// refuses more. A token of [`seal`](Self::seal) opens at least as long, until its key ends.
+    /// `None` with a [`KeyRing`].
     pub fn longest_lifetime(&self) -> Option<Duration> {
         self.inner.kept.longest()
     }

@@ -13,9 +13,8 @@ use super::KeyId;
 use super::KeyRing;
 use crate::error::ConfigError;
 
-/// What a store or a [`Sealer`](crate::Sealer) takes as its keys: an
-/// [`AppKey`](crate::AppKey), a [`KeyRing`], or
-/// with the feature `managed-keys` `ManagedKeys`, which it then follows.
+/// The keys of a store or a [`Sealer`](crate::Sealer): made from an [`AppKey`](crate::AppKey), a
+/// [`KeyRing`], or with the feature `managed-keys` from `ManagedKeys`, which it then follows.
 #[derive(Clone)]
 pub struct Keys(Source);
 

@@ -22,7 +22,7 @@ const ROTATE_EVERY: Duration = Duration::from_secs(90 * 24 * 3600);
 const POLL: Duration = Duration::from_secs(20);
 const TOLERANCE: Duration = Duration::from_secs(60);
 
-/// Builds [`ManagedKeys`]; `build` checks the settings together and asks the store.
+/// Builds [`ManagedKeys`]. `build` checks the settings and loads the ring.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,8 +60,8 @@ pub struct ManagedKeysBuilder {
 }
 
 impl ManagedKeys {
-    /// Keys in a file of this process's user, which is made with its first key if it is not there:
-    /// see [`KeyFile::owned`](super::KeyFile::owned).
+    /// Keeps the keys in a file that belongs to this process's user. If the file is missing, it is
+    /// made with its first key: see [`KeyFile::owned`](super::KeyFile::owned).
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl ManagedKeys {
         Self::builder(super::KeyFile::owned(path)).build()
     }
 
-    /// Keys in a file that others put there, such as a mounted secret: see
+    /// Reads the keys from a file that somebody else provides, such as a mounted secret: see
     /// [`KeyFile::mounted`](super::KeyFile::mounted).
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl ManagedKeys {
         Self::builder(super::KeyFile::mounted(path)).build()
     }
 
-    /// A builder over a key store that starts from the defaults.
+    /// Returns a builder with the defaults, over a key store.
     pub fn builder(store: impl KeyStore) -> ManagedKeysBuilder {
         ManagedKeysBuilder {
             store: Box::new(store),
@@ -108,133 +108,134 @@ impl ManagedKeys {
 }
 
 impl ManagedKeysBuilder {
-    /// How long a key seals before the next one takes its place. Default 90 days. Every process
-    /// that has this setting does it; the first comes first.
+    /// Sets how long a key seals before the next one takes its place. Default 90 days. Any process
+    /// with this setting may make the next key.
     pub fn rotate_every(mut self, every: Duration) -> Self {
         self.rotate_every = Some(every);
         self
     }
 
-    /// Leaves rotation to you: `sealed-session keys add`, or [`ManagedKeys::add`].
+    /// Leaves rotation to you: use `sealed-session keys add` or [`ManagedKeys::add`].
     pub fn rotate_by_hand(mut self) -> Self {
         self.rotate_every = None;
         self
     }
 
-    /// How long before it seals a key is made. Default a day, and never less than all processes
-    /// need to hear of it.
+    /// Sets how long before it seals a key is made. Default a day, and never less than all
+    /// processes need to find it.
     pub fn make_ahead(mut self, ahead: Duration) -> Self {
         self.ahead = ahead;
         self
     }
 
-    /// How long a key that no longer opens stays in the store. Default a day.
+    /// Sets how long a key stays in the store after it has stopped opening. Default a day.
     pub fn remove_after(mut self, time: Duration) -> Self {
         self.remove_after = time;
         self
     }
 
-    /// How often the store is asked, give or take a quarter. Default 20 seconds. The ring is made
-    /// for the poll of whoever makes it, and refuses processes that ask less often.
+    /// Sets the time between two polls of the store, plus or minus a quarter. Default 20 seconds.
+    /// The ring remembers the poll of the process that makes it. A process that polls less often
+    /// fails to build.
     pub fn poll(mut self, poll: Duration) -> Self {
         self.poll = poll;
         self
     }
 
-    /// How long until what is written to the store is read everywhere. Default what the store
-    /// says: nothing for a local file or Redis, three minutes for a mounted secret. Say a minute
-    /// for a file on a network.
+    /// Sets how long it takes until every process can read what was written to the store. The
+    /// default is the store's: none for a local file or Redis, three minutes for a mounted secret.
+    /// For a file on a network, set a minute.
     pub fn propagation(mut self, time: Duration) -> Self {
         self.propagation = Some(time);
         self
     }
 
-    /// The most that the clocks of two processes may differ by. Default a minute.
+    /// Sets how far the clocks of two processes may be apart. Default a minute.
     pub fn clock_tolerance(mut self, tolerance: Duration) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// The longest that anything is sealed for. Default 24 hours. A store's builder declares its
-    /// own lifetime, so this is for [`Sealer`](crate::Sealer): tokens of
-    /// [`seal_for`](crate::Sealer::seal_for) live no longer.
+    /// Sets the longest lifetime of anything that is sealed. Default 24 hours. A store's builder
+    /// declares the lifetime of its sessions, so you need this only for the tokens of
+    /// [`Sealer::seal_for`](crate::Sealer::seal_for).
     pub fn longest_lifetime(mut self, longest: Duration) -> Self {
         self.longest = longest;
         self
     }
 
-    /// Seals the ring as a whole under this key, so that whoever reads the store has no key. Of
-    /// several keys whichever the ring is sealed under opens it and seals it again; the first is
-    /// for a new ring, and for [`ManagedKeys::rewrap`].
+    /// Seals the ring as a whole under this root key, so that a reader of the store learns no key.
+    /// If you pass several keys, the ring stays under the one that it is sealed under. The first
+    /// seals a new ring, and is the one that [`ManagedKeys::rewrap`] changes to.
     pub fn root(mut self, root: impl Into<KeyRing>) -> Self {
         self.root = Some(root.into());
         self
     }
 
-    /// Lets the ring lie in a store unsealed that others may read. Beside the sessions that they
-    /// seal, such keys protect nothing.
+    /// Allows an unsealed ring in a store that others may read. Such keys protect nothing if they
+    /// are next to the sessions that they seal.
     pub fn insecure_without_root(mut self) -> Self {
         self.without_root = true;
         self
     }
 
-    /// Which ring it is, if a root key seals several: 1 to 255 bytes. Default `keys`.
+    /// Names the ring, for a root key that seals several rings: 1 to 255 bytes. Default `keys`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Keeps stages apart that share a root key: at most 255 bytes. Default empty.
+    /// Separates applications or stages that share a root key: at most 255 bytes. Default empty.
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.context = context.into();
         self
     }
 
-    /// Makes no ring: one must be there, or [`build`](Self::build) fails. For containers, where a
-    /// lost folder would otherwise mean new keys, and everybody logged out.
+    /// Makes [`build`](Self::build) fail if there is no ring yet. Use this in containers: without
+    /// it, a lost folder means new keys, and everybody has to log in again.
     pub fn must_exist(mut self) -> Self {
         self.must_exist = true;
         self
     }
 
-    /// Takes in keys that were in use before, such as [`KeyRing::from_env`]: their sessions stay
-    /// open. If there is no ring yet, the key that seals is its first one.
+    /// Takes over keys that were in use before, such as [`KeyRing::from_env`], so that their
+    /// sessions still open. If there is no ring yet, the key that seals becomes its first key.
     pub fn adopt(mut self, ring: impl Into<KeyRing>) -> Self {
         self.adopted = Some(ring.into());
         self
     }
 
-    /// Opens and seals nothing once the store has been out of reach for so long, because a
-    /// revocation may have been missed. Default no limit: a process that is cut off goes on.
+    /// Opens and seals nothing after the store has been unreachable for this long, because the
+    /// process may have missed a revocation. Default no limit.
     pub fn max_staleness(mut self, limit: Duration) -> Self {
         self.max_staleness = Some(limit);
         self
     }
 
-    /// Starts no thread: call [`ManagedKeys::refresh`] as often as [`poll`](Self::poll) says.
+    /// Starts no thread. Call [`ManagedKeys::refresh`] as often as [`poll`](Self::poll) says.
     pub fn without_thread(mut self) -> Self {
         self.has_thread = false;
         self
     }
 
-    /// Where the time comes from. Default [`SystemTime::now`].
+    /// Sets the clock. Default [`SystemTime::now`].
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);
         self
     }
 
-    /// Gets each [`KeyEvent`]. It is called from the thread that polls.
+    /// Calls `hook` with each [`KeyEvent`], on the thread that polls.
     pub fn on_event(mut self, hook: impl Fn(KeyEvent) + Send + Sync + 'static) -> Self {
         self.events.hook = Some(Box::new(hook));
         self
     }
 
-    /// The finished keys. It asks the store, and blocks while it does.
+    /// Loads the ring, or makes it, and returns the keys. This blocks.
     ///
     /// # Errors
     ///
-    /// If a setting cannot be, if two contradict each other or the ring, if the store does not
-    /// answer, or if what it has is not good; the error names the setting or the store.
+    /// If a setting is invalid, if settings contradict each other or the ring, if the store does
+    /// not answer, or if it holds no good ring. The error names the setting or the store.
     pub fn build(self) -> Result<ManagedKeys, ConfigError> {
         let (rules, wanted) = self.check()?;
         let root = self.envelope()?;

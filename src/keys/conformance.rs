@@ -1,4 +1,4 @@
-//! Whether a [`KeyStore`] keeps what it promises.
+//! Checks that a [`KeyStore`] does what the trait promises.
 //!
 //! ```
 //! use sealed_session::keys::{conformance, KeyFile};
@@ -17,12 +17,12 @@ use super::store::{KeyStore, KeyStoreError, KeyStoreErrorKind, MAX_STORED};
 const AT_ONCE: usize = 8;
 const ROUNDS: usize = 16;
 
-/// Checks a store with nothing in it. `open` gives another handle of the same one each time, as
-/// another process would have.
+/// Checks a store that holds nothing. `open` returns a new handle to the same store each time, as
+/// another process would have it.
 ///
 /// # Errors
 ///
-/// The first promise that is not kept, in words.
+/// If a promise is broken. The error says which.
 pub fn check<S: KeyStore>(open: impl Fn() -> S + Sync) -> Result<(), KeyStoreError> {
     let store = open();
     let (one, two) = (b"one\n".as_slice(), b"two\n".as_slice());

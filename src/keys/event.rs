@@ -1,54 +1,54 @@
-//! What is worth noticing about the keys.
+//! The events of managed keys.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::envelope::KeyId;
 
-/// Something that happened to the keys of this process or in their store. None holds a key.
+/// Something that happened to the keys of this process or to their store. No event holds a key.
 ///
-/// With the feature `tracing` each is one event of that crate, under the target
-/// `sealed_session`, with the fields `event`, `key_id` and `error` where there is one.
-/// [`on_event`](super::ManagedKeysBuilder::on_event) gets the same.
+/// [`on_event`](super::ManagedKeysBuilder::on_event) gets each event. With the feature `tracing`,
+/// each is also an event of that crate with the target `sealed_session`, and with the fields
+/// `event`, and `key_id` and `error` where there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyEvent {
-    /// Nothing was in the store, and this process has made a ring with a first key. If that
-    /// happens at each start, the store forgets: a container without a volume.
+    /// The store was empty, and this process has made a ring with a first key. If this happens at
+    /// each start, the store does not last: for example a container without a volume.
     Created(KeyId),
-    /// This process has made the next key and put it into the store.
+    /// This process has made the next key.
     Made(KeyId),
-    /// A key of another process was found in the store.
+    /// This process has found a key that another one has made.
     Found(KeyId),
-    /// This process seals under this key from now on.
+    /// This process seals with this key from now on.
     Seals(KeyId),
     /// This process no longer opens what this key has sealed.
     Closed(KeyId),
-    /// This process has learned that the key is revoked.
+    /// This process has learned that this key is revoked.
     Revoked(KeyId),
-    /// This process has removed a key from the store, long after it was last of use.
+    /// This process has removed an expired key from the store.
     Removed(KeyId),
-    /// The store had lost something, and this process has put it back.
+    /// The store had lost something, and this process has restored it.
     Restored,
-    /// The store failed; the keys go on as they are.
+    /// The store failed. The keys stay in use.
     StoreFailed,
-    /// What the store has is no ring, or does not open; the keys go on as they are.
+    /// The store holds no good ring, or one that does not open. The keys stay in use.
     StoreDamaged,
-    /// The store is back, or what it has is good again.
+    /// The store is back, or holds a good ring again.
     Recovered,
-    /// No key may seal: this process was cut off from the store while the key was rotated.
+    /// No key may seal, because this process could not reach the store while the key was rotated.
     NoKey,
     /// This process's clock does not fit the ring or the store, so it writes nothing that depends
-    /// on the time. Set the clock; if the clock is right, rotate once with the command.
+    /// on the time. Set the clock. If the clock is right, run `sealed-session keys add` once.
     ClockImplausible,
-    /// The ring has as many keys as it may have, so the next one has to wait.
+    /// The ring has as many keys as it may have, so the next key has to wait.
     RingFull,
-    /// A newer version has written the ring: this one follows, and writes nothing.
+    /// A newer version has written the ring. This version follows, and writes nothing.
     NewerFormat,
 }
 
 impl KeyEvent {
-    /// A short constant name in snake case, fit for a metric's label.
+    /// Returns a short constant name in snake case, for example for a metric's label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Created(_) => "keys_created",
@@ -69,7 +69,7 @@ impl KeyEvent {
         }
     }
 
-    /// The key that it is about.
+    /// Returns the key that the event is about.
     pub fn key_id(self) -> Option<KeyId> {
         match self {
             Self::Created(id)

@@ -23,15 +23,16 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// How long the update of a mounted secret takes to arrive.
 const MOUNT_DELAY: Duration = Duration::from_secs(180);
 
-/// A ring of keys in a file, on Unix.
+/// Keeps a ring of keys in a file, on Unix.
 ///
-/// - [`owned`](Self::owned): the processes of one user read and write it. It has mode 600, is no
-///   link and has none, and lies in a directory in which nobody else may write. Whoever writes
-///   has locked `<name>.lock` beside it, and puts a new file in its place in one step, so that a
-///   process or machine that dies in between leaves the old ring or the new one.
-/// - [`mounted`](Self::mounted): it is put there by others, such as Kubernetes, and only read: each
-///   time anew by its path, so that an exchange is seen. Links lead where they lead, and the group
-///   may read it. Nothing rotates by itself from here.
+/// - [`owned`](Self::owned): the processes of one user read and write the file. It has mode 600, no
+///   symbolic or hard links, and is in a directory in which nobody else may write. A process that
+///   writes locks `<name>.lock` beside it, and replaces the file in one step. So if a process or
+///   machine dies in between, the old ring or the new one is there.
+/// - [`mounted`](Self::mounted): somebody else provides the file, for example Kubernetes, and
+///   processes only read it. They open it anew by its path each time, so they see when it is
+///   replaced. The path may go through links, and the group may read the file. Nothing rotates by
+///   itself.
 #[derive(Clone, Debug)]
 pub struct KeyFile {
     path: PathBuf,
@@ -40,12 +41,13 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    /// A file that this process's user owns. It is made if it is not there; its directory must be.
+    /// Uses a file that belongs to this process's user. The file is made if it is missing. Its
+    /// directory must exist.
     pub fn owned(path: impl Into<PathBuf>) -> Self {
         Self::of(path.into(), false)
     }
 
-    /// A file that others put there.
+    /// Uses a file that somebody else provides.
     pub fn mounted(path: impl Into<PathBuf>) -> Self {
         Self::of(path.into(), true)
     }
@@ -60,7 +62,7 @@ impl KeyFile {
         }
     }
 
-    /// How long to wait while another process writes. Default five seconds.
+    /// Sets how long to wait while another process writes. Default five seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -1,4 +1,4 @@
-//! What an operator does with the keys, from the command or from code.
+//! Changes by hand, from the command or from code.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,21 +9,21 @@ use super::store::{KeyStoreError, KeyStoreErrorKind};
 use crate::envelope::{AppKey, KeyId};
 use crate::time::Millis;
 
-/// What becomes of a key, as an operator sees it.
+/// The state of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyState {
-    /// It opens, and is going to seal.
+    /// It opens, and will seal.
     Coming,
-    /// It opens, and seals only once it is promoted.
+    /// It opens, and seals only after you promote it.
     Waiting,
     /// It seals and opens.
     Sealing,
     /// It has sealed, and still opens.
     Opening,
-    /// It is disabled: it does neither, and can be enabled again.
+    /// It is disabled: it neither seals nor opens until you enable it again.
     Disabled,
-    /// It has ended by its date.
+    /// It has ended.
     Over,
     /// It was revoked.
     Revoked,
@@ -32,7 +32,7 @@ pub enum KeyState {
 }
 
 impl KeyState {
-    /// A short constant name in snake case.
+    /// Returns a short constant name in snake case.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Coming => "coming",
@@ -47,56 +47,56 @@ impl KeyState {
     }
 }
 
-/// A key of the ring and its dates.
+/// A key of the ring, with its dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyInfo {
-    /// Its name in tokens.
+    /// Its id, as tokens have it.
     pub id: KeyId,
-    /// What becomes of it now.
+    /// Its state now.
     pub state: KeyState,
     /// When it was made.
     pub made: SystemTime,
-    /// When it begins to seal, or began; `None` if it waits to be promoted.
+    /// When it begins to seal, or began. `None` if it waits to be promoted.
     pub seals_from: Option<SystemTime>,
-    /// When it stops to seal, or stopped; `None` while the next key is not known.
+    /// When it stops sealing, or stopped. `None` while there is no next key.
     pub seals_until: Option<SystemTime>,
-    /// When it no longer opens; `None` while that is not known.
+    /// When it stops opening. `None` while there is no next key.
     pub opens_until: Option<SystemTime>,
     /// Whether the store still has the key itself.
     pub has_material: bool,
 }
 
-/// What a revocation has done.
+/// The outcome of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Revocation {
-    /// The keys that are dead now. Empty if all was done before.
+    /// The keys that are revoked now. Empty if they were revoked before.
     pub revoked: Vec<KeyId>,
-    /// The keys that go on to open.
+    /// The keys that still open.
     pub surviving: Vec<KeyId>,
     /// The new key that seals from now on, if one was needed.
     pub fresh: Option<KeyId>,
-    /// By when every process that reaches the store acts by it.
+    /// By when every process that reaches the store knows of it.
     pub dead_by: SystemTime,
 }
 
-/// What the fleet agrees on: the largest that any process has declared.
+/// The limits that all processes share: for each, the largest that any process has declared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Allowed {
-    /// How long anything that is sealed opens.
+    /// The longest lifetime of anything that is sealed.
     pub longest_lifetime: Duration,
-    /// How often a process asks the store at least.
+    /// The longest time between two polls of a process.
     pub poll: Duration,
-    /// How long until what is written is read everywhere.
+    /// The longest time until every process can read what was written.
     pub propagation: Duration,
-    /// How far the clocks of two processes are apart.
+    /// The most that two clocks are apart.
     pub clock_tolerance: Duration,
 }
 
 impl ManagedKeys {
-    /// All keys of the ring, those that are gone among them, in the order in which they seal.
+    /// Returns all keys of the ring, including those that are gone, in the order in which they seal.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl ManagedKeys {
         }))
     }
 
-    /// What the fleet agrees on.
+    /// Returns the limits that all processes share.
     pub fn allowed(&self) -> Allowed {
         self.inner.look(|ring| Allowed {
             longest_lifetime: ring.bounds.longest,
@@ -123,9 +123,8 @@ impl ManagedKeys {
         })
     }
 
-    /// Allows more than before, where less was allowed: before processes are started that poll
-    /// less often, or seal for longer, and cannot say so themselves. Tells whether it changed
-    /// anything.
+    /// Raises limits, and lowers none. Use this before you start processes that poll less often, or
+    /// that cannot write to the store themselves. Returns whether anything changed.
     ///
     /// # Errors
     ///
@@ -143,9 +142,8 @@ impl ManagedKeys {
         })
     }
 
-    /// Makes the next key now, which seals once all processes can know it, a day from now unless
-    /// the settings say otherwise. If one is on its way, nothing happens, and the answer is
-    /// `None`.
+    /// Makes the next key now. It seals once all processes can have it: a day from now, unless the
+    /// settings say otherwise. Returns `None` if the next key is there already.
     ///
     /// # Errors
     ///
@@ -154,8 +152,8 @@ impl ManagedKeys {
         self.add_key(false)
     }
 
-    /// Makes a key that only opens until it is [promoted](Self::promote). If there is one, nothing
-    /// happens, and the answer is `None`.
+    /// Makes a key that only opens until you [promote](Self::promote) it. Returns `None` if there is
+    /// such a key already.
     ///
     /// # Errors
     ///
@@ -170,27 +168,27 @@ impl ManagedKeys {
         self.change(move |ring, now| ring.add_by_hand(key.clone(), now, &rules, only_opens))
     }
 
-    /// Lets a key seal as soon as all processes can know it. Tells from when on.
+    /// Lets a key seal as soon as all processes can have it, and returns when that is.
     ///
     /// # Errors
     ///
-    /// If the store fails, or there is no such key, or it has stopped to seal.
+    /// If the store fails, or there is no such key, or it has stopped sealing.
     pub fn promote(&self, id: KeyId) -> Result<SystemTime, KeyStoreError> {
         let from = self.change(|ring, now| ring.promote(id, now).map(|(from, _)| from))?;
         Ok(from.into())
     }
 
-    /// Lets a key neither seal nor open until it is [enabled](Self::enable): before it is dropped,
-    /// to see whether anybody misses it. Tells whether it changed anything.
+    /// Takes a key out of use until you [enable](Self::enable) it. Do this before you drop a key, to
+    /// see whether anybody misses it. Returns whether anything changed.
     ///
     /// # Errors
     ///
-    /// If the store fails, or there is no such key, or it seals or is about to.
+    /// If the store fails, or there is no such key, or it seals or is the next to seal.
     pub fn disable(&self, id: KeyId) -> Result<bool, KeyStoreError> {
         self.change(|ring, now| ring.disable(id, true, now))
     }
 
-    /// Takes [`disable`](Self::disable) back.
+    /// Undoes [`disable`](Self::disable). Returns whether anything changed.
     ///
     /// # Errors
     ///
@@ -199,7 +197,7 @@ impl ManagedKeys {
         self.change(|ring, now| ring.disable(id, false, now))
     }
 
-    /// Removes a key for good that is disabled or over. Tells whether it changed anything.
+    /// Removes a key for good that is disabled or has ended. Returns whether anything changed.
     ///
     /// # Errors
     ///
@@ -208,11 +206,11 @@ impl ManagedKeys {
         self.change(|ring, now| ring.drop_key(id, now))
     }
 
-    /// Ends a key that has leaked, and every key that lay in the store while it was alive: whoever
-    /// had the one may have had the others, and what was forged under it may have been sealed
-    /// again under the next. A fresh key, which comes with the same write, seals at once.
+    /// Ends a leaked key and every key that was in the store while it was alive. Whoever had the one
+    /// may have had the others, and a session that was forged under it may have been sealed again
+    /// under the next. The same write adds a fresh key, which seals at once.
     ///
-    /// Everybody logs in again whose session was sealed under one of them.
+    /// Everybody whose session was sealed under one of these keys has to log in again.
     ///
     /// # Errors
     ///
@@ -224,7 +222,7 @@ impl ManagedKeys {
         Ok(self.revocation(revoked))
     }
 
-    /// Ends this key alone. What whoever had it has sealed again under another key survives.
+    /// Ends this key alone. A forged session that was sealed again under another key survives.
     ///
     /// # Errors
     ///
@@ -254,8 +252,8 @@ impl ManagedKeys {
         }
     }
 
-    /// Seals the ring under the first of the root keys, once all processes have it. Tells whether
-    /// it was under another.
+    /// Seals the ring under the first of the root keys. Call this once all processes accept that
+    /// key. Returns whether it was under another key.
     ///
     /// # Errors
     ///

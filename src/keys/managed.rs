@@ -1,4 +1,4 @@
-//! What the application has in hand: the keys of this process, and the thread that follows.
+//! The application's handle: the keys of this process, and the thread that polls the store.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -15,11 +15,12 @@ use crate::envelope::{KeptKeys, KeyId, KeyRing, Keys, TakesKeys};
 use crate::error::ConfigError;
 use crate::time::Millis;
 
-/// App keys that look after themselves: kept in a file, in Redis or wherever a [`KeyStore`] keeps
-/// them, made, spread and retired by schedule, and followed by every process.
+/// App keys that look after themselves. They live in a file, in Redis or in a
+/// [`KeyStore`](crate::keys::KeyStore) of your own. A schedule makes, spreads and retires them, and
+/// every process follows.
 ///
-/// Stores and sealers take them where they take a [`KeyRing`], and follow: no restart, and no call
-/// of `replace_keys`.
+/// Pass them to stores and sealers instead of a [`KeyRing`]. You need no restart, and no call of
+/// `replace_keys`.
 ///
 /// ```
 /// use sealed_session::{CookieStore, ManagedKeys};
@@ -31,11 +32,11 @@ use crate::time::Millis;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A thread asks the store every 20 seconds. It ends when the last clone, and the last store or
-/// sealer over it, is dropped.
+/// A thread polls the key store every 20 seconds. It ends when you drop the last clone and the last
+/// store or sealer that uses the keys.
 ///
-/// docs/keys.md has the recipes: one machine, several, a mounted secret, Redis, from `APP_KEY` to
-/// managed keys and back.
+/// docs/keys.md has recipes for one machine, several machines, a mounted secret and Redis, and for
+/// the way from `APP_KEY` to managed keys and back.
 #[derive(Clone)]
 pub struct ManagedKeys {
     pub(super) inner: Arc<Inner>,
@@ -43,44 +44,44 @@ pub struct ManagedKeys {
 }
 
 impl ManagedKeys {
-    /// Asks the store now, and does what is due, as the thread does. It blocks.
+    /// Polls the store and does what is due, as the thread does. This blocks.
     ///
     /// # Errors
     ///
-    /// If the store fails, or what it has is not good. The keys go on as they are.
+    /// If the store fails, or holds no good ring. The keys stay as they are.
     pub fn refresh(&self) -> Result<(), KeyStoreError> {
         self.inner.poll()
     }
 
-    /// The key that this process seals under; `None` while it must not seal.
+    /// Returns the key that this process seals with, or `None` while it must not seal.
     pub fn seals(&self) -> Option<KeyId> {
         let seals = |present: &Present| present.view.sealing.filter(|_| present.may_seal);
         self.inner.present(seals)
     }
 
-    /// The keys whose tokens this process opens, in the order of their ids.
+    /// Returns the keys whose tokens this process opens, in the order of their ids.
     pub fn opens(&self) -> Vec<KeyId> {
         self.inner.present(|present| present.view.opens.clone())
     }
 
-    /// How long a token is sure to open.
+    /// Returns the longest lifetime that a token may have.
     pub fn longest_lifetime(&self) -> Duration {
         self.inner.longest()
     }
 
-    /// How long after a revocation has been written every process that reaches the store acts
-    /// by it.
+    /// Returns how long it takes at most until every process that reaches the store knows of a
+    /// revocation.
     pub fn promise(&self) -> Duration {
         self.inner.present(|present| present.bounds.promise())
     }
 
-    /// When anything about these keys changes next, as far as is known.
+    /// Returns when the use of a key changes next, if that is known.
     pub fn next_change(&self) -> Option<SystemTime> {
         let until = self.inner.present(|present| present.view.until);
         (until != Millis::MAX).then(|| until.into())
     }
 
-    /// Ends the thread, and waits until it has ended. The keys stay as they are.
+    /// Ends the thread and waits for it. The keys stay as they are from then on.
     pub fn stop(&self) {
         self.thread.stop();
     }
@@ -98,7 +99,7 @@ impl From<&ManagedKeys> for Keys {
     }
 }
 
-/// A store holds both: the keys, and the thread that follows.
+/// A store keeps both alive: the keys and the thread.
 impl KeptKeys for ManagedKeys {
     fn ring(&self) -> KeyRing {
         self.inner.ring()

@@ -1,4 +1,4 @@
-//! Where a ring is kept: a little trait, and what goes wrong there.
+//! The trait of key stores, and their errors.
 
 use std::error::Error;
 use std::fmt;
@@ -10,15 +10,15 @@ use zeroize::Zeroizing;
 /// a line end.
 pub const MAX_STORED: usize = crate::envelope::encoded_len(super::text::MAX_TEXT) + 1;
 
-/// Where the ring of [`ManagedKeys`](super::ManagedKeys) is kept: some kilobytes that all
-/// processes read, and that one exchanges if they are still as it knows them.
+/// Keeps the ring of [`ManagedKeys`](super::ManagedKeys): some kilobytes that all processes read,
+/// and that a process replaces if they are unchanged since it read them.
 ///
-/// [`KeyFile`](super::KeyFile) and `KeyRedis` are two. One of your own, over S3, etcd, Vault or a
-/// database, needs two calls; `keys::conformance` checks it. Both calls block, and are made on a
-/// thread of the managed keys. Give each a timeout.
+/// [`KeyFile`](super::KeyFile) and `KeyRedis` are two such stores. For S3, etcd, Vault or a database,
+/// implement the two calls yourself, and check them with `keys::conformance`. Both calls block. They
+/// run on the thread of the managed keys, and on yours if you call its methods. Give each a timeout.
 ///
-/// A store that loses what it has acknowledged, or goes back to what it was, is forgiven: whoever
-/// knows more puts it back.
+/// The store may lose a write that it has acknowledged, or go back to an older state: a process that
+/// knows more restores it.
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -47,47 +47,49 @@ pub const MAX_STORED: usize = crate::envelope::encoded_len(super::text::MAX_TEXT
 /// }
 /// ```
 pub trait KeyStore: Send + Sync + 'static {
-    /// What is kept; `None` if nothing is there yet. At most [`MAX_STORED`] bytes are of use.
+    /// Returns what is kept, or `None` if nothing is there yet. A ring has at most [`MAX_STORED`]
+    /// bytes.
     ///
     /// # Errors
     ///
-    /// If it cannot be known.
+    /// If the store does not answer.
     fn load(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeyStoreError>;
 
-    /// Keeps `with` if `there` is still what is kept, byte for byte, in one step that nobody
-    /// comes between. Tells whether it was. With `None` only if nothing is there.
+    /// Replaces what is kept by `with`, in one atomic step, if it still equals `there` byte for
+    /// byte. `None` means that nothing is kept. Returns whether it was replaced.
     ///
     /// # Errors
     ///
-    /// If it was not done, or nobody knows whether it was.
+    /// If it was not replaced, or if that is unknown.
     fn replace(&self, there: Option<&[u8]>, with: &[u8]) -> Result<bool, KeyStoreError>;
 
-    /// What an operator calls it: a path, a server and a name. It stands in errors, so leave
-    /// passwords out.
+    /// Returns a name for operators, such as a path, or a server and a key. It appears in errors, so
+    /// leave passwords out.
     fn describe(&self) -> String;
 
-    /// Whether this process may write. One that may not follows, and never rotates.
+    /// Returns whether this process may write. If not, it follows, and never rotates.
     fn is_writable(&self) -> bool {
         true
     }
 
-    /// Whether nobody reads it but those who may have the keys. Otherwise a root key is needed.
+    /// Returns whether only those can read the store who may have the keys. If not, a root key is
+    /// needed. Default `false`.
     fn is_private(&self) -> bool {
         false
     }
 
-    /// How long until what is written is read everywhere. Default none.
+    /// Returns how long it takes until every process can read what was written. Default none.
     fn propagation(&self) -> Duration {
         Duration::ZERO
     }
 
-    /// How long a call may take. Default five seconds.
+    /// Returns how long a call may take. Default five seconds.
     fn timeout(&self) -> Duration {
         Duration::from_secs(5)
     }
 
-    /// The time by the store's own clock, if it has one. A process whose clock differs by more
-    /// than the tolerance writes nothing that depends on the time.
+    /// Returns the time by the store's own clock, if it has one. A process whose clock differs by
+    /// more than the tolerance writes nothing that depends on the time.
     ///
     /// # Errors
     ///
@@ -97,7 +99,7 @@ pub trait KeyStore: Send + Sync + 'static {
     }
 }
 
-/// What kind of thing a [`KeyStoreError`] is.
+/// The kind of a [`KeyStoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyStoreErrorKind {
@@ -107,23 +109,23 @@ pub enum KeyStoreErrorKind {
     Full,
     /// There is no ring, and there must be one.
     Missing,
-    /// What is kept is no ring of keys: torn, altered, or of another use.
+    /// What is kept is no ring of keys: it is torn, altered, or something else.
     Damaged,
     /// What is kept does not open under the root key.
     NotOpened,
-    /// Others may read or change it, or it is somebody else's.
+    /// Others may read or change it, or it belongs to somebody else.
     Unsafe,
-    /// Others write all the time, and this process never got between.
+    /// Other processes wrote each time before this one could.
     Conflict,
-    /// The change makes no sense, or would do harm.
+    /// The change is impossible, or would do harm.
     Refused,
     /// Something else.
     Other,
 }
 
-/// A key store, or what is in it, failed.
+/// The error of a key store, or of what it holds.
 ///
-/// The message says where, what is wrong and what to do, and shows no key.
+/// The message says where, what is wrong and what to do. It shows no key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyStoreError {
     kind: KeyStoreErrorKind,
@@ -131,13 +133,13 @@ pub struct KeyStoreError {
 }
 
 impl KeyStoreError {
-    /// An error with a message, which ends in logs: without a key or a password.
+    /// Creates an error. Its message appears in logs, so leave keys and passwords out.
     pub fn new(kind: KeyStoreErrorKind, message: impl fmt::Display) -> Self {
         let message = message.to_string();
         Self { kind, message }
     }
 
-    /// What kind of thing went wrong.
+    /// Returns the kind.
     pub fn kind(&self) -> KeyStoreErrorKind {
         self.kind
     }
