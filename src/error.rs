@@ -10,6 +10,7 @@ mod size;
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 #[cfg(feature = "server")]
 pub use backend::{BackendError, BackendErrorKind};
@@ -169,6 +170,9 @@ pub struct SaveError(pub(crate) SaveErrorKind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SaveErrorKind {
     Random(RandomError),
+    /// The key that sealed has stopped, or all may be out of date.
+    #[cfg(feature = "managed-keys")]
+    NoKey,
     OtherStore,
     TooLarge(TooLarge),
     #[cfg(feature = "server")]
@@ -191,6 +195,8 @@ impl fmt::Display for SaveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             SaveErrorKind::Random(_) => f.write_str("the session could not be sealed"),
+            #[cfg(feature = "managed-keys")]
+            SaveErrorKind::NoKey => f.write_str(NO_KEY),
             SaveErrorKind::OtherStore => f.write_str(
                 "the session was loaded by another store; \
                  load one from this store and use `merge` to bring the values across",
@@ -272,6 +278,16 @@ impl From<BackendError> for SaveError {
 impl From<RandomError> for SaveError {
     fn from(error: RandomError) -> Self {
         Self(SaveErrorKind::Random(error))
+    }
+}
+
+impl From<NotSealed> for SaveError {
+    fn from(error: NotSealed) -> Self {
+        match error {
+            NotSealed::Random(error) => error.into(),
+            #[cfg(feature = "managed-keys")]
+            NotSealed::NoKey => Self(SaveErrorKind::NoKey),
+        }
     }
 }
 
@@ -372,6 +388,35 @@ impl fmt::Display for RandomError {
 
 impl Error for RandomError {}
 
+/// Why an envelope does not seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotSealed {
+    Random(RandomError),
+    #[cfg(feature = "managed-keys")]
+    NoKey,
+}
+
+const NO_KEY: &str = "no key may seal now, because the key store has been out of reach for too \
+                      long; bring it back, or see what the events of the managed keys say";
+
+impl From<RandomError> for NotSealed {
+    fn from(error: RandomError) -> Self {
+        Self::Random(error)
+    }
+}
+
+impl fmt::Display for NotSealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random(error) => error.fmt(f),
+            #[cfg(feature = "managed-keys")]
+            Self::NoKey => f.write_str(NO_KEY),
+        }
+    }
+}
+
+impl Error for NotSealed {}
+
 /// The error of a [`Sealer`](crate::Sealer) that could not seal some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -386,6 +431,16 @@ pub enum SealError {
         /// The most bytes that are possible.
         limit: usize,
     },
+    /// No key may seal now: the store of the managed keys has been out of reach for too long.
+    NoKey,
+    /// The token would live longer than the managed key it is sealed under.
+    #[non_exhaustive]
+    LongLived {
+        /// How long it was to live.
+        lifetime: Duration,
+        /// The longest that the keys allow: see `ManagedKeysBuilder::longest_lifetime`.
+        limit: Duration,
+    },
 }
 
 impl fmt::Display for SealError {
@@ -398,6 +453,12 @@ impl fmt::Display for SealError {
                     "{size} bytes are too many to seal in one token, the limit is {limit}"
                 )
             }
+            Self::NoKey => f.write_str(NO_KEY),
+            Self::LongLived { lifetime, limit } => write!(
+                f,
+                "the token was to live for {lifetime:?}, and its key may be gone by then: it is \
+                 sure to open for {limit:?}; raise the managed keys' `longest_lifetime`"
+            ),
         }
     }
 }
@@ -406,7 +467,17 @@ impl Error for SealError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Random(error) => Some(error),
-            Self::TooLarge { .. } => None,
+            Self::TooLarge { .. } | Self::NoKey | Self::LongLived { .. } => None,
+        }
+    }
+}
+
+impl From<NotSealed> for SealError {
+    fn from(error: NotSealed) -> Self {
+        match error {
+            NotSealed::Random(error) => error.into(),
+            #[cfg(feature = "managed-keys")]
+            NotSealed::NoKey => Self::NoKey,
         }
     }
 }

@@ -26,7 +26,7 @@ use http::{HeaderMap, HeaderName};
 
 pub use builder::InFleet;
 
-use crate::envelope::{KeyRing, os_random};
+use crate::envelope::{KeyRing, TakesKeys, os_random};
 use crate::error::{BackendError, BackendErrorKind, LoadError, LoadErrorKind, Origin, SaveError};
 use crate::event::{Event, Events};
 use crate::flow::{Opened, Outgoing};
@@ -413,9 +413,7 @@ impl RevocableCookieStore {
 
     /// Replaces the keys of this store and all its clones, while requests run.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
-        let ring = ring.into();
-        self.inner.core.flow.replace_keys(&ring);
-        self.inner.envelope.replace_keys(&ring);
+        self.inner.take_keys(&ring.into());
         self.inner.keys_changed.store(true, Ordering::Relaxed);
     }
 

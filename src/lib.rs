@@ -62,6 +62,8 @@
 //! - `tower-sessions`: `server::TowerSessions` uses any database that has a store for
 //!   tower-sessions. With `tower`, `TowerSessionsLayer` is for handlers and libraries that take the
 //!   session of tower-sessions.
+//! - `managed-keys`: `ManagedKeys` are app keys that look after themselves, in a file, in Redis or in
+//!   a store of your own.
 //! - `tracing`: each [`Event`] also goes to the crate `tracing`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -80,6 +82,8 @@ pub mod frameworks;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "managed-keys")]
+pub mod keys;
 mod limit;
 #[cfg(all(test, any(feature = "server", feature = "tower")))]
 #[expect(clippy::panic, reason = "a test's way to fail")]
@@ -102,7 +106,7 @@ mod value;
 mod vectors;
 
 pub use cookie::{CookieConfig, CookieConfigBuilder, SameSite};
-pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Plaintext, Sealer, Token};
+pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Keys, Plaintext, Sealer, Token};
 #[cfg(any(feature = "tower", feature = "server"))]
 pub use error::LoadError;
 pub use error::{
@@ -117,6 +121,8 @@ pub use flow::{HeaderChange, InCookie, Outgoing};
 pub use frameworks::tower::{PendingSession, SessionLayer, SessionOf};
 #[cfg(all(feature = "tower", feature = "tower-sessions"))]
 pub use frameworks::tower_sessions::TowerSessionsLayer;
+#[cfg(feature = "managed-keys")]
+pub use keys::ManagedKeys;
 pub use record::SessionId;
 pub use revocation::RevocationList;
 #[cfg(all(feature = "file", unix))]
@@ -135,9 +141,14 @@ pub use transport::Transport;
 pub use value::Value;
 
 /// The examples of the README, compiled and run as tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "managed-keys"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The recipes of the page on keys.
+#[cfg(all(doctest, feature = "managed-keys", feature = "redis"))]
+#[doc = include_str!("../docs/keys.md")]
+struct KeysPage;
 
 /// The example of the page on settings.
 #[cfg(all(doctest, feature = "settings"))]

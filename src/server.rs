@@ -55,7 +55,7 @@ pub use tower_sessions::TowerSessions;
 
 pub use builder::Behind;
 
-use crate::envelope::KeyRing;
+use crate::envelope::{KeyRing, TakesKeys};
 use crate::error::{LoadError, LoadErrorKind, Refusal, SaveError};
 use crate::event::{Event, Events};
 use crate::flow::Opened;
@@ -88,6 +88,12 @@ struct Inner<B> {
     core: StoreCore<InBackend>,
     backend: B,
     empty_if_unavailable: bool,
+}
+
+impl<B: Send + Sync> TakesKeys for Inner<B> {
+    fn take_keys(&self, ring: &KeyRing) {
+        self.core.flow.replace_keys(ring);
+    }
 }
 
 impl<B: Backend> ServerStore<B> {

@@ -111,6 +111,8 @@ pub(crate) struct Vector {
         expect(dead_code, reason = "read where there is a fleet")
     )]
     pub(crate) ended: Option<Ended>,
+    #[cfg(feature = "managed-keys")]
+    pub(crate) held: Option<Held>,
     #[serde(default)]
     pub(crate) data: Hex,
     pub(crate) expires_at: Option<u64>,
@@ -174,6 +176,35 @@ pub(crate) struct Ended {
     pub(crate) next: Option<Hex>,
 }
 
+/// What a vector of kind `keys` holds. Times and lengths are in milliseconds.
+#[cfg(feature = "managed-keys")]
+#[derive(Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Held {
+    pub(crate) format: u64,
+    pub(crate) longest: u64,
+    pub(crate) poll: u64,
+    pub(crate) propagation: u64,
+    pub(crate) timeout: u64,
+    pub(crate) tolerance: u64,
+    pub(crate) fence: u64,
+    pub(crate) keys: Vec<HeldKey>,
+}
+
+#[cfg(feature = "managed-keys")]
+#[derive(Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HeldKey {
+    pub(crate) id: String,
+    pub(crate) made: u64,
+    pub(crate) from: u64,
+    pub(crate) stops: Option<u64>,
+    pub(crate) disabled: u32,
+    pub(crate) revoked: Option<u64>,
+    pub(crate) dropped: Option<u64>,
+    pub(crate) material: Option<Hex>,
+}
+
 /// A value as the files spell it.
 #[derive(Clone, serde::Deserialize, PartialEq, Debug)]
 #[serde(rename_all = "lowercase")]
@@ -199,6 +230,8 @@ enum KindName {
     Timed,
     #[cfg(feature = "redis")]
     Revocation,
+    #[cfg(feature = "managed-keys")]
+    Keys,
 }
 
 /// Bytes that stand in a file as lower-case hexadecimal digits.
@@ -267,6 +300,8 @@ impl Vector {
             Kind::Store => self.token.len(),
             #[cfg(feature = "redis")]
             Kind::Revocation => self.token.len(),
+            #[cfg(feature = "managed-keys")]
+            Kind::Keys => self.token.len(),
         };
         self.envelope().open(self.token.as_bytes(), limit)
     }

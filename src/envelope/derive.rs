@@ -37,6 +37,9 @@ pub(crate) enum Kind {
     Timed,
     #[cfg(feature = "redis")]
     Revocation,
+    /// The ring of a key store, sealed as a whole.
+    #[cfg(feature = "managed-keys")]
+    Keys,
 }
 
 impl Kind {
@@ -49,6 +52,8 @@ impl Kind {
             Self::Timed => "timed",
             #[cfg(feature = "redis")]
             Self::Revocation => "revocation",
+            #[cfg(feature = "managed-keys")]
+            Self::Keys => "keys",
         }
     }
 }

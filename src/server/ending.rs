@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::backend::{Backend, StoreKey, Stored};
 use super::{Inner, ServerStore};
-use crate::error::{BackendError, Refusal};
+use crate::error::{BackendError, BackendErrorKind, Refusal};
 use crate::session::{Loaded, Session};
 use crate::store::StoreCore;
 
@@ -23,6 +23,9 @@ impl<B: Backend> ServerStore<B> {
         if let Some(list) = &core.flow.revocations {
             list.revoke_subject(subject, core.now().into());
         }
+        // Sessions that others began under a key which this process has not met are found only by
+        // that key.
+        self.know_all_keys().await?;
         let tags = core.flow.placement.tags(subject);
         let (mut seen, mut ended) = (HashSet::new(), 0);
         // Repeat until nothing new turns up: a session may get a new id while the others end.
@@ -67,14 +70,20 @@ impl<B: Backend> ServerStore<B> {
         mut keep: impl FnMut(&Session) -> bool,
     ) -> Result<usize, BackendError> {
         let Inner { core, backend, .. } = &*self.inner;
-        let (mut cursor, mut ended) = (None, 0);
+        let (mut cursor, mut ended, mut has_caught_up) = (None, 0, false);
         loop {
             let (keys, next) = backend.scan(cursor).await?;
             for key in &keys {
                 let Some(stored) = backend.load(key).await? else {
                     continue;
                 };
-                let Ok((loaded, true)) = self.loaded(key, &stored) else {
+                let mut loaded = self.loaded(key, &stored);
+                if matches!(loaded, Err(Refusal::UnknownKey)) && !has_caught_up {
+                    has_caught_up = true;
+                    self.know_all_keys().await?;
+                    loaded = self.loaded(key, &stored);
+                }
+                let Ok((loaded, true)) = loaded else {
                     continue;
                 };
                 if !keep(&core.flow.opened(loaded, core.now())) {
@@ -87,6 +96,12 @@ impl<B: Backend> ServerStore<B> {
                 return Ok(ended);
             }
         }
+    }
+
+    /// Learns of every key that other processes may have sealed under.
+    async fn know_all_keys(&self) -> Result<(), BackendError> {
+        let caught_up = self.inner.core.kept.catch_up().await;
+        caught_up.map_err(|problem| BackendError::new(BackendErrorKind::Unavailable, problem))
     }
 
     /// Returns a session in the backend, and whether a request would get it. A request that began

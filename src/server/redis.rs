@@ -20,7 +20,7 @@ use super::backend::{
 use crate::error::{BackendError, BackendErrorKind, ConfigError};
 use crate::time::Millis;
 pub(crate) use feed::{Feed, PAGE, Page, Position, Reset, SPAN};
-use link::{Link, Timeouts};
+pub(crate) use link::{Link, Timeouts};
 
 /// The most characters of a value, unless the store sets another limit.
 const LONGEST: usize = 16 << 20;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName};
 
 use super::{Driver, Settings};
-use crate::envelope::KeyRing;
+use crate::envelope::{KeyRing, Keys};
 use crate::error::{ConfigError, LoadError, SaveError};
 use crate::flow::{InCookie, Outgoing};
 use crate::server::{Behind, Memory, MemoryStore};
@@ -86,8 +86,8 @@ impl AnyStore {
     /// # Errors
     ///
     /// As [`builder`](Self::builder).
-    pub fn new(ring: impl Into<KeyRing>, settings: &Settings) -> Result<Self, ConfigError> {
-        Self::builder(ring, settings)?.build()
+    pub fn new(keys: impl Into<Keys>, settings: &Settings) -> Result<Self, ConfigError> {
+        Self::builder(keys, settings)?.build()
     }
 
     /// Builds the store that the environment describes, with the keys in `APP_KEY` and
@@ -116,26 +116,26 @@ impl AnyStore {
     /// If the store's own builder would refuse these settings, or if the driver lacks its feature
     /// or a setting that it needs. The error names the variable or field.
     pub fn builder(
-        ring: impl Into<KeyRing>,
+        keys: impl Into<Keys>,
         settings: &Settings,
     ) -> Result<StoreBuilder<Chosen>, ConfigError> {
         match settings.chosen_driver()? {
             Driver::Cookie => {
-                let builder = settings.builder(ring)?;
+                let builder = settings.builder(keys)?;
                 Ok(builder.map(|InCookie| Chosen(Place::Cookie)))
             }
             Driver::Memory => {
-                let builder = settings.server_builder(ring, settings.memory()?)?;
+                let builder = settings.server_builder(keys, settings.memory()?)?;
                 Ok(builder.map(|behind| Chosen(Place::Memory(behind))))
             }
             #[cfg(all(feature = "file", unix))]
             Driver::File => {
-                let builder = settings.server_builder(ring, settings.file()?)?;
+                let builder = settings.server_builder(keys, settings.file()?)?;
                 Ok(builder.map(|behind| Chosen(Place::File(behind))))
             }
             #[cfg(feature = "redis")]
             Driver::Redis => {
-                let builder = settings.server_builder(ring, settings.redis()?)?;
+                let builder = settings.server_builder(keys, settings.redis()?)?;
                 Ok(builder.map(|behind| Chosen(Place::Redis(behind))))
             }
             #[cfg(not(all(feature = "file", feature = "redis", unix)))]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::core::{Clock, StoreCore};
 use crate::cookie::CookieConfig;
-use crate::envelope::{Envelope, KeyRing, Kind, Use, check_context};
+use crate::envelope::{Envelope, Keys, Kind, Use, check_context};
 use crate::error::ConfigError;
 use crate::event::{Event, Events};
 use crate::flow::{Flow, Placement};
@@ -32,7 +32,7 @@ use crate::transport::Transport;
 #[must_use]
 pub struct StoreBuilder<P> {
     pub(crate) placement: P,
-    ring: KeyRing,
+    keys: Keys,
     transport: Transport,
     former: Vec<CookieConfig>,
     context: String,
@@ -51,10 +51,10 @@ pub struct StoreBuilder<P> {
 
 impl<P> StoreBuilder<P> {
     /// Starts from the defaults.
-    pub(crate) fn new(ring: KeyRing, placement: P) -> Self {
+    pub(crate) fn new(keys: Keys, placement: P) -> Self {
         Self {
             placement,
-            ring,
+            keys,
             transport: CookieConfig::default().into(),
             former: Vec::new(),
             context: String::new(),
@@ -202,6 +202,7 @@ impl<P> StoreBuilder<P> {
         let not_before = self.not_before.into();
         let mut policy = Policy::new(lifetime, max_lifetime, self.idle()?, not_before);
         policy.in_cookie = present.is_some();
+        self.declare(max_lifetime)?;
         Ok(policy)
     }
 
@@ -243,7 +244,7 @@ impl<P> StoreBuilder<P> {
     pub(crate) fn exchange<Q>(self, placement: Q) -> (P, StoreBuilder<Q>) {
         let rest = StoreBuilder {
             placement,
-            ring: self.ring,
+            keys: self.keys,
             transport: self.transport,
             former: self.former,
             context: self.context,
@@ -261,13 +262,18 @@ impl<P> StoreBuilder<P> {
         (self.placement, rest)
     }
 
+    /// Says how long sessions may live to those who look after the keys.
+    pub(crate) fn declare(&self, longest: Duration) -> Result<(), ConfigError> {
+        self.keys.kept().declare(longest)
+    }
+
     pub(crate) fn keys_for(&self, kind: Kind) -> Envelope {
         let used_for = Use {
             kind,
             name: self.transport.name().to_owned(),
             context: self.context.clone(),
         };
-        Envelope::new(&self.ring, used_for)
+        Envelope::new(&self.keys.ring(), used_for)
     }
 
     /// Assembles a store's core with these settings. `place` makes the placement, given the store's
@@ -290,6 +296,7 @@ impl<P> StoreBuilder<P> {
         flow.revocations = revocations;
         flow.private_by_default = self.private_by_default;
         StoreCore {
+            kept: self.keys.kept(),
             flow,
             clock: self.clock,
         }
@@ -303,7 +310,7 @@ impl<P: fmt::Debug> fmt::Debug for StoreBuilder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreBuilder")
             .field("placement", &self.placement)
-            .field("ring", &self.ring)
+            .field("keys", &self.keys)
             .field("transport", &self.transport)
             .field("context", &self.context)
             .finish_non_exhaustive()

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
 use sealed_session::{
-    AppKey, CookieConfig, CookieStore, Event, Field, InCookie, KeyRing, RandomError,
+    AppKey, CookieConfig, CookieStore, Event, Field, InCookie, KeyRing, Keys, RandomError,
     RevocationList, SameSite, Sealer, Token, Transport, TypedSession, Value,
 };
 use serde::de::Error as _;
@@ -138,6 +138,7 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
         KeyRing::new(key.clone()).accept(AppKey::generate().unwrap()),
     );
     let ring = ring.unwrap();
+    log.show("Keys", Keys::from(ring.clone()));
     log.show("KeyId", key.id());
 
     let cookie = log.show("CookieConfigBuilder", CookieConfig::builder());

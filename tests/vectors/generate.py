@@ -16,7 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 sys.dont_write_bytecode = True
-from reader import (COOKIE_LIMIT, DAY_MS, ELSEWHERE, KEPT, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256, hmac_sha256, outcome,
+from reader import (COOKIE_LIMIT, DAY_MS, ELSEWHERE, KEPT, RING_BYTES, RING_LIMIT, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256, hmac_sha256, outcome,
                     store_key, subject_tag, xaes_key)
 
 HOUR_MS = 60 * 60 * 1000
@@ -886,6 +886,91 @@ def revocations():
     ]
 
 
+# keys.json
+
+
+def ring_line(key_id, made, since, stops=None, disabled=0, revoked=None, dropped=None, material=None):
+    dates = {"made": made, "from": since, "stops": stops, "disabled": disabled, "revoked": revoked, "dropped": dropped}
+    shown = " ".join(f"{name} {'-' if date is None else date}" for name, date in dates.items())
+    shown_material = "-" if material is None else "base64:" + base64.b64encode(material).decode()
+    key = {"id": key_id, **dates, "material": None if material is None else material.hex()}
+    return f"key {key_id} {shown} material {shown_material}", key
+
+
+def ring_text(lines, *, longest=DAY_MS, fence=0, format=1, end=None):
+    settings = {"longest": longest, "poll": 20_000, "propagation": 0, "timeout": 5000, "tolerance": 60_000, "fence": fence}
+    shown = [f"sealed-session keys {format}", *(f"{name} {number}" for name, number in settings.items()),
+             *(line for line, _ in lines), f"end {len(lines) if end is None else end}"]
+    return "\n".join(shown) + "\n", {"format": format, **settings, "keys": [key for _, key in lines]}
+
+
+def fixed_id(label):
+    return fixed_bytes("key of " + label, 4).hex()
+
+
+def ring_use(name, why, key, ring, use, context, text):
+    return {
+        "name": name, "why": why, **derived(key, "keys", use, context), "kind": "keys", "purpose": use, "context": context,
+        **seal(name, text.encode(), key, "keys", use, context), "ring": [app_key.hex() for app_key in ring],
+        "opened_under": "sealing" if ring[0] == key else "accepted",
+    }
+
+
+def rings():
+    assert len(base64url(bytes(77 + RING_BYTES))) == RING_LIMIT
+
+    def vector(name, why, lines, *, key=KEY_A, ring=None, use="keys", context="", **settings):
+        text, held = ring_text(lines, **settings)
+        return {**ring_use(name, why, key, [key] if ring is None else ring, use, context, text), "held": held}
+
+    ids = sorted(fixed_id(str(n)) for n in range(3))
+    over = ring_line(ids[0], ISSUED, ISSUED, NOW)
+    most = [ring_line(f"{n:08x}", LAST_MS, LAST_MS, LAST_MS, 2**32 - 1, LAST_MS, LAST_MS) for n in range(128)]
+    newer, held = ring_text([over], format=2)
+    newer = newer.replace("\npoll", " 7 days\npoll").replace("end 1", "witness 1\nend 1 more").replace("\nwitness", " colour 7\nwitness")
+    return [
+        vector("a ring without keys", "seven lines and the end", []),
+        vector("a key that is over", "its material is gone, its dates stay", [over]),
+        vector("keys that are gone in each way", "revoked alone, by the fence, and dropped", [
+            ring_line(ids[0], NOW - 1, NOW + DAY_MS, revoked=NOW), ring_line(ids[1], ISSUED, ISSUED, NOW, 2),
+            ring_line(ids[2], NOW - 2, LAST_MS, disabled=1, dropped=NOW)], fence=ISSUED, longest=30 * DAY_MS),
+        vector("the most keys with the longest numbers", "128 entries, 48 and 32 bits", most),
+        vector("a root key that is accepted", "whoever writes keeps it", [over], ring=[KEY_B, KEY_A]),
+        vector("another name and a context", "both are part of the derivation", [over], use="shop keys", context="production"),
+        {**ring_use("a newer format", "what is known is read, and nothing is written", KEY_A, [KEY_A], "keys", "", newer), "held": held},
+    ]
+
+
+def rings_refused():
+    ids = sorted(fixed_id(str(n)) for n in range(2))
+    over, other = (ring_line(key_id, ISSUED, ISSUED, NOW) for key_id in ids)
+    live = ring_line(Keys(KEY_A, "", "", "").key_id.hex(), ISSUED, ISSUED, material=KEY_A)
+    whole, _ = ring_text([over])
+
+    def bad(name, why, text, reason="bad_ring", use="keys"):
+        vector = ring_use(name, why, KEY_A, [KEY_A], "keys", "", text)
+        kept = ("name", "why", "kind", "context", "plaintext", "token", "ring")
+        return {**{field: vector[field] for field in kept}, "purpose": use, "reason": reason}
+
+    return [
+        bad("a printed key", "its bytes count up, and everything else is right: no such key is taken", ring_text([live])[0]),
+        bad("a ring under another name", "the name is in the derivation", whole, "forged", use="other keys"),
+        bad("nothing", "not even a title", ""),
+        bad("no line end", "it was cut short", whole[:-1]),
+        bad("no end", "it was cut short at a line", whole[: whole.index("end")]),
+        bad("another number at the end", "a line is missing", ring_text([over], end=2)[0]),
+        bad("after the end", "nothing follows it", whole + "end 1\n"),
+        bad("keys out of order", "ascending by id", ring_text([other, over])[0]),
+        bad("a key twice", "each id once", ring_text([over, over])[0]),
+        bad("a remark", "format 1 has no other lines", whole.replace("end", "# kept by hand\nend")),
+        bad("one more field", "format 1 has no other fields", whole.replace("\nend", " colour 7\nend")),
+        bad("a number with a zero before it", "each has one spelling", whole.replace("poll 2", "poll 02")),
+        bad("a number beyond 48 bits", "no moment is later", whole.replace(f"stops {NOW}", f"stops {2**48}")),
+        bad("sealing before it was made", "dates that contradict each other", ring_text([ring_line(ids[0], NOW, NOW - 1)])[0]),
+        bad("format 0", "the first is 1", ring_text([over], format=0)[0]),
+    ]
+
+
 # Writing
 
 
@@ -921,6 +1006,8 @@ def main():
           backend=backends())
     write("revocations.json", "Tokens of kind revocation: what has ended, as the processes of a fleet tell each other.",
           vectors=revocations())
+    write("keys.json", "Tokens of kind keys: the ring of a key store, sealed as a whole under a root key. No vector that opens has "
+          "a key's material, because a printed key is refused.", vectors=rings(), refused=rings_refused())
 
 
 if __name__ == "__main__":

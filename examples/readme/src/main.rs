@@ -3,14 +3,14 @@ use std::error::Error;
 
 use axum::Router;
 use axum::routing::{get, post};
-use sealed_session::{CookieStore, Field, KeyRing, Session, SessionError, SessionLayer};
+use sealed_session::{CookieStore, Field, ManagedKeys, Session, SessionError, SessionLayer};
 use tokio::net::TcpListener;
 
 const NAME: Field<String> = Field::new("name");
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let store = CookieStore::new(KeyRing::from_env()?);
+    let store = CookieStore::new(ManagedKeys::file("session.keys")?);
     let app = Router::new()
         .route("/", get(greet))
         .route("/login", post(log_in))

@@ -5,6 +5,8 @@
 mod attacks;
 #[path = "revocation/lifetimes.rs"]
 mod lifetimes;
+#[path = "revocation/managed.rs"]
+mod managed;
 #[path = "revocation/stopped.rs"]
 mod stopped;
 
