@@ -88,7 +88,8 @@ impl Outgoing {
         !self.varies && !self.writes()
     }
 
-    fn writes(&self) -> bool {
+    /// Whether the response carries a cookie or a token for its session.
+    pub(crate) fn writes(&self) -> bool {
         self.carried.is_some() || !self.former().is_empty()
     }
 

@@ -75,15 +75,17 @@ use std::future::{Ready, ready};
 
 use http::{HeaderName, Response, StatusCode, request};
 
-#[cfg(feature = "actix-web")]
+#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use future::Reply;
 pub use future::ResponseFuture;
-#[cfg(feature = "actix-web")]
+#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use guard::Condition;
 pub use guard::{
     AnySession, Guard, GuardFuture, GuardService, HasField, RequireField, RequireSession,
 };
-#[cfg(feature = "actix-web")]
+#[cfg(feature = "rocket")]
+pub(crate) use pending::Open;
+#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use pending::Fields;
 
 pub use layer::{SessionLayer, SessionService};

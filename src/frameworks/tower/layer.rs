@@ -123,7 +123,7 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
         self.settings.store.request_header()
     }
 
-    #[cfg(feature = "actix-web")]
+    #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
     pub(crate) fn leaves_idle<Q>(&self, request: &Q) -> bool
     where
         L: Leaves<Q>,

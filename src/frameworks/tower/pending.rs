@@ -43,6 +43,12 @@ impl<N> PendingSession<N> {
     pub fn leave_idle(&self) {
         self.request.leave_idle();
     }
+
+    /// Makes loading fail, because another layer of the same name has seen the request too.
+    #[cfg(feature = "rocket")]
+    pub(crate) fn refuse(&self) {
+        self.request.refuse();
+    }
 }
 
 /// The clone belongs to the same request.
@@ -62,7 +68,7 @@ impl<N> fmt::Debug for PendingSession<N> {
 }
 
 /// The session from the layer named `N`: `SessionLayer::new(store).named::<Admin>()`. It is an
-/// extractor with the features `axum` and `actix-web`, and dereferences to the [`Session`].
+/// extractor with each framework's feature, and dereferences to the [`Session`].
 pub struct SessionOf<N> {
     session: Session,
     of: PhantomData<fn() -> N>,
@@ -196,6 +202,9 @@ trait Ask: Send + Sync {
     fn poll_session(&self, context: &mut Context<'_>) -> Poll<Result<Session, LoadError>>;
 
     fn leave_idle(&self);
+
+    /// Makes loading fail, because another layer of the same name has seen the request too.
+    fn refuse(&self);
 }
 
 struct OneRequest<S: Sessions, H> {
@@ -294,6 +303,12 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
             session.leave_idle();
         }
     }
+
+    fn refuse(&self) {
+        let error = LoadError(LoadErrorKind::SecondLayer);
+        self.settings.store.report(Event::LoadFailed, Some(&error));
+        lock(&self.state).progress = Progress::Loaded(Err(error));
+    }
 }
 
 /// The layer's side of a request. If it is dropped without [`finish`](Self::finish), the session is
@@ -337,12 +352,11 @@ impl<S: Sessions, H> Open<S, H> {
     }
 
     /// Makes loading fail, because another layer of the same name has seen the request before.
-    pub(crate) fn refuse(&self) {
-        let error = LoadError(LoadErrorKind::SecondLayer);
-        self.settings()
-            .store
-            .report(Event::LoadFailed, Some(&error));
-        lock(&self.request.state).progress = Progress::Loaded(Err(error));
+    pub(crate) fn refuse(&self)
+    where
+        H: Send + Sync,
+    {
+        self.request.refuse();
     }
 
     /// Closes the session and returns it, if something has loaded it.
