@@ -112,6 +112,37 @@ impl Outgoing {
         self.former().iter().map(String::as_str).chain(ours)
     }
 
+    /// The `Cookie` header that a browser sends after this response, as `name=value`. Empty if the
+    /// response sets no cookie or takes it away.
+    ///
+    /// Use it to test a route as a logged-in user. The session that you give to
+    /// [`CookieStore::respond`](crate::CookieStore::respond), or to that of any other store, can be
+    /// a new one:
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Session};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// let session = Session::new();
+    /// session.insert("user_id", 42)?;
+    /// let cookie = store.respond(&session)?.cookie_header();
+    ///
+    /// let request = http::Request::builder().uri("/profile").header("cookie", cookie);
+    /// # let session = store.load(request.headers_ref().ok_or("no headers")?);
+    /// # assert_eq!(session.get("user_id"), Ok(Some(42)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cookie_header(&self) -> String {
+        let set_cookie = match &self.carried {
+            Some(Carried::SetCookie(set_cookie)) => set_cookie.to_str().unwrap_or_default(),
+            _ => "",
+        };
+        let pair = set_cookie.split(';').next().unwrap_or_default();
+        if pair.ends_with('=') {
+            return String::new();
+        }
+        pair.to_owned()
+    }
+
     /// The header that carries the token, and its value. An empty value makes the client forget the
     /// token. `None` if the token is in a cookie, or if the header needs no change.
     pub fn token_header(&self) -> Option<(&HeaderName, &str)> {

@@ -66,6 +66,10 @@ where
     }
 }
 
+/// Marks an error that a layer has seen, so that the innermost answers for it.
+#[derive(Clone)]
+struct Taken;
+
 /// An error of an endpoint is an answer: its session is saved as with any other.
 impl<H: Answer<Failure, Response>> Reply<H> for Result<Response> {
     type Inner = Self;
@@ -75,10 +79,13 @@ impl<H: Answer<Failure, Response>> Reply<H> for Result<Response> {
     }
 
     fn take_failure(&mut self) -> Option<Failure> {
-        let error = self.as_ref().err()?;
+        let error = self.as_mut().err()?;
         let load = error.downcast_ref().cloned().map(Failure::Load);
         let failure = load.or_else(|| error.downcast_ref().cloned().map(Failure::Call));
-        failure.filter(|_| error.status() == StatusCode::INTERNAL_SERVER_ERROR)
+        let is_open =
+            error.status() == StatusCode::INTERNAL_SERVER_ERROR && error.data::<Taken>().is_none();
+        error.set_data(Taken);
+        failure.filter(|_| is_open)
     }
 
     fn replace(self, failure: &Failure, on_error: &H) -> Self {

@@ -131,7 +131,10 @@ fn fields(request: &Request<'_>, name: &HeaderName) -> Fields {
     if *name != COOKIE || values().next().is_some() {
         return Fields::joined(name, values);
     }
-    let jar: Vec<String> = request.cookies().iter().map(ToString::to_string).collect();
+    let jar = request.cookies().iter();
+    let jar: Vec<String> = jar
+        .map(|cookie| format!("{}={}", cookie.name(), cookie.value()))
+        .collect();
     Fields::joined(name, || jar.iter().map(String::as_bytes))
 }
 

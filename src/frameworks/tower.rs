@@ -83,10 +83,10 @@ pub(crate) use guard::Condition;
 pub use guard::{
     AnySession, Guard, GuardFuture, GuardService, HasField, RequireField, RequireSession,
 };
-#[cfg(feature = "rocket")]
-pub(crate) use pending::Open;
 #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use pending::Fields;
+#[cfg(feature = "rocket")]
+pub(crate) use pending::Open;
 
 pub use layer::{SessionLayer, SessionService};
 pub use pending::{LoadFuture, PendingSession, SessionOf};

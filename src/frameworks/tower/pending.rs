@@ -38,6 +38,24 @@ impl<N> PendingSession<N> {
         poll_fn(|context| self.request.poll_session(context)).await
     }
 
+    /// Returns the session if it is there without waiting. For code that cannot wait, such as an
+    /// interceptor of tonic.
+    ///
+    /// With a cookie store, it always is. With any other store, it is there once something has
+    /// loaded it, such as a guard around your code. `None` if the store has yet to answer: this
+    /// call has asked it, and [`session`](Self::session) waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Inside the `Some`, those of [`session`](Self::session).
+    pub fn session_if_ready(&self) -> Option<Result<Session, LoadError>> {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.request.poll_session(&mut context) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        }
+    }
+
     /// Makes this request not count as use of its session, even if other code asks for the session:
     /// see [`Session::leave_idle`]. It loads nothing.
     pub fn leave_idle(&self) {

@@ -119,6 +119,12 @@ fn without_the_layer_a_session_is_a_500_without_detail_and_an_optional_one_none(
     async fn optional(session: Option<Session>) -> String {
         format!("{}", session.is_none())
     }
+    async fn options(
+        named: Option<SessionOf<Admin>>,
+        typed: Option<TypedSession<Visit>>,
+    ) -> String {
+        format!("{} {}", named.is_none(), typed.is_none())
+    }
     async fn told(session: Result<Session, LoadError>) -> String {
         session.unwrap_err().to_string()
     }
@@ -127,6 +133,7 @@ fn without_the_layer_a_session_is_a_500_without_detail_and_an_optional_one_none(
         .route("/named", get(async |_: SessionOf<Admin>| "never"))
         .route("/typed", get(async |_: TypedSession<Visit>| "never"))
         .route("/optional", get(optional))
+        .route("/options", get(options))
         .route("/told", get(told));
     for path in ["/", "/named", "/typed"] {
         let response = send(&mut app, path, "");
@@ -138,19 +145,30 @@ fn without_the_layer_a_session_is_a_500_without_detail_and_an_optional_one_none(
         assert_eq!(text(response), "", "{path}");
     }
     assert_eq!(text(send(&mut app, "/optional", "")), "true");
+    assert_eq!(text(send(&mut app, "/options", "")), "true true");
     let developer = text(send(&mut app, "/told", ""));
     assert!(developer.starts_with("no session layer"), "{developer}");
 
     let layer = SessionLayer::new(store());
     let mut once = app.clone().layer(layer.clone());
     assert_eq!(text(send(&mut once, "/optional", "")), "false");
-    let mut twice = app.layer(layer.clone()).layer(layer);
-    let response = send(&mut twice, "/optional", "");
-    assert_eq!(
-        response.status(),
-        500,
-        "two layers are an error, not `None`"
-    );
+    assert_eq!(text(send(&mut once, "/options", "")), "true false");
+    let named = layer.clone().named::<Admin>();
+    let mut both = once.layer(named.clone());
+    assert_eq!(text(send(&mut both, "/options", "")), "false false");
+    let mut twice = app
+        .layer(layer.clone())
+        .layer(layer)
+        .layer(named.clone())
+        .layer(named);
+    for path in ["/optional", "/options"] {
+        let response = send(&mut twice, path, "");
+        assert_eq!(
+            response.status(),
+            500,
+            "two layers are an error, not `None`"
+        );
+    }
 }
 
 #[test]
