@@ -2,9 +2,8 @@
 //!
 //! ```
 //! use http::{Request, Response};
-//! use sealed_session::frameworks::tower::{PendingSession, SessionLayer};
+//! use sealed_session::frameworks::tower::{Layer, PendingSession, SessionLayer};
 //! use sealed_session::{AppKey, CookieStore};
-//! use tower_layer::Layer;
 //! # use tower_service::Service;
 //! # use std::task::{Context, Poll};
 //! # use std::pin::Pin;
@@ -89,6 +88,8 @@ pub(crate) use pending::Fields;
 pub(crate) use pending::Open;
 
 pub use layer::{SessionLayer, SessionService};
+/// What puts a [`SessionLayer`] or a guard around a service that no router takes it for.
+pub use tower_layer::Layer;
 pub use pending::{LoadFuture, PendingSession, SessionOf};
 
 use crate::error::{LoadError, SaveError, SessionError};

@@ -12,7 +12,6 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use http::header::{COOKIE, SET_COOKIE, VARY};
 use http::{HeaderName, Request, Response, StatusCode};
-use tower_layer::Layer;
 use tower_service::Service;
 
 use super::pending::Settings;
