@@ -6,6 +6,8 @@
 
 #[cfg(feature = "actix-web")]
 pub mod actix;
+#[cfg(feature = "aide")]
+mod aide;
 #[cfg(feature = "axum")]
 pub mod axum;
 #[cfg(feature = "poem")]

@@ -88,9 +88,9 @@ pub(crate) use pending::Fields;
 pub(crate) use pending::Open;
 
 pub use layer::{SessionLayer, SessionService};
+pub use pending::{LoadFuture, PendingSession, SessionOf};
 /// What puts a [`SessionLayer`] or a guard around a service that no router takes it for.
 pub use tower_layer::Layer;
-pub use pending::{LoadFuture, PendingSession, SessionOf};
 
 use crate::error::{LoadError, SaveError, SessionError};
 use crate::event::Event;

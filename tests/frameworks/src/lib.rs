@@ -15,5 +15,8 @@ pub mod rocket {}
 #[doc = include_str!("../../../docs/salvo.md")]
 pub mod salvo {}
 
+#[doc = include_str!("../../../docs/testing.md")]
+pub mod testing {}
+
 #[doc = include_str!("../../../docs/migrating.md")]
 pub mod migrating {}
