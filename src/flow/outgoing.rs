@@ -356,6 +356,17 @@ mod tests {
         map
     }
 
+    #[test]
+    fn a_browser_comes_back_with_the_cookie_that_it_got_and_with_none_that_was_taken() {
+        for (set_cookie, header) in [
+            (Some("a=1=2; Path=/; Secure"), "a=1=2"),
+            (Some("a=; Path=/; Max-Age=0"), ""),
+            (None, ""),
+        ] {
+            assert_eq!(outgoing(set_cookie, true).cookie_header(), header);
+        }
+    }
+
     /// Applies the changes in both ways, which must agree. Returns the fields as sorted text.
     fn applied(outgoing: &Outgoing, list: &[(&'static str, &'static str)]) -> Vec<String> {
         let mut map = headers(list);

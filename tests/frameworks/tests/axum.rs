@@ -96,21 +96,24 @@ fn an_extractor_that_runs_when_the_answer_has_left_gets_no_session_that_nobody_h
         .layer(SessionLayer::new(store()));
     let cookie = cookie(&send(&mut app, "/", ""));
     let taken = || held.lock().unwrap().take().unwrap();
+    async fn named(parts: &mut Parts) -> Result<SessionOf<()>, LoadError> {
+        <SessionOf<()> as FromRequestParts<()>>::from_request_parts(parts, &()).await
+    }
 
     let response = send(&mut app, "/ignores", &cookie);
     assert!(!response.headers().contains_key(VARY));
     let mut parts = taken();
-    let session = now(SessionOf::<()>::from_request_parts(&mut parts, &()));
+    let session = now(named(&mut parts));
     assert!(session.unwrap_err().is_too_late());
     let optional = <Session as OptionalFromRequestParts<()>>::from_request_parts(&mut parts, &());
     assert!(now(optional).unwrap_err().is_too_late(), "and not `None`");
-    let typed = TypedSession::<Visit>::from_request_parts(&mut parts, &());
+    let typed = <TypedSession<Visit> as FromRequestParts<()>>::from_request_parts(&mut parts, &());
     assert!(now(typed).err().unwrap().is_too_late());
 
     let response = send(&mut app, "/guarded", &cookie);
     assert_eq!(response.headers()[VARY], "Cookie");
     assert_eq!(response.headers()[CACHE_CONTROL], "private");
-    let session = now(SessionOf::<()>::from_request_parts(&mut taken(), &())).unwrap();
+    let session = now(named(&mut taken())).unwrap();
     assert_eq!(session.get("visits"), Ok(Some(1)));
 }
 

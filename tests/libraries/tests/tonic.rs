@@ -14,7 +14,8 @@ use sealed_session_libraries::{cookie, count, store};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::{Service, http};
-use tonic::server::{Grpc, UnaryService};
+use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status};
 
@@ -104,6 +105,15 @@ impl Service<http::Request<Body>> for Generated {
     }
 }
 
+impl NamedService for Generated {
+    const NAME: &'static str = "visits";
+}
+
+/// What tonic's server puts its layers around.
+fn routes() -> Routes {
+    Routes::new(InterceptedService::new(Generated, intercept))
+}
+
 struct Answer {
     response: http::Response<()>,
     /// The message, if the method sent one.
@@ -136,8 +146,7 @@ fn code(answer: &Answer) -> Option<&str> {
 
 #[tokio::test]
 async fn an_interceptor_takes_the_session_of_a_cookie_without_waiting() {
-    let intercepted = InterceptedService::new(Generated, intercept);
-    let mut service = SessionLayer::new(store()).layer(intercepted);
+    let mut service = SessionLayer::new(store()).layer(routes());
     let first = call(&mut service, "").await;
     assert_eq!(first.text, "Ada: visits: Some(1)");
     assert_eq!(first.response.headers()[VARY], "Cookie");
@@ -148,8 +157,7 @@ async fn an_interceptor_takes_the_session_of_a_cookie_without_waiting() {
 fn guarded<S: Sessions>(
     store: S,
 ) -> impl Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> {
-    let intercepted = InterceptedService::new(Generated, intercept);
-    SessionLayer::new(store).layer(RequireSession::new().layer(intercepted))
+    SessionLayer::new(store).layer(RequireSession::new().layer(routes()))
 }
 
 #[tokio::test]
