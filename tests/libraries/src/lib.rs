@@ -19,19 +19,36 @@ impl Site {
         Self(router.layer(SessionLayer::new(store())))
     }
 
-    /// Sends JSON, or nothing with a GET.
-    pub async fn send(&mut self, path: &str, cookie: &str, json: Option<&str>) -> Response<Body> {
+    /// Sends a GET.
+    pub async fn get(&mut self, path: &str, cookie: &str) -> Response<Body> {
         let request = Request::builder().uri(path).header(COOKIE, cookie);
-        let request = match json {
-            Some(json) => request
-                .method("POST")
-                .header(CONTENT_TYPE, "application/json")
-                .header("accept", "application/json, text/event-stream")
-                .header("host", "localhost")
-                .body(json.to_owned().into()),
-            None => request.body(Body::empty()),
-        };
-        let Ok(response) = self.0.call(request.unwrap()).await;
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Sends JSON, with these headers besides.
+    pub async fn post(
+        &mut self,
+        path: &str,
+        cookie: &str,
+        json: &str,
+        headers: &[(&str, &str)],
+    ) -> Response<Body> {
+        let mut request = Request::builder()
+            .method("POST")
+            .uri(path)
+            .header(COOKIE, cookie)
+            .header(CONTENT_TYPE, "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(json.to_owned().into()).unwrap())
+            .await
+    }
+
+    async fn send(&mut self, request: Request<Body>) -> Response<Body> {
+        let Ok(response) = self.0.call(request).await;
         response
     }
 }

@@ -25,8 +25,8 @@ async fn graphql(session: Session, query: String) -> Json<async_graphql::Respons
 #[tokio::test]
 async fn a_resolver_takes_the_session_from_the_data_of_its_request() {
     let mut site = Site::new(Router::new().route("/", post(graphql)));
-    let first = site.send("/", "", Some("{ count }")).await;
-    let second = site.send("/", &cookie(&first), Some("{ count }")).await;
+    let first = site.post("/", "", "{ count }", &[]).await;
+    let second = site.post("/", &cookie(&first), "{ count }", &[]).await;
     let answer: serde_json::Value = serde_json::from_str(&text(second).await).unwrap();
     assert_eq!(answer, json!({"data": {"count": "visits: Some(2)"}}));
 }

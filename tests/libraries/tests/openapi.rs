@@ -27,8 +27,8 @@ async fn a_handler_that_utoipa_documents_takes_the_session() {
     assert!(operation.get("parameters").is_none(), "{operation}");
 
     let mut site = Site::new(router);
-    let first = site.send("/", "", None).await;
-    let second = site.send("/", &cookie(&first), None).await;
+    let first = site.get("/", "").await;
+    let second = site.get("/", &cookie(&first)).await;
     assert_eq!(text(second).await, "visits: Some(2)");
 }
 
@@ -57,9 +57,9 @@ async fn a_handler_that_aide_documents_takes_the_session_as_a_plain_argument() {
     assert_eq!(failed, "the session could not be used", "{operation}");
 
     let mut site = Site::new(router);
-    let first = site.send("/", "", None).await;
-    let second = site.send("/", &cookie(&first), None).await;
+    let first = site.get("/", "").await;
+    let second = site.get("/", &cookie(&first)).await;
     assert_eq!(text(second).await, "visits: Some(2)");
-    let others = site.send("/others", "", None).await;
+    let others = site.get("/others", "").await;
     assert_eq!(text(others).await, "true");
 }
