@@ -50,7 +50,8 @@
 //! - `cli`: the command `sealed-session`. The library's API stays the same.
 //! - `tower`: `SessionLayer` and guards, for every framework that uses tower. The layer loads a
 //!   session when a handler asks for it, and saves it by itself.
-//! - `axum`, `actix-web`: the layer and extractors for these frameworks.
+//! - `axum`, `actix-web`, `rocket`, `poem`, `salvo`: the layer and extractors for these frameworks.
+//! - `aide`: handlers that aide documents can take a session.
 //! - `server`: `server::ServerStore` keeps sessions in a backend, and the browser gets a cookie
 //!   that names them. The trait for backends and a backend in memory are included.
 //! - `conformance`: `server::conformance` checks that your own backend does what the trait

@@ -88,7 +88,8 @@ impl Outgoing {
         !self.varies && !self.writes()
     }
 
-    fn writes(&self) -> bool {
+    /// Whether the response carries a cookie or a token for its session.
+    pub(crate) fn writes(&self) -> bool {
         self.carried.is_some() || !self.former().is_empty()
     }
 
@@ -109,6 +110,37 @@ impl Outgoing {
             _ => None,
         };
         self.former().iter().map(String::as_str).chain(ours)
+    }
+
+    /// The `Cookie` header that a browser sends after this response, as `name=value`. Empty if the
+    /// response sets no cookie or takes it away.
+    ///
+    /// Use it to test a route as a logged-in user. The session that you give to
+    /// [`CookieStore::respond`](crate::CookieStore::respond), or to that of any other store, can be
+    /// a new one:
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Session};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// let session = Session::new();
+    /// session.insert("user_id", 42)?;
+    /// let cookie = store.respond(&session)?.cookie_header();
+    ///
+    /// let request = http::Request::builder().uri("/profile").header("cookie", cookie);
+    /// # let session = store.load(request.headers_ref().ok_or("no headers")?);
+    /// # assert_eq!(session.get("user_id"), Ok(Some(42)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cookie_header(&self) -> String {
+        let set_cookie = match &self.carried {
+            Some(Carried::SetCookie(set_cookie)) => set_cookie.to_str().unwrap_or_default(),
+            _ => "",
+        };
+        let pair = set_cookie.split(';').next().unwrap_or_default();
+        if pair.ends_with('=') {
+            return String::new();
+        }
+        pair.to_owned()
     }
 
     /// The header that carries the token, and its value. An empty value makes the client forget the
@@ -322,6 +354,17 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         map
+    }
+
+    #[test]
+    fn a_browser_comes_back_with_the_cookie_that_it_got_and_with_none_that_was_taken() {
+        for (set_cookie, header) in [
+            (Some("a=1=2; Path=/; Secure"), "a=1=2"),
+            (Some("a=; Path=/; Max-Age=0"), ""),
+            (None, ""),
+        ] {
+            assert_eq!(outgoing(set_cookie, true).cookie_header(), header);
+        }
     }
 
     /// Applies the changes in both ways, which must agree. Returns the fields as sorted text.

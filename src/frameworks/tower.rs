@@ -2,9 +2,8 @@
 //!
 //! ```
 //! use http::{Request, Response};
-//! use sealed_session::frameworks::tower::{PendingSession, SessionLayer};
+//! use sealed_session::frameworks::tower::{Layer, PendingSession, SessionLayer};
 //! use sealed_session::{AppKey, CookieStore};
-//! use tower_layer::Layer;
 //! # use tower_service::Service;
 //! # use std::task::{Context, Poll};
 //! # use std::pin::Pin;
@@ -75,21 +74,25 @@ use std::future::{Ready, ready};
 
 use http::{HeaderName, Response, StatusCode, request};
 
-#[cfg(feature = "actix-web")]
+#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use future::Reply;
 pub use future::ResponseFuture;
-#[cfg(feature = "actix-web")]
+#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use guard::Condition;
 pub use guard::{
     AnySession, Guard, GuardFuture, GuardService, HasField, RequireField, RequireSession,
 };
-#[cfg(feature = "actix-web")]
+#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use pending::Fields;
+#[cfg(feature = "rocket")]
+pub(crate) use pending::Open;
 
 pub use layer::{SessionLayer, SessionService};
 #[cfg(feature = "tower-sessions")]
 pub(crate) use pending::Ask;
 pub use pending::{LoadFuture, PendingSession, SessionOf};
+/// What puts a [`SessionLayer`] or a guard around a service that no router takes it for.
+pub use tower_layer::Layer;
 
 use crate::error::{LoadError, SaveError, SessionError};
 use crate::event::Event;

@@ -39,7 +39,8 @@ pub type RequireSession<N = (), A = Bare> = Guard<AnySession, N, A>;
 pub type RequireField<N = (), A = Bare> = Guard<HasField, N, A>;
 
 /// The type of [`RequireSession`] and [`RequireField`]: `C` is the condition, `N` names the
-/// session's layer, and `A` answers refused requests. With actix-web it is a middleware for `wrap`.
+/// session's layer, and `A` answers refused requests. It is a middleware for actix-web's `wrap` and
+/// poem's `with`; with Rocket, it guards routes.
 pub struct Guard<C, N = (), A = Bare> {
     condition: C,
     answer: Arc<A>,
@@ -123,7 +124,8 @@ impl<C, N, A> Guard<C, N, A> {
 
     /// Sets the answer for refused requests: a function that takes the request's head, `http`'s
     /// [`Parts`](request::Parts), and returns a response. With actix-web, it takes the
-    /// `HttpRequest` and returns an `HttpResponse`.
+    /// `HttpRequest` and returns an `HttpResponse`; with poem, a `Request` and a `Response`; with
+    /// Rocket, it takes the `Parts` and returns a `Response<'static>`.
     pub fn or_answer<Q, R, G: Fn(&Q) -> R>(self, answer: G) -> Guard<C, N, G> {
         Guard {
             condition: self.condition,

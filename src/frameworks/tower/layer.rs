@@ -16,7 +16,8 @@ use super::{Answer, Bare, Failure, Leaves, NoRequest, Sessions};
 /// Gives a service's requests sessions, and saves them: see [the module](super).
 ///
 /// `S` is the store, `N` the layer's name, `H` answers when something fails, and `L` decides which
-/// requests leave their session idle. With actix-web, it is also a middleware for `wrap`.
+/// requests leave their session idle. It is also a middleware for actix-web's `wrap` and poem's
+/// `with`, and a fairing for Rocket's `attach`.
 pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
     leaves: Arc<L>,
@@ -65,8 +66,9 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     }
 
     /// Sets the answer when a session cannot be saved. It also replaces the bare 500 from
-    /// extractors, guards and session errors. Default a 500 without a body. With actix-web, the
-    /// function returns an `HttpResponse`.
+    /// extractors, guards and session errors. Default a 500 without a body. The
+    /// function returns the framework's response: an `HttpResponse` of actix-web, a `Response` of
+    /// poem, a `Response<'static>` of Rocket.
     ///
     /// With several layers, each answers for its own save, and the innermost for everything else.
     ///
@@ -88,8 +90,8 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
 
     /// Sets which requests do not count as use of their session, such as those that a page makes by
     /// itself: see [`Session::leave_idle`](crate::Session::leave_idle). The function takes the
-    /// request's head, `http`'s [`Parts`](request::Parts), or with actix-web the `HttpRequest`.
-    /// Default none.
+    /// request's head, `http`'s [`Parts`](request::Parts), or with actix-web the `HttpRequest` and
+    /// with poem the `Request`. Default none.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieStore};
@@ -123,7 +125,7 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
         self.settings.store.request_header()
     }
 
-    #[cfg(feature = "actix-web")]
+    #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
     pub(crate) fn leaves_idle<Q>(&self, request: &Q) -> bool
     where
         L: Leaves<Q>,

@@ -46,10 +46,34 @@ impl<N> PendingSession<N> {
         poll_fn(|context| self.request.poll_session(context)).await
     }
 
+    /// Returns the session if it is there without waiting. For code that cannot wait, such as an
+    /// interceptor of tonic.
+    ///
+    /// With a cookie store, it always is. With any other store, it is there once something has
+    /// loaded it, such as a guard around your code. `None` if the store has yet to answer: this
+    /// call has asked it, and [`session`](Self::session) waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Inside the `Some`, those of [`session`](Self::session).
+    pub fn session_if_ready(&self) -> Option<Result<Session, LoadError>> {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.request.poll_session(&mut context) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        }
+    }
+
     /// Makes this request not count as use of its session, even if other code asks for the session:
     /// see [`Session::leave_idle`]. It loads nothing.
     pub fn leave_idle(&self) {
         self.request.leave_idle();
+    }
+
+    /// Makes loading fail, because another layer of the same name has seen the request too.
+    #[cfg(feature = "rocket")]
+    pub(crate) fn refuse(&self) {
+        self.request.refuse();
     }
 }
 
@@ -70,7 +94,7 @@ impl<N> fmt::Debug for PendingSession<N> {
 }
 
 /// The session from the layer named `N`: `SessionLayer::new(store).named::<Admin>()`. It is an
-/// extractor with the features `axum` and `actix-web`, and dereferences to the [`Session`].
+/// extractor with each framework's feature, and dereferences to the [`Session`].
 pub struct SessionOf<N> {
     session: Session,
     of: PhantomData<fn() -> N>,
@@ -220,6 +244,9 @@ pub(crate) trait Ask: Send + Sync {
         &self,
         session: &Session,
     ) -> Pin<Box<dyn Future<Output = Result<(), SaveError>> + Send>>;
+
+    /// Makes loading fail, because another layer of the same name has seen the request too.
+    fn refuse(&self);
 }
 
 struct OneRequest<S: Sessions, H> {
@@ -359,6 +386,11 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
     ) -> Pin<Box<dyn Future<Output = Result<(), SaveError>> + Send>> {
         let save = self.settings.store.save(session);
         Box::pin(async move { save.await.map(drop) })
+
+    fn refuse(&self) {
+        let error = LoadError(LoadErrorKind::SecondLayer);
+        self.settings.store.report(Event::LoadFailed, Some(&error));
+        lock(&self.state).progress = Progress::Loaded(Err(error));
     }
 }
 
@@ -405,12 +437,11 @@ impl<S: Sessions, H> Open<S, H> {
     }
 
     /// Makes loading fail, because another layer of the same name has seen the request before.
-    pub(crate) fn refuse(&self) {
-        let error = LoadError(LoadErrorKind::SecondLayer);
-        self.settings()
-            .store
-            .report(Event::LoadFailed, Some(&error));
-        lock(&self.request.state).progress = Progress::Loaded(Err(error));
+    pub(crate) fn refuse(&self)
+    where
+        H: Send + Sync,
+    {
+        self.request.refuse();
     }
 
     /// Closes the session and returns it, if something has loaded it.
