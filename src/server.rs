@@ -28,6 +28,7 @@ pub mod conformance;
 mod ending;
 #[cfg(all(feature = "file", unix))]
 mod file;
+mod listing;
 mod memory;
 mod placement;
 #[cfg(feature = "redis")]
@@ -49,6 +50,7 @@ pub use crate::session::Version;
 pub use backend::{Backend, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value, When};
 #[cfg(all(feature = "file", unix))]
 pub use file::{File, FileBuilder};
+pub use listing::SessionInfo;
 pub use memory::{Memory, MemoryBuilder};
 #[cfg(feature = "tower-sessions")]
 pub use tower_sessions::TowerSessions;

@@ -16,7 +16,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
 pub use crate::frameworks::tower::{
-    Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
+    Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 
 use crate::error::{LoadError, SessionError};

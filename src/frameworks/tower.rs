@@ -81,7 +81,8 @@ pub use future::ResponseFuture;
 #[cfg(feature = "actix-web")]
 pub(crate) use guard::Condition;
 pub use guard::{
-    AnySession, Guard, GuardFuture, GuardService, HasField, RequireField, RequireSession,
+    AnySession, Guard, GuardFuture, GuardService, HasField, RecentLogin, RequireField, RequireLogin,
+    RequireSession,
 };
 #[cfg(feature = "actix-web")]
 pub(crate) use pending::Fields;

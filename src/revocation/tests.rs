@@ -1,6 +1,6 @@
 use super::*;
 use crate::envelope::Plaintext;
-use crate::record::{Body, Header};
+use crate::record::{Body, Header, Names};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -27,8 +27,13 @@ fn record(id: SessionId, subject: &str, issued_at: Millis) -> Record {
         expires_at: issued_at.plus(DAY),
         transient: false,
         in_backend: false,
+        logged_in_at: None,
     };
-    let body = Body::new(subject, std::iter::empty(), std::iter::empty());
+    let names = Names {
+        subject,
+        ..Names::default()
+    };
+    let body = Body::new(names, std::iter::empty(), std::iter::empty());
     let mut plaintext = Vec::new();
     body.append_to(&mut plaintext, &header);
     Record::decode(Plaintext::from_vec(plaintext)).unwrap()

@@ -213,7 +213,7 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
     let typed = TypedSession::<BTreeMap<String, u8>>::from(session.clone());
     log.fail("SessionError", typed.get());
     log.fail("SessionError", session.insert("x", TEXT.repeat(200)));
-    log.fail("SessionError", session.set_subject(TEXT.repeat(3)));
+    log.fail("SessionError", session.set_subject(TEXT.repeat(256)));
     let kind = session.get::<u64>("text").unwrap_err().kind();
     log.show("ErrorKind", kind);
     let other_store = CookieStore::new(ring);

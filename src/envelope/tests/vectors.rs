@@ -61,7 +61,7 @@ fn tokens() -> Vec<Vector> {
     ];
     let of_a_fleet = if cfg!(feature = "redis") { 8 } else { 0 };
     let all: Vec<_> = files.into_iter().flat_map(|file| file.vectors).collect();
-    assert_eq!(all.len(), 44 + 16 + 4 + of_a_fleet);
+    assert_eq!(all.len(), 53 + 16 + 4 + of_a_fleet);
     all
 }
 
