@@ -35,6 +35,7 @@ use crate::record::{MAX_NAME, SessionId};
 use crate::revocation::{OldId, Revocation};
 use crate::session::Session;
 use crate::time::Millis;
+use crate::transport::Transport;
 use process::Inner;
 
 /// How long to wait after a failure before the next attempt.
@@ -253,6 +254,10 @@ impl RevocableCookieStore {
     /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
         self.inner.core.flow.transport.request_header()
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.inner.core.flow.transport
     }
 
     /// Writes the session's changes into the response's headers. If the session ends or gets a new

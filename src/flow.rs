@@ -8,7 +8,7 @@ mod placement;
 use std::iter::empty;
 use std::sync::Arc;
 
-pub use outgoing::{HeaderChange, Outgoing};
+pub use outgoing::{HeaderChange, Outgoing, SiteData};
 pub use placement::InCookie;
 pub(crate) use placement::{Due, NextRecord, Opened, Place, Placement};
 
@@ -40,6 +40,8 @@ pub(crate) struct Flow<P> {
     /// Whether a response is private if its handler was given an opened session and says nothing to
     /// caches.
     pub(crate) private_by_default: bool,
+    /// What a browser is to clear after a logout.
+    pub(crate) clear_site_data: Option<HeaderValue>,
     /// The text of a Set-Cookie header before and after the value.
     around_token: (String, String),
     removal: Option<HeaderValue>,
@@ -128,6 +130,7 @@ impl<P: Placement> Flow<P> {
             placement,
             revocations: None,
             private_by_default: true,
+            clear_site_data: None,
         }
     }
 
@@ -265,6 +268,7 @@ impl<P: Placement> Flow<P> {
             let is_sealed = !matches!(due, Due::Nothing | Due::Removal);
             let is_resealed = is_sealed && is_under_old_key && view.base().is_some();
             let (mut write, mut old_id, mut in_cookie) = (refresh, None, None);
+            let is_logout = view.is_destroyed() && matches!(due, Due::Removal);
             let value = match due {
                 Due::Nothing => None,
                 Due::Removal => {
@@ -300,6 +304,7 @@ impl<P: Placement> Flow<P> {
                 outgoing: Outgoing {
                     carried: value.map(|value| self.transport.carry(value)),
                     former,
+                    clears: self.clear_site_data.clone().filter(|_| is_logout),
                     ..self.handed_out(session)
                 },
                 write,
@@ -320,6 +325,7 @@ impl<P: Placement> Flow<P> {
             varies: session.is_of_a_request(),
             is_personal: self.private_by_default && session.origin() == Origin::Opened,
             vary: self.transport.vary(),
+            clears: None,
         }
     }
 
@@ -508,7 +514,9 @@ impl<P: Placement> Flow<P> {
             || {
                 // Beyond this, other nodes would take it for a mistake.
                 let latest = now.plus(CLOCK_SKEW);
-                now.max(view.issued_after().min(latest))
+                let from = now.max(view.issued_after().min(latest));
+                // Not before the login, even if the clock has gone back since.
+                view.logged_in_at().map_or(from, |login| from.max(login))
             },
             |birth| birth.issued_at,
         );

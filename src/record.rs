@@ -22,6 +22,7 @@
 //! all.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::envelope::{Plaintext, Random};
@@ -174,25 +175,20 @@ pub(crate) struct Record {
 /// Where a record's parts are.
 #[derive(Debug)]
 struct Parts {
-    subject: Span,
-    label: Span,
-    sid: Span,
+    subject: Range<usize>,
+    /// Whether label and sid come after the subject. Where they are is not kept, because few
+    /// requests ask.
+    is_named: bool,
     values: Span,
     flashes: Span,
 }
 
-/// The bytes from `start` to `end`. For entries, also their count.
-#[derive(Clone, Copy, Debug, Default)]
+/// The bytes of entries from `start` to `end`, and their count.
+#[derive(Clone, Copy, Debug)]
 struct Span {
     start: usize,
     end: usize,
     count: usize,
-}
-
-impl Span {
-    fn is_empty(self) -> bool {
-        self.start == self.end
-    }
 }
 
 impl Record {
@@ -235,15 +231,24 @@ impl Record {
     }
 
     pub(crate) fn subject(&self) -> &str {
-        self.text(self.parts.subject)
+        let subject = self.plaintext.get(self.parts.subject.clone());
+        std::str::from_utf8(subject.unwrap_or_default()).unwrap_or_default()
     }
 
     pub(crate) fn names(&self) -> Names<'_> {
+        let (label, sid) = self.optional_names().unwrap_or_default();
         Names {
             subject: self.subject(),
-            label: self.text(self.parts.label),
-            sid: self.text(self.parts.sid),
+            label,
+            sid,
         }
+    }
+
+    fn optional_names(&self) -> Option<(&str, &str)> {
+        let after = self.plaintext.get(self.parts.subject.end..);
+        let mut reader = Reader::new(after.filter(|_| self.parts.is_named)?);
+        // `decode` has read them before.
+        Some((reader.str().ok()?, reader.str().ok()?))
     }
 
     pub(crate) fn values(&self) -> Entries<'_> {
@@ -252,11 +257,6 @@ impl Record {
 
     pub(crate) fn flashes(&self) -> Entries<'_> {
         self.entries(self.parts.flashes)
-    }
-
-    /// Returns text that `decode` has checked.
-    fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(self.bytes(span)).unwrap_or_default()
     }
 
     fn entries(&self, span: Span) -> Entries<'_> {
@@ -302,18 +302,12 @@ fn read_rest(
         kept_for,
     };
     let times_are_in_order = header.began_at() <= issued_at && issued_at <= header.expires_at;
-    let (subject, reader) = read_name(reader, length)?;
-    let (label, sid, reader) = if flags & NAMED == 0 {
-        (Span::default(), Span::default(), reader)
-    } else {
-        let (label, reader) = read_name(reader, length)?;
-        let (sid, reader) = read_name(reader, length)?;
-        if label.is_empty() && sid.is_empty() {
-            return Err(Malformed);
-        }
-        (label, sid, reader)
-    };
-    if !times_are_in_order {
+    let subject = read_name(&mut reader)?;
+    let end = length - reader.rest().len();
+    let subject = end - subject..end;
+    let is_named = flags & NAMED != 0;
+    let lacks_names = is_named && read_name(&mut reader)? + read_name(&mut reader)? == 0;
+    if lacks_names || !times_are_in_order {
         return Err(Malformed);
     }
     let (values, reader) = read_entries(reader, length)?;
@@ -321,27 +315,20 @@ fn read_rest(
     reader.finish()?;
     let parts = Parts {
         subject,
-        label,
-        sid,
+        is_named,
         values,
         flashes,
     };
     Ok((header, parts))
 }
 
-/// Reads a text that may be empty.
-fn read_name<'a>(mut reader: Reader<'a>, length: usize) -> Result<(Span, Reader<'a>), Malformed> {
-    let text = reader.str()?.len();
-    if text > MAX_NAME {
+/// Reads a text that may be empty, and returns its length.
+fn read_name(reader: &mut Reader<'_>) -> Result<usize, Malformed> {
+    let length = reader.str()?.len();
+    if length > MAX_NAME {
         return Err(Malformed);
     }
-    let end = length - reader.rest().len();
-    let span = Span {
-        start: end - text,
-        end,
-        count: 0,
-    };
-    Ok((span, reader))
+    Ok(length)
 }
 
 /// Skips a list of entries, whose keys must ascend.
@@ -571,7 +558,10 @@ mod tests {
         let body = Body::new(record.names(), record.values(), record.flashes());
         let mut bytes = Vec::new();
         body.append_to(&mut bytes, record.header());
-        assert_eq!(bytes.len(), body.len(record.header().logged_in_at.is_some()));
+        assert_eq!(
+            bytes.len(),
+            body.len(record.header().logged_in_at.is_some())
+        );
         bytes
     }
 
@@ -660,10 +650,20 @@ mod tests {
             let record = decode(&bytes).unwrap();
             let expected = (flags & LOGIN != 0).then(|| Millis::from_raw(900));
             assert_eq!(record.header().logged_in_at, expected);
-            assert_eq!(record.header().began_at().raw(), if flags & LOGIN == 0 { 1000 } else { 900 });
+            assert_eq!(
+                record.header().began_at().raw(),
+                if flags & LOGIN == 0 { 1000 } else { 900 }
+            );
             let names = record.names();
             assert_eq!(names.subject, "me");
-            assert_eq!(names.label, if after.starts_with(b"\x05") { "phone" } else { "" });
+            assert_eq!(
+                names.label,
+                if after.starts_with(b"\x05") {
+                    "phone"
+                } else {
+                    ""
+                }
+            );
             assert_eq!(names.sid, if after.ends_with(b"s1") { "s1" } else { "" });
             assert_eq!(record.values().find("a"), Some(&[0][..]));
             assert_eq!(encode(&record), bytes);
@@ -812,7 +812,11 @@ mod tests {
                 let body = Body::new(Names::default(), long, short);
                 let mut written = Vec::new();
                 body.append_to(&mut written, &header);
-                assert_eq!(body.len(false), written.len(), "{length} bytes, {count} entries");
+                assert_eq!(
+                    body.len(false),
+                    written.len(),
+                    "{length} bytes, {count} entries"
+                );
                 assert_eq!(body.entries(), count.max(1));
             }
         }

@@ -563,9 +563,7 @@ impl RevocationList {
             Revocation::Id { until, .. } | Revocation::Lifetime { until, .. } => *until > now,
             Revocation::Subject { moment, .. }
             | Revocation::Sid { moment, .. }
-            | Revocation::All { moment } => {
-                !self.is_forgotten(*moment, now)
-            }
+            | Revocation::All { moment } => !self.is_forgotten(*moment, now),
             Revocation::Moved { at, next, .. } => {
                 let (at, next) = (*at, *next);
                 !Move { next, at }.is_forgotten(now)

@@ -65,6 +65,7 @@ use crate::flow::Opened;
 use crate::flow::Outgoing;
 use crate::session::Session;
 use crate::store::StoreCore;
+use crate::transport::Transport;
 use placement::{Fetch, InBackend};
 
 /// A store for sessions whose values are in a [`Backend`].
@@ -169,6 +170,10 @@ impl<B: Backend> ServerStore<B> {
     /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
         self.inner.core.flow.transport.request_header()
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.inner.core.flow.transport
     }
 
     /// Writes a changed session to the backend, and the headers that the session needs into the

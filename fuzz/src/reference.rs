@@ -188,13 +188,23 @@ fn read_fields(bytes: &[u8], flags: u8) -> Option<Record> {
             _ => Some(input.moment()?),
         },
         subject: input.text()?,
-        label: if is_named { input.text()? } else { String::new() },
-        sid: if is_named { input.text()? } else { String::new() },
+        label: if is_named {
+            input.text()?
+        } else {
+            String::new()
+        },
+        sid: if is_named {
+            input.text()?
+        } else {
+            String::new()
+        },
         values: input.entries()?,
         flashes: input.entries()?,
     };
     let is_sound = input.0.is_empty()
-        && [&record.subject, &record.label, &record.sid].into_iter().all(|name| name.len() <= 255)
+        && [&record.subject, &record.label, &record.sid]
+            .into_iter()
+            .all(|name| name.len() <= 255)
         && (record.label.len() + record.sid.len() > 0) == is_named
         && record.began_at() <= record.issued_at
         && record.issued_at <= record.expires_at

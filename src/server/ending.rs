@@ -84,9 +84,8 @@ impl<B: Backend> ServerStore<B> {
                 continue;
             }
             let loaded = self.loaded(&key, &stored);
-            let is_theirs = |loaded: &Loaded| {
-                !subject.is_empty() && loaded.record.subject() == subject
-            };
+            let is_theirs =
+                |loaded: &Loaded| !subject.is_empty() && loaded.record.subject() == subject;
             return match loaded {
                 Ok((loaded, is_alive)) if is_theirs(&loaded) => {
                     let was_there = self.end(Trail::Backend(key), core.now()).await?;
@@ -214,7 +213,11 @@ impl<B: Backend> ServerStore<B> {
 
     /// Returns a session in the backend, and whether a request would get it. A request that began
     /// earlier can still save a session that was idle for too long.
-    pub(super) fn loaded(&self, key: &StoreKey, stored: &Stored) -> Result<(Loaded, bool), Refusal> {
+    pub(super) fn loaded(
+        &self,
+        key: &StoreKey,
+        stored: &Stored,
+    ) -> Result<(Loaded, bool), Refusal> {
         let StoreCore { flow, .. } = &self.inner.core;
         let now = self.inner.core.now();
         let loaded = flow.placement.open(key, stored, now, &flow.policy)?;

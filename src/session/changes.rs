@@ -300,7 +300,11 @@ impl Changes {
         }
         let mut next = Self {
             renewed: self.renewed && whole,
-            issued_after: if whole { self.issued_after } else { Millis::default() },
+            issued_after: if whole {
+                self.issued_after
+            } else {
+                Millis::default()
+            },
             login: self.login.filter(|_| whole),
             claims: std::mem::take(&mut self.claims),
             ..self.afresh()
@@ -332,6 +336,17 @@ impl Changes {
     pub(super) fn keep_own_flashes_of(&mut self, record: &Record) {
         let is_there = |key: &str| record.flashes().find(key).is_some();
         self.own_flashes.retain(is_there);
+    }
+
+    /// Takes over the lifetime of a newer record for the new id that this request has given the
+    /// session, unless it is a login.
+    #[cfg(feature = "server")]
+    pub(super) fn outlive(&mut self, newer: &Header) {
+        let goes_on = !self.destroyed && self.login != Some(Login::Now);
+        if let Some(birth) = self.birth.as_mut().filter(|_| goes_on) {
+            birth.began_at = newer.began_at();
+            birth.expires_at = newer.expires_at;
+        }
     }
 
     /// Removes all content. The session's id and times stay.

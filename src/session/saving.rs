@@ -58,6 +58,7 @@ impl Session {
             let before = base.newest();
             newer.cookie_is_due |= before.is_none_or(|loaded| loaded.cookie_is_due);
             changes.keep_own_flashes_of(&newer.record);
+            changes.outlive(newer.record.header());
             self.replace(changes, base, Some(newer));
             rebased = Rebased::Done;
         });

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
+
 use super::core::{Clock, StoreCore};
 use crate::cookie::CookieConfig;
 use crate::envelope::{Envelope, KeyRing, Kind, Use, check_context};
 use crate::error::ConfigError;
 use crate::event::{Event, Events};
-use crate::flow::{Flow, Placement};
+use crate::flow::{Flow, Placement, SiteData};
 use crate::limit::Limit;
 use crate::policy::{DEFAULT_LIFETIME, Idle, Policy};
 use crate::revocation::RevocationList;
@@ -45,6 +47,7 @@ pub struct StoreBuilder<P> {
     not_before: SystemTime,
     pub(crate) revocations: Option<RevocationList>,
     private_by_default: bool,
+    clear_site_data: Option<HeaderValue>,
     clock: Box<Clock>,
     events: Events,
 }
@@ -67,6 +70,7 @@ impl<P> StoreBuilder<P> {
             not_before: SystemTime::UNIX_EPOCH,
             revocations: None,
             private_by_default: true,
+            clear_site_data: None,
             clock: Box::new(SystemTime::now),
             events: Events::default(),
         }
@@ -154,6 +158,22 @@ impl<P> StoreBuilder<P> {
     /// may keep it. A response with a Set-Cookie or a token is always kept out of shared caches.
     pub fn private_by_default(mut self, private: bool) -> Self {
         self.private_by_default = private;
+        self
+    }
+
+    /// What a browser clears when a request [destroys](crate::Session::destroy) its session: the
+    /// response then has `Clear-Site-Data`, unless the handler has set it. Browsers obey it over
+    /// https only, and some take a second or more to clear the cache. Default: nothing.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, SiteData};
+    /// let store = CookieStore::builder(AppKey::generate()?)
+    ///     .clear_site_data([SiteData::Cache, SiteData::Storage])
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear_site_data(mut self, data: impl IntoIterator<Item = SiteData>) -> Self {
+        self.clear_site_data = SiteData::header(data);
         self
     }
 
@@ -255,6 +275,7 @@ impl<P> StoreBuilder<P> {
             not_before: self.not_before,
             revocations: self.revocations,
             private_by_default: self.private_by_default,
+            clear_site_data: self.clear_site_data,
             clock: self.clock,
             events: self.events,
         };
@@ -289,6 +310,7 @@ impl<P> StoreBuilder<P> {
         let mut flow = Flow::new(envelope, policy, transport, former, self.events, placement);
         flow.revocations = revocations;
         flow.private_by_default = self.private_by_default;
+        flow.clear_site_data = self.clear_site_data;
         StoreCore {
             flow,
             clock: self.clock,

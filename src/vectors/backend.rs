@@ -47,7 +47,11 @@ fn a_backend_sees_a_hash_of_the_id_and_macs_of_subject_and_sid() {
         };
         let envelope = Envelope::new(&ring, used_for);
         let hidden = |kind, name: &str| envelope.hidden_under_all(kind, name);
-        assert_eq!(hidden(Hidden::Subject, &vector.subject), [&*vector.tag], "{label}");
+        assert_eq!(
+            hidden(Hidden::Subject, &vector.subject),
+            [&*vector.tag],
+            "{label}"
+        );
         if let (Some(sid), Some(tag)) = (&vector.sid, &vector.sid_tag) {
             assert_eq!(hidden(Hidden::Sid, sid), [&**tag], "{label}");
             assert_ne!(hidden(Hidden::Subject, sid), [&**tag], "{label}");

@@ -116,8 +116,14 @@ fn every_cookie_gives_a_handler_the_session_that_is_stated() {
         let deadline = stated.expires_at.min(began_at + lifetime);
         assert_eq!(session.expires_at(), Some(time(deadline)), "{vector}");
         assert_eq!(session.subject().unwrap_or_default(), stated.subject);
-        assert_eq!(session.label(), stated.label.clone().filter(|it| !it.is_empty()));
-        assert_eq!(session.sid(), stated.sid.clone().filter(|it| !it.is_empty()));
+        assert_eq!(
+            session.label(),
+            stated.label.clone().filter(|it| !it.is_empty())
+        );
+        assert_eq!(
+            session.sid(),
+            stated.sid.clone().filter(|it| !it.is_empty())
+        );
         assert_eq!(session.logged_in_at(), stated.logged_in_at.map(time));
         let values = session.to_map().unwrap();
         let values = values

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sealed_session::{ErrorKind, Origin, Refusal, RevocationList, Session, Status};
+use sealed_session::{ErrorKind, Origin, Refusal, RevocationList, Session, SiteData, Status};
 
 use crate::support::*;
 
@@ -34,7 +34,11 @@ fn a_login_gives_a_new_id_and_a_new_lifetime_and_is_remembered() {
     assert_eq!(session.logged_in_at(), Some(login));
     assert_eq!(session.issued_at(), Some(login));
     assert_eq!(session.expires_at(), Some(login + DAY));
-    assert_eq!(session.get("name"), Ok(Some("Ada".to_owned())), "the data stays");
+    assert_eq!(
+        session.get("name"),
+        Ok(Some("Ada".to_owned())),
+        "the data stays"
+    );
 
     site.clock.forward(HOUR);
     site.visit(|session| session.log_in().unwrap());
@@ -73,12 +77,20 @@ fn rights_that_change_all_the_time_do_not_move_the_deadline() {
 
 #[test]
 fn a_lifetime_that_is_lowered_counts_from_the_login_and_not_from_a_later_id() {
-    let (clock, key) = (Clock::at(std::time::SystemTime::UNIX_EPOCH + 20_000 * DAY), key());
-    let mut site = Site::of(&clock, store(&clock, key.clone(), |it| it.lifetime(30 * DAY)));
+    let (clock, key) = (
+        Clock::at(std::time::SystemTime::UNIX_EPOCH + 20_000 * DAY),
+        key(),
+    );
+    let mut site = Site::of(
+        &clock,
+        store(&clock, key.clone(), |it| it.lifetime(30 * DAY)),
+    );
     site.visit(log_in);
     clock.forward(HOUR);
     site.visit(Session::renew);
-    site.store = store(&clock, key, |it| it.lifetime(2 * HOUR).max_lifetime(2 * HOUR));
+    site.store = store(&clock, key, |it| {
+        it.lifetime(2 * HOUR).max_lifetime(2 * HOUR)
+    });
     assert_eq!(site.load().expires_at(), Some(clock.now() + HOUR));
     let set = site.load().set_expiry(clock.now() + HOUR + SECOND);
     assert_eq!(set.unwrap_err().kind(), ErrorKind::TooLongLived);
@@ -112,7 +124,10 @@ fn a_login_is_recent_for_as_long_as_is_asked_to_the_millisecond() {
     site.clock.forward(Duration::from_millis(1));
     assert!(!site.load().logged_in_within(quarter));
     site.visit(Session::renew);
-    assert!(!site.load().logged_in_within(quarter), "a new id is no login");
+    assert!(
+        !site.load().logged_in_within(quarter),
+        "a new id is no login"
+    );
     assert!(!Session::new().logged_in_within(Duration::MAX));
 }
 
@@ -122,7 +137,10 @@ fn who_never_logs_in_pays_no_character_for_it() {
     let mut site = Site::new();
     let first = length(site.visit(|session| session.insert("user_id", 42).unwrap()));
     assert_eq!(length(site.visit(Session::renew)), first);
-    assert_eq!(length(site.visit(|session| session.log_in().unwrap())), first + 8);
+    assert_eq!(
+        length(site.visit(|session| session.log_in().unwrap())),
+        first + 8
+    );
     assert_eq!(length(site.visit(Session::renew)), first + 8);
 }
 
@@ -219,7 +237,11 @@ fn who_logs_out_everywhere_else_stays_whatever_comes_first() {
         let now = site.clock.now();
         site.visit(|session| order(session, &list, now));
         assert_eq!(site.load().subject().as_deref(), Some("ada"), "{what}");
-        assert_eq!(elsewhere.load().origin(), refused(Refusal::Revoked), "{what}");
+        assert_eq!(
+            elsewhere.load().origin(),
+            refused(Refusal::Revoked),
+            "{what}"
+        );
         let copied = site.store.load(&copy.send(site.clock.now()));
         assert_eq!(copied.origin(), refused(Refusal::Revoked), "{what}");
         site.clock.forward(2 * MINUTE);
@@ -235,7 +257,8 @@ fn ending_the_others_of_somebody_else_or_of_nobody_leaves_the_session_as_it_is()
     site.visit(log_in);
     site.clock.forward(MINUTE);
     let session = site.load();
-    list.end_others_of("eve", &session, site.clock.now()).unwrap();
+    list.end_others_of("eve", &session, site.clock.now())
+        .unwrap();
     list.end_others_of("", &session, site.clock.now()).unwrap();
     let response = site.save(&session);
     site.receive(&response);
@@ -251,7 +274,8 @@ fn a_session_whose_end_is_near_ends_then_even_if_it_ends_the_others() {
     let browser = site.browser.send(site.clock.now());
     site.clock.set(end - 10 * SECOND);
     let session = site.store.load(&browser);
-    list.end_others_of("ada", &session, end + 10 * SECOND).unwrap();
+    list.end_others_of("ada", &session, end + 10 * SECOND)
+        .unwrap();
     assert!(is_removal(set_cookie(&site.save(&session))));
 }
 
@@ -275,7 +299,11 @@ fn names_have_at_most_255_bytes_and_survive_a_renewal() {
         site.visit(|session| {
             assert_eq!(session.status(), Status::Unmodified);
             set(session, "é".repeat(127)).unwrap();
-            assert_eq!(session.status(), Status::Unmodified, "the same is no change");
+            assert_eq!(
+                session.status(),
+                Status::Unmodified,
+                "the same is no change"
+            );
             session.renew();
         });
         assert_eq!(get(&site.load()), Some("é".repeat(127)));
@@ -303,4 +331,42 @@ fn a_login_that_the_identity_provider_ends_takes_its_sessions_with_it() {
     assert_eq!(list.len(), 2);
     list.revoke_sid("s1", site.clock.now());
     assert_eq!(site.load().origin(), refused(Refusal::Revoked));
+}
+
+#[test]
+fn a_logout_clears_site_data_if_asked_and_nothing_else_does() {
+    let cleared = |response: http::HeaderMap| {
+        let value = response.get("clear-site-data");
+        value.map(|value| value.to_str().unwrap().to_owned())
+    };
+    let data = [SiteData::Cache, SiteData::Storage];
+    for (asked, value) in [(&data[..], Some("\"cache\", \"storage\"")), (&[], None)] {
+        let mut site = Site::with(|builder| builder.clear_site_data(asked.iter().copied()));
+        assert_eq!(cleared(site.visit(log_in)), None);
+        assert_eq!(cleared(site.visit(|_| ())), None);
+        assert_eq!(cleared(site.visit(Session::destroy)).as_deref(), value);
+        site.visit(log_in);
+        let begins_anew = site.visit(|session| {
+            session.destroy();
+            session.insert("user_id", 7).unwrap();
+        });
+        assert_eq!(cleared(begins_anew), None, "it would take the new session");
+        let site_time = site.clock.now();
+        let past = site.visit(|session| session.set_expiry(site_time).unwrap());
+        assert_eq!(cleared(past), None);
+    }
+}
+
+#[test]
+fn a_new_id_after_the_clock_has_gone_back_is_not_older_than_the_login() {
+    let mut site = logged_in_site();
+    let login = site.clock.now();
+    site.clock.back(SECOND);
+    site.visit(Session::renew);
+    let session = site.load();
+    assert_eq!(session.origin(), Origin::Opened);
+    assert_eq!(
+        (session.issued_at(), session.logged_in_at()),
+        (Some(login), Some(login))
+    );
 }

@@ -330,7 +330,10 @@ impl Model {
             .store
             .save(&self.session, &mut self.response)
             .unwrap();
-        let issued = self.live.birth.map_or(now, |birth| birth.issued);
+        // Not before the login, even if the clock has gone back since.
+        let login = self.live.login.filter(|_| !self.live.logs_in);
+        let earliest = now.max(login.unwrap_or(0));
+        let issued = self.live.birth.map_or(earliest, |birth| birth.issued);
         let began = self.live.began().unwrap_or(now);
         let expires = self.live.expires().unwrap_or(now + LIFETIME);
         let deadline = expires.min(began + MAX_LIFETIME);
@@ -367,7 +370,10 @@ impl Model {
             id: self.session.id().unwrap(),
             issued,
             began,
-            expires: self.live.outlived().map_or(now + LIFETIME, |kept| kept.expires),
+            expires: self
+                .live
+                .outlived()
+                .map_or(now + LIFETIME, |kept| kept.expires),
         });
         if self.live.birth.is_none() {
             assert!(self.ids.insert(*birth.id.as_bytes()), "an id came twice");
@@ -376,7 +382,12 @@ impl Model {
         let content = self.live.content();
         // If the cookie does not say when the lifetime began, its deadline has to.
         let is_capped = content.login.is_none() && began < issued;
-        let latest = began + if is_capped { MAX_LIFETIME } else { u64::MAX / 2 };
+        let latest = began
+            + if is_capped {
+                MAX_LIFETIME
+            } else {
+                u64::MAX / 2
+            };
         let birth = Birth {
             began: content.login.unwrap_or(issued),
             expires: expires.min(latest),

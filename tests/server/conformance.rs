@@ -317,7 +317,14 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
             tags.clear();
         }
         let text = entry.value.as_str().to_owned();
-        slots.insert(place, Slot { text, expires, tags });
+        slots.insert(
+            place,
+            Slot {
+                text,
+                expires,
+                tags,
+            },
+        );
         Ok(outcome)
     }
 

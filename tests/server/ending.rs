@@ -304,7 +304,11 @@ fn all_sessions_but_this_one_end_whatever_its_request_does_besides() {
             let response = site.save(&session);
             site.receive(&response);
             assert_eq!(labels(&site), ["phone"], "{what} {order}");
-            assert_eq!(site.load().label().as_deref(), Some("phone"), "{what} {order}");
+            assert_eq!(
+                site.load().label().as_deref(),
+                Some("phone"),
+                "{what} {order}"
+            );
             assert_eq!(are_in(&site, &others), [false, true, false]);
         }
     }
@@ -380,7 +384,13 @@ fn the_identity_provider_ends_the_sessions_of_one_of_its_logins() {
     let (old, new) = (key(), key());
     let mut site = Site::new().rebuilt(old.clone(), |builder| builder);
     let mut browsers = Vec::new();
-    for (subject, sid) in [("ada", "s1"), ("ada", "s2"), ("ada", ""), ("s1", ""), ("eve", "s1")] {
+    for (subject, sid) in [
+        ("ada", "s1"),
+        ("ada", "s2"),
+        ("ada", ""),
+        ("s1", ""),
+        ("eve", "s1"),
+    ] {
         site.browser = Browser::default();
         site.visit(|session| {
             session.log_in().unwrap();

@@ -235,8 +235,8 @@ fn who_has_not_logged_in_lately_is_asked_for_the_password_again() {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::{Duration, UNIX_EPOCH};
 
-    let minutes = std::sync::Arc::new(AtomicU64::new(1_000_000));
-    let clock = std::sync::Arc::clone(&minutes);
+    let minutes = Arc::new(AtomicU64::new(1_000_000));
+    let clock = Arc::clone(&minutes);
     let store = CookieStore::builder(key())
         .clock(move || UNIX_EPOCH + Duration::from_secs(60 * clock.load(Ordering::Relaxed)))
         .build()

@@ -8,6 +8,7 @@
 )]
 
 mod guards;
+mod hosts;
 mod late;
 #[path = "../support/now.rs"]
 mod now;

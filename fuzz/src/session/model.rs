@@ -203,9 +203,7 @@ impl Visit {
     pub(super) fn expires_at(&self, settings: &Settings) -> Option<u64> {
         let end = self.expiry.or(self.kept_expiry())?;
         let bound = self.began_at().filter(|_| self.read_at.is_some());
-        Some(bound.map_or(end, |began_at| {
-            end.min(began_at + settings.max_lifetime)
-        }))
+        Some(bound.map_or(end, |began_at| end.min(began_at + settings.max_lifetime)))
     }
 
     pub(super) fn status(&self) -> Status {
@@ -266,7 +264,13 @@ impl Visit {
         }
         let flashes = self.flashes();
         let names = [&self.subject, &self.label, &self.sid].map(String::as_str);
-        cookie_size(NAME, self.has_login(), names, list(&self.values), list(&flashes))
+        cookie_size(
+            NAME,
+            self.has_login(),
+            names,
+            list(&self.values),
+            list(&flashes),
+        )
     }
 
     pub(super) fn insert(&mut self, key: &str, value: Vec<u8>) -> bool {
@@ -388,10 +392,17 @@ impl Visit {
             };
         }
         let birth = self.birth();
-        let issued_at = birth.map_or(now, |birth| birth.issued_at);
+        // Not before the login, even if the clock has gone back since.
+        let login = self.login.filter(|_| !self.logs_in);
+        let earliest = now.max(login.unwrap_or(0));
+        let issued_at = birth.map_or(earliest, |birth| birth.issued_at);
         let began_at = self.began_at().unwrap_or(now);
         let kept = self.kept_expiry().unwrap_or(now + settings.lifetime);
-        let logged_in_at = if self.logs_in { Some(began_at) } else { self.login };
+        let logged_in_at = if self.logs_in {
+            Some(began_at)
+        } else {
+            self.login
+        };
         let mut expires_at = self.expiry.unwrap_or(kept);
         let end = expires_at.min(began_at + settings.max_lifetime);
         if logged_in_at.is_none() && began_at < issued_at {

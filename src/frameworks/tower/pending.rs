@@ -188,7 +188,13 @@ impl Fields {
 /// A layer's store and its answer to failures.
 pub(crate) struct Settings<S, H> {
     pub(super) store: S,
-    pub(super) on_error: H,
+    pub(super) on_error: Arc<H>,
+}
+
+impl<S: Sessions, H> Settings<S, H> {
+    pub(crate) fn request_header(&self) -> HeaderName {
+        self.store.request_header()
+    }
 }
 
 /// A request, whatever its store.

@@ -434,7 +434,12 @@ impl<B: Backend> Checks<'_, B> {
     async fn second_tags(&mut self) {
         let promise = "a value is found by each of its two tags, and no other is";
         let (shared, before) = (self.tag(), self.tag());
-        let both = [Some((true, true)), Some((false, true)), Some((true, false)), None];
+        let both = [
+            Some((true, true)),
+            Some((false, true)),
+            Some((true, false)),
+            None,
+        ];
         let mut keys = Vec::new();
         for has in both {
             let (key, own) = (self.key(), self.tag());
@@ -455,11 +460,17 @@ impl<B: Backend> Checks<'_, B> {
         };
         for (key, own, has_tag, has_sid_tag) in keys {
             if found.contains(&key) != has_sid_tag {
-                self.report(promise, "by the second tag one was not found, or another was".to_owned());
+                self.report(
+                    promise,
+                    "by the second tag one was not found, or another was".to_owned(),
+                );
             }
             let by_own = self.tagged(&own).await.unwrap_or_default();
             if has_tag && !by_own.contains(&key) {
-                self.report(promise, "one was not found by a tag that was its second before".to_owned());
+                self.report(
+                    promise,
+                    "one was not found by a tag that was its second before".to_owned(),
+                );
             }
         }
     }

@@ -204,9 +204,15 @@ mod tests {
         let dashes = "-".repeat(TAG_LEN);
         for (why, bad) in [
             ("another format", text.replacen("1 ", "3 ", 1)),
-            ("a second tag that is not there", text.replacen("1 ", "2 ", 1)),
+            (
+                "a second tag that is not there",
+                text.replacen("1 ", "2 ", 1),
+            ),
             ("a second tag too many", text_of_two.replacen("2 ", "1 ", 1)),
-            ("a second tag of dashes", text_of_two.replacen(&"77".repeat(32), &dashes, 1)),
+            (
+                "a second tag of dashes",
+                text_of_two.replacen(&"77".repeat(32), &dashes, 1),
+            ),
             ("a sign", text.replacen(" 0017", " +017", 1)),
             ("a space", text.replacen(" 0017", "  017", 1)),
             ("no line's end", text.replacen('\n', " ", 1)),
