@@ -255,7 +255,7 @@ const TIMES: [(u8, [i64; 3]); 16] = [
 
 /// Lifetime, longest lifetime and idle timeout, then what happens. A time is a number and one of
 /// the units 0 to 3: milliseconds, seconds, minutes, hours.
-const STORIES: [&str; 16] = [
+const STORIES: [&str; 18] = [
     // A few requests of every day.
     "hours hours -, Insert 01 Integer 2a00000000000000, Insert 02 Text 0500, Flash 01 Bool 01, \
      Subject 05, Save, Load + Jar 00 -, TakeFlash 01, TakeFlash 01, Take 02, Take 02, Insert 02 Null, \

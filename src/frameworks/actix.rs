@@ -13,6 +13,7 @@ use actix_web::body::EitherBody;
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::uri::Authority;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
 pub use crate::frameworks::tower::{
@@ -68,7 +69,7 @@ where
         let hosts = || request.headers().get_all("host").map(HeaderValue::as_bytes);
         let settings = self.layer.at(&|| {
             let authority = request.uri().authority();
-            named_by(authority.map(|authority| authority.as_str()), hosts())
+            named_by(authority.map(Authority::as_str), hosts())
         });
         let name = settings.request_header();
         let values = || request.headers().get_all(name.as_str());

@@ -1,6 +1,6 @@
 //! The host names of requests.
 
-use http::header::{HOST, HeaderMap};
+use http::header::{HOST, HeaderMap, HeaderValue};
 use http::uri::{Authority, Uri};
 
 /// The longest name of a host (RFC 1035).
@@ -44,7 +44,7 @@ fn is_port(text: &str) -> bool {
 /// The host that a request names: that of its URI, which HTTP/2 and proxies use, or else its only
 /// `Host` header.
 pub(super) fn of_request(uri: &Uri, headers: &HeaderMap) -> Option<String> {
-    let hosts = headers.get_all(HOST).iter().map(|host| host.as_bytes());
+    let hosts = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
     named_by(uri.authority().map(Authority::as_str), hosts)
 }
 

@@ -106,8 +106,8 @@ impl<P> StoreBuilder<P> {
         self
     }
 
-    /// How long a session lives after its first save or its renewal. No refresh, re-seal or key
-    /// rotation extends it. Default: 24 hours, or `max_lifetime` if that is shorter.
+    /// How long a session lives after its first save or its last login. No refresh, re-seal, change
+    /// of rights or key rotation extends it. Default: 24 hours, or `max_lifetime` if that is shorter.
     ///
     /// It may be longer than the 400 days for which browsers keep a cookie. The cookie's Max-Age is
     /// then 400 days, and a request that reads the session gets a new cookie if the last one was

@@ -1,7 +1,7 @@
 //! One service with many host names.
 
 use http::header::HOST;
-use sealed_session::HostStores;
+use sealed_session::{HostError, HostStores};
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn each_host_has_its_own_cookie_and_no_tenants_cookie_opens_at_another() {
 fn an_unknown_host_gets_the_layers_answer_and_no_cookie() {
     let on_error = |failure: &Failure| {
         let is_unknown = match failure {
-            Failure::Load(error) => error.host().is_some_and(|error| error.is_unknown()),
+            Failure::Load(error) => error.host().is_some_and(HostError::is_unknown),
             _ => false,
         };
         let mut response = Response::new(String::new());
