@@ -39,6 +39,8 @@ pub use sealer::Sealer;
 pub use source::Keys;
 pub use token::Token;
 
+#[cfg(feature = "server")]
+pub(crate) use cipher::Hidden;
 pub(crate) use derive::{Kind, MAX_LABEL, Use};
 #[cfg(feature = "managed-keys")]
 pub(crate) use guard::{Guard, Watch};
@@ -179,19 +181,19 @@ impl Envelope {
         Ok(keys.sealing.seal(length, write, &nonce))
     }
 
-    /// A keyed hash of a subject, which a backend may see, under the sealing key. `None` unless the
+    /// A keyed hash of a name, which a backend may see, under the sealing key. `None` unless the
     /// envelope is for a backend.
     #[cfg(feature = "server")]
-    pub(crate) fn hidden_subject(&self, subject: &str) -> Option<[u8; 32]> {
-        self.keys().sealing.hide_subject(subject)
+    pub(crate) fn hidden(&self, kind: Hidden, name: &str) -> Option<[u8; 32]> {
+        self.keys().sealing.hide(kind, name)
     }
 
     /// The same hash under each key of the ring.
     #[cfg(feature = "server")]
-    pub(crate) fn hidden_subjects(&self, subject: &str) -> Vec<[u8; 32]> {
+    pub(crate) fn hidden_under_all(&self, kind: Hidden, name: &str) -> Vec<[u8; 32]> {
         let keys = self.keys();
         let keys = std::iter::once(&keys.sealing).chain(&keys.accepted);
-        keys.filter_map(|keys| keys.hide_subject(subject)).collect()
+        keys.filter_map(|keys| keys.hide(kind, name)).collect()
     }
 
     /// Opens `token` if it has at most `max_length` characters.

@@ -308,12 +308,67 @@ pub(crate) enum LoadErrorKind {
     /// The layer was done with the request before its session was loaded.
     #[cfg(feature = "tower")]
     TooLate,
+    /// The request's host has no store.
+    #[cfg(feature = "tower")]
+    Host(HostError),
     #[cfg(feature = "server")]
     Backend(BackendError),
 }
 
+/// The error of a host without a store: see [`HostStores`](crate::HostStores).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostError(pub(crate) HostErrorKind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HostErrorKind {
+    Unknown,
+    Config(ConfigError),
+}
+
+impl HostError {
+    /// Whether there is no such host. Anybody can send any host's name, so this is the client's
+    /// doing: answer 404 or 421.
+    pub fn is_unknown(&self) -> bool {
+        self.0 == HostErrorKind::Unknown
+    }
+
+    /// The error of the host's settings, if there is such a host.
+    pub fn config(&self) -> Option<&ConfigError> {
+        match &self.0 {
+            HostErrorKind::Unknown => None,
+            HostErrorKind::Config(error) => Some(error),
+        }
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            HostErrorKind::Unknown => {
+                "no sessions for this host: the request names one that is unknown, several, or none"
+            }
+            HostErrorKind::Config(_) => "the store of the request's host cannot be made",
+        })
+    }
+}
+
+impl Error for HostError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.config().map(|error| error as _)
+    }
+}
+
 #[cfg(feature = "tower")]
 impl LoadError {
+    /// The error of the request's host, if the layer has [`HostStores`](crate::HostStores) and none
+    /// for this host.
+    pub fn host(&self) -> Option<&HostError> {
+        match &self.0 {
+            LoadErrorKind::Host(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Whether the session was not loaded when the response left, or when the request was given up.
     ///
     /// This happens if a streamed body, an upgraded connection or a separate task is the first to
@@ -357,6 +412,8 @@ impl fmt::Display for LoadError {
                  cache knows that the response depends on it; get the session before the handler \
                  returns, and keep it for code that runs later"
             }
+            #[cfg(feature = "tower")]
+            LoadErrorKind::Host(_) => "the request's host has no sessions",
             #[cfg(feature = "server")]
             LoadErrorKind::Backend(_) => "the session's backend failed",
         })
@@ -367,6 +424,8 @@ impl fmt::Display for LoadError {
 impl Error for LoadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
+            #[cfg(feature = "tower")]
+            LoadErrorKind::Host(error) => Some(error),
             #[cfg(feature = "server")]
             LoadErrorKind::Backend(error) => Some(error),
             #[cfg(feature = "tower")]

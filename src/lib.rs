@@ -22,7 +22,7 @@
 //!   do.
 //! - [`KeyRing`] holds the [`AppKey`] that seals and any others that only open. You can replace the
 //!   keys while requests run, with [`CookieStore::replace_keys`].
-//! - [`CookieConfig`] sets the cookie's name and attributes.
+//! - [`CookieConfig`] sets the cookie's name and attributes. [`HostStores`] sets them by host.
 //! - [`RevocationList`] ends one session, all sessions of a user, or copies of a cookie after
 //!   logout.
 //! - [`Sealer`] seals other tokens: invitations, password resets.
@@ -83,6 +83,7 @@ pub mod frameworks;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hosts;
 #[cfg(feature = "managed-keys")]
 pub mod keys;
 mod limit;
@@ -111,17 +112,18 @@ pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Keys, Plaintext, Sealer, To
 #[cfg(any(feature = "tower", feature = "server"))]
 pub use error::LoadError;
 pub use error::{
-    ConfigError, ErrorKind, OpenError, Origin, RandomError, Refusal, SaveError, SealError,
-    SessionError,
+    ConfigError, ErrorKind, HostError, OpenError, Origin, RandomError, Refusal, SaveError,
+    SealError, SessionError,
 };
 pub use event::Event;
 #[cfg(feature = "redis")]
 pub use fleet::{InFleet, RevocableCookieStore};
-pub use flow::{HeaderChange, InCookie, Outgoing};
+pub use flow::{HeaderChange, InCookie, Outgoing, SiteData};
 #[cfg(feature = "tower")]
 pub use frameworks::tower::{PendingSession, SessionLayer, SessionOf};
 #[cfg(all(feature = "tower", feature = "tower-sessions"))]
 pub use frameworks::tower_sessions::TowerSessionsLayer;
+pub use hosts::{HasCookie, HostStores};
 #[cfg(feature = "managed-keys")]
 pub use keys::ManagedKeys;
 pub use record::SessionId;

@@ -28,6 +28,7 @@ pub mod conformance;
 mod ending;
 #[cfg(all(feature = "file", unix))]
 mod file;
+mod listing;
 mod memory;
 mod placement;
 #[cfg(feature = "redis")]
@@ -49,6 +50,7 @@ pub use crate::session::Version;
 pub use backend::{Backend, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value, When};
 #[cfg(all(feature = "file", unix))]
 pub use file::{File, FileBuilder};
+pub use listing::SessionInfo;
 pub use memory::{Memory, MemoryBuilder};
 #[cfg(feature = "tower-sessions")]
 pub use tower_sessions::TowerSessions;
@@ -63,6 +65,7 @@ use crate::flow::Opened;
 use crate::flow::Outgoing;
 use crate::session::Session;
 use crate::store::StoreCore;
+use crate::transport::Transport;
 use placement::{Fetch, InBackend};
 
 /// A store for sessions whose values are in a [`Backend`].
@@ -173,6 +176,10 @@ impl<B: Backend> ServerStore<B> {
     /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
         self.inner.core.flow.transport.request_header()
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.inner.core.flow.transport
     }
 
     /// Writes a changed session to the backend, and the headers that the session needs into the

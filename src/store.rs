@@ -24,6 +24,7 @@ use crate::flow::{InCookie, Opened, Outgoing};
 use crate::policy::Policy;
 use crate::revocation::{OldId, RevocationList};
 use crate::session::Session;
+use crate::transport::Transport;
 
 /// A store for sessions that live entirely in their cookie. It loads them from requests, saves them
 /// into responses, and keeps nothing in between.
@@ -99,6 +100,10 @@ impl CookieStore {
     /// [`Transport`](crate::Transport).
     pub fn request_header(&self) -> HeaderName {
         self.core.flow.transport.request_header()
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.core.flow.transport
     }
 
     /// Writes the headers that the session needs into the response: a Set-Cookie if the session

@@ -154,7 +154,10 @@ struct Contents {
     seen_at: u64,
     expires_at: u64,
     flags: u8,
+    logged_in_at: Option<u64>,
     subject: String,
+    label: Option<String>,
+    sid: Option<String>,
     values: BTreeMap<String, Typed>,
     flashes: BTreeMap<String, Typed>,
 }
@@ -171,6 +174,7 @@ pub(crate) struct Ended {
     pub(crate) from: Option<u64>,
     pub(crate) until: Option<u64>,
     pub(crate) subject: Option<String>,
+    pub(crate) sid: Option<String>,
     pub(crate) moment: Option<u64>,
     pub(crate) longest: Option<u64>,
     pub(crate) next: Option<Hex>,

@@ -269,7 +269,7 @@ const TIMES: [(u8, [i64; 3]); 16] = [
 
 /// Lifetime, longest lifetime and idle timeout, then what happens. A time is a number and one of
 /// the units 0 to 3: milliseconds, seconds, minutes, hours.
-const STORIES: [&str; 16] = [
+const STORIES: [&str; 18] = [
     // A few requests of every day.
     "hours hours -, Insert 01 Integer 2a00000000000000, Insert 02 Text 0500, Flash 01 Bool 01, \
      Subject 05, Save, Load + Jar 00 -, TakeFlash 01, TakeFlash 01, Take 02, Take 02, Insert 02 Null, \
@@ -297,6 +297,10 @@ const STORIES: [&str; 16] = [
     // Keys are rotated and dropped.
     "hours hours -, Insert 01 Bool 00, Save, Rotate 01 01 00 00, Load + Jar 00 -, Save, \
      Load + Jar 01 -, Save, Rotate 02 00 00 00, Load + Jar 01 -, Rotate 00 00 01 01, Load + Jar 01 -",
+    // A login with names, at once and over again, and new ids afterwards.
+    "hours hours -, Insert 01 Bool 00, LogIn, Label 05, Sid 06, Save, Load + Jar 00 -, Renew, Save, \
+     Load + Jar 01 -, Expire 01 01 01, Clear, Save, LogIn, Save",
+    "hours hours -, LogIn, Save, Load + Jar 00 -, LogIn, Save, Renew, Save, Destroy, LogIn, Save",
     // Renewed, destroyed and begun again, in the same request and in later ones.
     "hours hours -, Insert 01 Bool 00, Save, Load + Jar 00 -, Renew, Save, Renew, Remove 01, Save, \
      Load + Jar 01 -, Insert 02 Bool 00, Renew, Clear, Save",

@@ -126,12 +126,20 @@ pub(crate) struct Record {
     pub(crate) in_backend: bool,
     /// How long after its last use a backend keeps it; `seen_at` is then the time of issue.
     pub(crate) kept_for: Option<u64>,
+    pub(crate) logged_in_at: Option<u64>,
     pub(crate) subject: String,
+    pub(crate) label: String,
+    pub(crate) sid: String,
     pub(crate) values: Vec<(String, Vec<u8>)>,
     pub(crate) flashes: Vec<(String, Vec<u8>)>,
 }
 
 impl Record {
+    /// When its lifetime began.
+    pub(crate) fn began_at(&self) -> u64 {
+        self.logged_in_at.unwrap_or(self.issued_at)
+    }
+
     /// The record as a session has it, and as a save writes it.
     pub(crate) fn without_nulls(&self) -> Self {
         let mut record = self.clone();
@@ -142,12 +150,12 @@ impl Record {
 }
 
 pub(crate) fn read_record(bytes: &[u8]) -> Result<Record, Refusal> {
-    read_known(bytes, 3)
+    read_known(bytes, 0x33)
 }
 
 /// The same for what a backend keeps.
 pub(crate) fn read_stored_record(bytes: &[u8]) -> Result<Record, Refusal> {
-    read_known(bytes, 7)
+    read_known(bytes, 0x37)
 }
 
 fn read_known(bytes: &[u8], known: u8) -> Result<Record, Refusal> {
@@ -156,7 +164,7 @@ fn read_known(bytes: &[u8], known: u8) -> Result<Record, Refusal> {
         [1, flags, ..] => *flags,
         _ => return Err(Refusal::Newer),
     };
-    if flags > known {
+    if flags & !known != 0 {
         return Err(Refusal::Newer);
     }
     read_fields(&bytes[2..], flags).ok_or(Refusal::BadRecord)
@@ -166,7 +174,7 @@ fn read_fields(bytes: &[u8], flags: u8) -> Option<Record> {
     let mut input = Input(bytes);
     let id = input.take(16)?.try_into().ok()?;
     let (issued_at, second) = (input.moment()?, input.moment()?);
-    let is_kept = flags & 4 != 0;
+    let (is_kept, is_named) = (flags & 4 != 0, flags & 0x20 != 0);
     let record = Record {
         id,
         issued_at,
@@ -175,12 +183,30 @@ fn read_fields(bytes: &[u8], flags: u8) -> Option<Record> {
         expires_at: input.moment()?,
         transient: flags & 2 != 0,
         in_backend: flags & 1 != 0,
+        logged_in_at: match flags & 0x10 {
+            0 => None,
+            _ => Some(input.moment()?),
+        },
         subject: input.text()?,
+        label: if is_named {
+            input.text()?
+        } else {
+            String::new()
+        },
+        sid: if is_named {
+            input.text()?
+        } else {
+            String::new()
+        },
         values: input.entries()?,
         flashes: input.entries()?,
     };
     let is_sound = input.0.is_empty()
-        && record.subject.len() <= 64
+        && [&record.subject, &record.label, &record.sid]
+            .into_iter()
+            .all(|name| name.len() <= 255)
+        && (record.label.len() + record.sid.len() > 0) == is_named
+        && record.began_at() <= record.issued_at
         && record.issued_at <= record.expires_at
         && [&record.values, &record.flashes].into_iter().all(|list| {
             list.len() <= 1024
@@ -356,12 +382,20 @@ fn write_varint(out: &mut Vec<u8>, mut number: u64) {
 /// How many bytes of a cookie, name and value together, a session with these contents takes.
 pub(crate) fn cookie_size<'a>(
     name: &str,
-    subject: &str,
+    has_login: bool,
+    [subject, label, sid]: [&str; 3],
     values: impl Iterator<Item = (&'a str, &'a [u8])>,
     flashes: impl Iterator<Item = (&'a str, &'a [u8])>,
 ) -> usize {
     let mut rest = Vec::new();
     write_bytes(&mut rest, subject.as_bytes());
+    if label.len() + sid.len() > 0 {
+        write_bytes(&mut rest, label.as_bytes());
+        write_bytes(&mut rest, sid.as_bytes());
+    }
+    if has_login {
+        rest.extend([0; 6]);
+    }
     for list in [values.collect::<Vec<_>>(), flashes.collect()] {
         write_varint(&mut rest, list.len() as u64);
         for (key, value) in list {

@@ -19,6 +19,8 @@ pub(super) const MAC: &str = "mac";
 pub(super) const TAG: &str = "tag";
 #[cfg(feature = "server")]
 pub(super) const SUBJECT: &str = "subject";
+#[cfg(feature = "server")]
+pub(super) const SID: &str = "sid";
 
 /// The longest name or context, in bytes.
 pub(crate) const MAX_LABEL: usize = 255;

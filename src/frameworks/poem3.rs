@@ -4,14 +4,16 @@
 
 use std::convert::Infallible;
 
-use http::StatusCode;
+use http::header::HOST;
+use http::uri::Authority;
+use http::{HeaderValue, StatusCode};
 use poem::error::ResponseError;
 use poem::{
     Endpoint, Error, FromRequest, IntoResponse, Middleware, Request, RequestBody, Response, Result,
 };
 
 pub use crate::frameworks::tower::{
-    Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
+    Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 
 use crate::error::{LoadError, SessionError};
@@ -20,6 +22,7 @@ use crate::frameworks::tower::{
     Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Reply,
     ResponseFuture, SessionService, Sessions,
 };
+use crate::hosts::named_by;
 use crate::session::{Session, TypedSession};
 
 /// The middleware for `with`.
@@ -49,8 +52,13 @@ where
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        let fields = Fields::of(request.headers(), &self.layer.request_header());
-        let (open, pending) = self.layer.start(fields);
+        let settings = self.layer.at(&|| {
+            let hosts = request.headers().get_all(HOST).iter();
+            let authority = request.uri().authority().map(Authority::as_str);
+            named_by(authority, hosts.map(HeaderValue::as_bytes))
+        });
+        let fields = Fields::of(request.headers(), &settings.request_header());
+        let (open, pending) = self.layer.start(settings, fields);
         if self.layer.leaves_idle(&request) {
             pending.leave_idle();
         }

@@ -13,12 +13,12 @@ use ::rocket::request::{FromRequest, Outcome};
 use ::rocket::response::{self, Responder};
 use ::rocket::route::{self, Handler};
 use ::rocket::{Data, Request, Response, Route, async_trait};
-use http::header::COOKIE;
+use http::header::{COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
 pub use crate::frameworks::tower::{
-    Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
+    Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 
 use crate::error::{LoadError, SessionError};
@@ -27,6 +27,7 @@ use crate::frameworks::tower::{
     Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Open, Reply,
     ResponseFuture, Sessions,
 };
+use crate::hosts::named_by;
 use crate::session::{Session, TypedSession};
 
 /// What Rocket keeps for a request: the session of the layer named `N`.
@@ -91,7 +92,14 @@ where
             pending.refuse();
             return;
         }
-        let (open, pending) = self.start(fields(request, &self.request_header()));
+        let settings = self.at(&|| {
+            let hosts = || request.headers().get(HOST.as_str()).map(str::as_bytes);
+            // Without a `Host` header, Rocket takes the host from the URI.
+            let authority = request.host().filter(|_| hosts().next().is_none());
+            named_by(authority.map(ToString::to_string).as_deref(), hosts())
+        });
+        let fields = fields(request, &settings.request_header());
+        let (open, pending) = self.start(settings, fields);
         if L::ASKS && self.leaves_idle(&head(request)) {
             pending.leave_idle();
         }

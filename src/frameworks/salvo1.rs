@@ -11,7 +11,7 @@ use salvo_core::writing::Scribe;
 use salvo_core::{Depot, Request, Response, Writer};
 
 pub use crate::frameworks::tower::{
-    Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
+    Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 
 use crate::error::{LoadError, SessionError};

@@ -67,6 +67,7 @@
 
 mod future;
 mod guard;
+mod host;
 mod layer;
 mod pending;
 
@@ -80,7 +81,8 @@ pub use future::ResponseFuture;
 #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use guard::Condition;
 pub use guard::{
-    AnySession, Guard, GuardFuture, GuardService, HasField, RequireField, RequireSession,
+    AnySession, Guard, GuardFuture, GuardService, HasField, RecentLogin, RequireField,
+    RequireLogin, RequireSession,
 };
 #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use pending::Fields;
@@ -99,6 +101,7 @@ use crate::event::Event;
 #[cfg(feature = "tower-sessions")]
 use crate::flow::Opened;
 use crate::flow::Outgoing;
+use crate::hosts::{HasCookie, HostStores};
 #[cfg(feature = "tower-sessions")]
 use crate::record::SessionId;
 #[cfg(feature = "server")]
@@ -122,12 +125,19 @@ impl<B: Backend> Sessions for ServerStore<B> {}
 #[cfg(all(feature = "server", feature = "settings"))]
 impl Sessions for AnyStore {}
 
+impl<S: Sessions + HasCookie> Sessions for HostStores<S> {}
+
 mod sealed {
     use std::error::Error;
     #[cfg(feature = "server")]
     use std::pin::Pin;
 
+    use http::header::COOKIE;
+
+    use super::host::AtHost;
     use super::*;
+    use crate::error::{LoadErrorKind, SaveErrorKind};
+    use crate::event::Events;
     #[cfg(all(feature = "server", feature = "settings"))]
     use crate::settings::each;
 
@@ -135,6 +145,11 @@ mod sealed {
     pub trait Store: Clone + Send + Sync + 'static {
         type Load: Future<Output = Result<Session, LoadError>> + Send + Unpin;
         type Save: Future<Output = Result<Outgoing, SaveError>> + Send + Unpin;
+
+        /// The store of a request's host, if each host has its own.
+        fn at(&self, _host: &dyn Fn() -> Option<String>) -> Option<Self> {
+            None
+        }
 
         /// The request header that holds the token.
         fn request_header(&self) -> HeaderName;
@@ -227,6 +242,45 @@ mod sealed {
 
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
+        }
+    }
+
+    impl<S: Store + HasCookie> Store for HostStores<S> {
+        type Load = AtHost<S::Load>;
+        type Save = AtHost<S::Save>;
+
+        fn at(&self, host: &dyn Fn() -> Option<String>) -> Option<Self> {
+            Some(self.here(host()))
+        }
+
+        fn request_header(&self) -> HeaderName {
+            self.found().map_or(COOKIE, Store::request_header)
+        }
+
+        fn load(&self, field: &[u8]) -> Self::Load {
+            let unknown = |error| Some(Err(LoadError(LoadErrorKind::Host(error))));
+            AtHost(self.found().map(|store| store.load(field)).map_err(unknown))
+        }
+
+        fn save(&self, session: &Session) -> Self::Save {
+            let unknown = |_| Some(Err(SaveError(SaveErrorKind::OtherStore)));
+            AtHost(
+                self.found()
+                    .map(|store| store.save(session))
+                    .map_err(unknown),
+            )
+        }
+
+        fn handed_out(&self, session: &Session) -> Outgoing {
+            let found = self.found();
+            found.map_or_else(|_| Outgoing::nothing(), |store| store.handed_out(session))
+        }
+
+        fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
+            match self.found() {
+                Ok(store) => store.report(event, error),
+                Err(_) => Events::default().report(event, error),
+            }
         }
     }
 

@@ -164,8 +164,9 @@ impl Session {
         };
         let limit = bounds.map_or(by_default, |bounds| bounds.limit);
         let measure = |changes: &Changes| {
-            let body = View::new(record, changes).body();
-            (body.len(), body.entries())
+            let view = View::new(record, changes);
+            let body = view.body();
+            (body.len(view.has_login()), body.entries())
         };
         let (size, entries) = measure(changes);
         let checked = limit.check(size).and_then(|()| check_entries(entries));

@@ -11,7 +11,10 @@ use super::state::Bounds;
 use super::status::Status;
 #[cfg(feature = "server")]
 use super::version::Version;
-use crate::error::Origin;
+use crate::error::{Origin, SessionError};
+#[cfg(feature = "server")]
+use crate::record::SessionId;
+use crate::time::Millis;
 
 /// What became of changes that were to move to a newer record.
 #[cfg(feature = "server")]
@@ -55,6 +58,7 @@ impl Session {
             let before = base.newest();
             newer.cookie_is_due |= before.is_none_or(|loaded| loaded.cookie_is_due);
             changes.keep_own_flashes_of(&newer.record);
+            changes.outlive(newer.record.header());
             self.replace(changes, base, Some(newer));
             rebased = Rebased::Done;
         });
@@ -74,6 +78,25 @@ impl Session {
             changes.acknowledge(planned, before, record);
             self.replace(changes, base, written);
         });
+    }
+
+    /// Gives the session a new id that no cutoff before `moment` ends.
+    pub(crate) fn outlast(&self, moment: Millis) -> Result<(), SessionError> {
+        self.change(|changes, _| {
+            changes.renew_after(moment);
+            Ok(())
+        })
+    }
+
+    /// The ids under which a backend may have the session: the one that it was opened with, and the
+    /// one that this request has given it.
+    #[cfg(feature = "server")]
+    pub(crate) fn ids(&self) -> [Option<SessionId>; 2] {
+        self.lock_for_save(|changes, loaded| {
+            let view = View::new(loaded.map(|loaded| &loaded.record), changes);
+            let opened = view.base().map(|record| record.header().id);
+            [opened, view.birth().map(|birth| birth.id)]
+        })
     }
 
     /// Makes the next save draw a new id for a new or renewed session.

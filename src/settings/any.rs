@@ -6,15 +6,17 @@ use http::{HeaderMap, HeaderName};
 
 use super::{Driver, Settings};
 use crate::envelope::{KeyRing, Keys};
-use crate::error::{ConfigError, LoadError, SaveError};
+use crate::error::{BackendError, ConfigError, LoadError, SaveError};
 use crate::flow::{InCookie, Outgoing};
-use crate::server::{Behind, Memory, MemoryStore};
+use crate::record::SessionId;
+use crate::server::{Behind, Memory, MemoryStore, SessionInfo};
 #[cfg(all(feature = "file", unix))]
 use crate::server::{File, FileStore};
 #[cfg(feature = "redis")]
 use crate::server::{Redis, RedisStore};
 use crate::session::Session;
 use crate::store::{CookieStore, StoreBuilder};
+use crate::transport::Transport;
 
 /// The store that the settings choose: `SESSION_DRIVER` is `cookie`, `memory`, `file` or `redis`.
 /// Needs the features `settings` and `server`, and those of the drivers.
@@ -65,6 +67,10 @@ macro_rules! each {
 }
 #[cfg(feature = "tower")]
 pub(crate) use each;
+
+fn in_cookies() -> BackendError {
+    BackendError::unsupported("to find sessions: they are in cookies, so use a revocation list")
+}
 
 /// The storage that the settings choose, in the [`StoreBuilder`] of an [`AnyStore`].
 #[derive(Debug)]
@@ -192,6 +198,64 @@ impl AnyStore {
     /// As [`save`](Self::save).
     pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
         each!(self, store => store.respond(session), store => store.respond(session).await)
+    }
+
+    /// Lists the sessions of `subject`, the last used first.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerStore::sessions_of`](crate::server::ServerStore::sessions_of). With sessions in cookies, an
+    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    pub async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionInfo>, BackendError> {
+        each!(self, _store => Err(in_cookies()), store => store.sessions_of(subject).await)
+    }
+
+    /// Ends all sessions of `subject`: "log out everywhere".
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerStore::end_all_of`](crate::server::ServerStore::end_all_of). With sessions in cookies, an
+    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    pub async fn end_all_of(&self, subject: &str) -> Result<usize, BackendError> {
+        each!(self, _store => Err(in_cookies()), store => store.end_all_of(subject).await)
+    }
+
+    /// Ends all sessions of `subject` except for `keep`: "log out everywhere else".
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerStore::end_others_of`](crate::server::ServerStore::end_others_of). With sessions in cookies, an
+    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    pub async fn end_others_of(
+        &self,
+        subject: &str,
+        keep: &Session,
+    ) -> Result<usize, BackendError> {
+        each!(self, _store => Err(in_cookies()), store => store.end_others_of(subject, keep).await)
+    }
+
+    /// Ends the session with this id, if it is one of `subject`'s.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerStore::end_one_of`](crate::server::ServerStore::end_one_of). With sessions in cookies, an
+    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    pub async fn end_one_of(&self, subject: &str, id: SessionId) -> Result<bool, BackendError> {
+        each!(self, _store => Err(in_cookies()), store => store.end_one_of(subject, id).await)
+    }
+
+    /// Ends all sessions of one login at the identity provider.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerStore::end_all_of_sid`](crate::server::ServerStore::end_all_of_sid). With sessions in cookies, an
+    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    pub async fn end_all_of_sid(&self, sid: &str) -> Result<usize, BackendError> {
+        each!(self, _store => Err(in_cookies()), store => store.end_all_of_sid(sid).await)
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        each!(self, store => store.transport())
     }
 
     /// Replaces the keys of this store and all its clones, while requests run.

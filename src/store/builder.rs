@@ -3,12 +3,14 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
+
 use super::core::{Clock, StoreCore};
 use crate::cookie::CookieConfig;
 use crate::envelope::{Envelope, Keys, Kind, Use, check_context};
 use crate::error::ConfigError;
 use crate::event::{Event, Events};
-use crate::flow::{Flow, Placement};
+use crate::flow::{Flow, Placement, SiteData};
 use crate::limit::Limit;
 use crate::policy::{DEFAULT_LIFETIME, Idle, Policy};
 use crate::revocation::RevocationList;
@@ -45,6 +47,7 @@ pub struct StoreBuilder<P> {
     not_before: SystemTime,
     pub(crate) revocations: Option<RevocationList>,
     private_by_default: bool,
+    clear_site_data: Option<HeaderValue>,
     clock: Box<Clock>,
     events: Events,
 }
@@ -67,6 +70,7 @@ impl<P> StoreBuilder<P> {
             not_before: SystemTime::UNIX_EPOCH,
             revocations: None,
             private_by_default: true,
+            clear_site_data: None,
             clock: Box::new(SystemTime::now),
             events: Events::default(),
         }
@@ -102,8 +106,8 @@ impl<P> StoreBuilder<P> {
         self
     }
 
-    /// How long a session lives after its first save or its renewal. No refresh, re-seal or key
-    /// rotation extends it. Default: 24 hours, or `max_lifetime` if that is shorter.
+    /// How long a session lives after its first save or its last login. No refresh, re-seal, change
+    /// of rights or key rotation extends it. Default: 24 hours, or `max_lifetime` if that is shorter.
     ///
     /// It may be longer than the 400 days for which browsers keep a cookie. The cookie's Max-Age is
     /// then 400 days, and a request that reads the session gets a new cookie if the last one was
@@ -154,6 +158,22 @@ impl<P> StoreBuilder<P> {
     /// may keep it. A response with a Set-Cookie or a token is always kept out of shared caches.
     pub fn private_by_default(mut self, private: bool) -> Self {
         self.private_by_default = private;
+        self
+    }
+
+    /// What a browser clears when a request [destroys](crate::Session::destroy) its session: the
+    /// response then has `Clear-Site-Data`, unless the handler has set it. Browsers obey it over
+    /// https only, and some take a second or more to clear the cache. Default: nothing.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, SiteData};
+    /// let store = CookieStore::builder(AppKey::generate()?)
+    ///     .clear_site_data([SiteData::Cache, SiteData::Storage])
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear_site_data(mut self, data: impl IntoIterator<Item = SiteData>) -> Self {
+        self.clear_site_data = SiteData::header(data);
         self
     }
 
@@ -256,6 +276,7 @@ impl<P> StoreBuilder<P> {
             not_before: self.not_before,
             revocations: self.revocations,
             private_by_default: self.private_by_default,
+            clear_site_data: self.clear_site_data,
             clock: self.clock,
             events: self.events,
         };
@@ -295,6 +316,7 @@ impl<P> StoreBuilder<P> {
         let mut flow = Flow::new(envelope, policy, transport, former, self.events, placement);
         flow.revocations = revocations;
         flow.private_by_default = self.private_by_default;
+        flow.clear_site_data = self.clear_site_data;
         StoreCore {
             kept: self.keys.kept(),
             flow,

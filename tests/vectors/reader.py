@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 DAY_MS, SKEW_MS = 24 * 60 * 60 * 1000, 60_000
-ELSEWHERE, TRANSIENT, KEPT = 0x01, 0x02, 0x04
+ELSEWHERE, TRANSIENT, KEPT, LOGIN, NAMED = 0x01, 0x02, 0x04, 0x10, 0x20
 COOKIE_LIMIT, SEALER_LIMIT = 4096, 87_492
 RING_BYTES, RING_LIMIT = 49_152, 65_639
 
@@ -82,9 +82,18 @@ def store_key(session_id):
 
 def subject_tag(app_key, name, context, subject):
     """What a backend has of a subject."""
+    return hidden("subject", app_key, name, context, subject)
+
+
+def sid_tag(app_key, name, context, sid):
+    """What a backend has of a login at the identity provider."""
+    return hidden("sid", app_key, name, context, sid)
+
+
+def hidden(label, app_key, name, context, text):
     prk = hmac_sha256(b"sealed-session/v1", app_key)
-    info = b"".join(lp(part.encode()) for part in ("subject", "store", name, context))
-    return hmac_sha256(hkdf_expand(prk, info, 32), subject.encode())
+    info = b"".join(lp(part.encode()) for part in (label, "store", name, context))
+    return hmac_sha256(hkdf_expand(prk, info, 32), text.encode())
 
 
 class Token:
@@ -186,13 +195,16 @@ def read_record(plaintext, kind):
     at = Cursor(plaintext, "bad_record")
     refuse_if(at.number(1) != 1, "newer")
     flags = at.number(1)
-    refuse_if(flags & ~(ELSEWHERE | TRANSIENT | (KEPT if kind == "store" else 0)), "newer")
+    refuse_if(flags & ~(ELSEWHERE | TRANSIENT | LOGIN | NAMED | (KEPT if kind == "store" else 0)), "newer")
     record = {"id": at.take(16).hex(), "flags": flags}
     record |= {time: at.number(6) for time in ("issued_at", "seen_at", "expires_at")}
+    record |= {"logged_in_at": at.number(6)} if flags & LOGIN else {}
     record["subject"] = at.text()
+    record |= {"label": at.text(), "sid": at.text()} if flags & NAMED else {}
     record |= {part: at.entries(at.block, limit=1024) for part in ("values", "flashes")}
-    at.check(not at.data and len(record["subject"].encode()) <= 64)
-    at.check(record["issued_at"] <= record["expires_at"])
+    at.check(not at.data and all(len(record.get(name, "").encode()) <= 255 for name in ("subject", "label", "sid")))
+    at.check(not flags & NAMED or record["label"] + record["sid"])
+    at.check(record.get("logged_in_at", 0) <= record["issued_at"] <= record["expires_at"])
     return record
 
 
@@ -205,8 +217,9 @@ def read_revocation(plaintext):
         case 3: ended = {"moment": at.number(6)}
         case 4: ended = {"longest": at.number(6), "until": at.number(6)}
         case 5: ended = {"id": at.take(16).hex(), "moment": at.number(6), "next": at.take(16).hex()}
+        case 6: ended = {"moment": at.number(6), "sid": at.take(len(at.data)).decode()}
         case _: raise Refused("newer")
-    at.check(not at.data and 1 <= len(ended.get("subject", "-").encode()) <= 64)
+    at.check(not at.data and all(1 <= len(ended.get(name, "-").encode()) <= 255 for name in ("subject", "sid")))
     return ended
 
 
@@ -269,7 +282,8 @@ def admit(record, now_ms, max_lifetime_ms=DAY_MS, idle_timeout_ms=None, not_befo
         seen = issued  # Until the backend has told for how long it still keeps the record.
     refuse_if(record["flags"] & ELSEWHERE, "elsewhere")
     refuse_if(max(issued, seen) > now_ms + SKEW_MS, "future")
-    refuse_if(now_ms >= min(record["expires_at"], issued + max_lifetime_ms), "expired")
+    began = record.get("logged_in_at", issued)
+    refuse_if(now_ms >= min(record["expires_at"], began + max_lifetime_ms), "expired")
     refuse_if(issued < not_before_ms, "cutoff")
     refuse_if(idle_timeout_ms is not None and now_ms >= seen + idle_timeout_ms, "idle")
 
@@ -312,7 +326,11 @@ PRIMITIVES = {
 
 def backend(vector):
     tag = subject_tag(bytes.fromhex(vector["app_key"]), vector["cookie"], vector["context"], vector["subject"])
-    return {"store_key": store_key(bytes.fromhex(vector["id"])).hex(), "tag": tag.hex()}
+    found = {"store_key": store_key(bytes.fromhex(vector["id"])).hex(), "tag": tag.hex()}
+    if "sid" in vector:
+        tag = sid_tag(bytes.fromhex(vector["app_key"]), vector["cookie"], vector["context"], vector["sid"])
+        found["sid_tag"] = tag.hex()
+    return found
 
 
 def outcome(section, vector):

@@ -31,7 +31,7 @@ async fn greet(session: Session) -> Result<String, SessionError> {
 
 // A real login checks a password here.
 async fn log_in(session: Session, name: String) -> Result<&'static str, SessionError> {
-    session.renew(); // a new id at every login
+    session.log_in()?; // a new id at every login
     session.insert(NAME, name)?;
     Ok("logged in\n")
 }

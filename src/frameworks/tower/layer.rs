@@ -5,13 +5,16 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderName, Request, Response, request};
+use http::header::HOST;
+use http::uri::Authority;
+use http::{HeaderValue, Request, Response, request};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::future::ResponseFuture;
 use super::pending::{Fields, Open, PendingSession, Settings};
 use super::{Answer, Bare, Failure, Leaves, NoRequest, Sessions};
+use crate::hosts::named_by;
 
 /// Gives a service's requests sessions, and saves them: see [the module](super).
 ///
@@ -34,7 +37,10 @@ impl<S: Sessions> SessionLayer<S> {
 impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     fn with(store: S, on_error: H, leaves: Arc<L>) -> Self {
         Self {
-            settings: Arc::new(Settings { store, on_error }),
+            settings: Arc::new(Settings {
+                store,
+                on_error: Arc::new(on_error),
+            }),
             leaves,
             of: PhantomData,
         }
@@ -121,8 +127,15 @@ impl<S, N, H, L> SessionLayer<S, N, H, L> {
 }
 
 impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
-    pub(crate) fn request_header(&self) -> HeaderName {
-        self.settings.store.request_header()
+    /// The settings for a request. `host` tells the host that it names.
+    pub(crate) fn at(&self, host: &dyn Fn() -> Option<String>) -> Arc<Settings<S, H>> {
+        match self.settings.store.at(host) {
+            None => Arc::clone(&self.settings),
+            Some(store) => Arc::new(Settings {
+                store,
+                on_error: Arc::clone(&self.settings.on_error),
+            }),
+        }
     }
 
     #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
@@ -135,8 +148,12 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
 
     /// Begins a request. The framework puts the [`PendingSession`] where handlers find it. If one
     /// of the same type was there already, it refuses the [`Open`].
-    pub(crate) fn start(&self, fields: Fields) -> (Open<S, H>, PendingSession<N>) {
-        Open::new(Arc::clone(&self.settings), fields)
+    pub(crate) fn start(
+        &self,
+        settings: Arc<Settings<S, H>>,
+        fields: Fields,
+    ) -> (Open<S, H>, PendingSession<N>) {
+        Open::new(settings, fields)
     }
 }
 
@@ -171,14 +188,25 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let fields = Fields::of(request.headers(), &self.layer.request_header());
+        let hosts = || {
+            request
+                .headers()
+                .get_all(HOST)
+                .iter()
+                .map(HeaderValue::as_bytes)
+        };
+        let settings = self.layer.at(&|| {
+            let authority = request.uri().authority();
+            named_by(authority.map(Authority::as_str), hosts())
+        });
+        let fields = Fields::of(request.headers(), &settings.request_header());
         let mut leaves_idle = false;
         if L::ASKS {
             let (parts, body) = request.into_parts();
             leaves_idle = self.layer.leaves.leaves_idle(&parts);
             request = Request::from_parts(parts, body);
         }
-        let (open, pending) = self.layer.start(fields);
+        let (open, pending) = self.layer.start(settings, fields);
         if leaves_idle {
             pending.leave_idle();
         }

@@ -220,7 +220,13 @@ impl Fields {
 /// A layer's store and its answer to failures.
 pub(crate) struct Settings<S, H> {
     pub(super) store: S,
-    pub(super) on_error: H,
+    pub(super) on_error: Arc<H>,
+}
+
+impl<S: Sessions, H> Settings<S, H> {
+    pub(crate) fn request_header(&self) -> HeaderName {
+        self.store.request_header()
+    }
 }
 
 /// A request, whatever its store.
@@ -386,6 +392,7 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
     ) -> Pin<Box<dyn Future<Output = Result<(), SaveError>> + Send>> {
         let save = self.settings.store.save(session);
         Box::pin(async move { save.await.map(drop) })
+    }
 
     fn refuse(&self) {
         let error = LoadError(LoadErrorKind::SecondLayer);

@@ -91,7 +91,7 @@ impl Gated {
         let fields = Fields::of(Request::new(()).headers(), &COOKIE);
         let settings = Settings {
             store: self.clone(),
-            on_error: Bare,
+            on_error: Arc::new(Bare),
         };
         Open::new(Arc::new(settings), fields)
     }
