@@ -21,7 +21,10 @@ impl reject::Reject for NoSession {}
 /// The request's session, which the layer saves.
 fn session() -> impl Filter<Extract = (Session,), Error = Rejection> + Copy {
     warp::ext::get().and_then(async |pending: PendingSession| {
-        pending.session().await.map_err(|_| reject::custom(NoSession))
+        pending
+            .session()
+            .await
+            .map_err(|_| reject::custom(NoSession))
     })
 }
 
