@@ -153,7 +153,7 @@ impl RevocableCookieStore {
     }
 
     /// Returns the session of a request from the values of its Cookie fields, as text or bytes.
-    /// With another [`Transport`](crate::Transport), pass the values of the
+    /// With another [`Transport`], pass the values of the
     /// [`request_header`](Self::request_header).
     ///
     /// # Errors
@@ -251,7 +251,7 @@ impl RevocableCookieStore {
     }
 
     /// The request header that holds the session's token: `cookie`, or that of another
-    /// [`Transport`](crate::Transport).
+    /// [`Transport`].
     pub fn request_header(&self) -> HeaderName {
         self.inner.core.flow.transport.request_header()
     }

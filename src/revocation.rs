@@ -61,7 +61,7 @@ const TICK: u64 = 1000;
 /// Somebody who copies a cookie and has the service renew it, for example by logging in, then has a
 /// session with an id of its own, and the end of the first one does not end it. Use
 /// [`revoke_subject`](Self::revoke_subject) for that: it ends copies as well. It needs sessions
-/// with a subject: see [`Session::set_subject`](crate::Session::set_subject).
+/// with a subject: see [`Session::set_subject`].
 ///
 /// The list is lost when the process ends, and other processes do not see it. Ended sessions that
 /// have not expired then open again. If you run several processes, or the list must outlast a
@@ -259,9 +259,9 @@ impl RevocationList {
     }
 
     /// Ends the session with this id. `until` is a time after which none of its cookies can be
-    /// alive: [`Session::expires_at`](crate::Session::expires_at), or, if your application moves
-    /// deadlines, [`Session::issued_at`](crate::Session::issued_at) plus the store's
-    /// `max_lifetime`. You get the id from [`Session::id`](crate::Session::id).
+    /// alive: [`Session::expires_at`], or, if your application moves
+    /// deadlines, [`Session::issued_at`] plus the store's
+    /// `max_lifetime`. You get the id from [`Session::id`].
     pub fn revoke(&self, id: SessionId, until: SystemTime) {
         self.put(Revocation::Id {
             id,

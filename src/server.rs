@@ -118,7 +118,7 @@ impl<B: Backend> ServerStore<B> {
     }
 
     /// Returns a request's session, from the values of its Cookie fields as text or bytes. If the
-    /// store has another [`Transport`](crate::Transport) than a cookie, pass the values of its
+    /// store has another [`Transport`] than a cookie, pass the values of its
     /// [`request_header`](Self::request_header).
     ///
     /// # Errors
@@ -173,7 +173,7 @@ impl<B: Backend> ServerStore<B> {
     }
 
     /// The request header that holds the session: `cookie`, unless the store has another
-    /// [`Transport`](crate::Transport).
+    /// [`Transport`].
     pub fn request_header(&self) -> HeaderName {
         self.inner.core.flow.transport.request_header()
     }

@@ -80,7 +80,7 @@ impl CookieStore {
     }
 
     /// Returns a request's session, from the values of its Cookie fields as text or bytes. If the
-    /// store has another [`Transport`](crate::Transport) than a cookie, pass the values of its
+    /// store has another [`Transport`] than a cookie, pass the values of its
     /// [`request_header`](Self::request_header).
     pub fn load_from<'a, C: AsRef<[u8]> + ?Sized + 'a>(
         &self,
@@ -97,7 +97,7 @@ impl CookieStore {
     }
 
     /// The request header that holds the session: `cookie`, unless the store has another
-    /// [`Transport`](crate::Transport).
+    /// [`Transport`].
     pub fn request_header(&self) -> HeaderName {
         self.core.flow.transport.request_header()
     }

@@ -175,7 +175,7 @@ impl AnyStore {
     }
 
     /// The request header that holds the session's token: `cookie`, or that of another
-    /// [`Transport`](crate::Transport).
+    /// [`Transport`].
     pub fn request_header(&self) -> HeaderName {
         each!(self, store => store.request_header())
     }
