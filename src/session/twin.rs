@@ -111,10 +111,12 @@ impl Session {
         })
     }
 
-    pub(crate) fn renew_alone(&self) -> Result<(), SessionError> {
-        self.change_alone(|changes, _| {
-            changes.renew();
-            Ok(())
+    pub(crate) fn log_in_alone(&self) -> Result<(), SessionError> {
+        self.change_alone(|changes, record| {
+            let before = changes.clone();
+            changes.log_in();
+            let undo = |changes: &mut Changes| *changes = before;
+            self.keep_if_it_fits(changes, record, format_args!("the login"), undo)
         })
     }
 

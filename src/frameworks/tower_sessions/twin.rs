@@ -271,7 +271,7 @@ impl SessionStore for Store {
         let gets_new_id = both.is_some_and(|both| both.theirs.id().is_none());
         let session = self.session().await.map_err(|error| failed(&error))?;
         if gets_new_id {
-            return session.renew_alone().map_err(|error| failed(&error));
+            return session.log_in_alone().map_err(|error| failed(&error));
         }
         let mut last = lock(&self.seen);
         session.destroy_alone().map_err(|error| failed(&error))?;

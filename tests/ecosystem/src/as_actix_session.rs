@@ -21,7 +21,7 @@ pub async fn as_actix_session(
 
     match theirs.status() {
         SessionStatus::Purged => ours.destroy(),
-        SessionStatus::Renewed => ours.renew(),
+        SessionStatus::Renewed => ours.log_in()?,
         SessionStatus::Changed | SessionStatus::Unchanged => {}
     }
     let after = theirs.entries();

@@ -354,7 +354,7 @@ async fn typed_and_named_sessions_are_extractors() {
 #[actix_web::test]
 async fn a_guard_keeps_out_who_is_not_logged_in() {
     async fn log_in(session: Session) -> Result<HttpResponse, SessionError> {
-        session.renew();
+        session.log_in()?;
         session.insert("user_id", 42)?;
         Ok(HttpResponse::NoContent().finish())
     }

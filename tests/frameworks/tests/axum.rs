@@ -262,7 +262,7 @@ fn typed_and_named_sessions_are_extractors() {
 #[test]
 fn a_guard_as_a_route_layer_keeps_out_who_is_not_logged_in() {
     async fn log_in(session: Session) -> Result<(), SessionError> {
-        session.renew();
+        session.log_in()?;
         session.insert("user_id", 42)
     }
     let to_login = |request: &request::Parts| {

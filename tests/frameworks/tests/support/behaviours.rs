@@ -109,7 +109,7 @@ pub fn both(visit: &TypedSession<Visit>, admin: &SessionOf<Admin>) -> Result<Str
 
 /// At `/login`.
 pub fn log_in(session: &Session) -> Result<&'static str, SessionError> {
-    session.renew();
+    session.log_in()?;
     session.insert(USER, 42)?;
     Ok("logged in")
 }
