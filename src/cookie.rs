@@ -90,6 +90,10 @@ impl CookieConfig {
         &self.name
     }
 
+    pub(crate) fn domain(&self) -> Option<&str> {
+        self.domain.as_deref()
+    }
+
     pub(crate) fn is_persistent(&self) -> bool {
         self.persistent
     }

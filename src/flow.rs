@@ -8,7 +8,7 @@ mod placement;
 use std::iter::empty;
 use std::sync::Arc;
 
-pub use outgoing::{HeaderChange, Outgoing};
+pub use outgoing::{HeaderChange, Outgoing, SiteData};
 pub use placement::InCookie;
 pub(crate) use placement::{Due, NextRecord, Opened, Place, Placement};
 
@@ -19,8 +19,8 @@ use crate::envelope::{Envelope, KeyRing, Random, encoded_len};
 use crate::error::{Origin, Refusal, SaveError, SaveErrorKind};
 use crate::event::Events;
 use crate::limit::Limit;
-use crate::policy::{LONGEST_MAX_AGE, Policy};
-use crate::record::{Body, Header, Record, SessionId};
+use crate::policy::{CLOCK_SKEW, LONGEST_MAX_AGE, Policy};
+use crate::record::{Body, Header, Names, Record, SessionId};
 use crate::revocation::{GRACE, Late, Moving, OldId, RevocationList};
 use crate::session::changes::{Birth, Over, Past, Revision, View};
 use crate::session::{Bounds, Loaded, Session, StoreId};
@@ -40,6 +40,8 @@ pub(crate) struct Flow<P> {
     /// Whether a response is private if its handler was given an opened session and says nothing to
     /// caches.
     pub(crate) private_by_default: bool,
+    /// What a browser is to clear after a logout.
+    pub(crate) clear_site_data: Option<HeaderValue>,
     /// The text of a Set-Cookie header before and after the value.
     around_token: (String, String),
     removal: Option<HeaderValue>,
@@ -78,6 +80,13 @@ pub(crate) enum Standing {
     Over,
     /// The session has another id, and changes under the old one would be lost.
     Moved,
+}
+
+/// The times that a save gives a session.
+struct Times {
+    issued_at: Millis,
+    began_at: Millis,
+    expires_at: Millis,
 }
 
 /// A record, sealed for the response and ready to be written.
@@ -122,6 +131,7 @@ impl<P: Placement> Flow<P> {
             placement,
             revocations: None,
             private_by_default: true,
+            clear_site_data: None,
         }
     }
 
@@ -259,6 +269,7 @@ impl<P: Placement> Flow<P> {
             let is_sealed = !matches!(due, Due::Nothing | Due::Removal);
             let is_resealed = is_sealed && is_under_old_key && view.base().is_some();
             let (mut write, mut old_id, mut in_cookie) = (refresh, None, None);
+            let is_logout = view.is_destroyed() && matches!(due, Due::Removal);
             let value = match due {
                 Due::Nothing => None,
                 Due::Removal => {
@@ -294,6 +305,7 @@ impl<P: Placement> Flow<P> {
                 outgoing: Outgoing {
                     carried: value.map(|value| self.transport.carry(value)),
                     former,
+                    clears: self.clear_site_data.clone().filter(|_| is_logout),
                     ..self.handed_out(session)
                 },
                 write,
@@ -314,6 +326,7 @@ impl<P: Placement> Flow<P> {
             varies: session.is_of_a_request(),
             is_personal: self.private_by_default && session.origin() == Origin::Opened,
             vary: self.transport.vary(),
+            clears: None,
         }
     }
 
@@ -389,9 +402,15 @@ impl<P: Placement> Flow<P> {
                     (false, false) => Standing::Over,
                 };
             }
-            let record = view.base();
-            let is_over = list.has_ended(id, now)
-                || record.is_some_and(|record| list.voids(record).is_some());
+            // A session that gets a new id counts as issued with it, so that it survives a cutoff
+            // that its own request has set.
+            let issued_at = || self.times(view, now).issued_at;
+            let is_void = match (view.continued(), view.base()) {
+                (Some(record), _) => list.voids(record).is_some(),
+                (None, Some(_)) => list.voids_issued(issued_at(), view.names()).is_some(),
+                (None, None) => false,
+            };
+            let is_over = list.has_ended(id, now) || is_void;
             if is_over && !view.is_destroyed() {
                 Standing::Over
             } else {
@@ -429,7 +448,7 @@ impl<P: Placement> Flow<P> {
         random: Random<'_>,
     ) -> Result<Sealed<P::Write>, SaveError> {
         let body = view.body();
-        let length = body.len();
+        let length = body.len(view.has_login());
         let place = self.placement.place(view, loaded, length);
         let birth = self.birth(view, &place, now, random)?;
         let header = self.header(view, birth, now);
@@ -475,9 +494,9 @@ impl<P: Placement> Flow<P> {
             _ => (Due::Nothing, None),
         };
         if !matches!(due, Due::Nothing | Due::Removal) {
-            let issued_at = view.birth().map_or(now, |birth| birth.issued_at);
-            let expires_at = self.expires_at(view, issued_at);
-            if !self.policy.may_be_sent(issued_at, expires_at, now) {
+            let times = self.times(view, now);
+            let end = self.policy.end(times.began_at, times.expires_at);
+            if !self.policy.may_be_sent(times.issued_at, end, now) {
                 return (Due::Removal, None);
             }
         }
@@ -489,9 +508,26 @@ impl<P: Placement> Flow<P> {
         self.policy.idle.is_none() || !session.leaves_idle()
     }
 
-    fn expires_at(&self, view: View<'_>, issued_at: Millis) -> Millis {
-        view.expires_at()
-            .unwrap_or_else(|| issued_at.plus(self.policy.lifetime))
+    /// The session's times from now on.
+    fn times(&self, view: View<'_>, now: Millis) -> Times {
+        let birth = view.birth();
+        let issued_at = birth.map_or_else(
+            || {
+                // Beyond this, other nodes would take it for a mistake.
+                let latest = now.plus(CLOCK_SKEW);
+                let from = now.max(view.issued_after().min(latest));
+                // Not before the login, even if the clock has gone back since.
+                view.logged_in_at().map_or(from, |login| from.max(login))
+            },
+            |birth| birth.issued_at,
+        );
+        Times {
+            issued_at,
+            began_at: view.began_at().unwrap_or(now),
+            expires_at: view
+                .expires_at()
+                .unwrap_or_else(|| now.plus(self.policy.lifetime)),
+        }
     }
 
     /// The session's id and times from now on.
@@ -508,11 +544,19 @@ impl<P: Placement> Flow<P> {
                 ..birth
             },
             Some(birth) => birth,
-            None => Birth {
-                id: SessionId::random(random)?,
-                issued_at: now,
-                expires_at: now.plus(self.policy.lifetime),
-            },
+            None => {
+                let times = self.times(view, now);
+                let kept = view.outlived().map(|record| record.header().expires_at);
+                Birth {
+                    id: match view.intended_id() {
+                        Some(id) => id,
+                        None => SessionId::random(random)?,
+                    },
+                    issued_at: times.issued_at,
+                    began_at: times.began_at,
+                    expires_at: kept.unwrap_or_else(|| now.plus(self.policy.lifetime)),
+                }
+            }
         })
     }
 
@@ -520,11 +564,22 @@ impl<P: Placement> Flow<P> {
         let continued = view.continued().map(Record::header);
         let cookie = self.transport.cookie();
         let by_default = || cookie.is_some_and(|cookie| !cookie.is_persistent());
+        let logged_in_at = if view.logs_in() {
+            Some(birth.began_at)
+        } else {
+            view.logged_in_at()
+        };
+        let mut expires_at = view.chosen_expiry().unwrap_or(birth.expires_at);
+        if logged_in_at.is_none() && birth.began_at < birth.issued_at {
+            // The record does not say when the lifetime began, so its deadline has to.
+            expires_at = self.policy.end(birth.began_at, expires_at);
+        }
         Header {
             id: birth.id,
             issued_at: birth.issued_at,
             seen_at: continued.map_or(now, |header| header.seen_at.max(now)),
-            expires_at: self.expires_at(view, birth.issued_at),
+            expires_at,
+            logged_in_at,
             transient: view.transient().unwrap_or_else(by_default),
             in_backend: false,
             kept_for: None,
@@ -538,14 +593,15 @@ impl<P: Placement> Flow<P> {
         now: Millis,
         random: Random<'_>,
     ) -> Result<Option<HeaderValue>, SaveError> {
-        let header = Header {
+        let stub = Header {
             in_backend: true,
             kept_for: None,
+            logged_in_at: None,
             ..*header
         };
-        let body = Body::new("", empty(), empty());
-        let write = |buffer: &mut Vec<u8>| body.append_to(buffer, &header);
-        self.field(&header, body.len(), write, now, random)
+        let body = Body::new(Names::default(), empty(), empty());
+        let write = |buffer: &mut Vec<u8>| body.append_to(buffer, &stub);
+        self.field(header, body.len(false), write, now, random)
     }
 
     /// Seals what `write` writes into the value of a Set-Cookie header, or of the token's own
@@ -562,7 +618,7 @@ impl<P: Placement> Flow<P> {
             .check(length)
             .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
         let max_age = if self.transport.cookie().is_some() && !header.transient {
-            let deadline = self.policy.deadline(header.issued_at, header.expires_at);
+            let deadline = self.policy.deadline(header);
             let rest = deadline.since(now).min(LONGEST_MAX_AGE);
             // Round up, so that the browser forgets the cookie no earlier than the server refuses
             // it.

@@ -111,6 +111,8 @@ pub(crate) struct Vector {
         expect(dead_code, reason = "read where there is a fleet")
     )]
     pub(crate) ended: Option<Ended>,
+    #[cfg(feature = "managed-keys")]
+    pub(crate) held: Option<Held>,
     #[serde(default)]
     pub(crate) data: Hex,
     pub(crate) expires_at: Option<u64>,
@@ -152,7 +154,10 @@ struct Contents {
     seen_at: u64,
     expires_at: u64,
     flags: u8,
+    logged_in_at: Option<u64>,
     subject: String,
+    label: Option<String>,
+    sid: Option<String>,
     values: BTreeMap<String, Typed>,
     flashes: BTreeMap<String, Typed>,
 }
@@ -169,9 +174,39 @@ pub(crate) struct Ended {
     pub(crate) from: Option<u64>,
     pub(crate) until: Option<u64>,
     pub(crate) subject: Option<String>,
+    pub(crate) sid: Option<String>,
     pub(crate) moment: Option<u64>,
     pub(crate) longest: Option<u64>,
     pub(crate) next: Option<Hex>,
+}
+
+/// What a vector of kind `keys` holds. Times and lengths are in milliseconds.
+#[cfg(feature = "managed-keys")]
+#[derive(Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Held {
+    pub(crate) format: u64,
+    pub(crate) longest: u64,
+    pub(crate) poll: u64,
+    pub(crate) propagation: u64,
+    pub(crate) timeout: u64,
+    pub(crate) tolerance: u64,
+    pub(crate) fence: u64,
+    pub(crate) keys: Vec<HeldKey>,
+}
+
+#[cfg(feature = "managed-keys")]
+#[derive(Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HeldKey {
+    pub(crate) id: String,
+    pub(crate) made: u64,
+    pub(crate) from: u64,
+    pub(crate) stops: Option<u64>,
+    pub(crate) disabled: u32,
+    pub(crate) revoked: Option<u64>,
+    pub(crate) dropped: Option<u64>,
+    pub(crate) material: Option<Hex>,
 }
 
 /// A value as the files spell it.
@@ -199,6 +234,8 @@ enum KindName {
     Timed,
     #[cfg(feature = "redis")]
     Revocation,
+    #[cfg(feature = "managed-keys")]
+    Keys,
 }
 
 /// Bytes that stand in a file as lower-case hexadecimal digits.
@@ -267,6 +304,8 @@ impl Vector {
             Kind::Store => self.token.len(),
             #[cfg(feature = "redis")]
             Kind::Revocation => self.token.len(),
+            #[cfg(feature = "managed-keys")]
+            Kind::Keys => self.token.len(),
         };
         self.envelope().open(self.token.as_bytes(), limit)
     }

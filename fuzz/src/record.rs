@@ -26,7 +26,10 @@ fn check(data: &[u8]) {
     };
 
     assert_eq!(record.encode(), data, "whatever decodes has one encoding");
-    assert_eq!(record.subject(), expected.subject);
+    assert_eq!(
+        record.names(),
+        [&*expected.subject, &*expected.label, &*expected.sid]
+    );
     assert!(record.values().eq(borrowed(&expected.values)));
     assert!(record.flashes().eq(borrowed(&expected.flashes)));
     for (key, value) in &expected.values {

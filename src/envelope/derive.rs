@@ -19,6 +19,8 @@ pub(super) const MAC: &str = "mac";
 pub(super) const TAG: &str = "tag";
 #[cfg(feature = "server")]
 pub(super) const SUBJECT: &str = "subject";
+#[cfg(feature = "server")]
+pub(super) const SID: &str = "sid";
 
 /// The longest name or context, in bytes.
 pub(crate) const MAX_LABEL: usize = 255;
@@ -37,6 +39,9 @@ pub(crate) enum Kind {
     Timed,
     #[cfg(feature = "redis")]
     Revocation,
+    /// The ring of a key store, sealed as a whole.
+    #[cfg(feature = "managed-keys")]
+    Keys,
 }
 
 impl Kind {
@@ -49,6 +54,8 @@ impl Kind {
             Self::Timed => "timed",
             #[cfg(feature = "redis")]
             Self::Revocation => "revocation",
+            #[cfg(feature = "managed-keys")]
+            Self::Keys => "keys",
         }
     }
 }

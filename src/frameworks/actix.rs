@@ -13,10 +13,11 @@ use actix_web::body::EitherBody;
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::uri::Authority;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
 pub use crate::frameworks::tower::{
-    Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
+    Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 
 use crate::error::{LoadError, SessionError};
@@ -25,6 +26,7 @@ use crate::frameworks::tower::{
     Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Reply,
     ResponseFuture, SessionService, Sessions,
 };
+use crate::hosts::named_by;
 use crate::session::{Session, TypedSession};
 
 /// The middleware for `wrap`.
@@ -64,10 +66,15 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let name = self.layer.request_header();
+        let hosts = || request.headers().get_all("host").map(HeaderValue::as_bytes);
+        let settings = self.layer.at(&|| {
+            let authority = request.uri().authority();
+            named_by(authority.map(Authority::as_str), hosts())
+        });
+        let name = settings.request_header();
         let values = || request.headers().get_all(name.as_str());
         let fields = Fields::joined(&name, || values().map(HeaderValue::as_bytes));
-        let (open, pending) = self.layer.start(fields);
+        let (open, pending) = self.layer.start(settings, fields);
         if self.layer.leaves_idle(request.request()) {
             pending.leave_idle();
         }

@@ -20,6 +20,7 @@ use crate::value;
 impl Session {
     /// Runs `f` while the session is locked. `f` must not call the caller's code.
     pub(super) fn lock<R>(&self, f: impl FnOnce(&mut Changes, Option<&Record>) -> R) -> R {
+        self.ask_twin();
         self.lock_for_save(|changes, loaded| f(changes, loaded.map(|loaded| &loaded.record)))
     }
 
@@ -33,6 +34,19 @@ impl Session {
 
     /// Like [`change`](Self::change), but `f` also gets how the record was found.
     pub(super) fn change_loaded<R>(
+        &self,
+        f: impl FnOnce(&mut Changes, Option<&Loaded>) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
+        self.ask_twin();
+        let outcome = self.change_alone(f);
+        if outcome.is_ok() {
+            self.tell_twin();
+        }
+        outcome
+    }
+
+    /// Like [`change_loaded`](Self::change_loaded), but the twin is not told.
+    pub(super) fn change_alone<R>(
         &self,
         f: impl FnOnce(&mut Changes, Option<&Loaded>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
@@ -90,6 +104,7 @@ impl Session {
     }
 
     pub(super) fn find(&self, key: &str) -> Option<Found<'_>> {
+        self.ask_twin();
         if !self.was_touched() {
             let values = self.first()?.record.values();
             return values.find(key).map(Found::Loaded);
@@ -147,8 +162,9 @@ impl Session {
         };
         let limit = bounds.map_or(by_default, |bounds| bounds.limit);
         let measure = |changes: &Changes| {
-            let body = View::new(record, changes).body();
-            (body.len(), body.entries())
+            let view = View::new(record, changes);
+            let body = view.body();
+            (body.len(view.has_login()), body.entries())
         };
         let (size, entries) = measure(changes);
         let checked = limit.check(size).and_then(|()| check_entries(entries));
@@ -221,6 +237,22 @@ impl Session {
         };
         let message = format!("{key:?} cannot be claimed: {why}");
         Err(SessionError::new(ErrorKind::NotClaimable, message))
+    }
+
+    /// Gets the twin's changes, if the session has a twin.
+    #[inline]
+    fn ask_twin(&self) {
+        #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+        if let Some(twin) = self.twin() {
+            twin.bring();
+        }
+    }
+
+    fn tell_twin(&self) {
+        #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+        if let Some(twin) = self.twin() {
+            twin.show();
+        }
     }
 
     pub(crate) fn was_touched(&self) -> bool {

@@ -12,7 +12,9 @@ use super::sorted::Sorted;
 #[cfg(feature = "server")]
 use super::version::Version;
 use super::{Loaded, Status};
-use crate::record::{Amended, Body, Content, Entries, Entry, Header, Measured, Record, SessionId};
+use crate::record::{
+    Amended, Body, Content, Entries, Entry, Header, Measured, Names, Record, SessionId,
+};
 use crate::time::Millis;
 
 /// A value's bytes.
@@ -25,9 +27,13 @@ pub(crate) struct Changes {
     /// The record's values, flashes and subject are gone. Its id and times stay.
     pub(super) cleared: bool,
     pub(super) renewed: bool,
+    /// The save that gives the session its new id must not say that it was issued earlier.
+    pub(super) issued_after: Millis,
+    pub(super) login: Option<Login>,
     pub(super) values: Layer,
     pub(super) flashes: Layer,
-    pub(super) subject: Option<String>,
+    /// Boxed, because few requests change one.
+    names: Option<Box<NewNames>>,
     pub(super) expires_at: Option<Millis>,
     pub(super) transient: Option<bool>,
     /// Entries of the record that no other request may have taken or changed before the save.
@@ -37,6 +43,8 @@ pub(crate) struct Changes {
     own_flashes: Sorted<()>,
     /// The id and times of a new or renewed session, set by its first save.
     pub(crate) birth: Option<Birth>,
+    /// The id that the first save of a new or renewed session uses, if it was given one before.
+    pub(super) intended_id: Option<SessionId>,
     /// A save has written something other than the record. Until the next save, the response says
     /// that, even if all changes are taken back.
     pub(crate) sent: bool,
@@ -51,6 +59,29 @@ pub(crate) struct Changes {
     /// An earlier attempt to end the session may have succeeded.
     pub(super) may_have_ended: bool,
     pub(crate) revision: Revision,
+}
+
+/// Changes to the session's names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NewNames {
+    pub(super) subject: Option<String>,
+    pub(super) label: Option<String>,
+    pub(super) sid: Option<String>,
+}
+
+impl NewNames {
+    fn is_empty(&self) -> bool {
+        self.subject.is_none() && self.label.is_none() && self.sid.is_none()
+    }
+}
+
+/// A change to the moment of the last login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    /// The save that gives the session its new id remembers its moment.
+    Now,
+    #[cfg(feature = "server")]
+    Forgotten,
 }
 
 /// Counts the changes, so that a save can see which of them came after its plan.
@@ -89,6 +120,8 @@ pub(crate) struct Past {
 pub(crate) struct Birth {
     pub(crate) id: SessionId,
     pub(crate) issued_at: Millis,
+    /// When the lifetime began.
+    pub(crate) began_at: Millis,
     /// Used unless another deadline is chosen.
     pub(crate) expires_at: Millis,
 }
@@ -98,6 +131,7 @@ impl Birth {
         Self {
             id: header.id,
             issued_at: header.issued_at,
+            began_at: header.began_at(),
             expires_at: header.expires_at,
         }
     }
@@ -265,14 +299,28 @@ impl Changes {
         }
         let mut next = Self {
             renewed: self.renewed && whole,
+            issued_after: if whole {
+                self.issued_after
+            } else {
+                Millis::default()
+            },
+            login: self.login.filter(|_| whole),
             claims: std::mem::take(&mut self.claims),
             ..self.afresh()
         };
         if self.revision != planned {
             let view = View::new(base, self);
             let header = written.header();
-            let subject = Some(view.subject()).filter(|subject| *subject != written.subject());
-            next.subject = subject.map(str::to_owned);
+            let (now, there) = (view.names(), written.names());
+            let changed = |now: &str, there| (now != there).then(|| now.to_owned());
+            *next.names() = NewNames {
+                subject: changed(now.subject, there.subject),
+                label: changed(now.label, there.label),
+                sid: changed(now.sid, there.sid),
+            };
+            if header.logged_in_at.is_some() && !view.has_login() {
+                next.login = Some(Login::Forgotten);
+            }
             next.expires_at = view.expires_at().filter(|at| *at != header.expires_at);
             next.transient = view.transient().filter(|is| *is != header.transient);
             next.values = Layer::between(written.values(), view.values());
@@ -295,6 +343,17 @@ impl Changes {
         self.flashes.count(self.base_flashes(loaded));
     }
 
+    /// Takes over the lifetime of a newer record for the new id that this request has given the
+    /// session, unless it is a login.
+    #[cfg(feature = "server")]
+    pub(super) fn outlive(&mut self, newer: &Header) {
+        let goes_on = !self.destroyed && self.login != Some(Login::Now);
+        if let Some(birth) = self.birth.as_mut().filter(|_| goes_on) {
+            birth.began_at = newer.began_at();
+            birth.expires_at = newer.expires_at;
+        }
+    }
+
     /// Removes all content. The session's id and times stay.
     pub(super) fn clear(&mut self, loaded: Option<&Record>) {
         let view = View::new(loaded, self);
@@ -306,14 +365,55 @@ impl Changes {
         self.cleared |= had_content;
         self.values = Layer::default();
         self.flashes = Layer::default();
-        self.subject = None;
+        self.names = None;
+        self.login = None;
     }
 
-    /// Asks for a new id and a new lifetime at the next save.
+    /// Asks for a new id at the next save.
     pub(super) fn renew(&mut self) {
         self.revision.whole = self.revision.whole.wrapping_add(1);
         self.renewed = true;
         self.birth = None;
+        self.intended_id = None;
+    }
+
+    pub(super) fn set_transient(&mut self, loaded: Option<&Record>, transient: bool) {
+        self.transient = None;
+        if View::new(loaded, self).transient() != Some(transient) {
+            self.transient = Some(transient);
+        }
+    }
+
+    /// Drops everything that was written. A session that is to end, or to get a new id, still does.
+    #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+    pub(super) fn give_up(&mut self) {
+        self.revision.whole = self.revision.whole.wrapping_add(1);
+        *self = Self {
+            destroyed: self.destroyed,
+            renewed: self.renewed,
+            login: self.login.take(),
+            issued_after: self.issued_after,
+            birth: self.birth,
+            intended_id: self.intended_id,
+            sent: self.sent,
+            ..self.afresh()
+        };
+    }
+
+    /// Asks for a new id and a new lifetime at the next save, which remembers when that was.
+    pub(super) fn log_in(&mut self) {
+        self.renew();
+        self.login = Some(Login::Now);
+    }
+
+    /// Asks for a new id that is issued no earlier than `moment`.
+    pub(super) fn renew_after(&mut self, moment: Millis) {
+        self.renew();
+        self.issued_after = self.issued_after.max(moment);
+    }
+
+    pub(super) fn names(&mut self) -> &mut NewNames {
+        self.names.get_or_insert_default()
     }
 }
 
@@ -551,18 +651,52 @@ impl<'a> View<'a> {
             .over(self.changes.base_flashes(self.loaded))
     }
 
-    pub(crate) fn subject(self) -> &'a str {
-        match &self.changes.subject {
-            Some(subject) => subject,
-            None => self.content().map_or("", Record::subject),
+    pub(crate) fn names(self) -> Names<'a> {
+        let kept = self.content().map(Record::names).unwrap_or_default();
+        let Some(new) = &self.changes.names else {
+            return kept;
+        };
+        Names {
+            subject: new.subject.as_deref().unwrap_or(kept.subject),
+            label: new.label.as_deref().unwrap_or(kept.label),
+            sid: new.sid.as_deref().unwrap_or(kept.sid),
         }
     }
 
-    /// Whether the session has no values, no flashes and no subject.
+    /// Whether this request is a login.
+    pub(crate) fn logs_in(self) -> bool {
+        self.changes.login == Some(Login::Now)
+    }
+
+    /// Whether the session remembers a login, or will.
+    pub(crate) fn has_login(self) -> bool {
+        self.logs_in() || self.kept_login().is_some()
+    }
+
+    /// When the last login was. `None` if the save has yet to happen that remembers it.
+    pub(crate) fn logged_in_at(self) -> Option<Millis> {
+        if self.logs_in() {
+            return Some(self.birth()?.began_at);
+        }
+        self.kept_login()
+    }
+
+    fn kept_login(self) -> Option<Millis> {
+        let kept = self.content().filter(|_| self.changes.login.is_none());
+        kept.and_then(|record| record.header().logged_in_at)
+    }
+
+    /// The earliest moment at which a session that gets a new id now may count as issued.
+    pub(crate) fn issued_after(self) -> Millis {
+        self.changes.issued_after
+    }
+
+    /// Whether the session has no values, no flashes, no names and no login.
     pub(crate) fn is_empty(self) -> bool {
         self.values().next().is_none()
             && self.flashes().next().is_none()
-            && self.subject().is_empty()
+            && self.names().is_empty()
+            && !self.has_login()
     }
 
     pub(crate) fn is_destroyed(self) -> bool {
@@ -617,10 +751,32 @@ impl<'a> View<'a> {
         continued.or(self.changes.birth)
     }
 
+    /// The id that the save uses if it makes the id and times.
+    pub(crate) fn intended_id(self) -> Option<SessionId> {
+        self.changes.intended_id
+    }
+
+    /// The record whose lifetime goes on, with this id or another.
+    pub(crate) fn outlived(self) -> Option<&'a Record> {
+        self.base().filter(|_| !self.logs_in())
+    }
+
+    /// When the session's lifetime began, unless the save has yet to begin it.
+    pub(crate) fn began_at(self) -> Option<Millis> {
+        let outlived = || Some(self.outlived()?.header().began_at());
+        self.birth().map(|birth| birth.began_at).or_else(outlived)
+    }
+
     /// The session's own deadline, unless the save has yet to make it.
     pub(crate) fn expires_at(self) -> Option<Millis> {
-        let chosen = self.changes.expires_at;
-        chosen.or_else(|| Some(self.birth()?.expires_at))
+        let outlived = || Some(self.outlived()?.header().expires_at);
+        let kept = || self.birth().map(|birth| birth.expires_at);
+        self.chosen_expiry().or_else(kept).or_else(outlived)
+    }
+
+    /// The deadline that this request has chosen.
+    pub(crate) fn chosen_expiry(self) -> Option<Millis> {
+        self.changes.expires_at
     }
 
     pub(crate) fn transient(self) -> Option<bool> {
@@ -641,7 +797,8 @@ impl<'a> View<'a> {
             renewed,
             values,
             flashes,
-            subject,
+            names,
+            login,
             expires_at,
             transient,
             claims,
@@ -653,7 +810,8 @@ impl<'a> View<'a> {
             || *renewed
             || !values.is_empty()
             || !flashes.is_empty()
-            || subject.is_some()
+            || names.as_ref().is_some_and(|names| !names.is_empty())
+            || login.is_some()
             || expires_at.is_some()
             || transient.is_some()
     }
@@ -672,7 +830,7 @@ impl<'a> View<'a> {
     pub(crate) fn body(self) -> Body<'a, impl Content, impl Content> {
         let changes = self.changes;
         Body::new(
-            self.subject(),
+            self.names(),
             changes
                 .values
                 .written_over(changes.base_values(self.loaded)),

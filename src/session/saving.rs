@@ -8,7 +8,10 @@ use super::state::{Bounds, Flag};
 use super::status::Status;
 #[cfg(feature = "server")]
 use super::version::Version;
-use crate::error::Origin;
+use crate::error::{Origin, SessionError};
+#[cfg(feature = "server")]
+use crate::record::SessionId;
+use crate::time::Millis;
 
 /// What became of changes that were to move to a newer record.
 #[cfg(feature = "server")]
@@ -52,6 +55,7 @@ impl Session {
             let before = base.newest();
             newer.cookie_is_due |= before.is_none_or(|loaded| loaded.cookie_is_due);
             changes.keep_own_flashes_of(&newer.record);
+            changes.outlive(newer.record.header());
             self.replace(changes, base, Some(newer));
             rebased = Rebased::Done;
         });
@@ -73,10 +77,32 @@ impl Session {
         });
     }
 
+    /// Gives the session a new id that no cutoff before `moment` ends.
+    pub(crate) fn outlast(&self, moment: Millis) -> Result<(), SessionError> {
+        self.change(|changes, _| {
+            changes.renew_after(moment);
+            Ok(())
+        })
+    }
+
+    /// The ids under which a backend may have the session: the one that it was opened with, and the
+    /// one that this request has given it.
+    #[cfg(feature = "server")]
+    pub(crate) fn ids(&self) -> [Option<SessionId>; 2] {
+        self.lock_for_save(|changes, loaded| {
+            let view = View::new(loaded.map(|loaded| &loaded.record), changes);
+            let opened = view.base().map(|record| record.header().id);
+            [opened, view.birth().map(|birth| birth.id)]
+        })
+    }
+
     /// Makes the next save draw a new id for a new or renewed session.
     #[cfg(feature = "server")]
     pub(crate) fn forget_birth(&self) {
-        self.lock_for_save(|changes, _| changes.birth = None);
+        self.lock_for_save(|changes, _| {
+            changes.birth = None;
+            changes.intended_id = None;
+        });
     }
 
     /// Handles a session that another request has ended: nothing of it is left. Its cookie is left

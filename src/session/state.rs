@@ -2,6 +2,8 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 
 use super::base::{Loaded, Newer};
@@ -21,6 +23,8 @@ pub(super) struct Inner {
     /// The bounds of its store; `None` if [`Session::new`] made it.
     pub(super) bounds: Option<Bounds>,
     pub(super) flags: Flags,
+    #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+    pub(super) twin: OnceLock<Weak<dyn Twin>>,
     pub(super) since: Mutex<Since>,
 }
 
@@ -49,6 +53,27 @@ impl Flags {
     pub(super) fn set(&self, flag: Flag, other: Flag) -> bool {
         self.0.fetch_or(flag as u8, Ordering::AcqRel) & other as u8 != 0
     }
+}
+
+/// Another library's session with the same entries. It has changes that nobody is told of.
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+pub(crate) trait Twin: Send + Sync {
+    /// Brings the twin's changes into the session. Called before the session is read or changed.
+    fn bring(&self);
+
+    /// Shows the session's entries in the twin. Called after the session was changed.
+    fn show(&self);
+}
+
+/// When a twin's session ends.
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ends {
+    At(Millis),
+    /// This long after the request.
+    After(Duration),
+    /// When the browser is closed.
+    WithBrowser,
 }
 
 /// Everything that happened to a session since it was opened.

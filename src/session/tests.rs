@@ -372,7 +372,7 @@ proptest! {
                 let header = *loaded_with(&[]).record.header();
                 let mut written = Vec::new();
                 body.append_to(&mut written, &header);
-                assert_eq!(written.len(), body.len(), "{op:?}");
+                assert_eq!(written.len(), body.len(false), "{op:?}");
                 let count = view.values().count().max(view.flashes().count());
                 assert_eq!(count, body.entries(), "{op:?}");
                 let record = loaded(written).record;

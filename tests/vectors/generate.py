@@ -16,8 +16,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 sys.dont_write_bytecode = True
-from reader import (COOKIE_LIMIT, DAY_MS, ELSEWHERE, KEPT, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256, hmac_sha256, outcome,
-                    store_key, subject_tag, xaes_key)
+from reader import (COOKIE_LIMIT, DAY_MS, ELSEWHERE, KEPT, LOGIN, NAMED, RING_BYTES, RING_LIMIT, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256,
+                    hmac_sha256, outcome, sid_tag, store_key, subject_tag, xaes_key)
 
 HOUR_MS = 60 * 60 * 1000
 ISSUED = 1_800_000_000_000
@@ -89,8 +89,11 @@ def head(name, issued_at=ISSUED, seen_at=ISSUED, expires_at=None, flags=0, versi
     return bytes([version, flags]) + fixed_bytes("id of " + name, 16) + times
 
 
-def record(name, values=(), flashes=(), subject="", **fixed):
-    return head(name, **fixed) + block(subject) + sorted_entries(dict(values)) + sorted_entries(dict(flashes))
+def record(name, values=(), flashes=(), subject="", logged_in_at=None, label=None, sid=None, flags=0, **fixed):
+    flags |= (LOGIN if logged_in_at is not None else 0) | (NAMED if label is not None else 0)
+    login = b"" if logged_in_at is None else logged_in_at.to_bytes(6, "big")
+    names = block(subject) + (b"" if label is None else block(label) + block(sid))
+    return head(name, flags=flags, **fixed) + login + names + sorted_entries(dict(values)) + sorted_entries(dict(flashes))
 
 
 # Sealing
@@ -164,9 +167,11 @@ def nested(levels, kinds, innermost):
 
 
 def session(name, why, *, values=(), flashes=(), subject="", key=KEY_A, ring=None, kind="cookie",
-            cookie=COOKIE, context="", now_ms=NOW, settings=(), **fixed):
+            cookie=COOKIE, context="", now_ms=NOW, settings=(), logged_in_at=None, label=None, sid=None, **fixed):
     ring = [key] if ring is None else ring
-    plaintext = record(name, values, flashes, subject, **fixed)
+    plaintext = record(name, values, flashes, subject, logged_in_at, label, sid, **fixed)
+    login = {} if logged_in_at is None else {"logged_in_at": logged_in_at}
+    names = {} if label is None else {"label": label, "sid": sid}
     times = {field: int.from_bytes(plaintext[at : at + 6], "big")
              for field, at in (("issued_at", 18), ("seen_at", 24), ("expires_at", 30))}
     return {
@@ -181,7 +186,7 @@ def session(name, why, *, values=(), flashes=(), subject="", key=KEY_A, ring=Non
         "opened_under": "sealing" if ring[0] == key else "accepted",
         "now_ms": now_ms,
         **dict(settings),
-        "session": {"id": plaintext[2:18].hex(), **times, "flags": plaintext[1], "subject": subject,
+        "session": {"id": plaintext[2:18].hex(), **times, "flags": plaintext[1], **login, "subject": subject, **names,
                     "values": dict(values), "flashes": dict(flashes)},
     }
 
@@ -232,10 +237,10 @@ def sessions():
         session("unicode strings", "no normalisation, no trimming, NUL is a character like any other",
                 values={"combining": text("e\u0301"), "nul": text("a\0b"), "space": text(" \t\r\n"),
                         "wide": text("\u65e5\u672c\u8a9e \U0001f511")}),
-        session("flashes and subject", "a subject of 64 bytes, the longest",
+        session("flashes and subject", "a subject of 64 bytes",
                 values={"user_id": integer(42)}, subject="user:" + "0123456789" * 5 + "012345678",
                 flashes={"error": text("try again"), "notice": text("saved")}),
-        session("subject of 64 bytes in fewer characters", "the limit counts bytes of UTF-8", subject="\u00e9" * 32),
+        session("subject of 64 bytes in fewer characters", "a length counts bytes of UTF-8", subject="\u00e9" * 32),
         session("transient", "flag 0x02: the cookie goes out without Max-Age", values={"cart": integer(3)}, flags=TRANSIENT),
         session("128 entries", "a count of two bytes", values=many),
         session("1024 entries in each list", "the most that are read; more than a cookie has room for, so kind store",
@@ -281,6 +286,20 @@ def sessions():
         session("the first millisecond of all", "every time but the deadline is zero", issued_at=0, seen_at=0, expires_at=1, now_ms=0),
         session("the last milliseconds of 48 bits", "issued_at and a lifetime do not fit 48 bits together",
                 issued_at=LAST_MS - 1, seen_at=LAST_MS - 1, expires_at=LAST_MS, now_ms=LAST_MS - 1),
+        session("subject of 255 bytes", "the longest there is", subject="s" * 255),
+        session("subject of 255 bytes in fewer characters", "the limit counts bytes of UTF-8", subject="\u00e9" * 127 + "e"),
+        session("a login", "flag 0x10: when somebody last proved who they are, before the subject", subject="user:42",
+                values={"user_id": integer(42)}, logged_in_at=ISSUED),
+        session("last millisecond of the largest lifetime since a login", "it counts from the login, and not from the later issue",
+                logged_in_at=ISSUED - HOUR_MS, now_ms=ISSUED + DAY_MS - HOUR_MS - 1, expires_at=ISSUED + 2 * DAY_MS),
+        session("a label and a sid", "flag 0x20: two more texts after the subject", subject="user:42", label="Firefox on Linux",
+                sid="08a5019c-17e1-4977-8f42-65a12843ea02"),
+        session("a label alone", "flag 0x20, and an empty sid", label="phone", sid=""),
+        session("a sid alone", "flag 0x20, and an empty label", label="", sid="s" * 255),
+        session("every optional part", "in their order", subject="user:42", label="t\u00e9l\u00e9phone", sid="s1", flags=TRANSIENT,
+                logged_in_at=ISSUED, values={"user_id": integer(42)}, flashes={"notice": text("saved")}),
+        session("every optional part in a store", "flag 0x04 changes none of them", kind="store", cookie="sessions", subject="user:42",
+                label="phone", sid="s1", logged_in_at=ISSUED - HOUR_MS, seen_at=HOUR_MS * 3 // 2, flags=KEPT),
     ]
 
 
@@ -432,9 +451,17 @@ def refused_records():
         bad("count of 2^32 - 1", "promises what is not there", b"\0" + varint(2**32 - 1) + b"\0"),
         bad("1025 values", "all there and in order, but over the limit", b"\0" + crowd + b"\0", kind="store", cookie="sessions"),
         bad("1025 flashes", "all there and in order, but over the limit", b"\0\0" + crowd, kind="store", cookie="sessions"),
-        bad("subject of 65 bytes", "one over the limit", block("s" * 65) + b"\0\0"),
-        bad("subject of 64 characters in 65 bytes", "bytes are counted", block("s" * 63 + "\u00e9") + b"\0\0"),
+        bad("subject of 256 bytes", "one over the limit", block("s" * 256) + b"\0\0"),
+        bad("subject of 255 characters in 256 bytes", "bytes are counted", block("s" * 254 + "\u00e9") + b"\0\0"),
         bad("subject that is no UTF-8", "0xff never occurs in it", block(b"\xff") + b"\0\0"),
+        bad("ends within the login", "five of its six bytes", bytes(5), fixed=head("half a login", flags=LOGIN)),
+        bad("login after the issue", "by one millisecond", (ISSUED + 1).to_bytes(6, "big") + empty, fixed=head("late login", flags=LOGIN)),
+        bad("names that are not there", "an empty label and an empty sid take no flag", b"\0\0" + empty, fixed=head("no names", flags=NAMED)),
+        bad("ends before the sid", "only subject and label", b"\0" + block("phone"), fixed=head("no sid", flags=NAMED)),
+        bad("label of 256 bytes", "one over the limit", b"\0" + block("l" * 256) + empty, fixed=head("long label", flags=NAMED)),
+        bad("sid of 256 bytes", "one over the limit", b"\0\0" + block("s" * 256) + b"\0\0", fixed=head("long sid", flags=NAMED)),
+        bad("label that is no UTF-8", "0xff never occurs in it", b"\0" + block(b"\xff") + empty, fixed=head("bad label", flags=NAMED)),
+        bad("sid that is no UTF-8", "0xff never occurs in it", b"\0\0" + block(b"\xff") + b"\0\0", fixed=head("bad sid", flags=NAMED)),
         bad("subject longer than the record", "promises what is not there", b"\x40abc"),
         bad("subject of 2^32 - 1 bytes", "promises what is not there", varint(2**32 - 1) + b"\0\0"),
         bad("key longer than the record", "promises what is not there", b"\0\x01\x7fk"),
@@ -497,6 +524,10 @@ def refused_times():
               issued_at=LAST_MS - 1, expires_at=LAST_MS),
         times("expired", "everything at zero", "a deadline of zero has passed at zero", now_ms=0, issued_at=0, seen_at=0, expires_at=0),
         times("expired", "at a shorter largest lifetime", "a setting of the reader, effective at once", settings={"max_lifetime_ms": HOUR_MS}),
+        times("expired", "at the largest lifetime since a login", "a new id does not begin it anew", logged_in_at=ISSUED - HOUR_MS,
+              now_ms=ISSUED + DAY_MS - HOUR_MS, expires_at=ISSUED + 2 * DAY_MS),
+        times("cutoff", "issued before the cut-off, whenever the login", "issue counts, not the login", logged_in_at=ISSUED - HOUR_MS,
+              settings={"not_before_ms": ISSUED + 1}),
         times("expired", "seen lately, but expired", "no refresh moves the deadline", now_ms=ISSUED + DAY_MS, seen_at=ISSUED + DAY_MS - 1,
               settings=idle),
         times("expired", "expired and issued before the cut-off", "expired comes first", expires_at=NOW,
@@ -820,7 +851,8 @@ def primitives():
 # backend.json
 
 
-def backend(name, why, subject, app_key=KEY_A, use=COOKIE, context=""):
+def backend(name, why, subject, app_key=KEY_A, use=COOKIE, context="", sid=None):
+    login = {} if sid is None else {"sid": sid, "sid_tag": sid_tag(app_key, use, context, sid).hex()}
     session_id = fixed_bytes("id of " + name, 16)
     return {
         "name": name,
@@ -832,6 +864,7 @@ def backend(name, why, subject, app_key=KEY_A, use=COOKIE, context=""):
         "subject": subject,
         "store_key": store_key(session_id).hex(),
         "tag": subject_tag(app_key, use, context, subject).hex(),
+        **login,
     }
 
 
@@ -843,7 +876,10 @@ def backends():
         backend("another app key", "another tag: a backend cannot guess whose it is", "user:42", app_key=KEY_B),
         backend("another cookie", "the name is in the derivation", "user:42", use="__Host-admin"),
         backend("another context", "so is the context", "user:42", context="staging"),
-        backend("a subject of 64 bytes in two alphabets", "the longest there is", "ü🔑" * 10 + "abcd"),
+        backend("a subject of 64 bytes in two alphabets", "its bytes of UTF-8", "ü🔑" * 10 + "abcd"),
+        backend("a sid", "another tag than the same text as a subject has", "user:42", sid="user:42"),
+        backend("a sid under another app key", "a backend cannot guess this one either", "user:42", app_key=KEY_B, sid="user:42"),
+        backend("a sid of 255 bytes", "the longest there is", "s" * 255, sid="s" * 255),
     ]
 
 
@@ -867,6 +903,9 @@ def revocations():
     def subject(name, why, subject):
         return vector(name, why, b"\x01\x02" + NOW.to_bytes(6, "big") + subject.encode(), moment=NOW, subject=subject)
 
+    def sid(name, why, sid):
+        return vector(name, why, b"\x01\x06" + NOW.to_bytes(6, "big") + sid.encode(), moment=NOW, sid=sid)
+
     def moved(name, why):
         session_id, next_id = fixed_bytes("id of " + name, 16), fixed_bytes("next id of " + name, 16)
         plaintext = b"\x01\x05" + session_id + NOW.to_bytes(6, "big") + next_id
@@ -877,12 +916,99 @@ def revocations():
         session("a renewed session", "ten seconds later, for requests on their way", NOW + 10_000, ISSUED + DAY_MS),
         session("a session at the end of 48 bits", "the latest there is", LAST_MS, LAST_MS),
         subject("a subject", "all of its sessions from before", "user:42"),
-        subject("a subject of 64 bytes in two alphabets", "the longest there is", "ü🔑" * 10 + "abcd"),
+        subject("a subject of 64 bytes in two alphabets", "its bytes of UTF-8", "ü🔑" * 10 + "abcd"),
         vector("all", "whatever was issued before", b"\x01\x03" + NOW.to_bytes(6, "big"), moment=NOW),
         vector("a lifetime", "until then, sessions may live this long",
                b"\x01\x04" + (30 * DAY_MS).to_bytes(6, "big") + (NOW + 34 * DAY_MS).to_bytes(6, "big"),
                longest=30 * DAY_MS, until=NOW + 34 * DAY_MS),
         moved("a new id", "what a renewed session has become, for a logout with its old cookie"),
+        subject("a subject of 255 bytes", "the longest there is", "s" * 255),
+        sid("a sid", "all sessions of this login at the identity provider from before", "08a5019c-17e1-4977-8f42-65a12843ea02"),
+    ]
+
+
+# keys.json
+
+
+def ring_line(key_id, made, since, stops=None, disabled=0, revoked=None, dropped=None, material=None):
+    dates = {"made": made, "from": since, "stops": stops, "disabled": disabled, "revoked": revoked, "dropped": dropped}
+    shown = " ".join(f"{name} {'-' if date is None else date}" for name, date in dates.items())
+    shown_material = "-" if material is None else "base64:" + base64.b64encode(material).decode()
+    key = {"id": key_id, **dates, "material": None if material is None else material.hex()}
+    return f"key {key_id} {shown} material {shown_material}", key
+
+
+def ring_text(lines, *, longest=DAY_MS, fence=0, format=1, end=None):
+    settings = {"longest": longest, "poll": 20_000, "propagation": 0, "timeout": 5000, "tolerance": 60_000, "fence": fence}
+    shown = [f"sealed-session keys {format}", *(f"{name} {number}" for name, number in settings.items()),
+             *(line for line, _ in lines), f"end {len(lines) if end is None else end}"]
+    return "\n".join(shown) + "\n", {"format": format, **settings, "keys": [key for _, key in lines]}
+
+
+def fixed_id(label):
+    return fixed_bytes("key of " + label, 4).hex()
+
+
+def ring_use(name, why, key, ring, use, context, text):
+    return {
+        "name": name, "why": why, **derived(key, "keys", use, context), "kind": "keys", "purpose": use, "context": context,
+        **seal(name, text.encode(), key, "keys", use, context), "ring": [app_key.hex() for app_key in ring],
+        "opened_under": "sealing" if ring[0] == key else "accepted",
+    }
+
+
+def rings():
+    assert len(base64url(bytes(77 + RING_BYTES))) == RING_LIMIT
+
+    def vector(name, why, lines, *, key=KEY_A, ring=None, use="keys", context="", **settings):
+        text, held = ring_text(lines, **settings)
+        return {**ring_use(name, why, key, [key] if ring is None else ring, use, context, text), "held": held}
+
+    ids = sorted(fixed_id(str(n)) for n in range(3))
+    over = ring_line(ids[0], ISSUED, ISSUED, NOW)
+    most = [ring_line(f"{n:08x}", LAST_MS, LAST_MS, LAST_MS, 2**32 - 1, LAST_MS, LAST_MS) for n in range(128)]
+    newer, held = ring_text([over], format=2)
+    newer = newer.replace("\npoll", " 7 days\npoll").replace("end 1", "witness 1\nend 1 more").replace("\nwitness", " colour 7\nwitness")
+    return [
+        vector("a ring without keys", "seven lines and the end", []),
+        vector("a key that is over", "its material is gone, its dates stay", [over]),
+        vector("keys that are gone in each way", "revoked alone, by the fence, and dropped", [
+            ring_line(ids[0], NOW - 1, NOW + DAY_MS, revoked=NOW), ring_line(ids[1], ISSUED, ISSUED, NOW, 2),
+            ring_line(ids[2], NOW - 2, LAST_MS, disabled=1, dropped=NOW)], fence=ISSUED, longest=30 * DAY_MS),
+        vector("the most keys with the longest numbers", "128 entries, 48 and 32 bits", most),
+        vector("a root key that is accepted", "whoever writes keeps it", [over], ring=[KEY_B, KEY_A]),
+        vector("another name and a context", "both are part of the derivation", [over], use="shop keys", context="production"),
+        {**ring_use("a newer format", "what is known is read, and nothing is written", KEY_A, [KEY_A], "keys", "", newer), "held": held},
+    ]
+
+
+def rings_refused():
+    ids = sorted(fixed_id(str(n)) for n in range(2))
+    over, other = (ring_line(key_id, ISSUED, ISSUED, NOW) for key_id in ids)
+    live = ring_line(Keys(KEY_A, "", "", "").key_id.hex(), ISSUED, ISSUED, material=KEY_A)
+    whole, _ = ring_text([over])
+
+    def bad(name, why, text, reason="bad_ring", use="keys"):
+        vector = ring_use(name, why, KEY_A, [KEY_A], "keys", "", text)
+        kept = ("name", "why", "kind", "context", "plaintext", "token", "ring")
+        return {**{field: vector[field] for field in kept}, "purpose": use, "reason": reason}
+
+    return [
+        bad("a printed key", "its bytes count up, and everything else is right: no such key is taken", ring_text([live])[0]),
+        bad("a ring under another name", "the name is in the derivation", whole, "forged", use="other keys"),
+        bad("nothing", "not even a title", ""),
+        bad("no line end", "it was cut short", whole[:-1]),
+        bad("no end", "it was cut short at a line", whole[: whole.index("end")]),
+        bad("another number at the end", "a line is missing", ring_text([over], end=2)[0]),
+        bad("after the end", "nothing follows it", whole + "end 1\n"),
+        bad("keys out of order", "ascending by id", ring_text([other, over])[0]),
+        bad("a key twice", "each id once", ring_text([over, over])[0]),
+        bad("a remark", "format 1 has no other lines", whole.replace("end", "# kept by hand\nend")),
+        bad("one more field", "format 1 has no other fields", whole.replace("\nend", " colour 7\nend")),
+        bad("a number with a zero before it", "each has one spelling", whole.replace("poll 2", "poll 02")),
+        bad("a number beyond 48 bits", "no moment is later", whole.replace(f"stops {NOW}", f"stops {2**48}")),
+        bad("sealing before it was made", "dates that contradict each other", ring_text([ring_line(ids[0], NOW, NOW - 1)])[0]),
+        bad("format 0", "the first is 1", ring_text([over], format=0)[0]),
     ]
 
 
@@ -921,6 +1047,8 @@ def main():
           backend=backends())
     write("revocations.json", "Tokens of kind revocation: what has ended, as the processes of a fleet tell each other.",
           vectors=revocations())
+    write("keys.json", "Tokens of kind keys: the ring of a key store, sealed as a whole under a root key. No vector that opens has "
+          "a key's material, because a printed key is refused.", vectors=rings(), refused=rings_refused())
 
 
 if __name__ == "__main__":

@@ -58,10 +58,13 @@ fn tokens() -> Vec<Vector> {
         vectors!("collision.json"),
         #[cfg(feature = "redis")]
         vectors!("revocations.json"),
+        #[cfg(feature = "managed-keys")]
+        vectors!("keys.json"),
     ];
-    let of_a_fleet = if cfg!(feature = "redis") { 8 } else { 0 };
+    let of_a_fleet = if cfg!(feature = "redis") { 10 } else { 0 };
+    let rings = if cfg!(feature = "managed-keys") { 7 } else { 0 };
     let all: Vec<_> = files.into_iter().flat_map(|file| file.vectors).collect();
-    assert_eq!(all.len(), 44 + 16 + 4 + of_a_fleet);
+    assert_eq!(all.len(), 53 + 16 + 4 + of_a_fleet + rings);
     all
 }
 

@@ -17,6 +17,9 @@ use crate::time::Millis;
 /// at once, and keeps its order.
 pub(super) const OVERHEAD: usize = 384;
 
+/// How many bytes a second tag takes.
+pub(super) const SECOND_TAG: usize = 160;
+
 /// How many expired sessions a put removes. More than one, so that a crowd of expired sessions
 /// shrinks even if nobody cleans up.
 const RECLAIMED_BY_PUT: usize = 2;
@@ -35,6 +38,23 @@ struct Slot {
     value: Value,
     expires: Millis,
     tag: Option<Tag>,
+    /// Boxed, because few sessions have it.
+    sid_tag: Option<Box<Tag>>,
+}
+
+impl Slot {
+    fn tags(&self) -> impl Iterator<Item = Tag> {
+        self.tag.into_iter().chain(self.sid_tag.as_deref().copied())
+    }
+
+    /// The bytes that count beside the overhead.
+    fn size(&self) -> usize {
+        size(&self.value, self.sid_tag.is_some())
+    }
+}
+
+fn size(value: &Value, has_second_tag: bool) -> usize {
+    value.as_str().len() + if has_second_tag { SECOND_TAG } else { 0 }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,20 +100,22 @@ impl Table {
         if self.slots.get(key).is_some_and(|slot| slot.expires <= now) {
             self.remove(key);
         }
-        let there = self.slots.get(key).map(|slot| slot.value.as_str());
-        let was = there.map(str::len);
-        let outcome = entry.when.outcome(there);
+        let there = self.slots.get(key);
+        let was = there.map(Slot::size);
+        let outcome = entry.when.outcome(there.map(|slot| slot.value.as_str()));
         if outcome == Outcome::Stored {
-            self.make_room(was, entry.value.as_str().len(), now)?;
+            let size = size(&entry.value, entry.sid_tag.is_some());
+            self.make_room(was, size, now)?;
             self.remove(key);
             let slot = Slot {
                 value: entry.value.clone(),
                 expires: now.plus(entry.ttl),
                 tag: entry.tag,
+                sid_tag: entry.sid_tag.map(Box::new),
             };
             self.by_expiry.insert((slot.expires, *key));
-            self.by_tag.extend(slot.tag.map(|tag| (tag, *key)));
-            self.bytes += OVERHEAD + slot.value.as_str().len();
+            self.by_tag.extend(slot.tags().map(|tag| (tag, *key)));
+            self.bytes += OVERHEAD + slot.size();
             self.slots.insert(*key, slot);
         }
         Ok(outcome)
@@ -138,10 +160,10 @@ impl Table {
     pub(super) fn remove(&mut self, key: &StoreKey) -> Option<Value> {
         let slot = self.slots.remove(key)?;
         self.by_expiry.remove(&(slot.expires, *key));
-        if let Some(tag) = slot.tag {
+        for tag in slot.tags() {
             self.by_tag.remove(&(tag, *key));
         }
-        self.bytes -= OVERHEAD + slot.value.as_str().len();
+        self.bytes -= OVERHEAD + slot.size();
         Some(slot.value)
     }
 
