@@ -321,7 +321,7 @@ fn loaded_with(entries: &[(String, usize)]) -> Loaded {
         .collect();
     let mut record = record_with(&values);
     record.pop();
-    record.extend(postcard::to_allocvec(&[("a", [1, 1].as_slice())]).unwrap());
+    record.extend(postcard::to_allocvec(&[("a", [1, 1].as_slice())][..]).unwrap());
     loaded(record)
 }
 
