@@ -3,17 +3,17 @@
 //!
 //! ```text
 //! format      1     0x01
-//! flags       1     0x01 the values are in a backend, 0x02 transient, 0x04 kept, 0x10 login,
-//!                   0x20 named
+//! flags       1     0x01 the values are in a backend, 0x02 transient, 0x04 kept, 0x10 further
 //! id         16
 //! issued_at   6     Unix milliseconds, big-endian
 //! seen_at     6     with the flag 0x04, in a backend only: milliseconds that it keeps the record
 //!                   after its last use
 //! expires_at  6
-//! login       6     with the flag 0x10 only: Unix milliseconds
+//! further     1     with the flag 0x10 only: 0x01 login, 0x02 named
+//! login       6     with the further flag 0x01 only: Unix milliseconds
 //! subject     str   at most 255 bytes, empty if none
-//! label       str   with the flag 0x20 only: the same
-//! sid         str   with the flag 0x20 only: the same
+//! label       str   with the further flag 0x02 only: the same
+//! sid         str   with the further flag 0x02 only: the same
 //! values      seq   of (key str, value bytes), keys ascending by bytes
 //! flashes     seq   the same
 //! ```
@@ -36,8 +36,11 @@ const FORMAT: u8 = 1;
 const IN_BACKEND: u8 = 0x01;
 const TRANSIENT: u8 = 0x02;
 const KEPT: u8 = 0x04;
-const LOGIN: u8 = 0x10;
-const NAMED: u8 = 0x20;
+const FURTHER: u8 = 0x10;
+
+// Further flags.
+const LOGIN: u8 = 0x01;
+const NAMED: u8 = 0x02;
 
 /// The bytes that every record has before the subject.
 const HEADER: usize = 36;
@@ -207,13 +210,13 @@ struct List {
 impl Record {
     /// Checks and indexes `plaintext`, without looking into the values.
     pub(crate) fn decode(plaintext: Plaintext) -> Result<Self, Refusal> {
-        Self::decode_with(plaintext, IN_BACKEND | TRANSIENT | LOGIN | NAMED)
+        Self::decode_with(plaintext, IN_BACKEND | TRANSIENT | FURTHER)
     }
 
     /// Decodes a record that a backend returned.
     #[cfg(any(test, feature = "server"))]
     pub(crate) fn decode_stored(plaintext: Plaintext) -> Result<Self, Refusal> {
-        Self::decode_with(plaintext, IN_BACKEND | TRANSIENT | KEPT | LOGIN | NAMED)
+        Self::decode_with(plaintext, IN_BACKEND | TRANSIENT | KEPT | FURTHER)
     }
 
     fn decode_with(plaintext: Plaintext, known: u8) -> Result<Self, Refusal> {
@@ -286,11 +289,7 @@ impl Record {
     }
 }
 
-fn read_rest(
-    mut reader: Reader<'_>,
-    length: usize,
-    flags: u8,
-) -> Result<(Header, Parts), Malformed> {
+fn read_rest(mut reader: Reader<'_>, length: usize, flags: u8) -> Result<(Header, Parts), Refusal> {
     let id = SessionId(reader.array()?);
     let [issued_at, seen_at, expires_at] = [reader.array()?, reader.array()?, reader.array()?];
     let issued_at = Millis::from_be_bytes(issued_at);
@@ -300,7 +299,15 @@ fn read_rest(
     } else {
         (issued_at, Some(seen_at.since(Millis::default())))
     };
-    let logged_in_at = if flags & LOGIN == 0 {
+    let further = if flags & FURTHER == 0 {
+        0
+    } else {
+        reader.byte()?
+    };
+    if further & !(LOGIN | NAMED) != 0 {
+        return Err(Refusal::Newer);
+    }
+    let logged_in_at = if further & LOGIN == 0 {
         None
     } else {
         Some(Millis::from_be_bytes(reader.array()?))
@@ -319,10 +326,11 @@ fn read_rest(
     let subject = read_name(&mut reader)?;
     let end = length - reader.rest().len();
     let subject = end - subject..end;
-    let is_named = flags & NAMED != 0;
+    let is_named = further & NAMED != 0;
+    let lacks_flags = flags & FURTHER != 0 && further == 0;
     let lacks_names = is_named && read_name(&mut reader)? + read_name(&mut reader)? == 0;
-    if lacks_names || !times_are_in_order {
-        return Err(Malformed);
+    if lacks_flags || lacks_names || !times_are_in_order {
+        return Err(Refusal::BadRecord);
     }
     let (values, reader) = read_entries(reader, length)?;
     let (flashes, reader) = read_entries(reader, length)?;
@@ -355,16 +363,10 @@ fn read_entries<'a>(
         return Err(Malformed);
     }
     let start = length - reader.rest().len();
-    let mut starts = Vec::new();
-    if count >= MANY {
-        starts.reserve_exact(count);
-    }
+    let mut entries = reader.clone();
     let mut has_nulls = false;
     let mut last: &[u8] = &[];
     for nth in 0..count {
-        if count >= MANY {
-            starts.push(length - reader.rest().len() - start);
-        }
         let key = reader.bytes()?;
         let is_text = key.is_ascii() || std::str::from_utf8(key).is_ok();
         if !is_text || (nth > 0 && !ascends(last, key)) {
@@ -374,6 +376,14 @@ fn read_entries<'a>(
         has_nulls |= is_null(reader.bytes()?);
     }
     let end = length - reader.rest().len();
+    let mut starts = Vec::new();
+    if count >= MANY {
+        starts.reserve_exact(count);
+        for _ in 0..count {
+            starts.push(length - entries.rest().len() - start);
+            (entries.bytes()?, entries.bytes()?);
+        }
+    }
     let list = List {
         span: Span { start, end },
         count,
@@ -627,8 +637,9 @@ impl<'a, V: Content, F: Content> Body<'a, V, F> {
     /// The length of the written record in bytes, under a header that does or does not remember a
     /// login.
     pub(crate) fn len(&self, has_login: bool) -> usize {
+        let further = usize::from(has_login || self.names.are_optional());
         let login = if has_login { MOMENT } else { 0 };
-        HEADER + login + self.names.len() + self.values.len() + self.flashes.len()
+        HEADER + further + login + self.names.len() + self.values.len() + self.flashes.len()
     }
 
     /// The length of the longer list. Each list may have [`MAX_ENTRIES`].
@@ -638,17 +649,21 @@ impl<'a, V: Content, F: Content> Body<'a, V, F> {
 
     pub(crate) fn append_to(&self, buffer: &mut Vec<u8>, header: &Header) {
         let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let further =
+            flag(header.logged_in_at.is_some(), LOGIN) | flag(self.names.are_optional(), NAMED);
         let flags = flag(header.transient, TRANSIENT)
             | flag(header.in_backend, IN_BACKEND)
             | flag(header.kept_for.is_some(), KEPT)
-            | flag(header.logged_in_at.is_some(), LOGIN)
-            | flag(self.names.are_optional(), NAMED);
+            | flag(further != 0, FURTHER);
         let kept_for = header.kept_for.map(|kept| Millis::default().plus(kept));
         let seen_at = kept_for.unwrap_or(header.seen_at);
         buffer.extend_from_slice(&[FORMAT, flags]);
         buffer.extend_from_slice(&header.id.0);
         for time in [header.issued_at, seen_at, header.expires_at] {
             buffer.extend_from_slice(&time.to_be_bytes());
+        }
+        if further != 0 {
+            buffer.push(further);
         }
         if let Some(time) = header.logged_in_at {
             buffer.extend_from_slice(&time.to_be_bytes());
@@ -767,6 +782,13 @@ mod tests {
         bytes
     }
 
+    /// A record with further flags.
+    fn with_further(further: u8, rest: &[u8]) -> Vec<u8> {
+        let mut bytes = with(&[&[further], rest].concat());
+        bytes[1] = TRANSIENT | FURTHER;
+        bytes
+    }
+
     fn with(rest: &[u8]) -> Vec<u8> {
         [&head(), rest].concat()
     }
@@ -811,7 +833,7 @@ mod tests {
     fn a_newer_format_or_flag_is_told_apart_before_the_rest_is_read() {
         assert_eq!(decode(&[2]).unwrap_err(), Refusal::Newer);
         assert_eq!(decode(&[0]).unwrap_err(), Refusal::Newer);
-        for flag in [0x04, 0x08, 0x40, 0x80] {
+        for flag in [0x04, 0x08, 0x20, 0x40, 0x80] {
             assert_eq!(decode(&[FORMAT, flag]).unwrap_err(), Refusal::Newer);
         }
         let mut stub = with(&[0, 0, 0]);
@@ -824,21 +846,21 @@ mod tests {
     #[test]
     fn a_login_and_names_are_read_where_their_flags_say_so_and_written_back() {
         let login = Millis::from_raw(900).to_be_bytes();
-        for (flags, before, after) in [
+        for (further, before, after) in [
             (LOGIN, &login[..], &b""[..]),
             (NAMED, b"", b"\x05phone\x02s1"),
             (NAMED, b"", b"\x05phone\x00"),
             (NAMED, b"", b"\x00\x02s1"),
-            (LOGIN | NAMED | TRANSIENT, &login, b"\x05phone\x02s1"),
+            (LOGIN | NAMED, &login, b"\x05phone\x02s1"),
         ] {
-            let mut bytes = [&head(), before, b"\x02me", after, b"\x01\x01a\x01\x02\x00"].concat();
-            bytes[1] = flags;
+            let rest = [before, b"\x02me", after, b"\x01\x01a\x01\x02\x00"].concat();
+            let bytes = with_further(further, &rest);
             let record = decode(&bytes).unwrap();
-            let expected = (flags & LOGIN != 0).then(|| Millis::from_raw(900));
+            let expected = (further & LOGIN != 0).then(|| Millis::from_raw(900));
             assert_eq!(record.header().logged_in_at, expected);
             assert_eq!(
                 record.header().began_at().raw(),
-                if flags & LOGIN == 0 { 1000 } else { 900 }
+                if further & LOGIN == 0 { 1000 } else { 900 }
             );
             let names = record.names();
             assert_eq!(names.subject, "me");
@@ -863,20 +885,23 @@ mod tests {
     fn a_login_after_the_issue_and_names_that_are_not_there_are_refused() {
         let long = [&[0x80, 2][..], &[b's'; 256]].concat();
         let (late, early) = (Millis::from_raw(1001), Millis::from_raw(1000));
-        for (flags, rest) in [
+        for (further, rest) in [
+            (0, vec![0, 0, 0]),
             (LOGIN, [&late.to_be_bytes()[..], &[0, 0, 0]].concat()),
             (NAMED, vec![0, 0, 0, 0, 0]),
             (NAMED, [&[0][..], &long, &[0, 0, 0]].concat()),
             (NAMED, [&[0, 0][..], &long, &[0, 0]].concat()),
             (NAMED, b"\x00\x01\xff\x00\x00\x00".to_vec()),
         ] {
-            let mut bytes = with(&rest);
-            bytes[1] = flags;
+            let bytes = with_further(further, &rest);
             assert_eq!(decode(&bytes).unwrap_err(), Refusal::BadRecord, "{rest:?}");
         }
-        let mut bytes = with(&[&early.to_be_bytes()[..], &[0, 0, 0]].concat());
-        bytes[1] = LOGIN;
+        let bytes = with_further(LOGIN, &[&early.to_be_bytes()[..], &[0, 0, 0]].concat());
         assert!(decode(&bytes).is_ok());
+        for further in [0x04, 0x08, 0x10, 0x20, 0x40, 0x80] {
+            let bytes = with_further(further, &[]);
+            assert_eq!(decode(&bytes).unwrap_err(), Refusal::Newer);
+        }
     }
 
     #[cfg(feature = "server")]
@@ -1017,10 +1042,12 @@ mod tests {
         #[test]
         fn whatever_decodes_encodes_back_to_the_same_bytes(
             rest in any::<Vec<u8>>(),
-            flags in prop::sample::select(vec![0, LOGIN, NAMED, LOGIN | NAMED]),
+            further in prop::option::of(0..=LOGIN | NAMED),
         ) {
-            let mut bytes = with(&rest);
-            bytes[1] = flags;
+            let bytes = match further {
+                Some(further) => with_further(further, &rest),
+                None => with(&rest),
+            };
             if let Ok(record) = decode(&bytes) {
                 prop_assert_eq!(encode(&record), bytes);
             }

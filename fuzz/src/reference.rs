@@ -150,12 +150,12 @@ impl Record {
 }
 
 pub(crate) fn read_record(bytes: &[u8]) -> Result<Record, Refusal> {
-    read_known(bytes, 0x33)
+    read_known(bytes, 0x13)
 }
 
 /// The same for what a backend keeps.
 pub(crate) fn read_stored_record(bytes: &[u8]) -> Result<Record, Refusal> {
-    read_known(bytes, 0x37)
+    read_known(bytes, 0x17)
 }
 
 fn read_known(bytes: &[u8], known: u8) -> Result<Record, Refusal> {
@@ -164,7 +164,8 @@ fn read_known(bytes: &[u8], known: u8) -> Result<Record, Refusal> {
         [1, flags, ..] => *flags,
         _ => return Err(Refusal::Newer),
     };
-    if flags & !known != 0 {
+    let further = bytes.get(36).filter(|_| flags & 0x10 != 0);
+    if flags & !known != 0 || further.is_some_and(|further| further & !3 != 0) {
         return Err(Refusal::Newer);
     }
     read_fields(&bytes[2..], flags).ok_or(Refusal::BadRecord)
@@ -174,16 +175,23 @@ fn read_fields(bytes: &[u8], flags: u8) -> Option<Record> {
     let mut input = Input(bytes);
     let id = input.take(16)?.try_into().ok()?;
     let (issued_at, second) = (input.moment()?, input.moment()?);
-    let (is_kept, is_named) = (flags & 4 != 0, flags & 0x20 != 0);
+    let is_kept = flags & 4 != 0;
+    let expires_at = input.moment()?;
+    let further = if flags & 0x10 != 0 {
+        Some(input.take(1)?[0]).filter(|further| *further != 0)?
+    } else {
+        0
+    };
+    let is_named = further & 2 != 0;
     let record = Record {
         id,
         issued_at,
         seen_at: if is_kept { issued_at } else { second },
         kept_for: is_kept.then_some(second),
-        expires_at: input.moment()?,
+        expires_at,
         transient: flags & 2 != 0,
         in_backend: flags & 1 != 0,
-        logged_in_at: match flags & 0x10 {
+        logged_in_at: match further & 1 {
             0 => None,
             _ => Some(input.moment()?),
         },

@@ -16,7 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 sys.dont_write_bytecode = True
-from reader import (COOKIE_LIMIT, DAY_MS, ELSEWHERE, KEPT, LOGIN, NAMED, RING_BYTES, RING_LIMIT, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256,
+from reader import (COOKIE_LIMIT, DAY_MS, ELSEWHERE, FURTHER, KEPT, LOGIN, NAMED, RING_BYTES, RING_LIMIT, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256,
                     hmac_sha256, outcome, sid_tag, store_key, subject_tag, xaes_key)
 
 HOUR_MS = 60 * 60 * 1000
@@ -83,17 +83,18 @@ def fixed_bytes(label, length):
     return hashlib.sha256(label.encode()).digest()[:length]
 
 
-def head(name, issued_at=ISSUED, seen_at=ISSUED, expires_at=None, flags=0, version=1):
+def head(name, issued_at=ISSUED, seen_at=ISSUED, expires_at=None, flags=0, further=0, version=1):
     expires_at = issued_at + DAY_MS if expires_at is None else expires_at
     times = b"".join(time.to_bytes(6, "big") for time in (issued_at, seen_at, expires_at))
-    return bytes([version, flags]) + fixed_bytes("id of " + name, 16) + times
+    flags |= FURTHER if further else 0
+    return bytes([version, flags]) + fixed_bytes("id of " + name, 16) + times + bytes([further] if further else [])
 
 
 def record(name, values=(), flashes=(), subject="", logged_in_at=None, label=None, sid=None, flags=0, **fixed):
-    flags |= (LOGIN if logged_in_at is not None else 0) | (NAMED if label is not None else 0)
+    further = (LOGIN if logged_in_at is not None else 0) | (NAMED if label is not None else 0)
     login = b"" if logged_in_at is None else logged_in_at.to_bytes(6, "big")
     names = block(subject) + (b"" if label is None else block(label) + block(sid))
-    return head(name, flags=flags, **fixed) + login + names + sorted_entries(dict(values)) + sorted_entries(dict(flashes))
+    return head(name, flags=flags, further=further, **fixed) + login + names + sorted_entries(dict(values)) + sorted_entries(dict(flashes))
 
 
 # Sealing
@@ -288,14 +289,14 @@ def sessions():
                 issued_at=LAST_MS - 1, seen_at=LAST_MS - 1, expires_at=LAST_MS, now_ms=LAST_MS - 1),
         session("subject of 255 bytes", "the longest there is", subject="s" * 255),
         session("subject of 255 bytes in fewer characters", "the limit counts bytes of UTF-8", subject="\u00e9" * 127 + "e"),
-        session("a login", "flag 0x10: when somebody last proved who they are, before the subject", subject="user:42",
+        session("a login", "further flag 0x01: when somebody last proved who they are, before the subject", subject="user:42",
                 values={"user_id": integer(42)}, logged_in_at=ISSUED),
         session("last millisecond of the largest lifetime since a login", "it counts from the login, and not from the later issue",
                 logged_in_at=ISSUED - HOUR_MS, now_ms=ISSUED + DAY_MS - HOUR_MS - 1, expires_at=ISSUED + 2 * DAY_MS),
-        session("a label and a sid", "flag 0x20: two more texts after the subject", subject="user:42", label="Firefox on Linux",
+        session("a label and a sid", "further flag 0x02: two more texts after the subject", subject="user:42", label="Firefox on Linux",
                 sid="08a5019c-17e1-4977-8f42-65a12843ea02"),
-        session("a label alone", "flag 0x20, and an empty sid", label="phone", sid=""),
-        session("a sid alone", "flag 0x20, and an empty label", label="", sid="s" * 255),
+        session("a label alone", "further flag 0x02, and an empty sid", label="phone", sid=""),
+        session("a sid alone", "further flag 0x02, and an empty label", label="", sid="s" * 255),
         session("every optional part", "in their order", subject="user:42", label="t\u00e9l\u00e9phone", sid="s1", flags=TRANSIENT,
                 logged_in_at=ISSUED, values={"user_id": integer(42)}, flashes={"notice": text("saved")}),
         session("every optional part in a store", "flag 0x04 changes none of them", kind="store", cookie="sessions", subject="user:42",
@@ -454,14 +455,16 @@ def refused_records():
         bad("subject of 256 bytes", "one over the limit", block("s" * 256) + b"\0\0"),
         bad("subject of 255 characters in 256 bytes", "bytes are counted", block("s" * 254 + "\u00e9") + b"\0\0"),
         bad("subject that is no UTF-8", "0xff never occurs in it", block(b"\xff") + b"\0\0"),
-        bad("ends within the login", "five of its six bytes", bytes(5), fixed=head("half a login", flags=LOGIN)),
-        bad("login after the issue", "by one millisecond", (ISSUED + 1).to_bytes(6, "big") + empty, fixed=head("late login", flags=LOGIN)),
-        bad("names that are not there", "an empty label and an empty sid take no flag", b"\0\0" + empty, fixed=head("no names", flags=NAMED)),
-        bad("ends before the sid", "only subject and label", b"\0" + block("phone"), fixed=head("no sid", flags=NAMED)),
-        bad("label of 256 bytes", "one over the limit", b"\0" + block("l" * 256) + empty, fixed=head("long label", flags=NAMED)),
-        bad("sid of 256 bytes", "one over the limit", b"\0\0" + block("s" * 256) + b"\0\0", fixed=head("long sid", flags=NAMED)),
-        bad("label that is no UTF-8", "0xff never occurs in it", b"\0" + block(b"\xff") + empty, fixed=head("bad label", flags=NAMED)),
-        bad("sid that is no UTF-8", "0xff never occurs in it", b"\0\0" + block(b"\xff") + b"\0\0", fixed=head("bad sid", flags=NAMED)),
+        bad("ends before the further flags", "only the times", b"", fixed=head("no further flags", flags=FURTHER)),
+        bad("further flags that are not there", "none is set", b"\0" + empty, fixed=head("further flags of zero", flags=FURTHER)),
+        bad("ends within the login", "five of its six bytes", bytes(5), fixed=head("half a login", further=LOGIN)),
+        bad("login after the issue", "by one millisecond", (ISSUED + 1).to_bytes(6, "big") + empty, fixed=head("late login", further=LOGIN)),
+        bad("names that are not there", "an empty label and an empty sid take no flag", b"\0\0" + empty, fixed=head("no names", further=NAMED)),
+        bad("ends before the sid", "only subject and label", b"\0" + block("phone"), fixed=head("no sid", further=NAMED)),
+        bad("label of 256 bytes", "one over the limit", b"\0" + block("l" * 256) + empty, fixed=head("long label", further=NAMED)),
+        bad("sid of 256 bytes", "one over the limit", b"\0\0" + block("s" * 256) + b"\0\0", fixed=head("long sid", further=NAMED)),
+        bad("label that is no UTF-8", "0xff never occurs in it", b"\0" + block(b"\xff") + empty, fixed=head("bad label", further=NAMED)),
+        bad("sid that is no UTF-8", "0xff never occurs in it", b"\0\0" + block(b"\xff") + b"\0\0", fixed=head("bad sid", further=NAMED)),
         bad("subject longer than the record", "promises what is not there", b"\x40abc"),
         bad("subject of 2^32 - 1 bytes", "promises what is not there", varint(2**32 - 1) + b"\0\0"),
         bad("key longer than the record", "promises what is not there", b"\0\x01\x7fk"),
@@ -488,6 +491,9 @@ def refused_records():
         *(newer(f"format version {n}", "only 1 is known", record(f"format {n}", version=n)) for n in (0, 2, 255)),
         *(newer(f"flag {flag:#04x}", "not known", record(f"flag {flag}", flags=flag)) for flag in (0x04, 0x40, 0x80)),
         newer("an unknown flag beside the known ones", "one is enough", record("flags", flags=0xFF)),
+        newer("an unknown further flag", "not known", head("further flag", further=0x04) + empty),
+        newer("an unknown further flag beside the known ones, and nothing else", "what comes after it is not looked at",
+              head("further flags", further=0xFF)),
         newer("format version 2 and another layout", "the rest is not looked at", b"\x02" + fixed_bytes("another layout", 9)),
         newer("format version 2 and nothing else", "the version is enough", b"\x02"),
         newer("an unknown flag and nothing else", "version and flags are enough", b"\x01\x04"),

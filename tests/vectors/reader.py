@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 DAY_MS, SKEW_MS = 24 * 60 * 60 * 1000, 60_000
-ELSEWHERE, TRANSIENT, KEPT, LOGIN, NAMED = 0x01, 0x02, 0x04, 0x10, 0x20
+ELSEWHERE, TRANSIENT, KEPT, FURTHER = 0x01, 0x02, 0x04, 0x10
+LOGIN, NAMED = 0x01, 0x02
 COOKIE_LIMIT, SEALER_LIMIT = 4096, 87_492
 RING_BYTES, RING_LIMIT = 49_152, 65_639
 
@@ -195,15 +196,18 @@ def read_record(plaintext, kind):
     at = Cursor(plaintext, "bad_record")
     refuse_if(at.number(1) != 1, "newer")
     flags = at.number(1)
-    refuse_if(flags & ~(ELSEWHERE | TRANSIENT | LOGIN | NAMED | (KEPT if kind == "store" else 0)), "newer")
+    refuse_if(flags & ~(ELSEWHERE | TRANSIENT | FURTHER | (KEPT if kind == "store" else 0)), "newer")
     record = {"id": at.take(16).hex(), "flags": flags}
     record |= {time: at.number(6) for time in ("issued_at", "seen_at", "expires_at")}
-    record |= {"logged_in_at": at.number(6)} if flags & LOGIN else {}
+    further = at.number(1) if flags & FURTHER else 0
+    refuse_if(further & ~(LOGIN | NAMED), "newer")
+    at.check(further or not flags & FURTHER)
+    record |= {"logged_in_at": at.number(6)} if further & LOGIN else {}
     record["subject"] = at.text()
-    record |= {"label": at.text(), "sid": at.text()} if flags & NAMED else {}
+    record |= {"label": at.text(), "sid": at.text()} if further & NAMED else {}
     record |= {part: at.entries(at.block, limit=1024) for part in ("values", "flashes")}
     at.check(not at.data and all(len(record.get(name, "").encode()) <= 255 for name in ("subject", "label", "sid")))
-    at.check(not flags & NAMED or record["label"] + record["sid"])
+    at.check(not further & NAMED or record["label"] + record["sid"])
     at.check(record.get("logged_in_at", 0) <= record["issued_at"] <= record["expires_at"])
     return record
 
