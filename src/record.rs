@@ -381,7 +381,8 @@ fn read_entries<'a>(
         starts.reserve_exact(count);
         for _ in 0..count {
             starts.push(length - entries.rest().len() - start);
-            (entries.bytes()?, entries.bytes()?);
+            entries.bytes()?;
+            entries.bytes()?;
         }
     }
     let list = List {

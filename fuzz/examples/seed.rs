@@ -49,7 +49,7 @@ fn main() {
     let seeds: [(&str, Vec<Vec<u8>>); 11] = [
         ("app_key", bytes_of(&KEYS)),
         ("cookie_header", bytes_of(&COOKIE_HEADERS)),
-        ("keys", RINGS.iter().map(|ring| ring_of(ring)).collect()),
+        ("keys", RINGS.iter().map(ring_of).collect()),
         (
             "load",
             plaintexts

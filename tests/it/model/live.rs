@@ -32,10 +32,12 @@ impl Content {
         };
         let login = self.login.map_or(0, |_| 6);
         let mut names = behind_length(self.subject.len());
-        if !(self.label.is_empty() && self.sid.is_empty()) {
+        let is_named = !(self.label.is_empty() && self.sid.is_empty());
+        let further = usize::from(is_named || self.login.is_some());
+        if is_named {
             names += behind_length(self.label.len()) + behind_length(self.sid.len());
         }
-        let record = 36 + login + names + list(&self.values) + list(&self.flashes);
+        let record = 36 + further + login + names + list(&self.values) + list(&self.flashes);
         "__Host-session".len() + (4 * (77 + record)).div_ceil(3)
     }
 }
