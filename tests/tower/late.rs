@@ -56,7 +56,10 @@ fn every_change_that_comes_too_late_is_refused_or_reported() {
         assert_eq!(change().unwrap_err().kind(), ErrorKind::Closed, "{name}");
         assert_eq!(taken(&seen), [Event::ChangedTooLate], "{name}");
     }
-    let infallible: [(&str, &dyn Fn()); 5] = [
+    let infallible: [(&str, &dyn Fn()); 6] = [
+        ("get_or_remove", &|| {
+            assert_eq!(session.get_or_remove::<String>("n"), None);
+        }),
         ("remove", &|| session.remove("n")),
         ("clear", &|| session.clear()),
         ("renew", &|| session.renew()),
