@@ -757,14 +757,52 @@ impl Session {
         }
         self.change(|changes, record| {
             let before = (changes.values.clone(), changes.flashes.clone());
-            for (key, value) in values {
-                changes.values.set(changes.base_values(record), &key, value);
-            }
-            for (key, value) in flashes {
-                changes.flashes.set_beside(&key, value);
-            }
+            changes.put(record, values, flashes);
             let undo = |changes: &mut Changes| (changes.values, changes.flashes) = before;
             self.keep_if_it_fits(changes, record, format_args!("the merged session"), undo)
+        })
+    }
+
+    /// Makes this session go on as `other`, which another store has loaded: it gets all values and
+    /// flashes, the subject, label and sid, and what [`remember`](Self::remember) said. If this
+    /// session is new, it also gets the deadline and the moment of the last login. Only the id is
+    /// its own.
+    ///
+    /// Use it to change what a store cannot change under its sessions, such as the name of the
+    /// cookie: docs/recipes.md shows how. The other session stays as it is.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieConfig, CookieStore};
+    /// # let request = http::Request::new(());
+    /// # let key = AppKey::generate()?;
+    /// let former = CookieConfig::builder().name("sid").build()?;
+    /// let former = CookieStore::builder(key.clone()).cookie(former).build()?;
+    /// let store = CookieStore::new(key);
+    ///
+    /// let session = store.load(request.headers());
+    /// if session.is_new() {
+    ///     session.continue_as(&former.load(request.headers()))?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLarge`] if it does not all fit; then nothing is taken over.
+    #[doc(alias = "take_over")]
+    #[doc(alias = "migrate")]
+    pub fn continue_as(&self, other: &Self) -> Result<(), SessionError> {
+        let (values, flashes, estate) =
+            other.view(|view| (copy(view.values()), copy(view.flashes()), view.estate()));
+        if Arc::ptr_eq(&self.inner, &other.inner) {
+            return Ok(());
+        }
+        self.change(|changes, record| {
+            let before = changes.clone();
+            changes.put(record, values, flashes);
+            changes.continue_as(record, estate);
+            let undo = |changes: &mut Changes| *changes = before;
+            self.keep_if_it_fits(changes, record, format_args!("the other session"), undo)
         })
     }
 }

@@ -153,7 +153,9 @@ fn a_full_session_is_reported_by_every_method_that_fills_it() {
         .update("a", |_: Option<String>| large.clone())
         .unwrap_err();
     session.merge(&other).unwrap_err();
-    assert_eq!(world.take(), [Event::TooLarge; 4]);
+    session.continue_as(&other).unwrap_err();
+    assert_eq!(session.keys(), ["large"]);
+    assert_eq!(world.take(), [Event::TooLarge; 5]);
 }
 
 #[test]

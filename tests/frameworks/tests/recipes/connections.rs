@@ -3,10 +3,13 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{COOKIE, SET_COOKIE};
-use axum::http::{HeaderValue, Request};
+use axum::http::{HeaderMap, HeaderValue, Request};
 use axum::routing::get;
 use futures_util::{SinkExt, StreamExt};
-use sealed_session::{CookieStore, RevocationList, Session, SessionError, SessionLayer};
+use sealed_session::server::Memory;
+use sealed_session::{
+    CookieStore, MemoryStore, RevocationList, Session, SessionError, SessionLayer,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio_tungstenite::client_async;
@@ -105,4 +108,23 @@ async fn a_stream_of_events_reads_its_session_and_ends_when_the_session_has_ende
     browser.get(&app, "/logout").await;
     news.send("it has stopped".to_owned()).unwrap();
     assert!(body.next().await.is_none());
+}
+
+#[tokio::test]
+async fn with_a_backend_a_connection_saves_without_an_answer() {
+    let store = MemoryStore::new(keys(), Memory::new());
+    let app = routes().layer(SessionLayer::new(store.clone()));
+    let mut browser = Browser::default();
+    browser.get(&app, "/login").await;
+    let mut handshake = HeaderMap::new();
+    let cookies = HeaderValue::try_from(browser.cookies()).unwrap();
+    handshake.insert(COOKIE, cookies);
+    for n in 1..=2 {
+        let session = store.load(&handshake).await.unwrap();
+        session.insert("chats", n).unwrap();
+        let mut nowhere = HeaderMap::new();
+        store.save(&session, &mut nowhere).await.unwrap();
+        let chats = browser.get(&app, "/chats").await.text;
+        assert_eq!(chats, format!("Some({n})"));
+    }
 }

@@ -27,7 +27,17 @@ mod recipes {
     }
 
     pub mod rename {
+        use sealed_session::MemoryStore;
+
         include!("code/rename.rs");
+
+        /// The same with stores that have a backend.
+        pub fn in_backend(routes: Router, present: MemoryStore, former: MemoryStore) -> Router {
+            routes
+                .layer(middleware::from_fn(move_over))
+                .layer(SessionLayer::new(former).named::<Former>())
+                .layer(SessionLayer::new(present))
+        }
     }
 
     pub mod changed_type {

@@ -6,7 +6,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::{CACHE_CONTROL, VARY};
 use axum::routing::{get, post};
-use sealed_session::{CookieConfig, CookieStore, KeyRing, Session, SessionError, SessionLayer};
+use sealed_session::server::Memory;
+use sealed_session::{
+    CookieConfig, CookieStore, KeyRing, MemoryStore, Session, SessionError, SessionLayer,
+};
 
 use crate::browser::{Browser, keys};
 use crate::recipes::{cdn, changed_type, cross_site, ports, rename, two_tabs};
@@ -119,11 +122,7 @@ async fn a_renamed_cookie_brings_all_of_the_session_but_not_after_a_logout() {
     let page = browser.get(&before, "/").await.text;
     assert!(page.starts_with(r#"Some("Ada") None Some("ada") Some("laptop") Some("sid-1")"#));
 
-    assert_eq!(
-        browser.get(&after, "/").await.text,
-        page,
-        "with its deadline"
-    );
+    assert_eq!(browser.get(&after, "/").await.text, page, "with its times");
     assert_eq!(browser.names(), ["__Host-session", "sid"]);
     assert!(!browser.get(&after, "/").await.sets_cookies(), "once");
     assert_eq!(
@@ -141,6 +140,25 @@ async fn a_renamed_cookie_brings_all_of_the_session_but_not_after_a_logout() {
 
     let mut stranger = Browser::default();
     assert!(!stranger.get(&after, "/").await.sets_cookies());
+}
+
+#[tokio::test]
+async fn a_renamed_cookie_of_a_session_in_a_backend_brings_it_too() {
+    let cookie = CookieConfig::builder().name("sid").build().unwrap();
+    let store = || MemoryStore::builder(keys(), Memory::new());
+    let former = store().cookie(cookie.clone()).build().unwrap();
+    let present = store().former(cookie).build().unwrap();
+    let before = routes().layer(SessionLayer::new(former.clone()));
+    let after = rename::in_backend(routes(), present, former);
+    let mut browser = Browser::default();
+    browser.post(&before, "/login", "").await;
+    let page = browser.get(&before, "/").await.text;
+    let mut at_once = browser.clone();
+    assert_eq!(browser.get(&after, "/").await.text, page);
+    assert_eq!(at_once.get(&after, "/").await.text, page);
+    assert!(!browser.get(&after, "/").await.sets_cookies(), "once");
+    browser.post(&after, "/logout", "").await;
+    assert!(browser.get(&after, "/").await.text.starts_with("None None"));
 }
 
 #[tokio::test]

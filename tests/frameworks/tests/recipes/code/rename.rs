@@ -29,13 +29,7 @@ async fn move_over(
     next: Next,
 ) -> Result<Response, SessionError> {
     if session.origin() == Origin::Absent && former.origin() == Origin::Opened {
-        session.merge(&former)?; // values and flashes
-        session.set_subject(former.subject().unwrap_or_default())?;
-        session.set_label(former.label().unwrap_or_default())?;
-        session.set_sid(former.sid().unwrap_or_default())?;
-        if let Some(deadline) = former.expires_at() {
-            session.set_expiry(deadline)?;
-        }
+        session.continue_as(&former)?;
     }
     Ok(next.run(request).await)
 }
