@@ -112,7 +112,8 @@ impl Session {
     }
 
     pub(crate) fn log_in_alone(&self) -> Result<(), SessionError> {
-        self.change_alone(|changes, record| {
+        self.change_alone(|changes, loaded| {
+            let record = loaded.map(|loaded| &loaded.record);
             let before = changes.clone();
             changes.log_in();
             let undo = |changes: &mut Changes| *changes = before;
