@@ -764,9 +764,9 @@ impl Session {
     }
 
     /// Makes this session go on as `other`, which another store has loaded: it gets all values and
-    /// flashes, the subject, label and sid, and what [`remember`](Self::remember) said. If this
-    /// session is new, it also gets the deadline and the moment of the last login. Only the id is
-    /// its own.
+    /// flashes, the subject, label and sid that the other has, and what
+    /// [`remember`](Self::remember) said. If this session is new, it also gets the deadline and the
+    /// moment of the last login. Only the id is its own.
     ///
     /// Use it to change what a store cannot change under its sessions, such as the name of the
     /// cookie: docs/recipes.md shows how. The other session stays as it is.

@@ -418,7 +418,7 @@ impl Changes {
             self.set_transient(loaded, transient);
         }
         if self.base(loaded).is_none() {
-            self.inherited = estate.lifetime;
+            self.inherited = estate.lifetime.or(self.inherited);
         }
     }
 
@@ -759,12 +759,13 @@ impl<'a> View<'a> {
     /// What another session takes over from this one.
     pub(super) fn estate(self) -> Estate {
         let names = self.names();
+        let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         let times = self.began_at().zip(self.expires_at());
         Estate {
             names: NewNames {
-                subject: Some(names.subject.to_owned()),
-                label: Some(names.label.to_owned()),
-                sid: Some(names.sid.to_owned()),
+                subject: given(names.subject),
+                label: given(names.label),
+                sid: given(names.sid),
             },
             transient: self.transient(),
             lifetime: times.map(|(began_at, expires_at)| Lifetime {
