@@ -546,7 +546,7 @@ impl<P: Placement> Flow<P> {
             Some(birth) => birth,
             None => {
                 let times = self.times(view, now);
-                let kept = view.outlived().map(|record| record.header().expires_at);
+                let kept = view.outlived().map(|lifetime| lifetime.expires_at);
                 Birth {
                     id: match view.intended_id() {
                         Some(id) => id,

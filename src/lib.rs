@@ -30,6 +30,9 @@
 //! Keeping nothing on the server has a price, which the README explains. A copied cookie works
 //! until its deadline, you cannot end a single session without a list, and the last response wins.
 //!
+//! docs/recipes.md has recipes: coming back from a payment page, WebSockets, a new name for the
+//! cookie, metrics and others.
+//!
 //! # How data flows
 //!
 //! ```text

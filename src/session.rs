@@ -39,6 +39,7 @@ pub(crate) use state::{Bounds, Claims, StoreId};
 pub(crate) use state::{Ends, Twin};
 
 use crate::error::{ErrorKind, Origin, SessionError};
+use crate::event::Event;
 use crate::record::{MAX_NAME, Names, Record, SessionId};
 use crate::time::Millis;
 use crate::value::{self, Value};
@@ -146,11 +147,59 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongType`] if the value is not a `T`.
+    /// [`ErrorKind::WrongType`] if the value is not a `T`. To give up such a value, use
+    /// [`get_or_remove`](Self::get_or_remove).
     pub fn get<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Result<Option<T>, SessionError> {
         self.find(key.name())
             .map(|bytes| decode(key.name(), &bytes))
             .transpose()
+    }
+
+    /// Returns the value under `key`. If the value is not a `T`, removes it and returns `None`.
+    ///
+    /// Use this where the type has changed between two versions of your service, and losing the old
+    /// value does no harm. The removal is saved like any other change, and reported as
+    /// [`Event::EntryGivenUp`](crate::Event::EntryGivenUp). If the session [is
+    /// closed](Self::is_closed), the value stays.
+    ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// session.insert("theme", "dark")?; // an earlier version saved a name
+    /// assert!(session.get::<u8>("theme").is_err()); // now it is a number
+    ///
+    /// assert_eq!(session.get_or_remove::<u8>("theme"), None);
+    /// assert_eq!(session.get::<u8>("theme"), Ok(None));
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
+    #[doc(alias = "get_or_forget")]
+    #[doc(alias = "get_lossy")]
+    pub fn get_or_remove<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Option<T> {
+        let name = key.name();
+        loop {
+            let found = self.find(name)?;
+            let error = match decode(name, &found) {
+                Ok(value) => return Some(value),
+                Err(error) => error,
+            };
+            let removed = self.change(|changes, record| {
+                let is_still = is_still(changes, record, name, Some(&found));
+                if is_still {
+                    changes.values.remove(changes.base_values(record), name);
+                }
+                Ok(is_still)
+            });
+            match removed {
+                Ok(true) => {
+                    self.report(Event::EntryGivenUp, &error);
+                    return None;
+                }
+                // Another clone has just replaced it.
+                Ok(false) => {}
+                // `change` has reported the error already.
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Sets the value under `key`. If the value is the same as before, this is not a change. `None`
@@ -689,8 +738,8 @@ impl Session {
     }
 
     /// Copies all values and flashes of `other` into this session. Use it if a session was lost on
-    /// the way through another site and then found again. This session keeps its own id, deadline,
-    /// login and names.
+    /// the way through another site and then found again: docs/recipes.md shows how. This session
+    /// keeps its own id, deadline, login and names.
     ///
     /// # Errors
     ///
@@ -703,15 +752,52 @@ impl Session {
         }
         self.change(|changes, record| {
             let before = (changes.values.clone(), changes.flashes.clone());
-            for (key, value) in values {
-                changes.values.set(changes.base_values(record), &key, value);
-            }
-            for (key, value) in flashes {
-                let base = changes.base_flashes(record);
-                changes.flashes.set_beside(base, &key, value);
-            }
+            changes.put(record, values, flashes);
             let undo = |changes: &mut Changes| (changes.values, changes.flashes) = before;
             self.keep_if_it_fits(changes, record, format_args!("the merged session"), undo)
+        })
+    }
+
+    /// Makes this session go on as `other`, which another store has loaded: it gets all values and
+    /// flashes, the subject, label and sid that the other has, and what
+    /// [`remember`](Self::remember) said. If this session is new, it also gets the deadline and the
+    /// moment of the last login. Only the id is its own.
+    ///
+    /// Use it to change what a store cannot change under its sessions, such as the name of the
+    /// cookie: docs/recipes.md shows how. The other session stays as it is.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieConfig, CookieStore};
+    /// # let request = http::Request::new(());
+    /// # let key = AppKey::generate()?;
+    /// let former = CookieConfig::builder().name("sid").build()?;
+    /// let former = CookieStore::builder(key.clone()).cookie(former).build()?;
+    /// let store = CookieStore::new(key);
+    ///
+    /// let session = store.load(request.headers());
+    /// if session.is_new() {
+    ///     session.continue_as(&former.load(request.headers()))?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLarge`] if it does not all fit; then nothing is taken over.
+    #[doc(alias = "take_over")]
+    #[doc(alias = "migrate")]
+    pub fn continue_as(&self, other: &Self) -> Result<(), SessionError> {
+        let (values, flashes, estate) =
+            other.view(|view| (copy(view.values()), copy(view.flashes()), view.estate()));
+        if Arc::ptr_eq(&self.inner, &other.inner) {
+            return Ok(());
+        }
+        self.change(|changes, record| {
+            let before = changes.clone();
+            changes.put(record, values, flashes);
+            changes.continue_as(record, estate);
+            let undo = |changes: &mut Changes| *changes = before;
+            self.keep_if_it_fits(changes, record, format_args!("the other session"), undo)
         })
     }
 }

@@ -404,6 +404,9 @@ pub(crate) fn cookie_size<'a>(
     if has_login {
         rest.extend([0; 6]);
     }
+    if has_login || label.len() + sid.len() > 0 {
+        rest.push(0);
+    }
     for list in [values.collect::<Vec<_>>(), flashes.collect()] {
         write_varint(&mut rest, list.len() as u64);
         for (key, value) in list {

@@ -30,6 +30,8 @@ pub(crate) struct Changes {
     /// The save that gives the session its new id must not say that it was issued earlier.
     pub(super) issued_after: Millis,
     pub(super) login: Option<Login>,
+    /// The lifetime that a new session goes on with, until it is saved or somebody logs in.
+    inherited: Option<Lifetime>,
     pub(super) values: Layer,
     pub(super) flashes: Layer,
     /// Boxed, because few requests change one.
@@ -82,6 +84,21 @@ pub(super) enum Login {
     Now,
     #[cfg(feature = "server")]
     Forgotten,
+}
+
+/// A session's times that outlast a change of its id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetime {
+    pub(crate) began_at: Millis,
+    pub(crate) expires_at: Millis,
+    logged_in_at: Option<Millis>,
+}
+
+/// What a session takes over from another one, besides values and flashes.
+pub(super) struct Estate {
+    names: NewNames,
+    transient: Option<bool>,
+    lifetime: Option<Lifetime>,
 }
 
 /// Counts the changes, so that a save can see which of them came after its plan.
@@ -367,6 +384,46 @@ impl Changes {
         self.flashes = Layer::default();
         self.names = None;
         self.login = None;
+        if let Some(inherited) = &mut self.inherited {
+            inherited.logged_in_at = None;
+        }
+    }
+
+    /// Sets values and flashes.
+    pub(super) fn put(
+        &mut self,
+        loaded: Option<&Record>,
+        values: Vec<(String, Stored)>,
+        flashes: Vec<(String, Stored)>,
+    ) {
+        for (key, value) in values {
+            self.values.set(self.base_values(loaded), &key, value);
+        }
+        for (key, value) in flashes {
+            let base = self.base_flashes(loaded);
+            self.flashes.set_beside(base, &key, value);
+        }
+    }
+
+    /// Takes over names and whether browsers keep the cookie, and in a new session the lifetime.
+    pub(super) fn continue_as(&mut self, loaded: Option<&Record>, estate: Estate) {
+        let now = View::new(loaded, self).names();
+        let changed = |name: Option<String>, now: &str| name.filter(|name| name != now);
+        let names = NewNames {
+            subject: changed(estate.names.subject, now.subject),
+            label: changed(estate.names.label, now.label),
+            sid: changed(estate.names.sid, now.sid),
+        };
+        let own = self.names();
+        own.subject = names.subject.or(own.subject.take());
+        own.label = names.label.or(own.label.take());
+        own.sid = names.sid.or(own.sid.take());
+        if let Some(transient) = estate.transient {
+            self.set_transient(loaded, transient);
+        }
+        if self.base(loaded).is_none() {
+            self.inherited = estate.lifetime.or(self.inherited);
+        }
     }
 
     /// Asks for a new id at the next save.
@@ -682,8 +739,13 @@ impl<'a> View<'a> {
     }
 
     fn kept_login(self) -> Option<Millis> {
-        let kept = self.content().filter(|_| self.changes.login.is_none());
-        kept.and_then(|record| record.header().logged_in_at)
+        if self.changes.login.is_some() {
+            return None;
+        }
+        match self.changes.inherited {
+            Some(inherited) => inherited.logged_in_at,
+            None => self.content()?.header().logged_in_at,
+        }
     }
 
     /// The earliest moment at which a session that gets a new id now may count as issued.
@@ -756,20 +818,50 @@ impl<'a> View<'a> {
         self.changes.intended_id
     }
 
-    /// The record whose lifetime goes on, with this id or another.
-    pub(crate) fn outlived(self) -> Option<&'a Record> {
-        self.base().filter(|_| !self.logs_in())
+    /// The lifetime that goes on, with this id or another.
+    pub(crate) fn outlived(self) -> Option<Lifetime> {
+        if self.logs_in() {
+            return None;
+        }
+        self.changes.inherited.or_else(|| {
+            let header = self.base()?.header();
+            Some(Lifetime {
+                began_at: header.began_at(),
+                expires_at: header.expires_at,
+                logged_in_at: header.logged_in_at,
+            })
+        })
+    }
+
+    /// What another session takes over from this one.
+    pub(super) fn estate(self) -> Estate {
+        let names = self.names();
+        let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        let times = self.began_at().zip(self.expires_at());
+        Estate {
+            names: NewNames {
+                subject: given(names.subject),
+                label: given(names.label),
+                sid: given(names.sid),
+            },
+            transient: self.transient(),
+            lifetime: times.map(|(began_at, expires_at)| Lifetime {
+                began_at,
+                expires_at,
+                logged_in_at: self.logged_in_at(),
+            }),
+        }
     }
 
     /// When the session's lifetime began, unless the save has yet to begin it.
     pub(crate) fn began_at(self) -> Option<Millis> {
-        let outlived = || Some(self.outlived()?.header().began_at());
-        self.birth().map(|birth| birth.began_at).or_else(outlived)
+        let birth = self.birth().map(|birth| birth.began_at);
+        birth.or_else(|| Some(self.outlived()?.began_at))
     }
 
     /// The session's own deadline, unless the save has yet to make it.
     pub(crate) fn expires_at(self) -> Option<Millis> {
-        let outlived = || Some(self.outlived()?.header().expires_at);
+        let outlived = || Some(self.outlived()?.expires_at);
         let kept = || self.birth().map(|birth| birth.expires_at);
         self.chosen_expiry().or_else(kept).or_else(outlived)
     }

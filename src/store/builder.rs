@@ -93,7 +93,8 @@ impl<P> StoreBuilder<P> {
 
     /// A cookie that this application used to set, with another Path, Domain, Partitioned or name.
     /// It is removed when a session is destroyed, and when a request brings two different sessions.
-    /// Call this once for each such cookie.
+    /// Call this once for each such cookie. A cookie with another name does not open. docs/recipes.md
+    /// shows how to rename a cookie without logging anyone out.
     pub fn former(mut self, former: CookieConfig) -> Self {
         self.former.push(former);
         self

@@ -309,6 +309,84 @@ async fn the_same_lines_work_with_actix_session_0_10() {
     assert_eq!(browser.get("/count").await.1, "1");
 }
 
+#[actix_web::test]
+async fn flash_messages_are_shown_once() {
+    use actix_web_flash_messages::storage::SessionMessageStore;
+    use actix_web_flash_messages::{FlashMessage, FlashMessagesFramework, IncomingFlashMessages};
+    use sealed_session_ecosystem::actix_session_0_10::as_actix_session;
+
+    async fn send() -> impl Responder {
+        FlashMessage::info("saved").send();
+        FlashMessage::error("but not all").send();
+        HttpResponse::Ok()
+    }
+    async fn show(messages: IncomingFlashMessages) -> impl Responder {
+        let texts: Vec<_> = messages.iter().map(|message| message.content()).collect();
+        texts.join(", ")
+    }
+    let messages = FlashMessagesFramework::builder(SessionMessageStore::default()).build();
+    let app = App::new()
+        .route("/send", web::get().to(send))
+        .route("/show", web::get().to(show))
+        .wrap(messages)
+        .wrap(from_fn(as_actix_session))
+        .wrap(SessionLayer::new(cookies()));
+    let mut browser = Browser {
+        service: init_service(app).await,
+        cookie: String::new(),
+    };
+    assert_eq!(browser.get("/show").await.1, "");
+    assert_eq!(browser.cookie, "", "nothing was sent");
+    browser.get("/send").await;
+    assert_eq!(browser.get("/show").await.1, "saved, but not all");
+    assert_eq!(browser.get("/show").await.1, "");
+}
+
+#[actix_web::test]
+async fn a_user_has_the_same_limit_in_every_browser() {
+    use actix_limitation::{Limiter, RateLimiter};
+    use actix_session::SessionExt;
+    use sealed_session_stores::redis::Server;
+
+    async fn log_in(session: Session, name: web::Path<String>) -> Result<String, SessionError> {
+        session.log_in()?;
+        session.insert("user_id", name.into_inner())?;
+        Ok(String::new())
+    }
+    let redis = Server::start().await;
+    let limiter = Limiter::builder(redis.url())
+        .limit(2)
+        .period(Duration::from_secs(3600))
+        .key_by(|request| request.get_session().get("user_id").unwrap_or_default())
+        .build()
+        .unwrap();
+    let search = web::scope("/search").route("/", web::get().to(async || "found"));
+    let app = App::new()
+        .app_data(web::Data::new(limiter))
+        .route("/login/{name}", web::get().to(log_in))
+        .service(search.wrap(RateLimiter::default()))
+        .wrap(from_fn(as_actix_session))
+        .wrap(SessionLayer::new(cookies()));
+    let mut browser = Browser {
+        service: init_service(app).await,
+        cookie: String::new(),
+    };
+    let mut expect = async |name: &str, status: StatusCode| {
+        browser.cookie = String::new();
+        if !name.is_empty() {
+            browser.get(&format!("/login/{name}")).await;
+        }
+        assert_eq!(browser.get("/search/").await.0, status, "{name}");
+    };
+    expect("ada", StatusCode::OK).await;
+    expect("ada", StatusCode::OK).await;
+    expect("ada", StatusCode::TOO_MANY_REQUESTS).await;
+    expect("bob", StatusCode::OK).await;
+    for _ in 0..3 {
+        expect("", StatusCode::OK).await;
+    }
+}
+
 #[test]
 fn the_documentation_prints_the_middleware_that_these_tests_run() {
     let page = include_str!("../../../docs/actix.md");
