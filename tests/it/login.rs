@@ -139,9 +139,9 @@ fn who_never_logs_in_pays_no_character_for_it() {
     assert_eq!(length(site.visit(Session::renew)), first);
     assert_eq!(
         length(site.visit(|session| session.log_in().unwrap())),
-        first + 8
+        first + 9
     );
-    assert_eq!(length(site.visit(Session::renew)), first + 8);
+    assert_eq!(length(site.visit(Session::renew)), first + 9);
 }
 
 #[test]
