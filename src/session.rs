@@ -617,7 +617,7 @@ impl Session {
     /// when somebody enters the password again. Without it, somebody who has prepared a session for
     /// the visitor would share it, and a session would not outlive the visit before the login.
     ///
-    /// The moment takes six bytes in the session, eight characters of its cookie.
+    /// The moment takes seven bytes in the session, nine or ten characters of its cookie.
     ///
     /// ```
     /// # use std::time::Duration;
