@@ -491,7 +491,7 @@ def refused_records():
         *(newer(f"format version {n}", "only 1 is known", record(f"format {n}", version=n)) for n in (0, 2, 255)),
         *(newer(f"flag {flag:#04x}", "not known", record(f"flag {flag}", flags=flag)) for flag in (0x04, 0x40, 0x80)),
         newer("an unknown flag beside the known ones", "one is enough", record("flags", flags=0xFF)),
-        newer("an unknown further flag", "not known", head("further flag", further=0x04) + empty),
+        newer("an unknown further flag", "not known", head("further flag", further=0x08) + empty),
         newer("an unknown further flag beside the known ones, and nothing else", "what comes after it is not looked at",
               head("further flags", further=0xFF)),
         newer("format version 2 and another layout", "the rest is not looked at", b"\x02" + fixed_bytes("another layout", 9)),
