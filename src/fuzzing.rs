@@ -63,6 +63,7 @@ impl Record {
     /// The record as a save writes it.
     pub fn encode(&self) -> Vec<u8> {
         let body = Body::new(self.0.subject(), self.0.values(), self.0.flashes());
+        let body = body.bound(self.0.header().binding);
         let mut bytes = Vec::with_capacity(body.len());
         body.append_to(&mut bytes, self.0.header());
         debug_assert_eq!(body.len(), bytes.len());

@@ -65,8 +65,12 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "device-bound")]
+mod binding;
 mod caching;
 mod cookie;
+#[cfg(feature = "device-bound")]
+mod device;
 mod env;
 mod envelope;
 mod error;
@@ -100,7 +104,11 @@ mod value;
 #[cfg(test)]
 mod vectors;
 
+#[cfg(feature = "device-bound")]
+pub use binding::{DeviceBound, DeviceStage};
 pub use cookie::{CookieConfig, CookieConfigBuilder, SameSite};
+#[cfg(feature = "device-bound")]
+pub use device::DeviceAnswer;
 pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Plaintext, Sealer, Token};
 #[cfg(any(feature = "tower", feature = "server"))]
 pub use error::LoadError;
@@ -108,7 +116,7 @@ pub use error::{
     ConfigError, ErrorKind, OpenError, Origin, RandomError, Refusal, SaveError, SealError,
     SessionError,
 };
-pub use event::Event;
+pub use event::{DeviceRefusal, DeviceSkip, Event};
 #[cfg(feature = "redis")]
 pub use fleet::{InFleet, RevocableCookieStore};
 pub use flow::{HeaderChange, InCookie, Outgoing};

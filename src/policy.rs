@@ -221,6 +221,7 @@ mod tests {
             transient: false,
             in_backend: false,
             kept_for: None,
+            binding: None,
         }
     }
 

@@ -3,19 +3,20 @@
 //!
 //! ```text
 //! format      1     0x01
-//! flags       1     0x01 the values are in a backend, 0x02 transient, 0x04 kept
+//! flags       1     0x01 the values are in a backend, 0x02 transient, 0x04 kept, 0x20 bound
 //! id         16
 //! issued_at   6     Unix milliseconds, big-endian
 //! seen_at     6     with the flag 0x04, in a backend only: milliseconds that it keeps the record
 //!                   after its last use
 //! expires_at  6
+//! binding    16     with the flag 0x20 only: names the device key that the session needs
 //! subject     str   at most 64 bytes, empty if none
 //! values      seq   of (key str, value bytes), keys ascending by bytes
 //! flashes     seq   the same
 //! ```
 //!
-//! The header has the same length in every record, so a save that only updates it does not change
-//! the token's length. Everything with a length is laid out as in `postcard`. [`Reader`] reads it
+//! A session's header has the same length in every save, except for the one that binds it. So a save
+//! that only updates the header does not change the token's length. Everything with a length is laid out as in `postcard`. [`Reader`] reads it
 //! all.
 
 use std::fmt;
@@ -32,8 +33,9 @@ const FORMAT: u8 = 1;
 const IN_BACKEND: u8 = 0x01;
 const TRANSIENT: u8 = 0x02;
 const KEPT: u8 = 0x04;
+const BOUND: u8 = 0x20;
 
-/// The bytes before the subject.
+/// The bytes before the subject, in a session that is not bound.
 const HEADER: usize = 36;
 
 /// The longest subject, in bytes.
@@ -56,7 +58,7 @@ impl SessionId {
         Ok(Self(id))
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", feature = "device-bound"))]
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -90,13 +92,44 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// Names a device-bound session and what belongs to it: 16 random bytes, drawn when a browser
+/// registers its key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct BindingId([u8; 16]);
+
+impl BindingId {
+    pub(crate) const LEN: usize = 16;
+
+    #[cfg(any(test, feature = "redis", feature = "device-bound"))]
+    pub(crate) fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn random(random: Random<'_>) -> Result<Self, RandomError> {
+        let mut id = [0; Self::LEN];
+        random(&mut id)?;
+        Ok(Self(id))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for BindingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BindingId(..)")
+    }
+}
+
 impl From<Malformed> for Refusal {
     fn from(_: Malformed) -> Self {
         Self::BadRecord
     }
 }
 
-/// The part of a record that has the same length in all.
+/// The part of a record that comes before its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) id: SessionId,
@@ -113,6 +146,8 @@ pub(crate) struct Header {
     /// The record stores this in place of `seen_at`. Until the last use [is
     /// known](Record::used_at), `seen_at` is the time of issue.
     pub(crate) kept_for: Option<Duration>,
+    /// The binding of a session that needs a device's proof.
+    pub(crate) binding: Option<BindingId>,
 }
 
 /// An opened record: its bytes, and the positions of its parts.
@@ -136,13 +171,13 @@ struct Span {
 impl Record {
     /// Checks and indexes `plaintext`, without looking into the values.
     pub(crate) fn decode(plaintext: Plaintext) -> Result<Self, Refusal> {
-        Self::decode_with(plaintext, IN_BACKEND | TRANSIENT)
+        Self::decode_with(plaintext, IN_BACKEND | TRANSIENT | BOUND)
     }
 
     /// Decodes a record that a backend returned.
     #[cfg(any(test, feature = "server"))]
     pub(crate) fn decode_stored(plaintext: Plaintext) -> Result<Self, Refusal> {
-        Self::decode_with(plaintext, IN_BACKEND | TRANSIENT | KEPT)
+        Self::decode_with(plaintext, IN_BACKEND | TRANSIENT | KEPT | BOUND)
     }
 
     fn decode_with(plaintext: Plaintext, known: u8) -> Result<Self, Refusal> {
@@ -221,6 +256,11 @@ fn read_rest(
         transient: flags & TRANSIENT != 0,
         in_backend: flags & IN_BACKEND != 0,
         kept_for,
+        binding: if flags & BOUND == 0 {
+            None
+        } else {
+            Some(BindingId(reader.array()?))
+        },
     };
     let subject = reader.str()?.len();
     if subject > MAX_SUBJECT || header.expires_at < header.issued_at {
@@ -333,6 +373,8 @@ impl<'a> Iterator for Entries<'a> {
 /// A record to be written. Its entries come in the order of their keys.
 #[derive(Debug)]
 pub(crate) struct Body<'a, V, F> {
+    /// Whether the header has a binding.
+    is_bound: bool,
     subject: &'a str,
     values: List<V>,
     flashes: List<F>,
@@ -345,15 +387,23 @@ where
 {
     pub(crate) fn new(subject: &'a str, values: V, flashes: F) -> Self {
         Self {
+            is_bound: false,
             subject,
             values: List::of(values),
             flashes: List::of(flashes),
         }
     }
 
-    /// The length of the written record in bytes, under any header.
+    /// The same content under a header with a binding, if there is one.
+    pub(crate) fn bound(self, binding: Option<BindingId>) -> Self {
+        let is_bound = binding.is_some();
+        Self { is_bound, ..self }
+    }
+
+    /// The length of the written record in bytes.
     pub(crate) fn len(&self) -> usize {
-        HEADER + with_length(self.subject.len()) + self.values.size + self.flashes.size
+        let binding = if self.is_bound { BindingId::LEN } else { 0 };
+        HEADER + binding + with_length(self.subject.len()) + self.values.size + self.flashes.size
     }
 
     /// The length of the longer list. Each list may have [`MAX_ENTRIES`].
@@ -361,17 +411,24 @@ where
         self.values.count.max(self.flashes.count)
     }
 
+    /// Writes the record. The body must have been told whether the header [has a
+    /// binding](Self::bound).
     pub(crate) fn append_to(&self, buffer: &mut Vec<u8>, header: &Header) {
+        debug_assert_eq!(self.is_bound, header.binding.is_some());
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         let flags = flag(header.transient, TRANSIENT)
             | flag(header.in_backend, IN_BACKEND)
-            | flag(header.kept_for.is_some(), KEPT);
+            | flag(header.kept_for.is_some(), KEPT)
+            | flag(header.binding.is_some(), BOUND);
         let kept_for = header.kept_for.map(|kept| Millis::default().plus(kept));
         let seen_at = kept_for.unwrap_or(header.seen_at);
         buffer.extend_from_slice(&[FORMAT, flags]);
         buffer.extend_from_slice(&header.id.0);
         for time in [header.issued_at, seen_at, header.expires_at] {
             buffer.extend_from_slice(&time.to_be_bytes());
+        }
+        if let Some(binding) = &header.binding {
+            buffer.extend_from_slice(binding.as_bytes());
         }
         push_bytes(buffer, self.subject.as_bytes());
         self.values.append_to(buffer);
@@ -452,6 +509,7 @@ mod tests {
 
     fn encode(record: &Record) -> Vec<u8> {
         let body = Body::new(record.subject(), record.values(), record.flashes());
+        let body = body.bound(record.header().binding);
         let mut bytes = Vec::new();
         body.append_to(&mut bytes, record.header());
         assert_eq!(bytes.len(), body.len());
@@ -511,7 +569,7 @@ mod tests {
     fn a_newer_format_or_flag_is_told_apart_before_the_rest_is_read() {
         assert_eq!(decode(&[2]).unwrap_err(), Refusal::Newer);
         assert_eq!(decode(&[0]).unwrap_err(), Refusal::Newer);
-        for flag in [0x04, 0x08, 0x10, 0x20, 0x40, 0x80] {
+        for flag in [0x04, 0x08, 0x10, 0x40, 0x80] {
             assert_eq!(decode(&[FORMAT, flag]).unwrap_err(), Refusal::Newer);
         }
         let mut stub = with(&[0, 0, 0]);
@@ -519,6 +577,25 @@ mod tests {
         assert!(decode(&stub).unwrap().header().in_backend);
         stub.pop();
         assert_eq!(decode(&stub).unwrap_err(), Refusal::BadRecord);
+    }
+
+    #[test]
+    fn a_binding_stands_after_the_times_and_takes_sixteen_bytes_where_there_is_one() {
+        let mut bytes = with(b"\x02me\x00\x00");
+        assert_eq!(decode(&bytes).unwrap().header().binding, None);
+        bytes[1] = BOUND;
+        bytes.splice(HEADER..HEADER, [0xcd; 16]);
+        let record = decode(&bytes).unwrap();
+        assert_eq!(record.header().binding, Some(BindingId([0xcd; 16])));
+        assert_eq!(record.subject(), "me");
+        assert_eq!(encode(&record), bytes);
+        for length in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..length]).unwrap_err(), Refusal::BadRecord);
+        }
+        assert_eq!(
+            format!("{:?}", record.header().binding),
+            "Some(BindingId(..))"
+        );
     }
 
     #[cfg(feature = "server")]

@@ -18,6 +18,8 @@ use table::{Spread, Table};
 
 use crate::error::Refusal;
 use crate::policy::CLOCK_SKEW;
+#[cfg(any(feature = "redis", feature = "device-bound"))]
+use crate::record::BindingId;
 use crate::record::{Record, SessionId};
 use crate::time::Millis;
 
@@ -83,6 +85,10 @@ struct Shared {
     ids: Table<SessionId, Span>,
     /// The new ids of sessions, kept for [`MARKED`].
     moves: Table<SessionId, Move>,
+    /// Sessions that are bound to a device, each with its binding: copies of their cookies from
+    /// before have ended.
+    #[cfg(any(feature = "redis", feature = "device-bound"))]
+    bound: Table<SessionId, Bond>,
     /// Subjects, each with the moment before which its sessions are void.
     subjects: Table<Box<str>, Millis>,
     /// Lifetimes of sessions, each with the time until which such sessions may exist.
@@ -124,6 +130,14 @@ impl Move {
     fn is_forgotten(self, now: Millis) -> bool {
         self.at.plus(MARKED) <= now
     }
+}
+
+/// The binding of a session in a cookie.
+#[cfg(any(feature = "redis", feature = "device-bound"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bond {
+    binding: BindingId,
+    until: Millis,
 }
 
 /// What happens to the old id of a session in a cookie.
@@ -183,6 +197,14 @@ pub(crate) enum Revocation {
     },
     All {
         moment: Millis,
+    },
+    /// The session is bound to a device. Its cookies from before, and those of another binding,
+    /// have ended.
+    #[cfg(any(feature = "redis", feature = "device-bound"))]
+    Bound {
+        id: SessionId,
+        binding: BindingId,
+        until: Millis,
     },
     /// The new id of a session.
     #[cfg(feature = "redis")]
@@ -322,6 +344,11 @@ impl RevocationList {
         shared.moves.each_unseen(round, |&id, Move { next, at }| {
             unseen.push(Revocation::Moved { id, next, at });
         });
+        shared
+            .bound
+            .each_unseen(round, |&id, Bond { binding, until }| {
+                unseen.push(Revocation::Bound { id, binding, until });
+            });
         shared.lifetimes.each_unseen(round, |&longest, until| {
             unseen.push(Revocation::Lifetime { longest, until });
         });
@@ -340,6 +367,7 @@ impl RevocationList {
                 moment.raw() <= shared.not_before_seen.load(Ordering::Relaxed)
             }
             Revocation::Moved { id, .. } => shared.moves.is_seen(id, round),
+            Revocation::Bound { id, .. } => shared.bound.is_seen(id, round),
             Revocation::Lifetime { longest, .. } => shared.lifetimes.is_seen(longest, round),
         }
     }
@@ -423,6 +451,25 @@ impl RevocationList {
         span.is_some_and(|span| span.counts(now))
     }
 
+    /// The binding of a session in a cookie, if the list knows it to be bound.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn bound_to(&self, id: SessionId) -> Option<BindingId> {
+        self.shared.bound.get(&id).map(|bond| bond.binding)
+    }
+
+    /// Whether the session with this id was ended for good, and did not just get another id.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn is_over(&self, id: SessionId, now: Millis) -> bool {
+        let span = self.shared.ids.get(&id);
+        span.is_some_and(|span| span.counts(now) && span.from == Millis::default())
+    }
+
+    /// Whether everything from before this moment was ended.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn ends_all_before(&self, moment: Millis) -> bool {
+        moment.raw() < self.shared.not_before.load(Ordering::Relaxed)
+    }
+
     /// The id that replaced this one in another request, and how long ago, if the list still knows.
     pub(crate) fn moved(&self, id: SessionId, now: Millis) -> Option<(SessionId, Duration)> {
         let moved = self.shared.moves.get(&id)?;
@@ -495,7 +542,9 @@ impl RevocationList {
     #[cfg(feature = "redis")]
     pub(crate) fn matters(&self, revocation: &Revocation, now: Millis) -> bool {
         match revocation {
-            Revocation::Id { until, .. } | Revocation::Lifetime { until, .. } => *until > now,
+            Revocation::Id { until, .. }
+            | Revocation::Bound { until, .. }
+            | Revocation::Lifetime { until, .. } => *until > now,
             Revocation::Subject { moment, .. } | Revocation::All { moment } => {
                 !self.is_forgotten(*moment, now)
             }
@@ -537,6 +586,17 @@ impl RevocationList {
                 let join = |before: Option<Millis>| before.map_or(until, |it| it.max(until));
                 let is_over = |until: &Millis| *until <= now;
                 shared.lifetimes.put(longest, join, is_over, round);
+                None
+            }
+            #[cfg(any(feature = "redis", feature = "device-bound"))]
+            Revocation::Bound { id, binding, until } => {
+                let new = Bond { binding, until };
+                // The first binding holds.
+                let join = |before: Option<Bond>| Bond {
+                    until: before.map_or(until, |it| it.until.max(until)),
+                    ..before.unwrap_or(new)
+                };
+                shared.bound.put(id, join, |it| it.until <= now, round);
                 None
             }
             #[cfg(feature = "redis")]

@@ -3,8 +3,11 @@
 mod access;
 mod base;
 pub(crate) mod changes;
+mod device;
 mod entry;
 mod field;
+#[cfg(feature = "device-bound")]
+mod proving;
 mod saving;
 mod sorted;
 mod state;
@@ -31,6 +34,8 @@ pub use version::Version;
 #[cfg(feature = "server")]
 pub(crate) use base::BackendState;
 pub(crate) use base::Loaded;
+#[cfg(feature = "device-bound")]
+pub(crate) use device::Device;
 #[cfg(feature = "server")]
 pub(crate) use saving::{Lost, Rebased};
 pub(crate) use state::{Bounds, Claims};

@@ -45,7 +45,7 @@ use crate::session::Session;
 /// ```
 #[derive(Clone)]
 pub struct CookieStore {
-    core: Arc<StoreCore<InCookie>>,
+    pub(crate) core: Arc<StoreCore<InCookie>>,
 }
 
 /// Builds a [`CookieStore`].
@@ -160,6 +160,8 @@ impl CookieStore {
                 }
                 _ => {}
             }
+            #[cfg(feature = "device-bound")]
+            self.core.bind(plan.bound);
             return Ok(self.core.sent(session, plan));
         }
     }

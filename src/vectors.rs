@@ -23,6 +23,8 @@ use crate::value::Value;
 
 #[cfg(feature = "server")]
 mod backend;
+#[cfg(feature = "device-bound")]
+mod device;
 mod refused;
 mod sessions;
 
@@ -111,6 +113,11 @@ pub(crate) struct Vector {
         expect(dead_code, reason = "read where there is a fleet")
     )]
     pub(crate) ended: Option<Ended>,
+    #[cfg_attr(
+        not(feature = "device-bound"),
+        expect(dead_code, reason = "read where sessions are bound")
+    )]
+    device: Option<DeviceToken>,
     #[serde(default)]
     pub(crate) data: Hex,
     pub(crate) expires_at: Option<u64>,
@@ -152,6 +159,8 @@ struct Contents {
     seen_at: u64,
     expires_at: u64,
     flags: u8,
+    #[serde(default)]
+    binding: Option<Hex>,
     subject: String,
     values: BTreeMap<String, Typed>,
     flashes: BTreeMap<String, Typed>,
@@ -172,6 +181,23 @@ pub(crate) struct Ended {
     pub(crate) moment: Option<u64>,
     pub(crate) longest: Option<u64>,
     pub(crate) next: Option<Hex>,
+    pub(crate) binding: Option<Hex>,
+}
+
+/// What a vector of a `device-` kind says.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(
+    not(feature = "device-bound"),
+    expect(dead_code, reason = "read where sessions are bound")
+)]
+pub(crate) struct DeviceToken {
+    binding: Option<Hex>,
+    session: Option<Hex>,
+    point: Option<Hex>,
+    issued_at: Option<u64>,
+    proven_at: Option<u64>,
+    expires_at: Option<u64>,
 }
 
 /// A value as the files spell it.
@@ -199,6 +225,18 @@ enum KindName {
     Timed,
     #[cfg(feature = "redis")]
     Revocation,
+    #[cfg(feature = "device-bound")]
+    #[serde(rename = "device-offer")]
+    DeviceOffer,
+    #[cfg(feature = "device-bound")]
+    #[serde(rename = "device-key")]
+    DeviceKey,
+    #[cfg(feature = "device-bound")]
+    #[serde(rename = "device-proof")]
+    DeviceProof,
+    #[cfg(feature = "device-bound")]
+    #[serde(rename = "device-challenge")]
+    DeviceChallenge,
 }
 
 /// Bytes that stand in a file as lower-case hexadecimal digits.
@@ -267,6 +305,10 @@ impl Vector {
             Kind::Store => self.token.len(),
             #[cfg(feature = "redis")]
             Kind::Revocation => self.token.len(),
+            #[cfg(feature = "device-bound")]
+            Kind::DeviceOffer | Kind::DeviceKey | Kind::DeviceProof | Kind::DeviceChallenge => {
+                self.token.len()
+            }
         };
         self.envelope().open(self.token.as_bytes(), limit)
     }

@@ -37,6 +37,14 @@ pub(crate) enum Kind {
     Timed,
     #[cfg(feature = "redis")]
     Revocation,
+    #[cfg(feature = "device-bound")]
+    DeviceOffer,
+    #[cfg(feature = "device-bound")]
+    DeviceKey,
+    #[cfg(feature = "device-bound")]
+    DeviceProof,
+    #[cfg(feature = "device-bound")]
+    DeviceChallenge,
 }
 
 impl Kind {
@@ -49,6 +57,14 @@ impl Kind {
             Self::Timed => "timed",
             #[cfg(feature = "redis")]
             Self::Revocation => "revocation",
+            #[cfg(feature = "device-bound")]
+            Self::DeviceOffer => "device-offer",
+            #[cfg(feature = "device-bound")]
+            Self::DeviceKey => "device-key",
+            #[cfg(feature = "device-bound")]
+            Self::DeviceProof => "device-proof",
+            #[cfg(feature = "device-bound")]
+            Self::DeviceChallenge => "device-challenge",
         }
     }
 }

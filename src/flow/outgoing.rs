@@ -46,6 +46,23 @@ pub struct Outgoing {
     pub(super) is_personal: bool,
     /// The request's header that holds the session.
     pub(super) vary: HeaderValue,
+    /// What else a device-bound session needs.
+    #[cfg(feature = "device-bound")]
+    pub(super) beside: Option<Box<Beside>>,
+}
+
+/// The header that asks a browser to register a key for its session.
+#[cfg(feature = "device-bound")]
+const REGISTRATION: HeaderName = HeaderName::from_static("secure-session-registration");
+
+/// The headers of a device-bound session beside the session's own.
+#[cfg(feature = "device-bound")]
+#[derive(Clone, Default)]
+pub(super) struct Beside {
+    /// Cookies to set or to remove.
+    pub(super) cookies: Vec<HeaderValue>,
+    /// Asks the browser to register.
+    pub(super) registration: Option<HeaderValue>,
 }
 
 /// A change to one header field: its name and all its values after the change.
@@ -89,7 +106,24 @@ impl Outgoing {
     }
 
     fn writes(&self) -> bool {
-        self.carried.is_some() || !self.former().is_empty()
+        self.carried.is_some() || !self.former().is_empty() || !self.beside().is_empty()
+    }
+
+    #[cfg(feature = "device-bound")]
+    fn beside(&self) -> &[HeaderValue] {
+        self.beside.as_ref().map_or(&[], |beside| &beside.cookies)
+    }
+
+    #[cfg(not(feature = "device-bound"))]
+    #[expect(clippy::unused_self, reason = "with the feature there is a choice")]
+    fn beside(&self) -> &[HeaderValue] {
+        &[]
+    }
+
+    /// The header that asks the browser to register, if there is one.
+    #[cfg(feature = "device-bound")]
+    fn registration(&self) -> Option<&HeaderValue> {
+        self.beside.as_ref()?.registration.as_ref()
     }
 
     fn former(&self) -> &[String] {
@@ -100,6 +134,10 @@ impl Outgoing {
     pub(crate) fn leave_cookies_alone(&mut self) {
         self.carried = None;
         self.former = None;
+        #[cfg(feature = "device-bound")]
+        {
+            self.beside = None;
+        }
     }
 
     /// The values of the Set-Cookie fields to add, in order.
@@ -108,7 +146,15 @@ impl Outgoing {
             Some(Carried::SetCookie(set_cookie)) => set_cookie.to_str().ok(),
             _ => None,
         };
-        self.former().iter().map(String::as_str).chain(ours)
+        let beside = self
+            .beside()
+            .iter()
+            .filter_map(|cookie| cookie.to_str().ok());
+        self.former()
+            .iter()
+            .map(String::as_str)
+            .chain(ours)
+            .chain(beside)
     }
 
     /// The header that carries the token, and its value. An empty value makes the client forget the
@@ -150,10 +196,26 @@ impl Outgoing {
             for value in self.former().iter().cloned().filter_map(sensitive) {
                 headers.append(SET_COOKIE, value);
             }
+            let beside = self.beside().to_vec();
             match self.carried.take() {
                 Some(Carried::SetCookie(value)) => drop(headers.append(SET_COOKIE, value)),
                 Some(Carried::Header(name, value)) => drop(headers.insert(name, value)),
                 None => {}
+            }
+            for value in beside {
+                headers.append(SET_COOKIE, value);
+            }
+        }
+        #[cfg(feature = "device-bound")]
+        if let Some(ours) = self.registration().cloned() {
+            let present = headers.get_all(REGISTRATION).iter();
+            let kept: Vec<_> = present
+                .filter(|it| !is_for_same(it, &ours))
+                .cloned()
+                .collect();
+            headers.insert(REGISTRATION, ours);
+            for value in kept {
+                headers.append(REGISTRATION, value);
             }
         }
         if let Some(value) = orders.cache_control {
@@ -175,6 +237,12 @@ impl Outgoing {
     ) -> Vec<HeaderChange> {
         let (mut set_cookies, mut vary) = (Vec::new(), Vec::new());
         let present: Vec<_> = present.into_iter().collect();
+        #[cfg(feature = "device-bound")]
+        let mut registrations: Vec<_> = present
+            .iter()
+            .filter(|(name, _)| REGISTRATION == *name)
+            .map(|(_, value)| *value)
+            .collect();
         for &(name, value) in &present {
             if SET_COOKIE == name {
                 set_cookies.push(value);
@@ -192,6 +260,12 @@ impl Outgoing {
         }
         if let Some((name, value)) = self.token_header() {
             changes.push(HeaderChange::new(name.clone(), &[value.as_bytes()], true));
+        }
+        #[cfg(feature = "device-bound")]
+        if let Some(ours) = self.registration() {
+            registrations.retain(|it| !is_for_same(it, ours));
+            registrations.insert(0, ours.as_bytes());
+            changes.push(HeaderChange::new(REGISTRATION, &registrations, true));
         }
         let cache_control = orders.cache_control.map(|value| (CACHE_CONTROL, value));
         for (name, value) in cache_control.into_iter().chain(orders.targeted) {
@@ -231,7 +305,9 @@ impl Outgoing {
             Some(Carried::SetCookie(ours)) => Some(name_of(ours.as_bytes())),
             _ => None,
         };
+        let is_same = |ours: &HeaderValue| is_same_name(ours.as_bytes(), set_cookie);
         ours.is_some_and(|ours| ours == name_of(set_cookie).trim_ascii())
+            || self.beside().iter().any(is_same)
             || self
                 .former()
                 .iter()
@@ -260,6 +336,20 @@ impl Outgoing {
 fn name_of(set_cookie: &[u8]) -> &[u8] {
     let mut parts = set_cookie.split(|&byte| byte == b'=');
     parts.next().unwrap_or_default()
+}
+
+fn is_same_name(ours: &[u8], set_cookie: &[u8]) -> bool {
+    name_of(ours) == name_of(set_cookie).trim_ascii()
+}
+
+/// Whether both headers ask to register at the same address: one is from an earlier save.
+#[cfg(feature = "device-bound")]
+fn is_for_same(present: &(impl AsRef<[u8]> + ?Sized), ours: &HeaderValue) -> bool {
+    let before_challenge = |value: &[u8]| {
+        let mut parts = value.split(|&byte| byte == b';');
+        [parts.next(), parts.next()].map(|part| part.map(<[u8]>::to_vec))
+    };
+    before_challenge(present.as_ref()) == before_challenge(ours.as_bytes())
 }
 
 /// Never `None` in practice: names, paths and domains are checked when they are configured, and
@@ -313,6 +403,8 @@ mod tests {
             varies,
             is_personal: false,
             vary: HeaderValue::from_static("Cookie"),
+            #[cfg(feature = "device-bound")]
+            beside: None,
         }
     }
 

@@ -66,6 +66,8 @@
 //! timeouts and layers that turn panics into answers inside the session layer. Compression and the
 //! like can go on either side.
 
+#[cfg(feature = "device-bound")]
+mod bodies;
 mod future;
 mod guard;
 mod layer;
@@ -83,12 +85,16 @@ pub(crate) use guard::Condition;
 pub use guard::{
     AnySession, Guard, GuardFuture, GuardService, HasField, RequireField, RequireSession,
 };
+#[cfg(feature = "device-bound")]
+pub use guard::{FromDevice, RequireDevice};
 #[cfg(feature = "actix-web")]
 pub(crate) use pending::Fields;
 
 pub use layer::{SessionLayer, SessionService};
 pub use pending::{LoadFuture, PendingSession, SessionOf};
 
+#[cfg(feature = "device-bound")]
+use crate::device::{self, DeviceAnswer};
 use crate::error::{LoadError, SaveError, SessionError};
 use crate::event::Event;
 use crate::flow::Outgoing;
@@ -139,6 +145,10 @@ mod sealed {
         fn handed_out(&self, session: &Session) -> Outgoing;
 
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>);
+
+        /// Returns the answer in place of the handler's, if device binding has one.
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer>;
     }
 
     impl Store for CookieStore {
@@ -163,6 +173,11 @@ mod sealed {
 
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
+        }
+
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+            self.answer_device(request)
         }
     }
 
@@ -196,6 +211,11 @@ mod sealed {
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
         }
+
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+            self.answer_device(request)
+        }
     }
 
     #[cfg(feature = "server")]
@@ -224,6 +244,11 @@ mod sealed {
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
         }
+
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+            self.answer_device(request)
+        }
     }
 
     #[cfg(all(feature = "server", feature = "settings"))]
@@ -250,6 +275,11 @@ mod sealed {
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             each!(self, store => store.events().report(event, error));
         }
+
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+            each!(self, store => store.answer_device(request))
+        }
     }
 }
 
@@ -261,6 +291,10 @@ pub enum Failure {
     Load(LoadError),
     /// The handler returned an error of its session.
     Call(SessionError),
+    /// The layer had to answer a browser itself, for a device-bound session, and cannot make a body
+    /// of the service's type: see [`SessionLayer::answer_devices_with`].
+    #[cfg(feature = "device-bound")]
+    DeviceBody,
     /// The session could not be saved.
     Save(SaveError),
 }

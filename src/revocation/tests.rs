@@ -24,6 +24,7 @@ fn record(id: SessionId, subject: &str, issued_at: Millis) -> Record {
         issued_at,
         seen_at: issued_at,
         kept_for: None,
+        binding: None,
         expires_at: issued_at.plus(DAY),
         transient: false,
         in_backend: false,

@@ -167,6 +167,7 @@ impl Placement for InBackend {
         let goes_on = view.continued().map(Record::header);
         let is_as_sent = goes_on.is_some_and(|header| {
             view.expires_at() == Some(header.expires_at)
+                && view.binding() == header.binding
                 && view.transient() == Some(header.transient)
                 && loaded.is_some_and(|loaded| !loaded.cookie_is_due)
         });
@@ -353,6 +354,7 @@ impl InBackend {
             transient: false,
             in_backend: true,
             kept_for: None,
+            binding: None,
         };
         let to = match to {
             Some(Trail::Backend(key)) => key.to_string(),
@@ -510,6 +512,7 @@ impl InBackend {
         loaded.cookie_is_due = fetch.stub.under_old_key
             || policy.cookie_is_due(stub, now)
             || stub.expires_at != record.expires_at
+            || stub.binding != record.binding
             || stub.transient != record.transient;
         loaded.under_old_key |= fetch.stub.under_old_key;
         Ok(loaded)

@@ -149,8 +149,13 @@ impl Session {
         };
         let limit = bounds.map_or(by_default, |bounds| bounds.limit);
         let measure = |changes: &Changes| {
-            let body = View::new(record, changes).body();
-            (body.len(), body.entries())
+            let view = View::new(record, changes);
+            let is_bound = view.binding().is_some();
+            let reserved = bounds
+                .filter(|_| !is_bound)
+                .map_or(0, |bounds| bounds.reserved);
+            let body = view.body();
+            (body.len() + reserved, body.entries())
         };
         let (size, entries) = measure(changes);
         let checked = limit.check(size).and_then(|()| check_entries(entries));

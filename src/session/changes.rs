@@ -8,11 +8,12 @@ use std::iter::Peekable;
 
 use zeroize::Zeroizing;
 
+use super::device::Device;
 use super::sorted::Sorted;
 #[cfg(feature = "server")]
 use super::version::Version;
 use super::{Loaded, Status};
-use crate::record::{Body, Entries, Header, Record, SessionId};
+use crate::record::{BindingId, Body, Entries, Header, Record, SessionId};
 use crate::time::Millis;
 
 /// A value's bytes.
@@ -56,6 +57,8 @@ pub(crate) struct Changes {
     /// The response already has the session, so later changes are lost.
     pub(super) closed: bool,
     pub(crate) revision: Revision,
+    /// What the request has shown of the session's device.
+    pub(crate) device: Device,
 }
 
 /// Counts the changes, so that a save can see which of them came after its plan.
@@ -124,9 +127,24 @@ impl Changes {
         }
     }
 
-    /// The record, unless it was destroyed.
+    /// No changes yet, for a session of which the request has shown this.
+    #[cfg(feature = "device-bound")]
+    pub(super) fn with(device: Device) -> Self {
+        Self {
+            device,
+            ..Self::default()
+        }
+    }
+
+    /// The record, unless it was destroyed or its device is missing.
     fn base<'r>(&self, loaded: Option<&'r Record>) -> Option<&'r Record> {
-        loaded.filter(|_| !self.destroyed)
+        loaded.filter(|_| !self.destroyed && !self.device.is_missing)
+    }
+
+    /// Whether a save ends the record: the session was destroyed, or somebody logs in without the
+    /// device that the record needs.
+    fn gives_up_record(&self) -> bool {
+        self.destroyed || (self.device.is_missing && self.renewed)
     }
 
     /// The record, if its content stays.
@@ -183,7 +201,7 @@ impl Changes {
     /// Another request has ended the session. If this request began a new one in its place, that
     /// stays.
     pub(super) fn lose(&mut self) {
-        if !self.destroyed {
+        if !self.gives_up_record() {
             *self = self.afresh();
         }
         self.in_cookie = None;
@@ -224,6 +242,7 @@ impl Changes {
             may_have_ended: self.may_have_ended,
             closed: self.closed,
             revision: self.revision,
+            device: self.device,
             ..Self::default()
         }
     }
@@ -240,6 +259,8 @@ impl Changes {
     ) {
         let whole = self.revision.whole != planned.whole;
         self.in_cookie = None;
+        // The record from now on is another one, or none.
+        self.device.is_missing = false;
         let Some(written) = written else {
             self.may_have_ended = true;
             if self.revision == planned || !self.destroyed {
@@ -491,8 +512,44 @@ impl<'a> View<'a> {
             && self.subject().is_empty()
     }
 
+    /// Whether the record ends with a save: the session was destroyed, or somebody has logged in
+    /// without the device that the record needs.
     pub(crate) fn is_destroyed(self) -> bool {
-        self.changes.destroyed
+        let is_login = self.changes.gives_up_record() && !self.is_empty();
+        self.changes.destroyed || is_login
+    }
+
+    /// Whether the session's device is missing, so that only a login or the session's end may be
+    /// saved.
+    pub(crate) fn lacks_device(self) -> bool {
+        self.changes.device.is_missing && self.is_changed() && !self.is_destroyed()
+    }
+
+    /// The binding that a save writes.
+    pub(crate) fn binding(self) -> Option<BindingId> {
+        let header = self.base()?.header();
+        header.binding.or(self.changes.device.binds)
+    }
+
+    /// Whether a save is due only to bind the session to the device that has proven its key.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn is_binding_due(self) -> bool {
+        let is_unbound = |record: &Record| record.header().binding.is_none();
+        self.changes.device.binds.is_some() && self.base().is_some_and(is_unbound)
+    }
+
+    /// Whether a save logs somebody in: the session gets a subject or is renewed, or a session with
+    /// a subject gets a new id, as in a move.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn is_login(self, moves: bool) -> bool {
+        let had_subject = self.content().is_some_and(|it| !it.subject().is_empty());
+        let has_subject = !self.subject().is_empty();
+        self.changes.renewed || has_subject && (moves || !had_subject)
+    }
+
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn device(self) -> Device {
+        self.changes.device
     }
 
     /// Whether another request ended the session during this one, and this one has begun no new
@@ -599,6 +656,6 @@ impl<'a> View<'a> {
         self,
     ) -> Body<'a, impl Iterator<Item = Entry<'a>> + Clone, impl Iterator<Item = Entry<'a>> + Clone>
     {
-        Body::new(self.subject(), self.values(), self.flashes())
+        Body::new(self.subject(), self.values(), self.flashes()).bound(self.binding())
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Bounds {
     pub(crate) claims: Claims,
     pub(crate) max_lifetime: Duration,
     pub(crate) idle: Option<Idle>,
+    /// How many bytes an unbound session leaves free, so that it can still be bound.
+    pub(crate) reserved: usize,
     pub(crate) events: Events,
 }
 

@@ -261,6 +261,7 @@ fn a_session_that_is_too_large_already_may_shrink_and_may_not_grow() {
         },
         max_lifetime: DAY,
         idle: None,
+        reserved: 0,
         events: Events::default(),
     };
     let session = Session::opened(loaded, now(), Arc::new(bounds));

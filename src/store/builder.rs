@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::core::{Clock, StoreCore};
+#[cfg(feature = "device-bound")]
+use crate::binding::{Binding, DeviceBound, DeviceStage};
 use crate::cookie::CookieConfig;
 use crate::envelope::{Envelope, KeyRing, Kind, Use, check_context};
 use crate::error::ConfigError;
@@ -45,6 +47,8 @@ pub struct StoreBuilder<P> {
     not_before: SystemTime,
     pub(crate) revocations: Option<RevocationList>,
     private_by_default: bool,
+    #[cfg(feature = "device-bound")]
+    device_bound: Option<DeviceBound>,
     clock: Box<Clock>,
     events: Events,
 }
@@ -67,6 +71,8 @@ impl<P> StoreBuilder<P> {
             not_before: SystemTime::UNIX_EPOCH,
             revocations: None,
             private_by_default: true,
+            #[cfg(feature = "device-bound")]
+            device_bound: None,
             clock: Box::new(SystemTime::now),
             events: Events::default(),
         }
@@ -157,6 +163,20 @@ impl<P> StoreBuilder<P> {
         self
     }
 
+    /// Binds sessions to the device that logged in, in browsers that take part (experimental). A
+    /// copied cookie is then worth nothing after some minutes. Default: no session is bound, and
+    /// sessions that are bound open everywhere.
+    ///
+    /// `DeviceBound::default()` does all of it. With a `SessionLayer` (feature `tower`) nothing
+    /// else is needed; otherwise answer requests with `device_answer` of the store first. The
+    /// service must be on https. A service that runs on several servers switches it on in steps:
+    /// see [`DeviceStage`](crate::DeviceStage) and docs/device-bound.md.
+    #[cfg(feature = "device-bound")]
+    pub fn device_bound(mut self, settings: impl Into<DeviceBound>) -> Self {
+        self.device_bound = Some(settings.into());
+        self
+    }
+
     /// Refuses sessions issued before this time. Default: the epoch, so none.
     pub fn not_before(mut self, not_before: SystemTime) -> Self {
         self.not_before = not_before;
@@ -197,6 +217,10 @@ impl<P> StoreBuilder<P> {
                     "it is shorter than a millisecond",
                 ));
             }
+        }
+        #[cfg(feature = "device-bound")]
+        if let Some(settings) = &self.device_bound {
+            settings.check(present)?;
         }
         let (lifetime, max_lifetime) = self.lifetimes()?;
         let not_before = self.not_before.into();
@@ -255,6 +279,8 @@ impl<P> StoreBuilder<P> {
             not_before: self.not_before,
             revocations: self.revocations,
             private_by_default: self.private_by_default,
+            #[cfg(feature = "device-bound")]
+            device_bound: self.device_bound,
             clock: self.clock,
             events: self.events,
         };
@@ -270,6 +296,17 @@ impl<P> StoreBuilder<P> {
         Envelope::new(&self.ring, used_for)
     }
 
+    /// `None` if no session is bound here. `policy` has checked that it can be.
+    #[cfg(feature = "device-bound")]
+    fn binding(&self, longest: Duration) -> Option<Box<Binding>> {
+        let settings = self.device_bound.clone()?;
+        let cookie = self.transport.cookie()?;
+        let is_on = settings.stage() != DeviceStage::Off;
+        let keys_for = |kind| self.keys_for(kind);
+        let binding = is_on.then(|| Binding::new(settings, cookie, longest, keys_for))?;
+        binding.ok().map(Box::new)
+    }
+
     /// Assembles a store's core with these settings. `place` makes the placement, given the store's
     /// keys and the limit of its cookie.
     pub(crate) fn assemble<Q: Placement>(
@@ -281,6 +318,8 @@ impl<P> StoreBuilder<P> {
         let limit = Limit::Cookie { name: name.len() };
         let placement = place(&|kind| self.keys_for(kind), limit);
         let envelope = self.keys_for(self.transport.kind());
+        #[cfg(feature = "device-bound")]
+        let binding = self.binding(policy.max_lifetime);
         let (transport, former) = (self.transport, &self.former);
         let revocations = self.revocations;
         if let Some(list) = &revocations {
@@ -289,6 +328,8 @@ impl<P> StoreBuilder<P> {
         let mut flow = Flow::new(envelope, policy, transport, former, self.events, placement);
         flow.revocations = revocations;
         flow.private_by_default = self.private_by_default;
+        #[cfg(feature = "device-bound")]
+        flow.bind_with(binding);
         StoreCore {
             flow,
             clock: self.clock,

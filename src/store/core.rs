@@ -4,6 +4,8 @@ use std::time::SystemTime;
 
 use crate::error::{SaveError, SaveErrorKind};
 use crate::event::{Event, Events};
+#[cfg(feature = "device-bound")]
+use crate::flow::Bound;
 use crate::flow::{Flow, Outgoing, Placement, Plan, Standing};
 use crate::revocation::Late;
 use crate::session::Session;
@@ -41,6 +43,7 @@ impl<P: Placement> StoreCore<P> {
                 Ok(())
             }
             Standing::Moved => Err(SaveError(SaveErrorKind::Moved)),
+            Standing::Unproven => Err(SaveError(SaveErrorKind::Unproven)),
         }
     }
 
@@ -62,6 +65,14 @@ impl<P: Placement> StoreCore<P> {
             session.has_ended();
         } else if session.was_over(plan.planned) {
             plan.outgoing.leave_cookies_alone();
+        }
+    }
+
+    /// Ends copies of a session's cookie from before it was bound.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn bind(&self, bound: Option<Bound>) {
+        if let (Some(list), Some(bound)) = (&self.flow.revocations, bound) {
+            list.put(bound.into());
         }
     }
 

@@ -9,14 +9,14 @@ use super::{Contents, File, Typed, Vector, given, vectors};
 use crate::envelope::Kind;
 use crate::error::Origin;
 use crate::policy::Policy;
-use crate::record::{Body, Header, Record, SessionId};
+use crate::record::{BindingId, Body, Header, Record, SessionId};
 use crate::session::Status;
 use crate::time::Millis;
 use crate::value::{self, Value};
 
 fn sessions() -> Vec<Vector> {
     let file: File = vectors!("sessions.json");
-    assert_eq!(file.vectors.len(), 44);
+    assert_eq!(file.vectors.len(), 47);
     file.vectors
 }
 
@@ -30,16 +30,20 @@ impl Contents {
     }
 
     fn header(&self) -> Header {
-        let kept_for = (self.flags == 4).then(|| Duration::from_millis(self.seen_at));
+        let kept_for = (self.flags & 4 != 0).then(|| Duration::from_millis(self.seen_at));
         let seen_at = kept_for.map_or(self.seen_at, |_| self.issued_at);
         Header {
             id: self.id(),
             issued_at: Millis::from_raw(self.issued_at),
             seen_at: Millis::from_raw(seen_at),
             expires_at: Millis::from_raw(self.expires_at),
-            transient: self.flags == 2,
+            transient: self.flags & 2 != 0,
             in_backend: false,
             kept_for,
+            binding: self
+                .binding
+                .as_ref()
+                .map(|binding| BindingId::from_bytes(binding[..].try_into().unwrap())),
         }
     }
 }
@@ -127,7 +131,7 @@ fn every_cookie_gives_a_handler_the_session_that_is_stated() {
             "{vector}"
         );
     }
-    assert_eq!(cookies, 40);
+    assert_eq!(cookies, 42);
 }
 
 #[test]
@@ -144,6 +148,7 @@ fn the_parts_of_every_session_make_its_plaintext_to_the_byte() {
                 .iter()
                 .map(|(key, bytes)| (key.as_bytes(), &bytes[..])),
         );
+        let contents = contents.bound(stated.header().binding);
         let mut plaintext = Vec::new();
         contents.append_to(&mut plaintext, &stated.header());
         assert_eq!(plaintext, vector.plaintext.0, "{vector}");
@@ -160,6 +165,7 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
         let stated = vector.session.as_ref().unwrap();
         let in_one_request = stated.seen_at == stated.issued_at
             && stated.expires_at > stated.issued_at
+            && stated.binding.is_none()
             && vector.kind == Kind::Cookie;
         // An empty new session is not worth a cookie.
         let is_empty =

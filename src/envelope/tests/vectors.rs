@@ -58,10 +58,17 @@ fn tokens() -> Vec<Vector> {
         vectors!("collision.json"),
         #[cfg(feature = "redis")]
         vectors!("revocations.json"),
+        #[cfg(feature = "device-bound")]
+        vectors!("device.json"),
     ];
-    let of_a_fleet = if cfg!(feature = "redis") { 8 } else { 0 };
+    let of_a_fleet = if cfg!(feature = "redis") { 9 } else { 0 };
+    let of_devices = if cfg!(feature = "device-bound") {
+        12
+    } else {
+        0
+    };
     let all: Vec<_> = files.into_iter().flat_map(|file| file.vectors).collect();
-    assert_eq!(all.len(), 44 + 16 + 4 + of_a_fleet);
+    assert_eq!(all.len(), 47 + 16 + 4 + of_a_fleet + of_devices);
     all
 }
 
