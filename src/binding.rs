@@ -166,6 +166,7 @@ impl Binding {
                 .map(|proof| proof.binding)
                 .filter(|_| stage >= DeviceStage::Offer && header.binding.is_none()),
             drops_proof: shown.is_some() && own.is_none(),
+            is_asked: false,
         }
     }
 
@@ -206,7 +207,15 @@ impl Binding {
         self.seal(&challenge, random)
     }
 
-    /// The cookie with a new proof of this binding.
+    /// The header that makes a browser sign this challenge next.
+    pub(crate) fn challenge_header(&self, challenge: &str) -> Option<HeaderValue> {
+        let text = format!("\"{challenge}\";id=\"{}\"", self.names.identifier);
+        let mut value = HeaderValue::try_from(text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// The cookie with a new proof of this binding, by a signature over a challenge of `asked_at`.
     ///
     /// The browser forgets it before the server does, so that it proves its key again in time,
     /// whichever server's clock is ahead.
@@ -214,14 +223,14 @@ impl Binding {
         &self,
         binding: BindingId,
         session: Option<SessionId>,
-        now: Millis,
+        (asked_at, now): (Millis, Millis),
         random: Random<'_>,
     ) -> Result<Option<HeaderValue>, RandomError> {
         let lifetime = self.settings.proof_lifetime;
         let proof = Proof {
             binding,
             session,
-            proven_at: now,
+            proven_at: asked_at.min(now),
             expires_at: now.plus(lifetime),
         };
         let kept = lifetime.saturating_sub(CLOCK_SKEW.min(lifetime / 4));

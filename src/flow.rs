@@ -9,7 +9,7 @@ use std::iter::empty;
 use std::sync::Arc;
 
 #[cfg(feature = "device-bound")]
-use outgoing::Beside;
+use outgoing::{Beside, CHALLENGE, REGISTRATION};
 pub use outgoing::{HeaderChange, Outgoing};
 pub use placement::InCookie;
 pub(crate) use placement::{Due, NextRecord, Opened, Place, Placement};
@@ -17,7 +17,7 @@ pub(crate) use placement::{Due, NextRecord, Opened, Place, Placement};
 use http::HeaderValue;
 
 #[cfg(feature = "device-bound")]
-use crate::binding::{Binding, DeviceStage, Shown};
+use crate::binding::{Binding, DeviceStage, For, Shown};
 use crate::cookie::CookieConfig;
 #[cfg(feature = "device-bound")]
 use crate::cookie::header::Candidates;
@@ -32,6 +32,8 @@ use crate::record::{Body, Header, Record, SessionId};
 #[cfg(feature = "device-bound")]
 use crate::revocation::Revocation;
 use crate::revocation::{GRACE, Late, Moving, OldId, RevocationList};
+#[cfg(feature = "device-bound")]
+use crate::session::Device;
 use crate::session::changes::{Birth, Over, Past, Revision, View};
 use crate::session::{Bounds, Loaded, Session};
 use crate::time::Millis;
@@ -397,7 +399,7 @@ impl<P: Placement> Flow<P> {
             let is_resealed = is_sealed && is_under_old_key && view.base().is_some();
             let (mut write, mut old_id, mut in_cookie) = (refresh, None, None);
             #[cfg(feature = "device-bound")]
-            let drops_proof = view.device().drops_proof;
+            let (device, bound_to) = (view.device(), view.binding());
             #[cfg(feature = "device-bound")]
             let mut offered = None;
             #[cfg(feature = "device-bound")]
@@ -439,7 +441,7 @@ impl<P: Placement> Flow<P> {
                 }
             };
             #[cfg(feature = "device-bound")]
-            let beside = self.beside(ends, drops_proof, offered, now, random)?;
+            let beside = self.beside(ends, device, bound_to, offered, now, random)?;
             changes.sent |= is_changed;
             Ok(Plan {
                 outgoing: Outgoing {
@@ -474,13 +476,14 @@ impl<P: Placement> Flow<P> {
         }
     }
 
-    /// The cookies of device binding that a response needs: removals if the session `ends` or the
-    /// browser shall drop its proof, and an offer to the session that somebody has logged in to.
+    /// The headers of device binding that a response needs: removals if the session `ends` or the
+    /// browser shall drop its proof, a challenge if it is asked for a new one, and an offer to the session that somebody has logged in to.
     #[cfg(feature = "device-bound")]
     fn beside(
         &self,
         ends: bool,
-        drops_proof: bool,
+        device: Device,
+        bound_to: Option<BindingId>,
         offered: Option<SessionId>,
         now: Millis,
         random: Random<'_>,
@@ -492,14 +495,20 @@ impl<P: Placement> Flow<P> {
         let mut beside = Beside::default();
         if ends {
             beside.cookies.extend(binding.removals());
-        } else if drops_proof {
+        } else if device.drops_proof {
             beside.cookies.extend(binding.cookies.proof.remove());
+            // Otherwise the browser may show again what it has signed a minute ago.
+            if let Some(bound_to) = bound_to.filter(|_| device.is_asked) {
+                let challenge = binding.challenge(For::Refreshing(bound_to), now, random)?;
+                let challenge = binding.challenge_header(&challenge);
+                beside.request = challenge.map(|value| (CHALLENGE, value));
+            }
         }
         let offers = binding.settings.stage() >= DeviceStage::Offer;
         if let Some(session) = offered.filter(|_| offers) {
             let [offer, registration] = binding.offer(session, now, random)?;
             beside.cookies.extend(offer);
-            beside.registration = registration;
+            beside.request = registration.map(|value| (REGISTRATION, value));
         }
         let is_something = !beside.cookies.is_empty();
         Ok(is_something.then(|| Box::new(beside)))

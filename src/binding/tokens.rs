@@ -70,6 +70,14 @@ pub(crate) enum For {
     Refreshing(BindingId),
 }
 
+impl Challenge {
+    /// When the browser was asked.
+    pub(crate) fn asked_at(self) -> Millis {
+        let since_epoch = self.expires_at.since(Millis::default());
+        Millis::default().plus(since_epoch.saturating_sub(MINUTE))
+    }
+}
+
 /// A kind of token.
 pub(crate) trait Sealed: Sized {
     const KIND: Kind;

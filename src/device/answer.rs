@@ -19,7 +19,7 @@ pub struct DeviceAnswer {
 }
 
 /// Asks the browser to sign.
-const CHALLENGE: HeaderName = HeaderName::from_static("secure-session-challenge");
+pub(super) const CHALLENGE: HeaderName = HeaderName::from_static("secure-session-challenge");
 
 impl DeviceAnswer {
     pub(super) fn new(status: StatusCode) -> Self {
@@ -59,18 +59,6 @@ impl DeviceAnswer {
             self.headers.append(SET_COOKIE, cookie);
         }
         self
-    }
-
-    pub(super) fn challenge(self, challenge: &str, identifier: &str) -> Self {
-        let text = format!("\"{challenge}\";id=\"{identifier}\"");
-        match HeaderValue::try_from(text) {
-            Ok(mut value) => {
-                value.set_sensitive(true);
-                self.with(CHALLENGE, value)
-            }
-            // Never so: both parts are visible ASCII.
-            Err(_) => self,
-        }
     }
 
     pub(super) fn page(mut self, html: &str) -> Self {

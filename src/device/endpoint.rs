@@ -3,7 +3,7 @@
 
 use http::StatusCode;
 
-use super::answer::DeviceAnswer;
+use super::answer::{CHALLENGE, DeviceAnswer};
 use super::instructions::instructions;
 use super::jwt::{Jwt, compressed, decompressed};
 use super::request::Request;
@@ -54,7 +54,8 @@ impl<P: Placement> Endpoint<'_, P> {
         let Some((key, jwt)) = jwt.and_then(|jwt| Some((jwt.key()?, jwt))) else {
             return Ok(refused(DeviceRefusal::Malformed));
         };
-        let Some(For::Registering(session)) = self.challenge_of(&jwt) else {
+        let challenge = self.challenge_of(&jwt).ok();
+        let Some((For::Registering(session), asked_at)) = challenge.map(parts) else {
             return Ok(refused(DeviceRefusal::Challenge));
         };
         if !offers.contains(&session) {
@@ -77,7 +78,7 @@ impl<P: Placement> Endpoint<'_, P> {
         };
         let cookies = [
             binding.keep_key(&key, random)?,
-            binding.prove(id, Some(session), now, random)?,
+            binding.prove(id, Some(session), (asked_at, now), random)?,
             binding.cookies.offer.remove(),
         ];
         let answer = DeviceAnswer::new(StatusCode::OK)
@@ -127,10 +128,16 @@ impl<P: Placement> Endpoint<'_, P> {
         let own = session.and_then(|header| header.binding);
         let field = request.field(RESPONSE);
         let jwt = field.and_then(Jwt::read);
-        let challenge = jwt.as_ref().and_then(|jwt| self.challenge_of(jwt));
+        let challenge = jwt.as_ref().map(|jwt| self.challenge_of(jwt));
+        let (challenge, is_old) = match challenge {
+            Some(Ok(challenge)) => (Some(challenge), false),
+            Some(Err(refusal)) => (None, refusal == Refusal::Expired),
+            None => (None, false),
+        };
+        let asked_for = challenge.map(|challenge| challenge.purpose);
         // Another host of the site can toss keys of its own. The session's comes first.
         let rank = |key: &Found<Key>| {
-            let is_challenged = challenge == Some(For::Refreshing(key.token.binding));
+            let is_challenged = asked_for == Some(For::Refreshing(key.token.binding));
             (Some(key.token.binding) != own, !is_challenged)
         };
         keys.sort_by_key(rank);
@@ -155,11 +162,14 @@ impl<P: Placement> Endpoint<'_, P> {
             token: key,
             under_old_key,
         } = key;
-        if challenge != Some(For::Refreshing(key.binding)) {
+        let good = challenge.filter(|it| it.purpose == For::Refreshing(key.binding));
+        let Some(asked_at) = good.map(Challenge::asked_at) else {
             let answer = DeviceAnswer::new(StatusCode::FORBIDDEN);
             let answer = self.asking(answer, Some(key.binding), random)?;
-            return Ok((answer, Some(Event::DeviceRefused(DeviceRefusal::Challenge))));
-        }
+            // Browsers begin with what they have signed last.
+            let event = (!is_old).then_some(Event::DeviceRefused(DeviceRefusal::Challenge));
+            return Ok((answer, event));
+        };
         let is_own = |header: &Header| match header.binding {
             Some(binding) => binding == key.binding,
             None => header.id == key.session,
@@ -174,7 +184,7 @@ impl<P: Placement> Endpoint<'_, P> {
         }
         // Once the session's record says so, it needs no other sign that they belong together.
         let names = Some(key.session).filter(|_| own != Some(key.binding));
-        let proof = binding.prove(key.binding, names, now, random)?;
+        let proof = binding.prove(key.binding, names, (asked_at, now), random)?;
         let kept = match session.filter(|_| own == Some(key.binding)) {
             Some(header) if *under_old_key || self.is_key_due(key, &header) => {
                 let issued_at = now;
@@ -199,10 +209,10 @@ impl<P: Placement> Endpoint<'_, P> {
     }
 
     /// What the browser was asked to sign for, if this is a challenge of ours that is still good.
-    fn challenge_of(&self, jwt: &Jwt<'_>) -> Option<For> {
-        let opened = self.binding.open(jwt.challenge()?.as_bytes(), self.now);
-        let found: Found<Challenge> = opened.ok()?;
-        Some(found.token.purpose)
+    fn challenge_of(&self, jwt: &Jwt<'_>) -> Result<Challenge, Refusal> {
+        let text = jwt.challenge().unwrap_or_default();
+        let found: Found<Challenge> = self.binding.open(text.as_bytes(), self.now)?;
+        Ok(found.token)
     }
 
     /// The answer with a new challenge.
@@ -215,10 +225,12 @@ impl<P: Placement> Endpoint<'_, P> {
         let Some(of) = for_binding else {
             return Ok(answer);
         };
-        let challenge = self
-            .binding
-            .challenge(For::Refreshing(of), self.now, random)?;
-        Ok(answer.challenge(&challenge, &self.binding.names.identifier))
+        let binding = self.binding;
+        let challenge = binding.challenge(For::Refreshing(of), self.now, random)?;
+        Ok(match binding.challenge_header(&challenge) {
+            Some(value) => answer.with(CHALLENGE, value),
+            None => answer,
+        })
     }
 
     /// Whether the session that registered the key has ended, as far as the list knows.
@@ -234,6 +246,10 @@ impl<P: Placement> Endpoint<'_, P> {
         let age = self.now.since(key.issued_at);
         header.issued_at > key.issued_at || age > self.binding.longest / 2
     }
+}
+
+fn parts(challenge: Challenge) -> (For, Millis) {
+    (challenge.purpose, challenge.asked_at())
 }
 
 fn offered(found: &Found<Offer>) -> SessionId {

@@ -53,7 +53,11 @@ pub struct Outgoing {
 
 /// The header that asks a browser to register a key for its session.
 #[cfg(feature = "device-bound")]
-const REGISTRATION: HeaderName = HeaderName::from_static("secure-session-registration");
+pub(super) const REGISTRATION: HeaderName = HeaderName::from_static("secure-session-registration");
+
+/// The header with what a browser has to sign next.
+#[cfg(feature = "device-bound")]
+pub(super) const CHALLENGE: HeaderName = HeaderName::from_static("secure-session-challenge");
 
 /// The headers of a device-bound session beside the session's own.
 #[cfg(feature = "device-bound")]
@@ -61,8 +65,8 @@ const REGISTRATION: HeaderName = HeaderName::from_static("secure-session-registr
 pub(super) struct Beside {
     /// Cookies to set or to remove.
     pub(super) cookies: Vec<HeaderValue>,
-    /// Asks the browser to register.
-    pub(super) registration: Option<HeaderValue>,
+    /// Asks the browser to register or to sign. Other layers may have headers of that name.
+    pub(super) request: Option<(HeaderName, HeaderValue)>,
 }
 
 /// A change to one header field: its name and all its values after the change.
@@ -120,10 +124,10 @@ impl Outgoing {
         &[]
     }
 
-    /// The header that asks the browser to register, if there is one.
+    /// The header that asks the browser for something, if there is one.
     #[cfg(feature = "device-bound")]
-    fn registration(&self) -> Option<&HeaderValue> {
-        self.beside.as_ref()?.registration.as_ref()
+    fn request(&self) -> Option<&(HeaderName, HeaderValue)> {
+        self.beside.as_ref()?.request.as_ref()
     }
 
     fn former(&self) -> &[String] {
@@ -207,15 +211,13 @@ impl Outgoing {
             }
         }
         #[cfg(feature = "device-bound")]
-        if let Some(ours) = self.registration().cloned() {
-            let present = headers.get_all(REGISTRATION).iter();
-            let kept: Vec<_> = present
-                .filter(|it| !is_for_same(it, &ours))
-                .cloned()
-                .collect();
-            headers.insert(REGISTRATION, ours);
-            for value in kept {
-                headers.append(REGISTRATION, value);
+        if let Some((name, ours)) = self.request().cloned() {
+            let present = headers.get_all(&name).iter();
+            let others = present.filter(|it| !is_of_same(it.as_bytes(), &ours));
+            let others: Vec<_> = others.cloned().collect();
+            headers.insert(&name, ours);
+            for value in others {
+                headers.append(&name, value);
             }
         }
         if let Some(value) = orders.cache_control {
@@ -237,12 +239,6 @@ impl Outgoing {
     ) -> Vec<HeaderChange> {
         let (mut set_cookies, mut vary) = (Vec::new(), Vec::new());
         let present: Vec<_> = present.into_iter().collect();
-        #[cfg(feature = "device-bound")]
-        let mut registrations: Vec<_> = present
-            .iter()
-            .filter(|(name, _)| REGISTRATION == *name)
-            .map(|(_, value)| *value)
-            .collect();
         for &(name, value) in &present {
             if SET_COOKIE == name {
                 set_cookies.push(value);
@@ -250,6 +246,15 @@ impl Outgoing {
                 vary.push(value);
             }
         }
+        #[cfg(feature = "device-bound")]
+        let others: Vec<&[u8]> = match self.request() {
+            Some((name, ours)) => present
+                .iter()
+                .filter(|(of, value)| name == *of && !is_of_same(value, ours))
+                .map(|(_, value)| *value)
+                .collect(),
+            None => Vec::new(),
+        };
         let orders = self.orders(present.into_iter());
         let mut changes = Vec::new();
         let added: Vec<&str> = self.set_cookies().collect();
@@ -262,10 +267,10 @@ impl Outgoing {
             changes.push(HeaderChange::new(name.clone(), &[value.as_bytes()], true));
         }
         #[cfg(feature = "device-bound")]
-        if let Some(ours) = self.registration() {
-            registrations.retain(|it| !is_for_same(it, ours));
-            registrations.insert(0, ours.as_bytes());
-            changes.push(HeaderChange::new(REGISTRATION, &registrations, true));
+        if let Some((name, ours)) = self.request() {
+            let mut values = vec![ours.as_bytes()];
+            values.extend(others);
+            changes.push(HeaderChange::new(name.clone(), &values, true));
         }
         let cache_control = orders.cache_control.map(|value| (CACHE_CONTROL, value));
         for (name, value) in cache_control.into_iter().chain(orders.targeted) {
@@ -342,14 +347,15 @@ fn is_same_name(ours: &[u8], set_cookie: &[u8]) -> bool {
     name_of(ours) == name_of(set_cookie).trim_ascii()
 }
 
-/// Whether both headers ask to register at the same address: one is from an earlier save.
+/// Whether both headers are of the same store: one is from an earlier save.
 #[cfg(feature = "device-bound")]
-fn is_for_same(present: &(impl AsRef<[u8]> + ?Sized), ours: &HeaderValue) -> bool {
-    let before_challenge = |value: &[u8]| {
-        let mut parts = value.split(|&byte| byte == b';');
-        [parts.next(), parts.next()].map(|part| part.map(<[u8]>::to_vec))
+fn is_of_same(present: &[u8], ours: &HeaderValue) -> bool {
+    let store = |value: &[u8]| {
+        let mut parts = value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let part = parts.find(|part| part.starts_with(b"path=") || part.starts_with(b"id="));
+        part.map(<[u8]>::to_vec)
     };
-    before_challenge(present.as_ref()) == before_challenge(ours.as_bytes())
+    store(present) == store(ours.as_bytes())
 }
 
 /// Never `None` in practice: names, paths and domains are checked when they are configured, and

@@ -17,6 +17,9 @@ pub(crate) struct Device {
     /// The response removes the proof: it is another session's, or a new one is asked for.
     #[cfg(feature = "device-bound")]
     pub(crate) drops_proof: bool,
+    /// The response asks the device for a new proof.
+    #[cfg(feature = "device-bound")]
+    pub(crate) is_asked: bool,
 }
 
 #[cfg(feature = "device-bound")]

@@ -72,6 +72,7 @@ impl Session {
         self.lock_for_save(|changes, _| {
             if changes.device.proven_at.is_some() {
                 changes.device.drops_proof = true;
+                changes.device.is_asked = true;
                 self.inner.was_touched.store(true, Ordering::Release);
             }
         });

@@ -20,12 +20,12 @@ fn each_row_of_the_refresh_has_its_answer() {
     keyless.forget(KEY);
     let good = proof(&bound.device, &bound.asked());
     let wrong = proof(&device(9), &bound.asked());
-    let foreign = proof(&bound.device, &Visitor::bound(&service).asked());
     let old = {
         let asked = bound.asked();
         service.clock.forward(2 * MINUTE);
         proof(&bound.device, &asked)
     };
+    let foreign = proof(&bound.device, &Visitor::bound(&service).asked());
     let fresh = proof(&bound.device, &bound.asked());
     let nobody = Visitor::new(&service);
     let other = Visitor::bound(&service);
@@ -64,7 +64,7 @@ fn each_row_of_the_refresh_has_its_answer() {
             403,
             true,
             false,
-            refused(DeviceRefusal::Challenge),
+            none.clone(),
         ),
         (
             "older",
@@ -73,7 +73,7 @@ fn each_row_of_the_refresh_has_its_answer() {
             403,
             true,
             false,
-            refused(DeviceRefusal::Challenge),
+            none.clone(),
         ),
         (
             "foreign challenge",

@@ -233,6 +233,9 @@ fn a_proof_can_be_asked_for_at_once() {
     });
     let response = response.unwrap();
     assert!(removes(&response, PROOF) && !sets(&response, NAME));
+    // What the browser has signed before is too old: it is told what to sign now.
+    let field = response["secure-session-challenge"].to_str().unwrap();
+    assert!(field.ends_with("\";id=\"session\""), "{field}");
     visitor.visit(|session| {
         assert!(session.is_device_proven_within(SECOND));
         assert_eq!(session.device_proven_at(), Some(service.clock.now()));
@@ -241,6 +244,22 @@ fn a_proof_can_be_asked_for_at_once() {
     let mut other = Visitor::new(&service);
     let response = other.request(Session::ask_for_device_proof);
     assert!(sets_no_cookie(&response.unwrap()));
+}
+
+#[test]
+fn a_proof_is_as_old_as_what_was_signed_and_not_as_its_cookie() {
+    let service = Service::new();
+    let mut visitor = Visitor::bound(&service);
+    let asked_at = service.clock.now();
+    let jwt = proof(&visitor.device, &visitor.asked());
+    service.clock.forward(MINUTE);
+    // Browsers show again what they have signed lately.
+    let answer = visitor.post(REFRESH, From::Here, &[("secure-session-response", &jwt)]);
+    visitor.receive(answer.headers());
+    let session = visitor.load();
+    assert_eq!(session.device_proven_at(), Some(asked_at));
+    assert!(!session.is_device_proven_within(59 * SECOND));
+    assert!(session.is_device_proven_within(MINUTE));
 }
 
 #[test]

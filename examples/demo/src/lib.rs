@@ -1,6 +1,7 @@
 //! One page that shows what a sealed session is.
 
 mod page;
+mod tls;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +16,7 @@ use sealed_session::{AppKey, CookieStore, Field, KeyRing, RandomError, Session, 
 use serde::Deserialize;
 
 use page::Page;
+pub use tls::Certificate;
 
 const COOKIE_NAME: &str = "__Host-session";
 
