@@ -61,6 +61,8 @@
 //!   `RevocableCookieStore` keeps sessions in cookies and can end them across a fleet.
 //! - `tower-sessions`: `server::TowerSessions` uses any database that has a store for
 //!   tower-sessions.
+//! - `device-bound`: sessions bound to the device that logged in, in browsers that take part
+//!   (experimental). `DeviceBound` switches it on; docs/device-bound.md has the rest.
 //! - `tracing`: each [`Event`] also goes to the crate `tracing`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -143,6 +145,11 @@ pub use value::Value;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples of the page on device-bound sessions.
+#[cfg(all(doctest, feature = "device-bound", feature = "tower"))]
+#[doc = include_str!("../docs/device-bound.md")]
+struct DeviceBoundPage;
 
 /// The example of the page on settings.
 #[cfg(all(doctest, feature = "settings"))]

@@ -138,6 +138,19 @@ async fn after_a_logout_the_cookie_is_gone_and_the_back_button_shows_nothing_pri
     browser.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_binds_no_session_is_told_so() {
+    let browser = Browser::demo().await;
+    browser.log_in().await;
+    browser.go("/").await;
+    let text = browser.text("#unbound").await;
+    assert!(text.contains("does not take part"), "{text}");
+    assert!(!browser.has("#bound").await);
+    browser.press("#later").await;
+    assert_eq!(browser.text("#who").await, "You are Ada");
+    browser.close().await;
+}
+
 /// Fills the session until not one more byte fits.
 async fn fill(session: Session) -> Result<String, sealed_session::SessionError> {
     let fits = |n: &usize| session.insert("blob", "x".repeat(*n)).is_ok();

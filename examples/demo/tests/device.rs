@@ -421,3 +421,33 @@ async fn with_a_list_a_copy_from_before_the_binding_ends() {
     assert_eq!(page(&browser).await, BOUND);
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_demo_a_copy_of_the_cookies_works_until_ten_minutes_have_passed() {
+    let app = sealed_session_demo::app().unwrap();
+    let browser = Browser::bound_to(app.clone()).await;
+    browser.go("/").await;
+    browser.press("#login").await;
+    while !browser.has("#bound").await {
+        browser.go("/").await;
+    }
+    browser.go("/").await;
+    let command = browser.text("#copied").await;
+    let cookies = command.split_once("Cookie: ").unwrap().1;
+    let cookies = cookies.trim_end_matches('\'').to_owned();
+    let asked = async || {
+        let request = axum::http::Request::get("/whoami").header("cookie", &cookies);
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        let text = axum::body::to_bytes(response.into_body(), 1024)
+            .await
+            .unwrap();
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+    assert_eq!(asked().await, "You are Ada.\n");
+    browser.press("#later").await;
+    assert_eq!(browser.text("#who").await, "You are Ada");
+    assert!(browser.has("#bound").await);
+    assert_eq!(asked().await, "You are a guest: Refused(Unproven).\n");
+    browser.close().await;
+}
