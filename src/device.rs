@@ -21,6 +21,14 @@ use crate::flow::Placement;
 use crate::store::StoreCore;
 use endpoint::Endpoint;
 
+/// Reads a JWT: its challenge, and the key in it.
+#[cfg(fuzzing)]
+pub(crate) fn read_jwt(field: &[u8]) -> Option<(Option<String>, Option<[u8; 33]>)> {
+    let jwt = jwt::Jwt::read(field)?;
+    let key = jwt.key().and_then(|key| jwt::compressed(&key));
+    Some((jwt.challenge().map(str::to_owned), key))
+}
+
 /// The answer in place of a handler's, if this request is one that device binding answers.
 pub(crate) fn answer<P: Placement>(
     core: &StoreCore<P>,

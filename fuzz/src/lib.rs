@@ -12,6 +12,7 @@ compile_error!(
 
 mod app_key;
 mod cookie_header;
+mod device;
 mod load;
 mod measure;
 mod record;
@@ -26,6 +27,7 @@ mod value;
 
 pub use app_key::app_key;
 pub use cookie_header::cookie_header;
+pub use device::device;
 pub use load::load;
 pub use record::record;
 pub use response::response;
@@ -39,9 +41,10 @@ pub use value::value;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, in the order of their names.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("app_key", app_key),
     ("cookie_header", cookie_header),
+    ("device", device),
     ("load", load),
     ("record", record),
     ("response", response),

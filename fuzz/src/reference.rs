@@ -126,6 +126,8 @@ pub(crate) struct Record {
     pub(crate) in_backend: bool,
     /// How long after its last use a backend keeps it; `seen_at` is then the time of issue.
     pub(crate) kept_for: Option<u64>,
+    /// What a session needs that is bound to a device.
+    pub(crate) binding: Option<[u8; 16]>,
     pub(crate) subject: String,
     pub(crate) values: Vec<(String, Vec<u8>)>,
     pub(crate) flashes: Vec<(String, Vec<u8>)>,
@@ -142,12 +144,12 @@ impl Record {
 }
 
 pub(crate) fn read_record(bytes: &[u8]) -> Result<Record, Refusal> {
-    read_known(bytes, 3)
+    read_known(bytes, 0x23)
 }
 
 /// The same for what a backend keeps.
 pub(crate) fn read_stored_record(bytes: &[u8]) -> Result<Record, Refusal> {
-    read_known(bytes, 7)
+    read_known(bytes, 0x27)
 }
 
 fn read_known(bytes: &[u8], known: u8) -> Result<Record, Refusal> {
@@ -156,7 +158,7 @@ fn read_known(bytes: &[u8], known: u8) -> Result<Record, Refusal> {
         [1, flags, ..] => *flags,
         _ => return Err(Refusal::Newer),
     };
-    if flags > known {
+    if flags & !known != 0 {
         return Err(Refusal::Newer);
     }
     read_fields(&bytes[2..], flags).ok_or(Refusal::BadRecord)
@@ -175,6 +177,10 @@ fn read_fields(bytes: &[u8], flags: u8) -> Option<Record> {
         expires_at: input.moment()?,
         transient: flags & 2 != 0,
         in_backend: flags & 1 != 0,
+        binding: match flags & 0x20 {
+            0 => None,
+            _ => Some(input.take(16)?.try_into().ok()?),
+        },
         subject: input.text()?,
         values: input.entries()?,
         flashes: input.entries()?,

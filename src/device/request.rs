@@ -9,6 +9,10 @@ pub(crate) type Each<'r, 'h> = dyn Fn(&'static str, &mut dyn FnMut(&'h [u8])) + 
 
 /// A request's head.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(feature = "tower"),
+    expect(unreachable_pub, reason = "the layer's sealed trait has it")
+)]
 pub struct Request<'r, 'h> {
     pub(crate) method: &'r str,
     pub(crate) path: &'r str,

@@ -343,6 +343,7 @@ impl Visit {
                 .continued()
                 .map_or(now, |record| record.seen_at.max(now)),
             expires_at: self.expiry.unwrap_or(kept),
+            binding: None,
             transient: self
                 .transient
                 .or(base.map(|record| record.transient))
