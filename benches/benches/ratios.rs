@@ -104,7 +104,7 @@ fn rows_of_devices(mut row: impl FnMut(&str, f64, &mut dyn FnMut(), &mut dyn FnM
         &mut || load(store, &device.unbound),
     );
     row(
-        "refresh, genuine / bare verify",
+        "device refresh / bare verify",
         1.25,
         &mut || drop(black_box(device.refresh())),
         &mut || {
@@ -112,9 +112,9 @@ fn rows_of_devices(mut row: impl FnMut(&str, f64, &mut dyn FnMut(), &mut dyn FnM
         },
     );
     let refusals: [(&str, fn(&Device) -> DeviceAnswer); 3] = [
-        ("refresh, wrong key / genuine", Device::refuse),
-        ("refresh, junk proof / genuine", Device::refuse_junk),
-        ("refresh, junk key / genuine", Device::refuse_stranger),
+        ("device refresh, wrong key / good", Device::refuse),
+        ("device refresh, junk JWT / good", Device::refuse_junk),
+        ("device refresh, junk key / good", Device::refuse_stranger),
     ];
     for (sides, refuse) in refusals {
         row(
