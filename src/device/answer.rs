@@ -84,8 +84,14 @@ impl DeviceAnswer {
     }
 
     /// Makes a response of it.
-    pub fn into_response<B>(self, body: impl FnOnce(String) -> B) -> http::Response<B> {
-        let mut response = http::Response::new(body(self.body));
+    pub fn into_response<B>(mut self, body: impl Fn(String) -> B) -> http::Response<B> {
+        let text = std::mem::take(&mut self.body);
+        self.into_response_with(body(text))
+    }
+
+    /// The same with a body that was made of the text already.
+    pub(crate) fn into_response_with<B>(self, body: B) -> http::Response<B> {
+        let mut response = http::Response::new(body);
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response

@@ -70,10 +70,6 @@ pin_project! {
 
 pin_project! {
     #[project = StageProjection]
-    #[cfg_attr(
-        not(feature = "device-bound"),
-        expect(dead_code, reason = "without device binding, the service answers all requests")
-    )]
     enum Stage<F, W, R> {
         Calling { #[pin] call: F },
         Saving { save: W, response: Option<R> },

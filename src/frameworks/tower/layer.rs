@@ -199,7 +199,7 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
         let Some(body) = body else {
             return Some(self.settings.on_error.answer(&Failure::DeviceBody));
         };
-        Some(answer.into_response(|_| body))
+        Some(answer.into_response_with(body))
     }
 
     /// The store's answer in place of the service.
