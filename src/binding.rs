@@ -36,10 +36,11 @@ pub(crate) struct Binding {
     pub(crate) cookies: Cookies,
     /// The longest lifetime of a session, and so of a key.
     pub(crate) longest: Duration,
-    offers: Envelope,
-    keys: Envelope,
-    proofs: Envelope,
-    challenges: Envelope,
+    // Each is large, and a binding moves about on the stack while it is made.
+    offers: Box<Envelope>,
+    keys: Box<Envelope>,
+    proofs: Box<Envelope>,
+    challenges: Box<Envelope>,
 }
 
 /// A token of the kind that was asked for, and whether the sealing key sealed it.
@@ -70,15 +71,16 @@ impl Binding {
         keys_for: impl Fn(Kind) -> Envelope,
     ) -> Result<Self, ConfigError> {
         let names = Names::of(cookie.name());
+        let boxed = |kind| Box::new(keys_for(kind));
         Ok(Self {
             cookies: Cookies::of(&names, cookie)?,
             names,
             settings,
             longest,
-            offers: keys_for(Kind::DeviceOffer),
-            keys: keys_for(Kind::DeviceKey),
-            proofs: keys_for(Kind::DeviceProof),
-            challenges: keys_for(Kind::DeviceChallenge),
+            offers: boxed(Kind::DeviceOffer),
+            keys: boxed(Kind::DeviceKey),
+            proofs: boxed(Kind::DeviceProof),
+            challenges: boxed(Kind::DeviceChallenge),
         })
     }
 

@@ -267,6 +267,9 @@ impl<P: Placement> Flow<P> {
         let list = self.revocations.as_ref().filter(|_| loaded.is_in_cookie());
         let listed = list.and_then(|list| list.bound_to(header.id));
         let device = binding.judge(header, proof, listed);
+        if device.is_nothing() {
+            return self.opened(loaded, now);
+        }
         Session::shown(loaded, device, now, Arc::clone(&self.bounds))
     }
 

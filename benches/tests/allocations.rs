@@ -206,7 +206,7 @@ fn a_list_allocates_nothing_for_a_request_and_so_much_for_each_entry() {
 }
 
 #[test]
-fn an_unbound_session_allocates_no_more_where_sessions_are_bound_and_a_bound_one_its_proof() {
+fn an_unbound_session_allocates_no_more_where_sessions_are_bound_and_a_bound_one_two_more() {
     let device = Device::new(|session| session.insert("user_id", 48_213).unwrap());
     let store = &device.store;
     assert_eq!(
@@ -215,6 +215,6 @@ fn an_unbound_session_allocates_no_more_where_sessions_are_bound_and_a_bound_one
     );
     assert_eq!(
         load(store, &device.bound, Origin::Opened).count_total,
-        OPENED + 1
+        OPENED + 2
     );
 }

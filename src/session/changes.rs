@@ -57,8 +57,8 @@ pub(crate) struct Changes {
     /// The response already has the session, so later changes are lost.
     pub(super) closed: bool,
     pub(crate) revision: Revision,
-    /// What the request has shown of the session's device.
-    pub(crate) device: Device,
+    /// What the request has shown of the session's device. Most sessions have none, so it is apart.
+    pub(crate) shown: Option<Box<Device>>,
 }
 
 /// Counts the changes, so that a save can see which of them came after its plan.
@@ -131,20 +131,31 @@ impl Changes {
     #[cfg(feature = "device-bound")]
     pub(super) fn with(device: Device) -> Self {
         Self {
-            device,
+            shown: Some(Box::new(device)),
             ..Self::default()
         }
     }
 
     /// The record, unless it was destroyed or its device is missing.
     fn base<'r>(&self, loaded: Option<&'r Record>) -> Option<&'r Record> {
-        loaded.filter(|_| !self.destroyed && !self.device.is_missing)
+        loaded.filter(|_| !self.destroyed && !self.lacks_device())
     }
 
     /// Whether a save ends the record: the session was destroyed, or somebody logs in without the
     /// device that the record needs.
     fn gives_up_record(&self) -> bool {
-        self.destroyed || (self.device.is_missing && self.renewed)
+        self.destroyed || (self.renewed && self.lacks_device())
+    }
+
+    /// Whether the record needs a device that the request does not come from.
+    fn lacks_device(&self) -> bool {
+        self.shown.as_ref().is_some_and(|device| device.is_missing)
+    }
+
+    /// What the request has shown of the session's device.
+    #[cfg(feature = "device-bound")]
+    pub(super) fn device(&self) -> Device {
+        self.shown.as_deref().copied().unwrap_or_default()
     }
 
     /// The record, if its content stays.
@@ -242,7 +253,7 @@ impl Changes {
             may_have_ended: self.may_have_ended,
             closed: self.closed,
             revision: self.revision,
-            device: self.device,
+            shown: self.shown.take(),
             ..Self::default()
         }
     }
@@ -260,7 +271,9 @@ impl Changes {
         let whole = self.revision.whole != planned.whole;
         self.in_cookie = None;
         // The record from now on is another one, or none.
-        self.device.is_missing = false;
+        if let Some(device) = &mut self.shown {
+            device.is_missing = false;
+        }
         let Some(written) = written else {
             self.may_have_ended = true;
             if self.revision == planned || !self.destroyed {
@@ -522,20 +535,21 @@ impl<'a> View<'a> {
     /// Whether the session's device is missing, so that only a login or the session's end may be
     /// saved.
     pub(crate) fn lacks_device(self) -> bool {
-        self.changes.device.is_missing && self.is_changed() && !self.is_destroyed()
+        self.changes.lacks_device() && self.is_changed() && !self.is_destroyed()
     }
 
     /// The binding that a save writes.
     pub(crate) fn binding(self) -> Option<BindingId> {
         let header = self.base()?.header();
-        header.binding.or(self.changes.device.binds)
+        let due = || self.changes.shown.as_ref()?.binds;
+        header.binding.or_else(due)
     }
 
     /// Whether a save is due only to bind the session to the device that has proven its key.
     #[cfg(feature = "device-bound")]
     pub(crate) fn is_binding_due(self) -> bool {
         let is_unbound = |record: &Record| record.header().binding.is_none();
-        self.changes.device.binds.is_some() && self.base().is_some_and(is_unbound)
+        self.device().binds.is_some() && self.base().is_some_and(is_unbound)
     }
 
     /// Whether a save logs somebody in: the session gets a subject or is renewed, or a session with
@@ -549,7 +563,7 @@ impl<'a> View<'a> {
 
     #[cfg(feature = "device-bound")]
     pub(crate) fn device(self) -> Device {
-        self.changes.device
+        self.changes.device()
     }
 
     /// Whether another request ended the session during this one, and this one has begun no new

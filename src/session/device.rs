@@ -24,6 +24,11 @@ pub(crate) struct Device {
 
 #[cfg(feature = "device-bound")]
 impl Device {
+    /// Whether the request has shown nothing of a device, and needs not to.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.proven_at.is_none() && !self.is_due()
+    }
+
     /// Whether a save has something to do because of it.
     pub(super) fn is_due(&self) -> bool {
         self.is_missing || self.binds.is_some() || self.drops_proof

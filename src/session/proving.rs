@@ -48,13 +48,13 @@ impl Session {
     /// When the device last proved its key, if this request comes from the device that the session
     /// is bound to.
     pub fn device_proven_at(&self) -> Option<SystemTime> {
-        self.lock_for_save(|changes, _| changes.device.proven_at.map(SystemTime::from))
+        self.lock_for_save(|changes, _| changes.device().proven_at.map(SystemTime::from))
     }
 
     /// Whether the device proved its key at most this long before the request was read. For a
     /// payment, [ask](Self::ask_for_device_proof) for a new proof if it did not.
     pub fn is_device_proven_within(&self, duration: Duration) -> bool {
-        let proven_at = self.lock_for_save(|changes, _| changes.device.proven_at);
+        let proven_at = self.lock_for_save(|changes, _| changes.device().proven_at);
         proven_at
             .zip(self.inner.read_at)
             .is_some_and(|(proven_at, read_at)| read_at.since(proven_at) <= duration)
@@ -70,9 +70,12 @@ impl Session {
     /// `RequireDevice` (feature `tower`) takes care of all this.
     pub fn ask_for_device_proof(&self) {
         self.lock_for_save(|changes, _| {
-            if changes.device.proven_at.is_some() {
-                changes.device.drops_proof = true;
-                changes.device.is_asked = true;
+            let Some(device) = &mut changes.shown else {
+                return;
+            };
+            if device.proven_at.is_some() {
+                device.drops_proof = true;
+                device.is_asked = true;
                 self.inner.was_touched.store(true, Ordering::Release);
             }
         });
