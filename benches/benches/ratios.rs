@@ -79,6 +79,8 @@ fn rows_of_lists(mut row: impl FnMut(&str, f64, &mut dyn FnMut(), &mut dyn FnMut
     }
 }
 
+type Refuse = fn(&Device) -> DeviceAnswer;
+
 /// What binding sessions to devices costs a request, and a refresh.
 fn rows_of_devices(mut row: impl FnMut(&str, f64, &mut dyn FnMut(), &mut dyn FnMut())) {
     let plain = CookieStore::new(sealing_first(1));
@@ -111,7 +113,7 @@ fn rows_of_devices(mut row: impl FnMut(&str, f64, &mut dyn FnMut(), &mut dyn FnM
             black_box(device.verify());
         },
     );
-    let refusals: [(&str, fn(&Device) -> DeviceAnswer); 3] = [
+    let refusals: [(&str, Refuse); 3] = [
         ("device refresh, wrong key / good", Device::refuse),
         ("device refresh, junk JWT / good", Device::refuse_junk),
         ("device refresh, junk key / good", Device::refuse_stranger),
