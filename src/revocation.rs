@@ -71,7 +71,9 @@ const TICK: u64 = 1000;
 /// # Size
 ///
 /// An ended session takes 39 to 78 bytes until it is forgotten, a subject 38 to 76 and its text. A
-/// session that has got a new id takes as much again for five minutes. As the list grows, it
+/// session that has got a new id takes as much again for five minutes, and one that is bound to a
+/// device (feature `device-bound`) takes about as much until no copy of its cookie can be alive;
+/// [`len`](Self::len) does not count these. As the list grows, it
 /// removes dead entries, a thirty-second part at a time; it holds at most twice as many dead as
 /// living ones. Only genuine sessions get on the list, each once: to make it grow, a client has to
 /// be given sessions and end them.
