@@ -26,7 +26,7 @@ struct Basket {
 /// A handler, as in any framework: request headers in, response headers out.
 fn log_in(store: &CookieStore, request: &HeaderMap) -> Result<HeaderMap> {
     let session = store.load(request);
-    session.renew(); // at every login: an id that nobody can have prepared for her
+    session.log_in()?; // at every login: an id that nobody can have prepared for her
     session.insert("user_id", 42)?;
     session.insert("name", "Ada")?;
     let articles = vec!["teapot".to_owned(), "quince jam".to_owned()];

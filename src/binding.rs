@@ -19,7 +19,7 @@ pub(crate) use tokens::{Challenge, For, Key, Offer, POINT, Proof, Sealed};
 use crate::cookie::CookieConfig;
 use crate::cookie::header::Candidates;
 use crate::envelope::{Envelope, KeyRing, Kind, Random};
-use crate::error::{ConfigError, RandomError, Refusal};
+use crate::error::{ConfigError, NotSealed, Refusal};
 use crate::policy::CLOCK_SKEW;
 use crate::record::{BindingId, Header, SessionId};
 use crate::session::Device;
@@ -103,7 +103,7 @@ impl Binding {
         &self,
         token: &T,
         random: Random<'_>,
-    ) -> Result<String, RandomError> {
+    ) -> Result<String, NotSealed> {
         let bytes = token.encode();
         let mut text = String::new();
         let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(&bytes);
@@ -179,7 +179,7 @@ impl Binding {
         session: SessionId,
         now: Millis,
         random: Random<'_>,
-    ) -> Result<[Option<HeaderValue>; 2], RandomError> {
+    ) -> Result<[Option<HeaderValue>; 2], NotSealed> {
         let expires_at = now.plus(MINUTE);
         let offer = self.seal(
             &Offer {
@@ -200,7 +200,7 @@ impl Binding {
         purpose: For,
         now: Millis,
         random: Random<'_>,
-    ) -> Result<String, RandomError> {
+    ) -> Result<String, NotSealed> {
         let expires_at = now.plus(MINUTE);
         let challenge = Challenge {
             purpose,
@@ -227,7 +227,7 @@ impl Binding {
         session: Option<SessionId>,
         (asked_at, now): (Millis, Millis),
         random: Random<'_>,
-    ) -> Result<Option<HeaderValue>, RandomError> {
+    ) -> Result<Option<HeaderValue>, NotSealed> {
         let lifetime = self.settings.proof_lifetime;
         let proof = Proof {
             binding,
@@ -245,7 +245,7 @@ impl Binding {
         &self,
         key: &Key,
         random: Random<'_>,
-    ) -> Result<Option<HeaderValue>, RandomError> {
+    ) -> Result<Option<HeaderValue>, NotSealed> {
         let token = self.seal(key, random)?;
         Ok(self.cookies.key.set(&token, Some(self.longest)))
     }

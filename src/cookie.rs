@@ -90,14 +90,13 @@ impl CookieConfig {
         &self.name
     }
 
-    #[cfg(feature = "device-bound")]
-    pub(crate) fn path(&self) -> &str {
-        &self.path
+    pub(crate) fn domain(&self) -> Option<&str> {
+        self.domain.as_deref()
     }
 
     #[cfg(feature = "device-bound")]
-    pub(crate) fn domain(&self) -> Option<&str> {
-        self.domain.as_deref()
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     #[cfg(feature = "device-bound")]

@@ -15,11 +15,16 @@
 
 mod cipher;
 mod derive;
+#[cfg(feature = "managed-keys")]
+mod guard;
 mod key;
 mod keyring;
 mod plaintext;
 mod random;
+#[cfg(feature = "managed-keys")]
+mod root;
 mod sealer;
+mod source;
 mod token;
 mod xaes;
 
@@ -31,16 +36,28 @@ pub use key::{AppKey, KeyError, KeyId};
 pub use keyring::KeyRing;
 pub use plaintext::Plaintext;
 pub use sealer::Sealer;
+pub use source::Keys;
 pub use token::Token;
 
+#[cfg(feature = "server")]
+pub(crate) use cipher::Hidden;
 pub(crate) use derive::{Kind, MAX_LABEL, Use};
+#[cfg(feature = "managed-keys")]
+pub(crate) use guard::{Guard, Watch};
 #[cfg(all(test, feature = "settings"))]
 pub(crate) use keyring::KEY_VARIABLES;
 pub(crate) use random::{Random, os_random};
+#[cfg(feature = "managed-keys")]
+pub(crate) use root::Root;
 pub(crate) use sealer::check_context;
+#[cfg(all(feature = "managed-keys", feature = "server"))]
+pub(crate) use source::CatchUp;
+#[cfg(feature = "managed-keys")]
+pub(crate) use source::KeptKeys;
+pub(crate) use source::{Kept, TakesKeys};
 pub(crate) use token::encoded_len;
 
-use crate::error::{RandomError, Refusal};
+use crate::error::{NotSealed, Refusal};
 use cipher::UseKeys;
 
 /// The keys of one ring, derived for one use. They are made once for each store and ring, not for
@@ -58,6 +75,8 @@ pub(crate) struct Envelope {
 struct RingKeys {
     sealing: UseKeys,
     accepted: Vec<UseKeys>,
+    #[cfg(feature = "managed-keys")]
+    guard: Option<Guard>,
 }
 
 impl RingKeys {
@@ -66,7 +85,34 @@ impl RingKeys {
         Self {
             sealing: derive(ring.sealing()),
             accepted: ring.accepted().iter().map(derive).collect(),
+            #[cfg(feature = "managed-keys")]
+            guard: ring.guard().cloned(),
         }
+    }
+
+    #[cfg(feature = "managed-keys")]
+    fn check_sealing(&self) -> Result<(), NotSealed> {
+        match &self.guard {
+            Some(guard) if !guard.may_seal() => Err(NotSealed::NoKey),
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(feature = "managed-keys")]
+    fn check_opening(&self) -> Result<(), Refusal> {
+        match &self.guard {
+            Some(guard) if !guard.may_open() => Err(Refusal::StaleKeys),
+            _ => Ok(()),
+        }
+    }
+
+    /// A token came under a key that is not in the ring.
+    fn misses(&self, _id: KeyId) -> Refusal {
+        #[cfg(feature = "managed-keys")]
+        if let Some(guard) = &self.guard {
+            guard.misses(_id);
+        }
+        Refusal::UnknownKey
     }
 }
 
@@ -99,7 +145,7 @@ impl Envelope {
         length: usize,
         write: impl FnOnce(&mut Vec<u8>),
         random: Random<'_>,
-    ) -> Result<(), RandomError> {
+    ) -> Result<(), NotSealed> {
         token::BASE64.encode_string(self.seal(length, write, random)?, out);
         Ok(())
     }
@@ -111,7 +157,7 @@ impl Envelope {
         length: usize,
         write: impl FnOnce(&mut Vec<u8>),
         random: Random<'_>,
-    ) -> Result<(), RandomError> {
+    ) -> Result<(), NotSealed> {
         let token = self.seal(length, write, random)?;
         let start = out.len();
         out.resize(start + encoded_len(length), 0);
@@ -126,38 +172,43 @@ impl Envelope {
         length: usize,
         write: impl FnOnce(&mut Vec<u8>),
         random: Random<'_>,
-    ) -> Result<Vec<u8>, RandomError> {
+    ) -> Result<Vec<u8>, NotSealed> {
         let mut nonce = [0; token::NONCE];
         random(&mut nonce)?;
-        Ok(self.keys().sealing.seal(length, write, &nonce))
+        let keys = self.keys();
+        #[cfg(feature = "managed-keys")]
+        keys.check_sealing()?;
+        Ok(keys.sealing.seal(length, write, &nonce))
     }
 
-    /// A keyed hash of a subject, which a backend may see, under the sealing key. `None` unless the
+    /// A keyed hash of a name, which a backend may see, under the sealing key. `None` unless the
     /// envelope is for a backend.
     #[cfg(feature = "server")]
-    pub(crate) fn hidden_subject(&self, subject: &str) -> Option<[u8; 32]> {
-        self.keys().sealing.hide_subject(subject)
+    pub(crate) fn hidden(&self, kind: Hidden, name: &str) -> Option<[u8; 32]> {
+        self.keys().sealing.hide(kind, name)
     }
 
     /// The same hash under each key of the ring.
     #[cfg(feature = "server")]
-    pub(crate) fn hidden_subjects(&self, subject: &str) -> Vec<[u8; 32]> {
+    pub(crate) fn hidden_under_all(&self, kind: Hidden, name: &str) -> Vec<[u8; 32]> {
         let keys = self.keys();
         let keys = std::iter::once(&keys.sealing).chain(&keys.accepted);
-        keys.filter_map(|keys| keys.hide_subject(subject)).collect()
+        keys.filter_map(|keys| keys.hide(kind, name)).collect()
     }
 
     /// Opens `token` if it has at most `max_length` characters.
     pub(crate) fn open(&self, token: &[u8], max_length: usize) -> Result<Opened, Refusal> {
         let mut token = Token::parse_bytes(token, max_length)?;
         let id = token.key_id();
-        let keys = self.keys();
-        let under_sealing_key = keys.sealing.id == id;
+        let ring = self.keys();
+        #[cfg(feature = "managed-keys")]
+        ring.check_opening()?;
+        let under_sealing_key = ring.sealing.id == id;
         let keys = if under_sealing_key {
-            &keys.sealing
+            &ring.sealing
         } else {
-            let accepted = keys.accepted.iter().find(|keys| keys.id == id);
-            accepted.ok_or(Refusal::UnknownKey)?
+            let accepted = ring.accepted.iter().find(|keys| keys.id == id);
+            accepted.ok_or_else(|| ring.misses(id))?
         };
         keys.open(token.bytes_mut())?;
         Ok(Opened {

@@ -10,6 +10,7 @@ mod size;
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 #[cfg(feature = "server")]
 pub use backend::{BackendError, BackendErrorKind};
@@ -169,6 +170,9 @@ pub struct SaveError(pub(crate) SaveErrorKind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SaveErrorKind {
     Random(RandomError),
+    /// The key that sealed has stopped, or all may be out of date.
+    #[cfg(feature = "managed-keys")]
+    NoKey,
     OtherStore,
     TooLarge(TooLarge),
     #[cfg(feature = "server")]
@@ -193,6 +197,8 @@ impl fmt::Display for SaveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             SaveErrorKind::Random(_) => f.write_str("the session could not be sealed"),
+            #[cfg(feature = "managed-keys")]
+            SaveErrorKind::NoKey => f.write_str(NO_KEY),
             SaveErrorKind::OtherStore => f.write_str(
                 "the session was loaded by another store; \
                  load one from this store and use `merge` to bring the values across",
@@ -283,6 +289,16 @@ impl From<RandomError> for SaveError {
     }
 }
 
+impl From<NotSealed> for SaveError {
+    fn from(error: NotSealed) -> Self {
+        match error {
+            NotSealed::Random(error) => error.into(),
+            #[cfg(feature = "managed-keys")]
+            NotSealed::NoKey => Self(SaveErrorKind::NoKey),
+        }
+    }
+}
+
 /// The error of a request without a usable session, through no fault of the client. If a handler
 /// returns this error (features `axum` and `actix-web`), the response is a 500 without details.
 #[cfg(any(feature = "tower", feature = "server"))]
@@ -300,12 +316,67 @@ pub(crate) enum LoadErrorKind {
     /// The layer was done with the request before its session was loaded.
     #[cfg(feature = "tower")]
     TooLate,
+    /// The request's host has no store.
+    #[cfg(feature = "tower")]
+    Host(HostError),
     #[cfg(feature = "server")]
     Backend(BackendError),
 }
 
+/// The error of a host without a store: see [`HostStores`](crate::HostStores).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostError(pub(crate) HostErrorKind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HostErrorKind {
+    Unknown,
+    Config(ConfigError),
+}
+
+impl HostError {
+    /// Whether there is no such host. Anybody can send any host's name, so this is the client's
+    /// doing: answer 404 or 421.
+    pub fn is_unknown(&self) -> bool {
+        self.0 == HostErrorKind::Unknown
+    }
+
+    /// The error of the host's settings, if there is such a host.
+    pub fn config(&self) -> Option<&ConfigError> {
+        match &self.0 {
+            HostErrorKind::Unknown => None,
+            HostErrorKind::Config(error) => Some(error),
+        }
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            HostErrorKind::Unknown => {
+                "no sessions for this host: the request names one that is unknown, several, or none"
+            }
+            HostErrorKind::Config(_) => "the store of the request's host cannot be made",
+        })
+    }
+}
+
+impl Error for HostError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.config().map(|error| error as _)
+    }
+}
+
 #[cfg(feature = "tower")]
 impl LoadError {
+    /// The error of the request's host, if the layer has [`HostStores`](crate::HostStores) and none
+    /// for this host.
+    pub fn host(&self) -> Option<&HostError> {
+        match &self.0 {
+            LoadErrorKind::Host(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Whether the session was not loaded when the response left, or when the request was given up.
     ///
     /// This happens if a streamed body, an upgraded connection or a separate task is the first to
@@ -349,6 +420,8 @@ impl fmt::Display for LoadError {
                  cache knows that the response depends on it; get the session before the handler \
                  returns, and keep it for code that runs later"
             }
+            #[cfg(feature = "tower")]
+            LoadErrorKind::Host(_) => "the request's host has no sessions",
             #[cfg(feature = "server")]
             LoadErrorKind::Backend(_) => "the session's backend failed",
         })
@@ -359,6 +432,8 @@ impl fmt::Display for LoadError {
 impl Error for LoadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
+            #[cfg(feature = "tower")]
+            LoadErrorKind::Host(error) => Some(error),
             #[cfg(feature = "server")]
             LoadErrorKind::Backend(error) => Some(error),
             #[cfg(feature = "tower")]
@@ -380,6 +455,35 @@ impl fmt::Display for RandomError {
 
 impl Error for RandomError {}
 
+/// Why an envelope does not seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotSealed {
+    Random(RandomError),
+    #[cfg(feature = "managed-keys")]
+    NoKey,
+}
+
+const NO_KEY: &str = "no key may seal now, because the key store has been out of reach for too \
+                      long; bring it back, or see what the events of the managed keys say";
+
+impl From<RandomError> for NotSealed {
+    fn from(error: RandomError) -> Self {
+        Self::Random(error)
+    }
+}
+
+impl fmt::Display for NotSealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random(error) => error.fmt(f),
+            #[cfg(feature = "managed-keys")]
+            Self::NoKey => f.write_str(NO_KEY),
+        }
+    }
+}
+
+impl Error for NotSealed {}
+
 /// The error of a [`Sealer`](crate::Sealer) that could not seal some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -394,6 +498,16 @@ pub enum SealError {
         /// The most bytes that are possible.
         limit: usize,
     },
+    /// No key may seal now: the store of the managed keys has been out of reach for too long.
+    NoKey,
+    /// The token would live longer than the managed key it is sealed under.
+    #[non_exhaustive]
+    LongLived {
+        /// How long it was to live.
+        lifetime: Duration,
+        /// The longest that the keys allow: see `ManagedKeysBuilder::longest_lifetime`.
+        limit: Duration,
+    },
 }
 
 impl fmt::Display for SealError {
@@ -406,6 +520,12 @@ impl fmt::Display for SealError {
                     "{size} bytes are too many to seal in one token, the limit is {limit}"
                 )
             }
+            Self::NoKey => f.write_str(NO_KEY),
+            Self::LongLived { lifetime, limit } => write!(
+                f,
+                "the token was to live for {lifetime:?}, and its key may be gone by then: it is \
+                 sure to open for {limit:?}; raise the managed keys' `longest_lifetime`"
+            ),
         }
     }
 }
@@ -414,7 +534,17 @@ impl Error for SealError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Random(error) => Some(error),
-            Self::TooLarge { .. } => None,
+            Self::TooLarge { .. } | Self::NoKey | Self::LongLived { .. } => None,
+        }
+    }
+}
+
+impl From<NotSealed> for SealError {
+    fn from(error: NotSealed) -> Self {
+        match error {
+            NotSealed::Random(error) => error.into(),
+            #[cfg(feature = "managed-keys")]
+            NotSealed::NoKey => Self::NoKey,
         }
     }
 }

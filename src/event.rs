@@ -11,7 +11,7 @@ use crate::error::{Origin, Refusal};
 /// With the feature `tracing`, each event also goes to that crate, under the target
 /// `sealed_session`. Its fields are `event` and `reason`, and after an error also `error`, with its
 /// causes. Your hook in [`on_event`](crate::CookieStoreBuilder::on_event) gets the same events, for
-/// counters:
+/// counters. docs/recipes.md shows it with the crates `metrics` and `opentelemetry`.
 ///
 /// ```
 /// # use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use crate::error::{Origin, Refusal};
 /// # use sealed_session::{AppKey, CookieStore};
 /// let counts: Arc<Mutex<BTreeMap<_, u64>>> = Arc::default();
 ///
-/// let counter = Arc::clone(&counts); // with the crate `metrics`: counter!("sessions", ..)
+/// let counter = Arc::clone(&counts); // in a service: your metrics
 /// let store = CookieStore::builder(AppKey::generate()?)
 ///     .on_event(move |event| {
 ///         let labels = (event.as_str(), event.reason());
@@ -46,6 +46,9 @@ pub enum Event {
     Resealed,
     /// A change was refused, because the session would no longer fit its cookie.
     TooLarge,
+    /// A value had another type than the requested one, and
+    /// [`get_or_remove`](crate::Session::get_or_remove) removed it.
+    EntryGivenUp,
     /// A session was changed after the layer had saved it; the change is lost.
     ChangedTooLate,
     /// A changed session was given up without a response: the service failed or panicked, or the
@@ -156,6 +159,7 @@ impl Event {
             Self::Ambiguous => "ambiguous",
             Self::Resealed => "resealed",
             Self::TooLarge => "too_large",
+            Self::EntryGivenUp => "entry_given_up",
             Self::ChangedTooLate => "changed_too_late",
             Self::Unsaved => "unsaved",
             Self::LoadFailed => "load_failed",
@@ -230,9 +234,11 @@ impl Event {
             | Self::Ambiguous
             | Self::DeviceRefused(_)
             | Self::DeviceSkipped(_) => at!(info),
-            Self::TooLarge | Self::ChangedTooLate | Self::BackendFailed | Self::DirectoryRemade => {
-                at!(warn);
-            }
+            Self::TooLarge
+            | Self::EntryGivenUp
+            | Self::ChangedTooLate
+            | Self::BackendFailed
+            | Self::DirectoryRemade => at!(warn),
             Self::LoadFailed | Self::CallFailed | Self::SaveFailed => at!(error),
         }
     }
@@ -250,6 +256,7 @@ impl fmt::Display for Event {
             Self::Ambiguous => "a request brought several different sessions",
             Self::Resealed => "a session was sealed again under the sealing key",
             Self::TooLarge => "a change was refused because the session is full",
+            Self::EntryGivenUp => "an entry has another type now, and was removed",
             Self::ChangedTooLate => "a session was changed after it was saved; the change is lost",
             Self::Unsaved => "a changed session was given up without a response",
             Self::LoadFailed => "a request has no session to work with",

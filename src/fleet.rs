@@ -26,7 +26,7 @@ use http::{HeaderMap, HeaderName};
 
 pub use builder::InFleet;
 
-use crate::envelope::{KeyRing, os_random};
+use crate::envelope::{KeyRing, TakesKeys, os_random};
 use crate::error::{BackendError, BackendErrorKind, LoadError, LoadErrorKind, Origin, SaveError};
 use crate::event::{Event, Events};
 #[cfg(feature = "device-bound")]
@@ -35,7 +35,7 @@ use crate::flow::InCookie;
 use crate::flow::Plan;
 use crate::flow::{Opened, Outgoing};
 use crate::policy::CLOCK_SKEW;
-use crate::record::{MAX_SUBJECT, SessionId};
+use crate::record::{MAX_NAME, SessionId};
 use crate::revocation::{OldId, Revocation};
 use crate::session::Session;
 #[cfg(feature = "device-bound")]
@@ -43,6 +43,7 @@ use crate::session::Status;
 #[cfg(feature = "device-bound")]
 use crate::store::StoreCore;
 use crate::time::Millis;
+use crate::transport::Transport;
 use process::Inner;
 
 /// How long to wait after a failure before the next attempt.
@@ -123,7 +124,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// before that, the ended sessions open again until they expire, so let Redis keep its data on
 /// disk.
 ///
-/// The store fetches at most 200 bytes of an entry, whatever somebody has put there. If somebody
+/// The store fetches at most 454 bytes of an entry, whatever somebody has put there. If somebody
 /// has used up the stream's ids, so that it takes no more entries, a process starts it anew with
 /// everything it knows.
 ///
@@ -160,7 +161,7 @@ impl RevocableCookieStore {
     }
 
     /// Returns the session of a request from the values of its Cookie fields, as text or bytes.
-    /// With another [`Transport`](crate::Transport), pass the values of the
+    /// With another [`Transport`], pass the values of the
     /// [`request_header`](Self::request_header).
     ///
     /// # Errors
@@ -258,9 +259,13 @@ impl RevocableCookieStore {
     }
 
     /// The request header that holds the session's token: `cookie`, or that of another
-    /// [`Transport`](crate::Transport).
+    /// [`Transport`].
     pub fn request_header(&self) -> HeaderName {
         self.inner.core.flow.transport.request_header()
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.inner.core.flow.transport
     }
 
     /// Writes the session's changes into the response's headers. If the session ends or gets a new
@@ -368,12 +373,51 @@ impl RevocableCookieStore {
         subject: &str,
         moment: SystemTime,
     ) -> Result<(), BackendError> {
-        if subject.is_empty() || subject.len() > MAX_SUBJECT {
+        if subject.is_empty() || subject.len() > MAX_NAME {
             // No session can have such a subject.
             return Ok(());
         }
         self.end(Revocation::Subject {
             subject: subject.into(),
+            moment: self.at_most_soon(moment),
+        })
+        .await
+    }
+
+    /// Ends all sessions of `subject` that were issued before `moment`, except for `keep`: "log out
+    /// everywhere else". See [`RevocationList::end_others_of`](crate::RevocationList::end_others_of).
+    /// A moment more than a minute ahead counts as one minute ahead, and then `keep` stays too.
+    ///
+    /// # Errors
+    ///
+    /// As [`revoke`](Self::revoke), and if a layer has saved `keep` already: then no session ends.
+    pub async fn end_others_of(
+        &self,
+        subject: &str,
+        keep: &Session,
+        moment: SystemTime,
+    ) -> Result<(), BackendError> {
+        let moment = self.at_most_soon(moment);
+        let kept = keep.outlast(moment);
+        kept.map_err(|closed| BackendError::new(BackendErrorKind::Other, closed))?;
+        self.revoke_subject(subject, moment.into()).await
+    }
+
+    /// Ends all sessions with this [sid](Session::set_sid) that were issued before `moment`: what a
+    /// logout token of OpenID Connect's back-channel logout asks for. A moment more than a minute
+    /// ahead counts as one minute ahead.
+    ///
+    /// # Errors
+    ///
+    /// As [`revoke`](Self::revoke).
+    #[doc(alias = "backchannel_logout")]
+    pub async fn revoke_sid(&self, sid: &str, moment: SystemTime) -> Result<(), BackendError> {
+        if sid.is_empty() || sid.len() > MAX_NAME {
+            // No session can have such a sid.
+            return Ok(());
+        }
+        self.end(Revocation::Sid {
+            sid: sid.into(),
             moment: self.at_most_soon(moment),
         })
         .await
@@ -437,16 +481,14 @@ impl RevocableCookieStore {
         }
     }
 
-    /// Returns how many sessions and subjects the list of this process holds.
+    /// Returns how many sessions, subjects and sids the list of this process holds.
     pub fn listed(&self) -> usize {
         self.inner.list.len()
     }
 
     /// Replaces the keys of this store and all its clones, while requests run.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
-        let ring = ring.into();
-        self.inner.core.flow.replace_keys(&ring);
-        self.inner.envelope.replace_keys(&ring);
+        self.inner.take_keys(&ring.into());
         self.inner.keys_changed.store(true, Ordering::Relaxed);
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "device-bound")]
 use outgoing::{Beside, CHALLENGE, REGISTRATION};
-pub use outgoing::{HeaderChange, Outgoing};
+pub use outgoing::{HeaderChange, Outgoing, SiteData};
 pub use placement::InCookie;
 pub(crate) use placement::{Due, NextRecord, Opened, Place, Placement};
 
@@ -25,17 +25,17 @@ use crate::envelope::{Envelope, KeyRing, Random, encoded_len};
 use crate::error::{Origin, Refusal, SaveError, SaveErrorKind};
 use crate::event::Events;
 use crate::limit::Limit;
-use crate::policy::{LONGEST_MAX_AGE, Policy};
+use crate::policy::{CLOCK_SKEW, LONGEST_MAX_AGE, Policy};
 #[cfg(feature = "device-bound")]
 use crate::record::BindingId;
-use crate::record::{Body, Header, Record, SessionId};
+use crate::record::{Body, Header, Names, Record, SessionId};
 #[cfg(feature = "device-bound")]
 use crate::revocation::Revocation;
 use crate::revocation::{GRACE, Late, Moving, OldId, RevocationList};
 #[cfg(feature = "device-bound")]
 use crate::session::Device;
 use crate::session::changes::{Birth, Over, Past, Revision, View};
-use crate::session::{Bounds, Loaded, Session};
+use crate::session::{Bounds, Loaded, Session, StoreId};
 use crate::time::Millis;
 use crate::transport::Transport;
 
@@ -55,11 +55,13 @@ pub(crate) struct Flow<P> {
     /// Whether a response is private if its handler was given an opened session and says nothing to
     /// caches.
     pub(crate) private_by_default: bool,
+    /// What a browser is to clear after a logout.
+    pub(crate) clear_site_data: Option<HeaderValue>,
     /// The text of a Set-Cookie header before and after the value.
     around_token: (String, String),
     removal: Option<HeaderValue>,
     former_removals: Arc<[String]>,
-    pub(crate) bounds: Arc<Bounds>,
+    pub(crate) bounds: Bounds,
     /// The limit of the cookie, which may be lower than the one in `bounds`.
     in_cookie: Limit,
     max_token: usize,
@@ -134,6 +136,13 @@ pub(crate) enum Standing {
     Unproven,
 }
 
+/// The times that a save gives a session.
+struct Times {
+    issued_at: Millis,
+    began_at: Millis,
+    expires_at: Millis,
+}
+
 /// A record, sealed for the response and ready to be written.
 struct Sealed<W> {
     /// The value of the cookie, or of the header used instead.
@@ -163,14 +172,15 @@ impl<P: Placement> Flow<P> {
             around_token: transport.around_token(),
             removal: outgoing::sensitive(transport.removal()),
             former_removals: former.iter().map(CookieConfig::removal).collect(),
-            bounds: Arc::new(Bounds {
+            bounds: Bounds {
+                store: StoreId::next(),
                 limit: placement.limit(in_cookie),
                 claims: placement.claims(),
                 max_lifetime: policy.max_lifetime,
                 idle: policy.idle,
-                reserved: 0,
+                may_bind: false,
                 events,
-            }),
+            },
             in_cookie,
             max_token: crate::cookie::MAX_NAME_AND_VALUE.saturating_sub(name),
             policy,
@@ -180,6 +190,7 @@ impl<P: Placement> Flow<P> {
             #[cfg(feature = "device-bound")]
             binding: None,
             private_by_default: true,
+            clear_site_data: None,
         }
     }
 
@@ -270,7 +281,7 @@ impl<P: Placement> Flow<P> {
         if device.is_nothing() {
             return self.opened(loaded, now);
         }
-        Session::shown(loaded, device, now, Arc::clone(&self.bounds))
+        Session::shown(loaded, device, now, self.bounds.clone())
     }
 
     /// Whether a request's session opens but for the proof that it needs. For a session in a
@@ -364,16 +375,16 @@ impl<P: Placement> Flow<P> {
     }
 
     pub(crate) fn opened(&self, loaded: Loaded, now: Millis) -> Session {
-        Session::opened(loaded, now, Arc::clone(&self.bounds))
+        Session::opened(loaded, now, self.bounds.clone())
     }
 
     pub(crate) fn fresh(&self, origin: Origin, now: Millis) -> Session {
-        Session::fresh(origin, Some(now), Some(Arc::clone(&self.bounds)))
+        Session::fresh(origin, Some(now), Some(self.bounds.clone()))
     }
 
     /// A new session, because the request's session is refused.
     pub(crate) fn refused(&self, refusal: Refusal, past: Option<Past>, now: Millis) -> Session {
-        let bounds = Some(Arc::clone(&self.bounds));
+        let bounds = Some(self.bounds.clone());
         Session::after(past, Origin::Refused(refusal), Some(now), bounds)
     }
 
@@ -401,6 +412,7 @@ impl<P: Placement> Flow<P> {
             let is_sealed = !matches!(due, Due::Nothing | Due::Removal);
             let is_resealed = is_sealed && is_under_old_key && view.base().is_some();
             let (mut write, mut old_id, mut in_cookie) = (refresh, None, None);
+            let is_logout = view.is_destroyed() && matches!(due, Due::Removal);
             #[cfg(feature = "device-bound")]
             let (device, bound_to) = (view.device(), view.binding());
             #[cfg(feature = "device-bound")]
@@ -429,8 +441,8 @@ impl<P: Placement> Flow<P> {
                     let record = self.record(view, loaded, now, random)?;
                     #[cfg(feature = "device-bound")]
                     {
-                        let is_login = record.binding.is_none() && view.is_login(record.moves);
-                        offered = is_login.then_some(record.birth.id);
+                        let is_due = record.binding.is_none() && view.is_offered(record.moves);
+                        offered = is_due.then_some(record.birth.id);
                         bound = self.bound(view, &record);
                     }
                     write = record.write;
@@ -452,6 +464,7 @@ impl<P: Placement> Flow<P> {
                     beside,
                     carried: value.map(|value| self.transport.carry(value)),
                     former,
+                    clears: self.clear_site_data.clone().filter(|_| is_logout),
                     ..self.handed_out(session)
                 },
                 write,
@@ -474,6 +487,7 @@ impl<P: Placement> Flow<P> {
             varies: session.is_of_a_request(),
             is_personal: self.private_by_default && session.origin() == Origin::Opened,
             vary: self.transport.vary(),
+            clears: None,
             #[cfg(feature = "device-bound")]
             beside: None,
         }
@@ -605,9 +619,15 @@ impl<P: Placement> Flow<P> {
                     (false, false) => Standing::Over,
                 };
             }
-            let record = view.base();
-            let is_over = list.has_ended(id, now)
-                || record.is_some_and(|record| list.voids(record).is_some());
+            // A session that gets a new id counts as issued with it, so that it survives a cutoff
+            // that its own request has set.
+            let issued_at = || self.times(view, now).issued_at;
+            let is_void = match (view.continued(), view.base()) {
+                (Some(record), _) => list.voids(record).is_some(),
+                (None, Some(_)) => list.voids_issued(issued_at(), view.names()).is_some(),
+                (None, None) => false,
+            };
+            let is_over = list.has_ended(id, now) || is_void;
             if is_over && !view.is_destroyed() {
                 Standing::Over
             } else {
@@ -645,7 +665,7 @@ impl<P: Placement> Flow<P> {
         random: Random<'_>,
     ) -> Result<Sealed<P::Write>, SaveError> {
         let body = view.body();
-        let length = body.len();
+        let length = body.len(view.optional());
         let place = self.placement.place(view, loaded, length);
         let birth = self.birth(view, &place, now, random)?;
         let header = self.header(view, birth, now);
@@ -697,9 +717,9 @@ impl<P: Placement> Flow<P> {
             _ => (Due::Nothing, None),
         };
         if !matches!(due, Due::Nothing | Due::Removal) {
-            let issued_at = view.birth().map_or(now, |birth| birth.issued_at);
-            let expires_at = self.expires_at(view, issued_at);
-            if !self.policy.may_be_sent(issued_at, expires_at, now) {
+            let times = self.times(view, now);
+            let end = self.policy.end(times.began_at, times.expires_at);
+            if !self.policy.may_be_sent(times.issued_at, end, now) {
                 return (Due::Removal, None);
             }
         }
@@ -709,16 +729,17 @@ impl<P: Placement> Flow<P> {
     /// Binds sessions to devices from now on. Nothing has been loaded yet.
     #[cfg(feature = "device-bound")]
     pub(crate) fn bind_with(&mut self, binding: Option<Box<Binding>>) {
-        if let (Some(_), Some(bounds)) = (&binding, Arc::get_mut(&mut self.bounds)) {
-            bounds.reserved = BindingId::LEN;
-        }
+        self.bounds.may_bind = binding.is_some();
         self.binding = binding;
     }
 
     /// Whether a save is due that only binds the session, and the longer record has room.
     #[cfg(feature = "device-bound")]
     fn binds(&self, view: View<'_>) -> bool {
-        view.is_binding_due() && self.bounds.limit.check(view.body().len()).is_ok()
+        view.is_binding_due() && {
+            let length = view.body().len(view.optional());
+            self.bounds.limit.check(length).is_ok()
+        }
     }
 
     /// Whether the request counts as use. Without an idle timeout, every request does.
@@ -726,9 +747,26 @@ impl<P: Placement> Flow<P> {
         self.policy.idle.is_none() || !session.leaves_idle()
     }
 
-    fn expires_at(&self, view: View<'_>, issued_at: Millis) -> Millis {
-        view.expires_at()
-            .unwrap_or_else(|| issued_at.plus(self.policy.lifetime))
+    /// The session's times from now on.
+    fn times(&self, view: View<'_>, now: Millis) -> Times {
+        let birth = view.birth();
+        let issued_at = birth.map_or_else(
+            || {
+                // Beyond this, other nodes would take it for a mistake.
+                let latest = now.plus(CLOCK_SKEW);
+                let from = now.max(view.issued_after().min(latest));
+                // Not before the login, even if the clock has gone back since.
+                view.logged_in_at().map_or(from, |login| from.max(login))
+            },
+            |birth| birth.issued_at,
+        );
+        Times {
+            issued_at,
+            began_at: view.began_at().unwrap_or(now),
+            expires_at: view
+                .expires_at()
+                .unwrap_or_else(|| now.plus(self.policy.lifetime)),
+        }
     }
 
     /// The session's id and times from now on.
@@ -745,11 +783,19 @@ impl<P: Placement> Flow<P> {
                 ..birth
             },
             Some(birth) => birth,
-            None => Birth {
-                id: SessionId::random(random)?,
-                issued_at: now,
-                expires_at: now.plus(self.policy.lifetime),
-            },
+            None => {
+                let times = self.times(view, now);
+                let kept = view.outlived().map(|lifetime| lifetime.expires_at);
+                Birth {
+                    id: match view.intended_id() {
+                        Some(id) => id,
+                        None => SessionId::random(random)?,
+                    },
+                    issued_at: times.issued_at,
+                    began_at: times.began_at,
+                    expires_at: kept.unwrap_or_else(|| now.plus(self.policy.lifetime)),
+                }
+            }
         })
     }
 
@@ -757,11 +803,22 @@ impl<P: Placement> Flow<P> {
         let continued = view.continued().map(Record::header);
         let cookie = self.transport.cookie();
         let by_default = || cookie.is_some_and(|cookie| !cookie.is_persistent());
+        let logged_in_at = if view.logs_in() {
+            Some(birth.began_at)
+        } else {
+            view.logged_in_at()
+        };
+        let mut expires_at = view.chosen_expiry().unwrap_or(birth.expires_at);
+        if logged_in_at.is_none() && birth.began_at < birth.issued_at {
+            // The record does not say when the lifetime began, so its deadline has to.
+            expires_at = self.policy.end(birth.began_at, expires_at);
+        }
         Header {
             id: birth.id,
             issued_at: birth.issued_at,
             seen_at: continued.map_or(now, |header| header.seen_at.max(now)),
-            expires_at: self.expires_at(view, birth.issued_at),
+            expires_at,
+            logged_in_at,
             transient: view.transient().unwrap_or_else(by_default),
             in_backend: false,
             kept_for: None,
@@ -776,14 +833,15 @@ impl<P: Placement> Flow<P> {
         now: Millis,
         random: Random<'_>,
     ) -> Result<Option<HeaderValue>, SaveError> {
-        let header = Header {
+        let stub = Header {
             in_backend: true,
             kept_for: None,
+            logged_in_at: None,
             ..*header
         };
-        let body = Body::new("", empty(), empty()).bound(header.binding);
-        let write = |buffer: &mut Vec<u8>| body.append_to(buffer, &header);
-        self.field(&header, body.len(), write, now, random)
+        let body = Body::new(Names::default(), empty(), empty());
+        let write = |buffer: &mut Vec<u8>| body.append_to(buffer, &stub);
+        self.field(header, body.len(stub.optional()), write, now, random)
     }
 
     /// Seals what `write` writes into the value of a Set-Cookie header, or of the token's own
@@ -800,7 +858,7 @@ impl<P: Placement> Flow<P> {
             .check(length)
             .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
         let max_age = if self.transport.cookie().is_some() && !header.transient {
-            let deadline = self.policy.deadline(header.issued_at, header.expires_at);
+            let deadline = self.policy.deadline(header);
             let rest = deadline.since(now).min(LONGEST_MAX_AGE);
             // Round up, so that the browser forgets the cookie no earlier than the server refuses
             // it.

@@ -62,17 +62,22 @@ impl Record {
 
     /// The record as a save writes it.
     pub fn encode(&self) -> Vec<u8> {
-        let body = Body::new(self.0.subject(), self.0.values(), self.0.flashes());
-        let body = body.bound(self.0.header().binding);
-        let mut bytes = Vec::with_capacity(body.len());
+        let body = Body::new(
+            self.0.names(),
+            self.0.values().iter(),
+            self.0.flashes().iter(),
+        );
+        let length = body.len(self.0.header().optional());
+        let mut bytes = Vec::with_capacity(length);
         body.append_to(&mut bytes, self.0.header());
-        debug_assert_eq!(body.len(), bytes.len());
+        debug_assert_eq!(length, bytes.len());
         bytes
     }
 
-    /// Whose session it is.
-    pub fn subject(&self) -> &str {
-        self.0.subject()
+    /// Whose session it is, its label, and its sid.
+    pub fn names(&self) -> [&str; 3] {
+        let names = self.0.names();
+        [names.subject, names.label, names.sid]
     }
 
     /// Keys and undecoded values.

@@ -22,13 +22,16 @@
 //!   do.
 //! - [`KeyRing`] holds the [`AppKey`] that seals and any others that only open. You can replace the
 //!   keys while requests run, with [`CookieStore::replace_keys`].
-//! - [`CookieConfig`] sets the cookie's name and attributes.
+//! - [`CookieConfig`] sets the cookie's name and attributes. [`HostStores`] sets them by host.
 //! - [`RevocationList`] ends one session, all sessions of a user, or copies of a cookie after
 //!   logout.
 //! - [`Sealer`] seals other tokens: invitations, password resets.
 //!
 //! Keeping nothing on the server has a price, which the README explains. A copied cookie works
 //! until its deadline, you cannot end a single session without a list, and the last response wins.
+//!
+//! docs/recipes.md has recipes: coming back from a payment page, WebSockets, a new name for the
+//! cookie, metrics and others.
 //!
 //! # How data flows
 //!
@@ -50,7 +53,8 @@
 //! - `cli`: the command `sealed-session`. The library's API stays the same.
 //! - `tower`: `SessionLayer` and guards, for every framework that uses tower. The layer loads a
 //!   session when a handler asks for it, and saves it by itself.
-//! - `axum`, `actix-web`: the layer and extractors for these frameworks.
+//! - `axum`, `actix-web`, `rocket`, `poem`, `salvo`: the layer and extractors for these frameworks.
+//! - `aide`: handlers that aide documents can take a session.
 //! - `server`: `server::ServerStore` keeps sessions in a backend, and the browser gets a cookie
 //!   that names them. The trait for backends and a backend in memory are included.
 //! - `conformance`: `server::conformance` checks that your own backend does what the trait
@@ -60,7 +64,10 @@
 //! - `redis`: `RedisStore` keeps sessions in Redis: a single server, Sentinel or a cluster.
 //!   `RevocableCookieStore` keeps sessions in cookies and can end them across a fleet.
 //! - `tower-sessions`: `server::TowerSessions` uses any database that has a store for
-//!   tower-sessions.
+//!   tower-sessions. With `tower`, `TowerSessionsLayer` is for handlers and libraries that take the
+//!   session of tower-sessions.
+//! - `managed-keys`: `ManagedKeys` are app keys that look after themselves, in a file, in Redis or in
+//!   a store of your own.
 //! - `device-bound`: sessions bound to the device that logged in, in browsers that take part
 //!   (experimental). `DeviceBound` switches it on; docs/device-bound.md has the rest.
 //! - `tracing`: each [`Event`] also goes to the crate `tracing`.
@@ -85,6 +92,9 @@ pub mod frameworks;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hosts;
+#[cfg(feature = "managed-keys")]
+pub mod keys;
 mod limit;
 #[cfg(all(test, any(feature = "server", feature = "tower")))]
 #[expect(clippy::panic, reason = "a test's way to fail")]
@@ -111,19 +121,24 @@ pub use binding::{DeviceBound, DeviceStage};
 pub use cookie::{CookieConfig, CookieConfigBuilder, SameSite};
 #[cfg(feature = "device-bound")]
 pub use device::DeviceAnswer;
-pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Plaintext, Sealer, Token};
+pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Keys, Plaintext, Sealer, Token};
 #[cfg(any(feature = "tower", feature = "server"))]
 pub use error::LoadError;
 pub use error::{
-    ConfigError, ErrorKind, OpenError, Origin, RandomError, Refusal, SaveError, SealError,
-    SessionError,
+    ConfigError, ErrorKind, HostError, OpenError, Origin, RandomError, Refusal, SaveError,
+    SealError, SessionError,
 };
 pub use event::{DeviceRefusal, DeviceSkip, Event};
 #[cfg(feature = "redis")]
 pub use fleet::{InFleet, RevocableCookieStore};
-pub use flow::{HeaderChange, InCookie, Outgoing};
+pub use flow::{HeaderChange, InCookie, Outgoing, SiteData};
 #[cfg(feature = "tower")]
 pub use frameworks::tower::{PendingSession, SessionLayer, SessionOf};
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+pub use frameworks::tower_sessions::TowerSessionsLayer;
+pub use hosts::{HasCookie, HostStores};
+#[cfg(feature = "managed-keys")]
+pub use keys::ManagedKeys;
 pub use record::SessionId;
 pub use revocation::RevocationList;
 #[cfg(all(feature = "file", unix))]
@@ -142,7 +157,7 @@ pub use transport::Transport;
 pub use value::Value;
 
 /// The examples of the README, compiled and run as tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "managed-keys"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
@@ -150,6 +165,11 @@ struct Readme;
 #[cfg(all(doctest, feature = "device-bound", feature = "tower"))]
 #[doc = include_str!("../docs/device-bound.md")]
 struct DeviceBoundPage;
+
+/// The recipes of the page on keys.
+#[cfg(all(doctest, feature = "managed-keys", feature = "redis"))]
+#[doc = include_str!("../docs/keys.md")]
+struct KeysPage;
 
 /// The example of the page on settings.
 #[cfg(all(doctest, feature = "settings"))]

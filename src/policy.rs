@@ -94,7 +94,7 @@ impl Policy {
         if header.issued_at > latest || header.seen_at > latest {
             return Err(Refusal::Future);
         }
-        if now >= self.deadline(header.issued_at, header.expires_at) {
+        if now >= self.deadline(header) {
             return Err(Refusal::Expired);
         }
         if header.issued_at.raw() < self.not_before.load(Ordering::Relaxed) {
@@ -104,15 +104,20 @@ impl Policy {
     }
 
     /// The absolute end of a session. No refresh moves it.
-    pub(crate) fn deadline(&self, issued_at: Millis, expires_at: Millis) -> Millis {
-        expires_at.min(issued_at.plus(self.max_lifetime))
+    pub(crate) fn deadline(&self, header: &Header) -> Millis {
+        self.end(header.began_at(), header.expires_at)
     }
 
-    /// Whether a session with these times may be sent at `now`. It may be issued in our future, by
-    /// a node whose clock is ahead.
-    pub(crate) fn may_be_sent(&self, issued_at: Millis, expires_at: Millis, now: Millis) -> bool {
+    /// The absolute end of a session whose lifetime began at `began_at`.
+    pub(crate) fn end(&self, began_at: Millis, expires_at: Millis) -> Millis {
+        expires_at.min(began_at.plus(self.max_lifetime))
+    }
+
+    /// Whether a session that was issued then and ends at `end` may be sent at `now`. It may be
+    /// issued in our future, by a node whose clock is ahead.
+    pub(crate) fn may_be_sent(&self, issued_at: Millis, end: Millis, now: Millis) -> bool {
         let is_cut_off = issued_at.raw() < self.not_before.load(Ordering::Relaxed);
-        self.deadline(issued_at, expires_at) > now.max(issued_at) && !is_cut_off
+        end > now.max(issued_at) && !is_cut_off
     }
 
     /// Whether time alone can make a refresh due.
@@ -137,7 +142,7 @@ impl Policy {
         let forgotten_at = header.seen_at.plus(LONGEST_MAX_AGE);
         self.in_cookie
             && !header.transient
-            && forgotten_at < self.deadline(header.issued_at, header.expires_at)
+            && forgotten_at < self.deadline(header)
             && now.since(header.seen_at) >= COOKIE_REFRESH_AFTER
     }
 
@@ -160,7 +165,7 @@ impl Policy {
     pub(crate) fn ttl(&self, header: &Header, now: Millis) -> Duration {
         let until = match header.kept_for {
             Some(kept_for) => header.seen_at.plus(kept_for),
-            None => self.deadline(header.issued_at, header.expires_at),
+            None => self.deadline(header),
         };
         until.since(now).max(Duration::from_millis(1))
     }
@@ -168,7 +173,7 @@ impl Policy {
     /// Whether a backend that keeps a record by these settings must be told of its use.
     #[cfg(feature = "server")]
     pub(crate) fn touch_is_due(&self, header: &Header, now: Millis) -> bool {
-        let deadline = self.deadline(header.issued_at, header.expires_at);
+        let deadline = self.deadline(header);
         // A session that cannot become idle before its deadline needs no more touches.
         let may_get_idle = self
             .idle
@@ -189,7 +194,7 @@ impl Policy {
             return header.kept_for != self.kept_for();
         }
         // The backend may know an earlier deadline.
-        let deadline = self.deadline(header.issued_at, header.expires_at);
+        let deadline = self.deadline(header);
         let tenth = deadline.since(now) / 10;
         now < deadline && deadline.since(forgotten_at) >= tenth.max(COARSE)
     }
@@ -221,6 +226,7 @@ mod tests {
             transient: false,
             in_backend: false,
             kept_for: None,
+            logged_in_at: None,
             binding: None,
         }
     }
@@ -267,8 +273,8 @@ mod tests {
     #[test]
     fn the_earlier_of_the_deadlines_holds() {
         let policy = policy(None, 0);
-        assert_eq!(policy.deadline(at(0), at(5000)), at(5000));
-        assert_eq!(policy.deadline(at(0), at(9_000_000)), at(3_600_000));
+        assert_eq!(policy.end(at(0), at(5000)), at(5000));
+        assert_eq!(policy.end(at(0), at(9_000_000)), at(3_600_000));
     }
 
     #[test]

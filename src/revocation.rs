@@ -16,11 +16,12 @@ use std::time::{Duration, SystemTime};
 
 use table::{Spread, Table};
 
-use crate::error::Refusal;
+use crate::error::{Refusal, SessionError};
 use crate::policy::CLOCK_SKEW;
 #[cfg(any(feature = "redis", feature = "device-bound"))]
 use crate::record::BindingId;
-use crate::record::{Record, SessionId};
+use crate::record::{Names, Record, SessionId};
+use crate::session::Session;
 use crate::time::Millis;
 
 /// How long a session's old id still opens after a renewal, for requests that were on their way.
@@ -62,7 +63,7 @@ const TICK: u64 = 1000;
 /// Somebody who copies a cookie and has the service renew it, for example by logging in, then has a
 /// session with an id of its own, and the end of the first one does not end it. Use
 /// [`revoke_subject`](Self::revoke_subject) for that: it ends copies as well. It needs sessions
-/// with a subject: see [`Session::set_subject`](crate::Session::set_subject).
+/// with a subject: see [`Session::set_subject`].
 ///
 /// The list is lost when the process ends, and other processes do not see it. Ended sessions that
 /// have not expired then open again. If you run several processes, or the list must outlast a
@@ -70,9 +71,9 @@ const TICK: u64 = 1000;
 ///
 /// # Size
 ///
-/// An ended session takes 39 to 78 bytes until it is forgotten, a subject 38 to 76 and its text. A
-/// session that has got a new id takes as much again for five minutes, and one that is bound to a
-/// device (feature `device-bound`) takes about as much until no copy of its cookie can be alive;
+/// An ended session takes 39 to 78 bytes until it is forgotten, a subject or sid 38 to 76 and its
+/// text. A session that has got a new id takes as much again for five minutes, and one that is bound
+/// to a device (feature `device-bound`) takes about as much until no copy of its cookie can be alive;
 /// [`len`](Self::len) does not count these. As the list grows, it
 /// removes dead entries, a thirty-second part at a time; it holds at most twice as many dead as
 /// living ones. Only genuine sessions get on the list, each once: to make it grow, a client has to
@@ -93,6 +94,8 @@ struct Shared {
     bound: Table<SessionId, Bond>,
     /// Subjects, each with the moment before which its sessions are void.
     subjects: Table<Box<str>, Millis>,
+    /// The same for logins at the identity provider.
+    sids: Table<Box<str>, Millis>,
     /// Lifetimes of sessions, each with the time until which such sessions may exist.
     #[cfg(feature = "redis")]
     lifetimes: Table<Lifetime, Millis>,
@@ -197,6 +200,10 @@ pub(crate) enum Revocation {
         subject: Box<str>,
         moment: Millis,
     },
+    Sid {
+        sid: Box<str>,
+        moment: Millis,
+    },
     All {
         moment: Millis,
     },
@@ -275,9 +282,9 @@ impl RevocationList {
     }
 
     /// Ends the session with this id. `until` is a time after which none of its cookies can be
-    /// alive: [`Session::expires_at`](crate::Session::expires_at), or, if your application moves
-    /// deadlines, [`Session::issued_at`](crate::Session::issued_at) plus the store's
-    /// `max_lifetime`. You get the id from [`Session::id`](crate::Session::id).
+    /// alive: [`Session::expires_at`], or, if your application moves
+    /// deadlines, [`Session::issued_at`] plus the store's
+    /// `max_lifetime`. You get the id from [`Session::id`].
     pub fn revoke(&self, id: SessionId, until: SystemTime) {
         self.put(Revocation::Id {
             id,
@@ -302,6 +309,53 @@ impl RevocationList {
         }
     }
 
+    /// Ends all sessions of `subject` that were issued before `moment`, except for `keep`: "log out
+    /// everywhere else". With its next save, `keep` gets a new id that counts as issued at
+    /// `moment`, so save it in this request. A moment more than a minute ahead ends `keep` too.
+    ///
+    /// A session that logs in or is renewed in the same request also survives a plain
+    /// [`revoke_subject`](Self::revoke_subject) with the present time, whichever comes first.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, RevocationList};
+    /// # let list = RevocationList::new();
+    /// # let store = CookieStore::builder(AppKey::generate()?).revocations(list.clone()).build()?;
+    /// # let mut headers = http::HeaderMap::new();
+    /// # let session = store.load(&headers);
+    /// # session.set_subject("ada")?;
+    /// list.end_others_of("ada", &session, std::time::SystemTime::now())?;
+    /// store.save(&session, &mut headers)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) if a layer has saved `keep` already. Then
+    /// no session ends.
+    pub fn end_others_of(
+        &self,
+        subject: &str,
+        keep: &Session,
+        moment: SystemTime,
+    ) -> Result<(), SessionError> {
+        keep.outlast(moment.into())?;
+        self.revoke_subject(subject, moment);
+        Ok(())
+    }
+
+    /// Ends all sessions with this [sid](Session::set_sid) that were issued before `moment`: what a
+    /// logout token of OpenID Connect's back-channel logout asks for. With an empty sid it does
+    /// nothing.
+    #[doc(alias = "backchannel_logout")]
+    pub fn revoke_sid(&self, sid: &str, moment: SystemTime) {
+        if !sid.is_empty() {
+            self.put(Revocation::Sid {
+                sid: sid.into(),
+                moment: moment.into(),
+            });
+        }
+    }
+
     /// Ends all sessions that were issued before `moment`.
     pub fn revoke_all(&self, moment: SystemTime) {
         self.put(Revocation::All {
@@ -309,13 +363,13 @@ impl RevocationList {
         });
     }
 
-    /// The number of sessions and subjects on the list, including dead entries that are not yet
+    /// The number of sessions, subjects and sids on the list, including dead entries that are not yet
     /// removed.
     pub fn len(&self) -> usize {
-        self.shared.ids.len() + self.shared.subjects.len()
+        self.shared.ids.len() + self.shared.subjects.len() + self.shared.sids.len()
     }
 
-    /// Whether the list holds no session and no subject.
+    /// Whether the list holds no session, no subject and no sid.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -338,6 +392,10 @@ impl RevocationList {
         shared.subjects.each_unseen(round, |subject, moment| {
             let subject = subject.clone();
             unseen.push(Revocation::Subject { subject, moment });
+        });
+        shared.sids.each_unseen(round, |sid, moment| {
+            let sid = sid.clone();
+            unseen.push(Revocation::Sid { sid, moment });
         });
         let moment = Millis::from_raw(shared.not_before.load(Ordering::Relaxed));
         if moment.raw() > shared.not_before_seen.load(Ordering::Relaxed) {
@@ -365,6 +423,7 @@ impl RevocationList {
         match revocation {
             Revocation::Id { id, .. } => shared.ids.is_seen(id, round),
             Revocation::Subject { subject, .. } => shared.subjects.is_seen(&**subject, round),
+            Revocation::Sid { sid, .. } => shared.sids.is_seen(&**sid, round),
             Revocation::All { moment } => {
                 moment.raw() <= shared.not_before_seen.load(Ordering::Relaxed)
             }
@@ -435,15 +494,20 @@ impl RevocationList {
 
     /// The reason why a cutoff, for all sessions or for a subject, ends this session.
     pub(crate) fn voids(&self, record: &Record) -> Option<Refusal> {
-        let issued_at = record.header().issued_at;
+        self.voids_issued(record.header().issued_at, record.names())
+    }
+
+    /// The same for a session that is issued at this moment.
+    pub(crate) fn voids_issued(&self, issued_at: Millis, names: Names<'_>) -> Option<Refusal> {
         if issued_at.raw() < self.shared.not_before.load(Ordering::Relaxed) {
             return Some(Refusal::Cutoff);
         }
-        let moment = match record.subject() {
-            "" => None,
-            subject => self.shared.subjects.get(subject),
+        let is_void = |cutoffs: &Table<Box<str>, Millis>, name: &str| {
+            let moment = (!name.is_empty()).then(|| cutoffs.get(name)).flatten();
+            moment.is_some_and(|moment| issued_at < moment)
         };
-        let is_void = moment.is_some_and(|moment| issued_at < moment);
+        let is_void =
+            is_void(&self.shared.subjects, names.subject) || is_void(&self.shared.sids, names.sid);
         is_void.then_some(Refusal::Revoked)
     }
 
@@ -547,14 +611,26 @@ impl RevocationList {
             Revocation::Id { until, .. }
             | Revocation::Bound { until, .. }
             | Revocation::Lifetime { until, .. } => *until > now,
-            Revocation::Subject { moment, .. } | Revocation::All { moment } => {
-                !self.is_forgotten(*moment, now)
-            }
+            Revocation::Subject { moment, .. }
+            | Revocation::Sid { moment, .. }
+            | Revocation::All { moment } => !self.is_forgotten(*moment, now),
             Revocation::Moved { at, next, .. } => {
                 let (at, next) = (*at, *next);
                 !Move { next, at }.is_forgotten(now)
             }
         }
+    }
+
+    fn put_cutoff(
+        &self,
+        cutoffs: &Table<Box<str>, Millis>,
+        name: Box<str>,
+        moment: Millis,
+        now: Millis,
+    ) {
+        let join = |before: Option<Millis>| before.map_or(moment, |it| it.max(moment));
+        let is_over = |moment: &Millis| self.is_forgotten(*moment, now);
+        cutoffs.put(name, join, is_over, self.round());
     }
 
     /// Puts an entry on the list. For an id, returns the entry before.
@@ -571,9 +647,11 @@ impl RevocationList {
                 shared.ids.put(id, join, |span| span.until <= now, round)
             }
             Revocation::Subject { subject, moment } => {
-                let join = |before: Option<Millis>| before.map_or(moment, |it| it.max(moment));
-                let is_over = |moment: &Millis| self.is_forgotten(*moment, now);
-                shared.subjects.put(subject, join, is_over, round);
+                self.put_cutoff(&shared.subjects, subject, moment, now);
+                None
+            }
+            Revocation::Sid { sid, moment } => {
+                self.put_cutoff(&shared.sids, sid, moment, now);
                 None
             }
             Revocation::All { moment } => {
@@ -671,6 +749,7 @@ impl fmt::Debug for RevocationList {
         f.debug_struct("RevocationList")
             .field("sessions", &self.shared.ids.len())
             .field("subjects", &self.shared.subjects.len())
+            .field("sids", &self.shared.sids.len())
             .finish_non_exhaustive()
     }
 }

@@ -28,6 +28,7 @@ pub mod conformance;
 mod ending;
 #[cfg(all(feature = "file", unix))]
 mod file;
+mod listing;
 mod memory;
 mod placement;
 #[cfg(feature = "redis")]
@@ -49,13 +50,14 @@ pub use crate::session::Version;
 pub use backend::{Backend, Cursor, Entry, Outcome, Promise, StoreKey, Stored, Tag, Value, When};
 #[cfg(all(feature = "file", unix))]
 pub use file::{File, FileBuilder};
+pub use listing::SessionInfo;
 pub use memory::{Memory, MemoryBuilder};
 #[cfg(feature = "tower-sessions")]
 pub use tower_sessions::TowerSessions;
 
 pub use builder::Behind;
 
-use crate::envelope::KeyRing;
+use crate::envelope::{KeyRing, TakesKeys};
 use crate::error::{LoadError, LoadErrorKind, Refusal, SaveError};
 use crate::event::{Event, Events};
 #[cfg(feature = "tower")]
@@ -63,6 +65,7 @@ use crate::flow::Outgoing;
 use crate::flow::{Asked, Opened};
 use crate::session::Session;
 use crate::store::StoreCore;
+use crate::transport::Transport;
 use placement::{Fetch, InBackend};
 
 /// A store for sessions whose values are in a [`Backend`].
@@ -90,6 +93,12 @@ struct Inner<B> {
     empty_if_unavailable: bool,
 }
 
+impl<B: Send + Sync> TakesKeys for Inner<B> {
+    fn take_keys(&self, ring: &KeyRing) {
+        self.core.flow.replace_keys(ring);
+    }
+}
+
 impl<B: Backend> ServerStore<B> {
     /// Returns a request's session. If the cookie is absent, junk or expired, or its session has
     /// ended, you get a new, empty session; [`Session::origin`] says why.
@@ -109,7 +118,7 @@ impl<B: Backend> ServerStore<B> {
     }
 
     /// Returns a request's session, from the values of its Cookie fields as text or bytes. If the
-    /// store has another [`Transport`](crate::Transport) than a cookie, pass the values of its
+    /// store has another [`Transport`] than a cookie, pass the values of its
     /// [`request_header`](Self::request_header).
     ///
     /// # Errors
@@ -171,9 +180,13 @@ impl<B: Backend> ServerStore<B> {
     }
 
     /// The request header that holds the session: `cookie`, unless the store has another
-    /// [`Transport`](crate::Transport).
+    /// [`Transport`].
     pub fn request_header(&self) -> HeaderName {
         self.inner.core.flow.transport.request_header()
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.inner.core.flow.transport
     }
 
     /// Writes a changed session to the backend, and the headers that the session needs into the

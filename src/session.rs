@@ -12,15 +12,16 @@ mod saving;
 mod sorted;
 mod state;
 mod status;
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+mod twin;
 mod typed;
 #[cfg(feature = "server")]
 mod version;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,16 +39,25 @@ pub(crate) use base::Loaded;
 pub(crate) use device::Device;
 #[cfg(feature = "server")]
 pub(crate) use saving::{Lost, Rebased};
-pub(crate) use state::{Bounds, Claims};
+pub(crate) use state::{Bounds, Claims, StoreId};
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+pub(crate) use state::{Ends, Twin};
 
 use crate::error::{ErrorKind, Origin, SessionError};
-use crate::record::{MAX_SUBJECT, SessionId};
+use crate::event::Event;
+use crate::record::{MAX_NAME, Names, Record, SessionId};
 use crate::time::Millis;
 use crate::value::{self, Value};
 use base::Newer;
-use changes::{Changes, Past, Stored, View};
+use changes::{Changes, NewNames, Past, Stored, View};
 use entry::{copy, decode, encode, is_still, text};
-use state::{Inner, Since};
+use state::{Flag, Flags, Inner, Since};
+
+/// One of a session's names: in the changes, and as it is now.
+type Of = (
+    fn(&mut NewNames) -> &mut Option<String>,
+    for<'n> fn(Names<'n>) -> &'n str,
+);
 
 /// A visitor's session: values under keys, flash messages, a subject and a deadline.
 ///
@@ -94,11 +104,7 @@ impl Session {
         Self::fresh(Origin::Absent, None, None)
     }
 
-    pub(crate) fn fresh(
-        origin: Origin,
-        read_at: Option<Millis>,
-        bounds: Option<Arc<Bounds>>,
-    ) -> Self {
+    pub(crate) fn fresh(origin: Origin, read_at: Option<Millis>, bounds: Option<Bounds>) -> Self {
         Self::after(None, origin, read_at, bounds)
     }
 
@@ -107,12 +113,12 @@ impl Session {
         past: Option<Past>,
         origin: Origin,
         read_at: Option<Millis>,
-        bounds: Option<Arc<Bounds>>,
+        bounds: Option<Bounds>,
     ) -> Self {
         Self::with(origin, None, Changes::after(past), read_at, bounds)
     }
 
-    pub(crate) fn opened(loaded: Loaded, read_at: Millis, bounds: Arc<Bounds>) -> Self {
+    pub(crate) fn opened(loaded: Loaded, read_at: Millis, bounds: Bounds) -> Self {
         let (loaded, changes) = (Some(loaded), Changes::default());
         Self::with(Origin::Opened, loaded, changes, Some(read_at), Some(bounds))
     }
@@ -123,7 +129,7 @@ impl Session {
         first: Option<Loaded>,
         changes: Changes,
         read_at: Option<Millis>,
-        bounds: Option<Arc<Bounds>>,
+        bounds: Option<Bounds>,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -131,8 +137,9 @@ impl Session {
                 first,
                 read_at,
                 bounds,
-                was_touched: AtomicBool::new(false),
-                leaves_idle: AtomicBool::new(false),
+                flags: Flags::default(),
+                #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+                twin: std::sync::OnceLock::new(),
                 since: Mutex::new(Since {
                     changes,
                     newer: Newer::default(),
@@ -145,11 +152,59 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongType`] if the value is not a `T`.
+    /// [`ErrorKind::WrongType`] if the value is not a `T`. To give up such a value, use
+    /// [`get_or_remove`](Self::get_or_remove).
     pub fn get<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Result<Option<T>, SessionError> {
         self.find(key.name())
             .map(|bytes| decode(key.name(), &bytes))
             .transpose()
+    }
+
+    /// Returns the value under `key`. If the value is not a `T`, removes it and returns `None`.
+    ///
+    /// Use this where the type has changed between two versions of your service, and losing the old
+    /// value does no harm. The removal is saved like any other change, and reported as
+    /// [`Event::EntryGivenUp`](crate::Event::EntryGivenUp). If the session [is
+    /// closed](Self::is_closed), the value stays.
+    ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// session.insert("theme", "dark")?; // an earlier version saved a name
+    /// assert!(session.get::<u8>("theme").is_err()); // now it is a number
+    ///
+    /// assert_eq!(session.get_or_remove::<u8>("theme"), None);
+    /// assert_eq!(session.get::<u8>("theme"), Ok(None));
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
+    #[doc(alias = "get_or_forget")]
+    #[doc(alias = "get_lossy")]
+    pub fn get_or_remove<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Option<T> {
+        let name = key.name();
+        loop {
+            let found = self.find(name)?;
+            let error = match decode(name, &found) {
+                Ok(value) => return Some(value),
+                Err(error) => error,
+            };
+            let removed = self.change(|changes, record| {
+                let is_still = is_still(changes, record, name, Some(&found));
+                if is_still {
+                    changes.values.remove(changes.base_values(record), name);
+                }
+                Ok(is_still)
+            });
+            match removed {
+                Ok(true) => {
+                    self.report(Event::EntryGivenUp, &error);
+                    return None;
+                }
+                // Another clone has just replaced it.
+                Ok(false) => {}
+                // `change` has reported the error already.
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Sets the value under `key`. If the value is the same as before, this is not a change. `None`
@@ -325,7 +380,8 @@ impl Session {
             .collect()
     }
 
-    /// Removes all values, all flashes and the subject. The id and the deadline stay.
+    /// Removes all values, all flashes, the subject, the label, the sid and the moment of the last
+    /// login. The id and the deadline stay.
     #[doc(alias = "flush")]
     pub fn clear(&self) {
         self.change_or_report(Changes::clear);
@@ -345,7 +401,8 @@ impl Session {
                 changes.unset_flash(record, name);
                 return Ok(());
             }
-            let before = changes.flashes.set_beside(name, bytes);
+            let base = changes.base_flashes(record);
+            let before = changes.flashes.set_beside(base, name, bytes);
             let undo = |changes: &mut Changes| changes.flashes.undo(name, before);
             self.keep_if_it_fits(changes, record, format_args!("flash {name:?}"), undo)
         })
@@ -383,7 +440,7 @@ impl Session {
         self.view(|view| Some(view.birth()?.id))
     }
 
-    /// When the session was first saved or last renewed; `None` before that save.
+    /// When the session got its present id; `None` before the save that gives it one.
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.view(|view| Some(view.birth()?.issued_at.into()))
     }
@@ -395,8 +452,8 @@ impl Session {
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.view(|view| {
             let end = view.expires_at()?;
-            let latest = view.birth().zip(self.inner.bounds.as_ref());
-            let latest = latest.map(|(birth, bounds)| birth.issued_at.plus(bounds.max_lifetime));
+            let latest = view.began_at().zip(self.inner.bounds.as_ref());
+            let latest = latest.map(|(began_at, bounds)| began_at.plus(bounds.max_lifetime));
             Some(latest.map_or(end, |latest| end.min(latest)).into())
         })
     }
@@ -451,12 +508,12 @@ impl Session {
     #[doc(alias = "peek")]
     #[doc(alias = "no_touch")]
     pub fn leave_idle(&self) {
-        self.inner.leaves_idle.store(true, Ordering::Relaxed);
+        self.inner.flags.set(Flag::LeavesIdle, Flag::LeavesIdle);
     }
 
     /// Whether a layer has saved the session, so that changes come too late.
     pub fn is_closed(&self) -> bool {
-        self.lock_for_save(|changes, _| changes.closed)
+        self.inner.flags.has(Flag::Closed)
     }
 
     /// Whether the session is new: no cookie was opened for it, because this is the visitor's first
@@ -480,42 +537,151 @@ impl Session {
     /// Returns whom the session belongs to, if [`set_subject`](Self::set_subject) was called.
     pub fn subject(&self) -> Option<String> {
         self.view(|view| {
-            Some(view.subject())
-                .filter(|subject| !subject.is_empty())
-                .map(Into::into)
+            let subject = view.names().subject;
+            (!subject.is_empty()).then(|| subject.to_owned())
         })
     }
 
-    /// Sets whom the session belongs to, such as a user's id, in at most 64 bytes. An empty subject
-    /// removes it.
+    /// Sets whom the session belongs to, such as a user's id, in at most 255 bytes. An empty
+    /// subject removes it.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::TooLarge`] if the subject is longer, or the session would no longer fit its
     /// cookie.
     pub fn set_subject(&self, subject: impl Into<String>) -> Result<(), SessionError> {
-        let subject = subject.into();
-        if subject.len() > MAX_SUBJECT {
-            let size = subject.len();
-            let message =
-                format!("the subject has {size} bytes, at most {MAX_SUBJECT} are possible");
-            return Err(SessionError::sized(message, size, MAX_SUBJECT));
-        }
-        self.change(|changes, record| {
-            let before = changes.subject.take();
-            if View::new(record, changes).subject() != subject {
-                changes.subject = Some(subject);
-            }
-            let undo = |changes: &mut Changes| changes.subject = before;
-            self.keep_if_it_fits(changes, record, format_args!("the subject"), undo)
+        let of: Of = (|names| &mut names.subject, |names| names.subject);
+        self.set_name("the subject", of, subject.into())
+    }
+
+    /// The name that [`set_label`](Self::set_label) has given the session.
+    pub fn label(&self) -> Option<String> {
+        self.view(|view| {
+            let label = view.names().label;
+            (!label.is_empty()).then(|| label.to_owned())
         })
     }
 
-    /// Gives the session a new id and a new lifetime at the next save, and keeps its data. Call
-    /// this at login and whenever the visitor's rights change.
+    /// Gives the session a name for the list of a visitor's sessions, such as "Firefox on Linux",
+    /// in at most 255 bytes. An empty label removes it. It means nothing to the store.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`set_subject`](Self::set_subject).
+    #[doc(alias = "device")]
+    #[doc(alias = "user_agent")]
+    pub fn set_label(&self, label: impl Into<String>) -> Result<(), SessionError> {
+        let of: Of = (|names| &mut names.label, |names| names.label);
+        self.set_name("the label", of, label.into())
+    }
+
+    /// The identity provider's id for this login, if [`set_sid`](Self::set_sid) was called.
+    pub fn sid(&self) -> Option<String> {
+        self.view(|view| {
+            let sid = view.names().sid;
+            (!sid.is_empty()).then(|| sid.to_owned())
+        })
+    }
+
+    /// Sets the identity provider's id for this login, in at most 255 bytes: the claim `sid` of
+    /// OpenID Connect's ID token. When the provider then tells you that the login has ended
+    /// (back-channel logout), you can end the sessions with this sid: with `end_all_of_sid` of a
+    /// server's store, or [`revoke_sid`](crate::RevocationList::revoke_sid). An empty sid removes
+    /// it.
+    ///
+    /// A sid is unique for one provider. If you have several, put the issuer in front.
+    ///
+    /// # Errors
+    ///
+    /// The same as [`set_subject`](Self::set_subject).
+    #[doc(alias = "session_state")]
+    pub fn set_sid(&self, sid: impl Into<String>) -> Result<(), SessionError> {
+        let of: Of = (|names| &mut names.sid, |names| names.sid);
+        self.set_name("the sid", of, sid.into())
+    }
+
+    /// Sets one of the session's names.
+    fn set_name(&self, what: &str, (of, now): Of, name: String) -> Result<(), SessionError> {
+        if name.len() > MAX_NAME {
+            let size = name.len();
+            let message = format!("{what} has {size} bytes, at most {MAX_NAME} are possible");
+            return Err(SessionError::sized(message, size, MAX_NAME));
+        }
+        self.change(|changes, record| {
+            let before = of(changes.names()).take();
+            if now(View::new(record, changes).names()) != name {
+                *of(changes.names()) = Some(name);
+            }
+            let undo = |changes: &mut Changes| *of(changes.names()) = before;
+            self.keep_if_it_fits(changes, record, format_args!("{what}"), undo)
+        })
+    }
+
+    /// Says at the next save that somebody has just proved who they are: the session gets a new id
+    /// and a new lifetime, keeps its data, and remembers the moment. Call this at every login, also
+    /// when somebody enters the password again. Without it, somebody who has prepared a session for
+    /// the visitor would share it, and a session would not outlive the visit before the login.
+    ///
+    /// The moment takes six bytes in the session, eight characters of its cookie.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// // The password was right:
+    /// session.log_in()?;
+    /// session.insert("user_id", 42)?;
+    ///
+    /// // Later, before the address for the invoice is changed:
+    /// if !session.logged_in_within(Duration::from_secs(15 * 60)) {
+    ///     // ask for the password again
+    /// }
+    /// # assert!(session.logged_in_within(Duration::from_secs(15 * 60)));
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLarge`] if the session would no longer fit its cookie.
+    #[doc(alias = "login")]
+    #[doc(alias = "authenticate")]
+    #[doc(alias = "reauthenticate")]
+    #[doc(alias = "renew_token")]
+    #[doc(alias = "reset_session")]
+    pub fn log_in(&self) -> Result<(), SessionError> {
+        self.change(|changes, record| {
+            let before = changes.clone();
+            changes.log_in();
+            let undo = |changes: &mut Changes| *changes = before;
+            self.keep_if_it_fits(changes, record, format_args!("the login"), undo)
+        })
+    }
+
+    /// When somebody last proved who they are: the save after the last [`log_in`](Self::log_in).
+    /// `None` before that save, and if nobody has logged in.
+    #[doc(alias = "auth_time")]
+    #[doc(alias = "last_login")]
+    pub fn logged_in_at(&self) -> Option<SystemTime> {
+        self.view(|view| Some(view.logged_in_at()?.into()))
+    }
+
+    /// Whether somebody has proved who they are within the time `age` before this request, or
+    /// during it. With a framework, the guard `RequireLogin` asks this for you.
+    #[doc(alias = "max_age")]
+    #[doc(alias = "password_confirmed")]
+    pub fn logged_in_within(&self, age: Duration) -> bool {
+        let read_at = self.inner.read_at;
+        self.view(|view| {
+            let since = view.logged_in_at().zip(read_at);
+            view.logs_in() || since.is_some_and(|(at, read_at)| read_at.since(at) < age)
+        })
+    }
+
+    /// Gives the session a new id at the next save, and keeps its data and its deadline. Call this
+    /// whenever the visitor's rights change. At a login, call [`log_in`](Self::log_in).
     #[doc(alias = "regenerate")]
     #[doc(alias = "cycle_id")]
-    #[doc(alias = "renew_token")]
+    #[doc(alias = "cycle_key")]
     pub fn renew(&self) {
         self.change_or_report(|changes, _| changes.renew());
     }
@@ -537,12 +703,7 @@ impl Session {
     /// deadline.
     #[doc(alias = "remember_me")]
     pub fn remember(&self, remember: bool) {
-        self.change_or_report(|changes, record| {
-            changes.transient = None;
-            if View::new(record, changes).transient() != Some(!remember) {
-                changes.transient = Some(!remember);
-            }
-        });
+        self.change_or_report(|changes, record| changes.set_transient(record, !remember));
     }
 
     /// Sets this session's deadline. If it has passed, the next save ends the session. Browsers
@@ -555,31 +716,35 @@ impl Session {
     #[doc(alias = "set_deadline")]
     pub fn set_expiry(&self, expires_at: SystemTime) -> Result<(), SessionError> {
         let expires_at = Millis::from(expires_at);
-        self.change(|changes, record| {
-            let view = View::new(record, changes);
-            let start = view
-                .birth()
-                .map(|birth| birth.issued_at)
-                .or(self.inner.read_at);
-            let latest = start.zip(self.inner.bounds.as_ref());
-            let latest = latest.map(|(start, bounds)| start.plus(bounds.max_lifetime));
-            if latest.is_some_and(|latest| expires_at > latest) {
-                return Err(SessionError::new(
-                    ErrorKind::TooLongLived,
-                    "the deadline is beyond the store's `max_lifetime`; raise that when building \
-                     the store"
-                        .to_owned(),
-                ));
-            }
-            let kept = view.birth().map(|birth| birth.expires_at);
-            changes.expires_at = (kept != Some(expires_at)).then_some(expires_at);
-            Ok(())
-        })
+        self.change(|changes, record| self.set_deadline(changes, record, expires_at))
+    }
+
+    fn set_deadline(
+        &self,
+        changes: &mut Changes,
+        record: Option<&Record>,
+        expires_at: Millis,
+    ) -> Result<(), SessionError> {
+        let view = View::new(record, changes);
+        let start = view.began_at().or(self.inner.read_at);
+        let latest = start.zip(self.inner.bounds.as_ref());
+        let latest = latest.map(|(start, bounds)| start.plus(bounds.max_lifetime));
+        if latest.is_some_and(|latest| expires_at > latest) {
+            return Err(SessionError::new(
+                ErrorKind::TooLongLived,
+                "the deadline is beyond the store's `max_lifetime`; raise that when building the \
+                 store"
+                    .to_owned(),
+            ));
+        }
+        let kept = view.birth().map(|birth| birth.expires_at);
+        changes.expires_at = (kept != Some(expires_at)).then_some(expires_at);
+        Ok(())
     }
 
     /// Copies all values and flashes of `other` into this session. Use it if a session was lost on
-    /// the way through another site and then found again. This session keeps its own id, deadline
-    /// and subject.
+    /// the way through another site and then found again: docs/recipes.md shows how. This session
+    /// keeps its own id, deadline, login and names.
     ///
     /// # Errors
     ///
@@ -592,14 +757,52 @@ impl Session {
         }
         self.change(|changes, record| {
             let before = (changes.values.clone(), changes.flashes.clone());
-            for (key, value) in values {
-                changes.values.set(changes.base_values(record), &key, value);
-            }
-            for (key, value) in flashes {
-                changes.flashes.set_beside(&key, value);
-            }
+            changes.put(record, values, flashes);
             let undo = |changes: &mut Changes| (changes.values, changes.flashes) = before;
             self.keep_if_it_fits(changes, record, format_args!("the merged session"), undo)
+        })
+    }
+
+    /// Makes this session go on as `other`, which another store has loaded: it gets all values and
+    /// flashes, the subject, label and sid that the other has, and what
+    /// [`remember`](Self::remember) said. If this session is new, it also gets the deadline and the
+    /// moment of the last login. Only the id is its own.
+    ///
+    /// Use it to change what a store cannot change under its sessions, such as the name of the
+    /// cookie: docs/recipes.md shows how. The other session stays as it is.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieConfig, CookieStore};
+    /// # let request = http::Request::new(());
+    /// # let key = AppKey::generate()?;
+    /// let former = CookieConfig::builder().name("sid").build()?;
+    /// let former = CookieStore::builder(key.clone()).cookie(former).build()?;
+    /// let store = CookieStore::new(key);
+    ///
+    /// let session = store.load(request.headers());
+    /// if session.is_new() {
+    ///     session.continue_as(&former.load(request.headers()))?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLarge`] if it does not all fit; then nothing is taken over.
+    #[doc(alias = "take_over")]
+    #[doc(alias = "migrate")]
+    pub fn continue_as(&self, other: &Self) -> Result<(), SessionError> {
+        let (values, flashes, estate) =
+            other.view(|view| (copy(view.values()), copy(view.flashes()), view.estate()));
+        if Arc::ptr_eq(&self.inner, &other.inner) {
+            return Ok(());
+        }
+        self.change(|changes, record| {
+            let before = changes.clone();
+            changes.put(record, values, flashes);
+            changes.continue_as(record, estate);
+            let undo = |changes: &mut Changes| *changes = before;
+            self.keep_if_it_fits(changes, record, format_args!("the other session"), undo)
         })
     }
 }

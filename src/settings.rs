@@ -21,7 +21,7 @@ pub use driver::{Driver, RedisUrl};
 use crate::binding::DeviceStage;
 use crate::cookie::{CookieConfig, SameSite};
 use crate::env::{self, Process, Variables};
-use crate::envelope::KeyRing;
+use crate::envelope::{KeyRing, Keys};
 use crate::error::ConfigError;
 use crate::store::{CookieStore, CookieStoreBuilder, StoreBuilder};
 use given::{FIELDS, Fields, Given, IN_A_FILE, Source, refuse_strays};
@@ -328,7 +328,7 @@ impl Settings {
     ///
     /// If [`CookieStoreBuilder::build`] would refuse these settings, or if the driver is not
     /// `cookie`. The error names the variable or field.
-    pub fn builder(&self, ring: impl Into<KeyRing>) -> Result<CookieStoreBuilder, ConfigError> {
+    pub fn builder(&self, keys: impl Into<Keys>) -> Result<CookieStoreBuilder, ConfigError> {
         let driver = self.chosen_driver()?;
         if driver != Driver::Cookie {
             let problem = format!(
@@ -337,7 +337,7 @@ impl Settings {
             );
             return Err(self.refused("driver", problem));
         }
-        self.apply(CookieStore::builder(ring))
+        self.apply(CookieStore::builder(keys))
     }
 
     /// Applies the settings that all stores share.

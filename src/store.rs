@@ -10,11 +10,11 @@ use std::time::SystemTime;
 use http::{HeaderMap, HeaderName};
 
 pub use builder::StoreBuilder;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "managed-keys", feature = "server"))]
 pub(crate) use core::Clock;
 pub(crate) use core::StoreCore;
 
-use crate::envelope::{KeyRing, Random, os_random};
+use crate::envelope::{KeyRing, Keys, Random, os_random};
 #[cfg(feature = "cli")]
 use crate::error::Refusal;
 use crate::error::{ConfigError, SaveError};
@@ -24,6 +24,7 @@ use crate::flow::{InCookie, Opened, Outgoing};
 use crate::policy::Policy;
 use crate::revocation::{OldId, RevocationList};
 use crate::session::Session;
+use crate::transport::Transport;
 
 /// A store for sessions that live entirely in their cookie. It loads them from requests, saves them
 /// into responses, and keeps nothing in between.
@@ -53,16 +54,23 @@ pub type CookieStoreBuilder = StoreBuilder<InCookie>;
 
 impl CookieStore {
     /// Creates a store with the default settings: see [`builder`](Self::builder).
-    pub fn new(ring: impl Into<KeyRing>) -> Self {
-        Self {
-            core: Arc::new(Self::builder(ring).assemble(Policy::by_default(), |_, _| InCookie)),
-        }
+    pub fn new(keys: impl Into<Keys>) -> Self {
+        let builder = Self::builder(keys);
+        // A managed ring that cannot take it yet lets nothing be sealed until it can.
+        let _ = builder.declare(Policy::by_default().max_lifetime);
+        Self::of(builder.assemble(Policy::by_default(), |_, _| InCookie))
+    }
+
+    fn of(core: StoreCore<InCookie>) -> Self {
+        let core = Arc::new(core);
+        core.kept.tell(&core);
+        Self { core }
     }
 
     /// Returns a builder with the defaults: cookie `__Host-session`, a lifetime of 24 hours, no
     /// idle timeout.
-    pub fn builder(ring: impl Into<KeyRing>) -> CookieStoreBuilder {
-        StoreBuilder::new(ring.into(), InCookie)
+    pub fn builder(keys: impl Into<Keys>) -> CookieStoreBuilder {
+        StoreBuilder::new(keys.into(), InCookie)
     }
 
     /// Returns a request's session. If the cookie is absent, junk, expired or sealed with another
@@ -72,7 +80,7 @@ impl CookieStore {
     }
 
     /// Returns a request's session, from the values of its Cookie fields as text or bytes. If the
-    /// store has another [`Transport`](crate::Transport) than a cookie, pass the values of its
+    /// store has another [`Transport`] than a cookie, pass the values of its
     /// [`request_header`](Self::request_header).
     pub fn load_from<'a, C: AsRef<[u8]> + ?Sized + 'a>(
         &self,
@@ -89,9 +97,13 @@ impl CookieStore {
     }
 
     /// The request header that holds the session: `cookie`, unless the store has another
-    /// [`Transport`](crate::Transport).
+    /// [`Transport`].
     pub fn request_header(&self) -> HeaderName {
         self.core.flow.transport.request_header()
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.core.flow.transport
     }
 
     /// Writes the headers that the session needs into the response: a Set-Cookie if the session
@@ -224,8 +236,6 @@ impl CookieStoreBuilder {
     /// If a setting is invalid, or two contradict each other. The error names it.
     pub fn build(self) -> Result<CookieStore, ConfigError> {
         let policy = self.policy()?;
-        Ok(CookieStore {
-            core: Arc::new(self.assemble(policy, |_, _| InCookie)),
-        })
+        Ok(CookieStore::of(self.assemble(policy, |_, _| InCookie)))
     }
 }

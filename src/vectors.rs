@@ -118,6 +118,8 @@ pub(crate) struct Vector {
         expect(dead_code, reason = "read where sessions are bound")
     )]
     device: Option<DeviceToken>,
+    #[cfg(feature = "managed-keys")]
+    pub(crate) held: Option<Held>,
     #[serde(default)]
     pub(crate) data: Hex,
     pub(crate) expires_at: Option<u64>,
@@ -159,9 +161,12 @@ struct Contents {
     seen_at: u64,
     expires_at: u64,
     flags: u8,
+    logged_in_at: Option<u64>,
     #[serde(default)]
     binding: Option<Hex>,
     subject: String,
+    label: Option<String>,
+    sid: Option<String>,
     values: BTreeMap<String, Typed>,
     flashes: BTreeMap<String, Typed>,
 }
@@ -178,6 +183,7 @@ pub(crate) struct Ended {
     pub(crate) from: Option<u64>,
     pub(crate) until: Option<u64>,
     pub(crate) subject: Option<String>,
+    pub(crate) sid: Option<String>,
     pub(crate) moment: Option<u64>,
     pub(crate) longest: Option<u64>,
     pub(crate) next: Option<Hex>,
@@ -198,6 +204,35 @@ pub(crate) struct DeviceToken {
     issued_at: Option<u64>,
     proven_at: Option<u64>,
     expires_at: Option<u64>,
+}
+
+/// What a vector of kind `keys` holds. Times and lengths are in milliseconds.
+#[cfg(feature = "managed-keys")]
+#[derive(Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Held {
+    pub(crate) format: u64,
+    pub(crate) longest: u64,
+    pub(crate) poll: u64,
+    pub(crate) propagation: u64,
+    pub(crate) timeout: u64,
+    pub(crate) tolerance: u64,
+    pub(crate) fence: u64,
+    pub(crate) keys: Vec<HeldKey>,
+}
+
+#[cfg(feature = "managed-keys")]
+#[derive(Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HeldKey {
+    pub(crate) id: String,
+    pub(crate) made: u64,
+    pub(crate) from: u64,
+    pub(crate) stops: Option<u64>,
+    pub(crate) disabled: u32,
+    pub(crate) revoked: Option<u64>,
+    pub(crate) dropped: Option<u64>,
+    pub(crate) material: Option<Hex>,
 }
 
 /// A value as the files spell it.
@@ -237,6 +272,8 @@ enum KindName {
     #[cfg(feature = "device-bound")]
     #[serde(rename = "device-challenge")]
     DeviceChallenge,
+    #[cfg(feature = "managed-keys")]
+    Keys,
 }
 
 /// Bytes that stand in a file as lower-case hexadecimal digits.
@@ -309,6 +346,8 @@ impl Vector {
             Kind::DeviceOffer | Kind::DeviceKey | Kind::DeviceProof | Kind::DeviceChallenge => {
                 self.token.len()
             }
+            #[cfg(feature = "managed-keys")]
+            Kind::Keys => self.token.len(),
         };
         self.envelope().open(self.token.as_bytes(), limit)
     }

@@ -50,6 +50,7 @@ fn main() {
         ("app_key", bytes_of(&KEYS)),
         ("cookie_header", bytes_of(&COOKIE_HEADERS)),
         ("device", devices(root)),
+        ("keys", RINGS.iter().map(ring_of).collect()),
         (
             "load",
             plaintexts
@@ -93,6 +94,19 @@ fn devices(root: &Path) -> Vec<Vec<u8>> {
 
 fn bytes_of(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// A ring with these lines behind its settings.
+fn ring_of((format, fence, lines): &(u8, u64, &str)) -> Vec<u8> {
+    let mut text = format!(
+        "sealed-session keys {format}\nlongest 86400000\npoll 20000\npropagation 0\ntimeout 5000\n\
+         tolerance 60000\nfence {fence}\n"
+    );
+    for line in lines.split_terminator(';') {
+        text.push_str(line.trim());
+        text.push('\n');
+    }
+    text.into_bytes()
 }
 
 /// What is sealed in a token, whether it is a record or not.
@@ -265,7 +279,7 @@ const TIMES: [(u8, [i64; 3]); 16] = [
 
 /// Lifetime, longest lifetime and idle timeout, then what happens. A time is a number and one of
 /// the units 0 to 3: milliseconds, seconds, minutes, hours.
-const STORIES: [&str; 16] = [
+const STORIES: [&str; 18] = [
     // A few requests of every day.
     "hours hours -, Insert 01 Integer 2a00000000000000, Insert 02 Text 0500, Flash 01 Bool 01, \
      Subject 05, Save, Load + Jar 00 -, TakeFlash 01, TakeFlash 01, Take 02, Take 02, Insert 02 Null, \
@@ -293,6 +307,10 @@ const STORIES: [&str; 16] = [
     // Keys are rotated and dropped.
     "hours hours -, Insert 01 Bool 00, Save, Rotate 01 01 00 00, Load + Jar 00 -, Save, \
      Load + Jar 01 -, Save, Rotate 02 00 00 00, Load + Jar 01 -, Rotate 00 00 01 01, Load + Jar 01 -",
+    // A login with names, at once and over again, and new ids afterwards.
+    "hours hours -, Insert 01 Bool 00, LogIn, Label 05, Sid 06, Save, Load + Jar 00 -, Renew, Save, \
+     Load + Jar 01 -, Expire 01 01 01, Clear, Save, LogIn, Save",
+    "hours hours -, LogIn, Save, Load + Jar 00 -, LogIn, Save, Renew, Save, Destroy, LogIn, Save",
     // Renewed, destroyed and begun again, in the same request and in later ones.
     "hours hours -, Insert 01 Bool 00, Save, Load + Jar 00 -, Renew, Save, Renew, Remove 01, Save, \
      Load + Jar 01 -, Insert 02 Bool 00, Renew, Clear, Save",
@@ -324,4 +342,62 @@ const JWTS: [&str; 7] = [
     "\"eyJhbGciOiJFUzI1NiIsInR5cCI6ImRic2Mrand0In0.eyJqdGkiOiJjaGFsbGVuZ2UifQ.MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMA\"",
     "quota_exceeded;session_identifier=\"session\"",
     "__Host-session=x; __Host-device-proof-session=y; __Secure-device-key-session=z",
+];
+
+/// Format, fence, and the lines of the keys, which `;` ends.
+const RINGS: [(u8, u64, &str); 10] = [
+    (1, 0, "end 0;"),
+    (
+        1,
+        0,
+        "key ID0 made 1799000000000 from 1799000000000 stops - disabled 0 revoked - dropped - material KEY0; end 1;",
+    ),
+    (
+        1,
+        0,
+        "key ID0 made 1799000000000 from 1799000000000 stops 1800000000000 disabled 0 revoked - dropped - material KEY0;
+         key ID1 made 1799900000000 from 1800000000000 stops - disabled 0 revoked - dropped - material KEY1; end 2;",
+    ),
+    (
+        1,
+        0,
+        "key ID0 made 1799000000000 from 1799000000000 stops - disabled 1 revoked - dropped - material KEY0;
+         key ID1 made 1799900000000 from 281474976710655 stops - disabled 0 revoked - dropped - material KEY1; end 2;",
+    ),
+    (
+        1,
+        1_800_000_060_001,
+        "key ID0 made 1799000000000 from 1799000000000 stops - disabled 0 revoked 1800000000000 dropped - material -;
+         key ID1 made 1800000060002 from 1800000060002 stops - disabled 0 revoked - dropped - material KEY1; end 2;",
+    ),
+    // Revoked, and still with its key.
+    (
+        1,
+        0,
+        "key ID0 made 1799000000000 from 1799000000000 stops - disabled 0 revoked 1800000000000 dropped - material KEY0; end 1;",
+    ),
+    // A key under another id.
+    (
+        1,
+        0,
+        "key ID0 made 1799000000000 from 1799000000000 stops - disabled 0 revoked - dropped - material KEY1; end 1;",
+    ),
+    // Out of order.
+    (
+        1,
+        0,
+        "key ID1 made 1799000000000 from 1799000000000 stops - disabled 0 revoked - dropped - material KEY1;
+         key ID0 made 1799000000000 from 1799000000000 stops - disabled 0 revoked - dropped - material KEY0; end 2;",
+    ),
+    (
+        2,
+        0,
+        "key ID0 made 1799000000000 from 1799000000000 stops - disabled 0 revoked - dropped - material KEY0 colour 7;
+         witness 1; end 1 more;",
+    ),
+    (
+        1,
+        0,
+        "key ID0 made 1799000000000 from 1798999999999 stops - disabled 0 revoked - dropped - material -; end 1",
+    ),
 ];

@@ -13,6 +13,7 @@ compile_error!(
 mod app_key;
 mod cookie_header;
 mod device;
+mod keys;
 mod load;
 mod measure;
 mod record;
@@ -28,6 +29,7 @@ mod value;
 pub use app_key::app_key;
 pub use cookie_header::cookie_header;
 pub use device::device;
+pub use keys::keys;
 pub use load::load;
 pub use record::record;
 pub use response::response;
@@ -45,6 +47,7 @@ pub const TARGETS: [Target; 11] = [
     ("app_key", app_key),
     ("cookie_header", cookie_header),
     ("device", device),
+    ("keys", keys),
     ("load", load),
     ("record", record),
     ("response", response),

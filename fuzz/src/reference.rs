@@ -1,7 +1,7 @@
 //! The rules of docs/format.md and of the Cookie header, said once more in the slowest and most
 //! obvious way, without a line of the library. Whatever the library reads must come out as here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sealed_session::{Refusal, Value};
 
@@ -126,14 +126,22 @@ pub(crate) struct Record {
     pub(crate) in_backend: bool,
     /// How long after its last use a backend keeps it; `seen_at` is then the time of issue.
     pub(crate) kept_for: Option<u64>,
+    pub(crate) logged_in_at: Option<u64>,
     /// What a session needs that is bound to a device.
     pub(crate) binding: Option<[u8; 16]>,
     pub(crate) subject: String,
+    pub(crate) label: String,
+    pub(crate) sid: String,
     pub(crate) values: Vec<(String, Vec<u8>)>,
     pub(crate) flashes: Vec<(String, Vec<u8>)>,
 }
 
 impl Record {
+    /// When its lifetime began.
+    pub(crate) fn began_at(&self) -> u64 {
+        self.logged_in_at.unwrap_or(self.issued_at)
+    }
+
     /// The record as a session has it, and as a save writes it.
     pub(crate) fn without_nulls(&self) -> Self {
         let mut record = self.clone();
@@ -144,12 +152,12 @@ impl Record {
 }
 
 pub(crate) fn read_record(bytes: &[u8]) -> Result<Record, Refusal> {
-    read_known(bytes, 0x23)
+    read_known(bytes, 0x13)
 }
 
 /// The same for what a backend keeps.
 pub(crate) fn read_stored_record(bytes: &[u8]) -> Result<Record, Refusal> {
-    read_known(bytes, 0x27)
+    read_known(bytes, 0x17)
 }
 
 fn read_known(bytes: &[u8], known: u8) -> Result<Record, Refusal> {
@@ -158,7 +166,8 @@ fn read_known(bytes: &[u8], known: u8) -> Result<Record, Refusal> {
         [1, flags, ..] => *flags,
         _ => return Err(Refusal::Newer),
     };
-    if flags & !known != 0 {
+    let further = bytes.get(36).filter(|_| flags & 0x10 != 0);
+    if flags & !known != 0 || further.is_some_and(|further| further & !7 != 0) {
         return Err(Refusal::Newer);
     }
     read_fields(&bytes[2..], flags).ok_or(Refusal::BadRecord)
@@ -169,24 +178,49 @@ fn read_fields(bytes: &[u8], flags: u8) -> Option<Record> {
     let id = input.take(16)?.try_into().ok()?;
     let (issued_at, second) = (input.moment()?, input.moment()?);
     let is_kept = flags & 4 != 0;
+    let expires_at = input.moment()?;
+    let further = if flags & 0x10 != 0 {
+        Some(input.take(1)?[0]).filter(|further| *further != 0)?
+    } else {
+        0
+    };
+    let is_named = further & 2 != 0;
     let record = Record {
         id,
         issued_at,
         seen_at: if is_kept { issued_at } else { second },
         kept_for: is_kept.then_some(second),
-        expires_at: input.moment()?,
+        expires_at,
         transient: flags & 2 != 0,
         in_backend: flags & 1 != 0,
-        binding: match flags & 0x20 {
+        logged_in_at: match further & 1 {
+            0 => None,
+            _ => Some(input.moment()?),
+        },
+        binding: match further & 4 {
             0 => None,
             _ => Some(input.take(16)?.try_into().ok()?),
         },
         subject: input.text()?,
+        label: if is_named {
+            input.text()?
+        } else {
+            String::new()
+        },
+        sid: if is_named {
+            input.text()?
+        } else {
+            String::new()
+        },
         values: input.entries()?,
         flashes: input.entries()?,
     };
     let is_sound = input.0.is_empty()
-        && record.subject.len() <= 64
+        && [&record.subject, &record.label, &record.sid]
+            .into_iter()
+            .all(|name| name.len() <= 255)
+        && (record.label.len() + record.sid.len() > 0) == is_named
+        && record.began_at() <= record.issued_at
         && record.issued_at <= record.expires_at
         && [&record.values, &record.flashes].into_iter().all(|list| {
             list.len() <= 1024
@@ -362,12 +396,23 @@ fn write_varint(out: &mut Vec<u8>, mut number: u64) {
 /// How many bytes of a cookie, name and value together, a session with these contents takes.
 pub(crate) fn cookie_size<'a>(
     name: &str,
-    subject: &str,
+    has_login: bool,
+    [subject, label, sid]: [&str; 3],
     values: impl Iterator<Item = (&'a str, &'a [u8])>,
     flashes: impl Iterator<Item = (&'a str, &'a [u8])>,
 ) -> usize {
     let mut rest = Vec::new();
     write_bytes(&mut rest, subject.as_bytes());
+    if label.len() + sid.len() > 0 {
+        write_bytes(&mut rest, label.as_bytes());
+        write_bytes(&mut rest, sid.as_bytes());
+    }
+    if has_login {
+        rest.extend([0; 6]);
+    }
+    if has_login || label.len() + sid.len() > 0 {
+        rest.push(0);
+    }
     for list in [values.collect::<Vec<_>>(), flashes.collect()] {
         write_varint(&mut rest, list.len() as u64);
         for (key, value) in list {
@@ -376,4 +421,123 @@ pub(crate) fn cookie_size<'a>(
         }
     }
     name.len() + (4 * (77 + 36 + rest.len())).div_ceil(3)
+}
+
+/// What a ring of keys says.
+pub(crate) struct Ring {
+    pub(crate) format: u64,
+    pub(crate) ids: BTreeSet<String>,
+    /// With material, and not disabled.
+    pub(crate) usable: BTreeSet<String>,
+    pub(crate) revoked: BTreeSet<String>,
+}
+
+/// The ring in a key store. `known`: the ids and texts of all keys that there are.
+pub(crate) fn ring(bytes: &[u8], known: &[(String, String)]) -> Option<Ring> {
+    let text = String::from_utf8(bytes.to_vec()).ok()?;
+    if text.len() > 49_152 || !text.ends_with('\n') {
+        return None;
+    }
+    let lines: Vec<Vec<&str>> = text[..text.len() - 1]
+        .split('\n')
+        .map(|line| line.split(' ').collect())
+        .collect();
+    let [title, name, format] = lines.first()?[..] else {
+        return None;
+    };
+    let format = number(format, 48)?;
+    if (title, name) != ("sealed-session", "keys") || format == 0 {
+        return None;
+    }
+    let has = |line: &[&str], count: usize| line.len() == count || format > 1 && line.len() > count;
+    let settings = [
+        "longest",
+        "poll",
+        "propagation",
+        "timeout",
+        "tolerance",
+        "fence",
+    ];
+    let mut fence = 0;
+    for (n, setting) in settings.iter().enumerate() {
+        let line = lines.get(n + 1)?;
+        if !has(line, 2) || line[0] != *setting {
+            return None;
+        }
+        fence = number(line[1], 48)?;
+    }
+    let (end, keys) = lines.get(7..)?.split_last()?;
+    let (mut ids, mut usable, mut revoked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut with_material = 0;
+    for line in keys {
+        if line[0] != "key" {
+            // Also a second end, which nothing may follow.
+            if format == 1 || line[0] == "end" && line.len() > 1 {
+                return None;
+            }
+            continue;
+        }
+        let names = [
+            "made", "from", "stops", "disabled", "revoked", "dropped", "material",
+        ];
+        if !has(line, 16) || (0..7).any(|n| line[2 + 2 * n] != names[n]) {
+            return None;
+        }
+        let value = |n: usize| line[3 + 2 * n];
+        let moment = |n: usize| match value(n) {
+            "-" => Some(None),
+            text => number(text, 48).map(Some),
+        };
+        let (id, made, from) = (
+            line[1].to_owned(),
+            number(value(0), 48)?,
+            number(value(1), 48)?,
+        );
+        let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+        if id.len() != 8 || !id.chars().all(is_hex) || from < made {
+            return None;
+        }
+        if ids.last().is_some_and(|last| *last >= id) {
+            return None;
+        }
+        moment(2)?;
+        let disabled = number(value(3), 32)?;
+        let (is_revoked, is_dropped) = (moment(4)?.is_some(), moment(5)?.is_some());
+        let is_revoked = is_revoked || made <= fence;
+        if value(6) != "-" {
+            let is_known = |(of, text): &(String, String)| *of == id && *text == value(6);
+            if is_revoked || is_dropped || !known.iter().any(is_known) {
+                return None;
+            }
+            with_material += 1;
+            if disabled % 2 == 0 {
+                usable.insert(id.clone());
+            }
+        }
+        if is_revoked {
+            revoked.insert(id.clone());
+        }
+        ids.insert(id);
+    }
+    let count = end.get(1).and_then(|count| number(count, 48));
+    if end[0] != "end" || !has(end, 2) || count != u64::try_from(ids.len()).ok() {
+        return None;
+    }
+    (ids.len() <= 128 && with_material <= 16).then_some(Ring {
+        format,
+        ids,
+        usable,
+        revoked,
+    })
+}
+
+fn number(text: &str, bits: u32) -> Option<u64> {
+    let is_plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let is_short = text == "0" || !text.starts_with('0');
+    let number: u64 = if is_plain {
+        text.parse().ok()?
+    } else {
+        return None;
+    };
+    (is_short && number < 1 << bits).then_some(number)
 }

@@ -177,9 +177,23 @@ impl World {
                 assert_eq!(taken, self.visit.take_flash(key.name()));
             }
             Step::Subject(length) => {
-                let subject = "s".repeat(usize::from(length % 70));
-                let fits = self.visit.set_subject(&subject);
+                let subject = "s".repeat(long(*length));
+                let fits = self.visit.set_name(|visit| &mut visit.subject, &subject);
                 assert_eq!(self.session.set_subject(subject).is_ok(), fits);
+            }
+            Step::Label(length) => {
+                let label = "l".repeat(long(*length));
+                let fits = self.visit.set_name(|visit| &mut visit.label, &label);
+                assert_eq!(self.session.set_label(label).is_ok(), fits);
+            }
+            Step::Sid(length) => {
+                let sid = "i".repeat(long(*length));
+                let fits = self.visit.set_name(|visit| &mut visit.sid, &sid);
+                assert_eq!(self.session.set_sid(sid).is_ok(), fits);
+            }
+            Step::LogIn => {
+                let fits = self.visit.log_in();
+                assert_eq!(self.session.log_in().is_ok(), fits);
             }
             Step::Expire { in_future, span } => {
                 let expires_at = self.moment_near(*in_future, *span);
@@ -349,7 +363,10 @@ impl World {
         );
         let idle_end = visit.idle_expires_at(&self.settings).map(moment);
         assert_eq!(session.idle_expires_at(), idle_end);
-        assert_eq!(session.subject().unwrap_or_default(), visit.subject());
+        assert_eq!(session.subject().unwrap_or_default(), visit.subject);
+        assert_eq!(session.label().unwrap_or_default(), visit.label);
+        assert_eq!(session.sid().unwrap_or_default(), visit.sid);
+        assert_eq!(session.logged_in_at(), visit.logged_in_at().map(moment));
         assert_eq!(session.len(), visit.values().len());
         assert_eq!(session.is_empty(), visit.values().is_empty());
         assert!(session.keys().iter().eq(visit.values().keys()));
@@ -365,6 +382,11 @@ impl World {
             assert_eq!(session.contains(key.name()), expected.is_some());
         }
     }
+}
+
+/// The length of a name: also one that is too long.
+fn long(length: u8) -> usize {
+    usize::from(length) + if length > 250 { 3 } else { 0 }
 }
 
 fn moment(millis: u64) -> SystemTime {

@@ -71,7 +71,7 @@ impl Terms {
     }
 
     pub(crate) fn deadline(&self, record: &Record) -> u64 {
-        record.expires_at.min(record.issued_at + self.max_lifetime)
+        record.expires_at.min(record.began_at() + self.max_lifetime)
     }
 
     /// Whether a record is admitted, but for its idle time.

@@ -10,7 +10,7 @@ use super::request::Request;
 use crate::binding::{Binding, Challenge, For, Found, Jar, Key, Offer, Sealed};
 use crate::cookie::header::Candidates;
 use crate::envelope::Random;
-use crate::error::{RandomError, Refusal};
+use crate::error::{NotSealed, Refusal};
 use crate::event::{DeviceRefusal, Event};
 use crate::flow::{Flow, Placement};
 use crate::record::{BindingId, Header, SessionId};
@@ -43,7 +43,7 @@ impl<P: Placement> Endpoint<'_, P> {
         &self,
         request: &Request<'_, '_>,
         random: Random<'_>,
-    ) -> Result<Answered, RandomError> {
+    ) -> Result<Answered, NotSealed> {
         let Self { binding, now, .. } = *self;
         let offers = self.opened(&request.cookie(binding.cookies.offer.name()));
         let offers: Vec<SessionId> = offers.0.iter().map(offered).collect();
@@ -92,7 +92,7 @@ impl<P: Placement> Endpoint<'_, P> {
         &self,
         request: &Request<'_, '_>,
         random: Random<'_>,
-    ) -> Result<Answered, RandomError> {
+    ) -> Result<Answered, NotSealed> {
         let Self { flow, binding, now } = *self;
         let tokens = request.cookie(flow.transport.name());
         let session = flow.header_in(tokens.iter(), now);
@@ -221,7 +221,7 @@ impl<P: Placement> Endpoint<'_, P> {
         answer: DeviceAnswer,
         for_binding: Option<BindingId>,
         random: Random<'_>,
-    ) -> Result<DeviceAnswer, RandomError> {
+    ) -> Result<DeviceAnswer, NotSealed> {
         let Some(of) = for_binding else {
             return Ok(answer);
         };

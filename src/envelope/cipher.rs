@@ -9,7 +9,7 @@ use sha2::Sha256;
 
 use super::derive::{ENC, MAC, TAG, Use, subkey};
 #[cfg(feature = "server")]
-use super::derive::{Kind, SUBJECT};
+use super::derive::{Kind, SID, SUBJECT};
 use super::key::{AppKey, KeyId};
 use super::token;
 use super::xaes::Xaes;
@@ -21,9 +21,24 @@ pub(super) struct UseKeys {
     enc: Xaes,
     mac: Hmac<Sha256>,
     tag: Aes256,
-    /// Hides subjects from a backend that finds sessions by them. Only the kind `store` has it.
+    /// Hides names from a backend that finds sessions by them. Only the kind `store` has it.
     #[cfg(feature = "server")]
-    subject: Option<Hmac<Sha256>>,
+    hiding: Option<Box<Hiding>>,
+}
+
+/// The keys that hide names from a backend, one for each kind of name.
+#[cfg(feature = "server")]
+struct Hiding {
+    subject: Hmac<Sha256>,
+    sid: Hmac<Sha256>,
+}
+
+/// A kind of name that a backend finds sessions by.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hidden {
+    Subject,
+    Sid,
 }
 
 impl UseKeys {
@@ -35,7 +50,12 @@ impl UseKeys {
             mac: new_hmac(&subkey(MAC)),
             tag: Aes256::new((&*subkey(TAG)).into()),
             #[cfg(feature = "server")]
-            subject: (used_for.kind == Kind::Store).then(|| new_hmac(&subkey(SUBJECT))),
+            hiding: (used_for.kind == Kind::Store).then(|| {
+                Box::new(Hiding {
+                    subject: new_hmac(&subkey(SUBJECT)),
+                    sid: new_hmac(&subkey(SID)),
+                })
+            }),
         }
     }
 
@@ -91,9 +111,13 @@ impl UseKeys {
     }
 
     #[cfg(feature = "server")]
-    pub(super) fn hide_subject(&self, subject: &str) -> Option<[u8; 32]> {
-        let mut mac = self.subject.clone()?;
-        mac.update(subject.as_bytes());
+    pub(super) fn hide(&self, kind: Hidden, name: &str) -> Option<[u8; 32]> {
+        let keys = self.hiding.as_ref()?;
+        let mut mac = match kind {
+            Hidden::Subject => keys.subject.clone(),
+            Hidden::Sid => keys.sid.clone(),
+        };
+        mac.update(name.as_bytes());
         Some(mac.finalize().into_bytes().into())
     }
 

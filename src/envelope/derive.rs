@@ -19,6 +19,8 @@ pub(super) const MAC: &str = "mac";
 pub(super) const TAG: &str = "tag";
 #[cfg(feature = "server")]
 pub(super) const SUBJECT: &str = "subject";
+#[cfg(feature = "server")]
+pub(super) const SID: &str = "sid";
 
 /// The longest name or context, in bytes.
 pub(crate) const MAX_LABEL: usize = 255;
@@ -45,6 +47,9 @@ pub(crate) enum Kind {
     DeviceProof,
     #[cfg(feature = "device-bound")]
     DeviceChallenge,
+    /// The ring of a key store, sealed as a whole.
+    #[cfg(feature = "managed-keys")]
+    Keys,
 }
 
 impl Kind {
@@ -65,6 +70,8 @@ impl Kind {
             Self::DeviceProof => "device-proof",
             #[cfg(feature = "device-bound")]
             Self::DeviceChallenge => "device-challenge",
+            #[cfg(feature = "managed-keys")]
+            Self::Keys => "keys",
         }
     }
 }

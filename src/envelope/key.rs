@@ -115,8 +115,14 @@ impl AppKey {
         &self.prk
     }
 
-    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         self.bytes == other.bytes
+    }
+
+    /// Whether it comes before another key, in an order which is the same for everybody.
+    #[cfg(feature = "managed-keys")]
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
+        *self.prk < *other.prk
     }
 
     fn of(bytes: Zeroizing<Vec<u8>>) -> Self {
@@ -233,6 +239,19 @@ pub struct KeyId([u8; 4]);
 impl KeyId {
     pub(super) fn from_bytes(bytes: [u8; 4]) -> Self {
         Self(bytes)
+    }
+
+    /// Reads eight hexadecimal digits, as `Display` writes them.
+    #[cfg(feature = "managed-keys")]
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let is_plain = text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if text.len() != 8 || !is_plain {
+            return None;
+        }
+        let id = u32::from_str_radix(text, 16).ok()?;
+        Some(Self(id.to_be_bytes()))
     }
 
     /// The four bytes, as they are in a token.

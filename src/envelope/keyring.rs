@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "managed-keys")]
+use super::guard::Guard;
 use super::key::{AppKey, KeyError, KeyId, Problem};
 use crate::env::{self, Process, Variables};
 
@@ -47,6 +49,8 @@ const ALSO_CALLED: [(&str, &str); 9] = [
 pub struct KeyRing {
     sealing: AppKey,
     accepted: Vec<AppKey>,
+    #[cfg(feature = "managed-keys")]
+    guard: Option<Guard>,
 }
 
 impl KeyRing {
@@ -55,6 +59,8 @@ impl KeyRing {
         Self {
             sealing,
             accepted: Vec::new(),
+            #[cfg(feature = "managed-keys")]
+            guard: None,
         }
     }
 
@@ -108,6 +114,18 @@ impl KeyRing {
         self.keys().map(AppKey::id)
     }
 
+    /// The same ring, of keys that look after themselves.
+    #[cfg(feature = "managed-keys")]
+    pub(crate) fn guarded(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    #[cfg(feature = "managed-keys")]
+    pub(super) fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
+    }
+
     pub(super) fn sealing(&self) -> &AppKey {
         &self.sealing
     }
@@ -117,7 +135,7 @@ impl KeyRing {
     }
 
     /// All keys, the sealing key first.
-    fn keys(&self) -> impl Iterator<Item = &AppKey> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &AppKey> {
         std::iter::once(&self.sealing).chain(&self.accepted)
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::token::{EXPIRY, MAX_SEALED, encoded_len};
-use super::{Envelope, KeyRing, Kind, MAX_LABEL, Plaintext, Random, Use, os_random};
+use super::{
+    Envelope, Kept, KeyRing, Keys, Kind, MAX_LABEL, Plaintext, Random, TakesKeys, Use, os_random,
+};
 use crate::error::{ConfigError, OpenError, Refusal, SealError};
 use crate::reader::Reader;
 use crate::time::Millis;
@@ -35,6 +37,14 @@ pub struct Sealer {
 struct Inner {
     plain: Envelope,
     timed: Envelope,
+    kept: Kept,
+}
+
+impl TakesKeys for Inner {
+    fn take_keys(&self, ring: &KeyRing) {
+        self.plain.replace_keys(ring);
+        self.timed.replace_keys(ring);
+    }
 }
 
 impl Sealer {
@@ -49,8 +59,8 @@ impl Sealer {
     /// # Errors
     ///
     /// If the purpose is empty or has more than 255 bytes.
-    pub fn new(ring: impl Into<KeyRing>, purpose: &str) -> Result<Self, ConfigError> {
-        Self::with_context(ring, purpose, "")
+    pub fn new(keys: impl Into<Keys>, purpose: &str) -> Result<Self, ConfigError> {
+        Self::with_context(keys, purpose, "")
     }
 
     /// Makes a sealer for `purpose` and `context`. The context is at most 255 bytes, and separates
@@ -60,7 +70,7 @@ impl Sealer {
     ///
     /// If the purpose is empty, or if either has more than 255 bytes.
     pub fn with_context(
-        ring: impl Into<KeyRing>,
+        keys: impl Into<Keys>,
         purpose: &str,
         context: &str,
     ) -> Result<Self, ConfigError> {
@@ -72,7 +82,8 @@ impl Sealer {
             return Err(ConfigError::new("purpose", problem));
         }
         check_context(context)?;
-        let ring = ring.into();
+        let keys = keys.into();
+        let ring = keys.ring();
         let envelope = |kind| {
             let (name, context) = (purpose.to_owned(), context.to_owned());
             Envelope::new(
@@ -87,9 +98,12 @@ impl Sealer {
         let inner = Inner {
             plain: envelope(Kind::Token),
             timed: envelope(Kind::Timed),
+            kept: keys.kept(),
         };
+        let inner = Arc::new(inner);
+        inner.kept.tell(&inner);
         Ok(Self {
-            inner: Arc::new(inner),
+            inner,
             clock: Arc::new(SystemTime::now),
         })
     }
@@ -101,11 +115,17 @@ impl Sealer {
         self
     }
 
-    /// Replaces the keys of this sealer and all its clones, while others seal and open.
+    /// Replaces the keys of this sealer and all its clones, while others seal and open. With
+    /// managed keys you don't need it: the next change of the ring replaces the keys again.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
-        let ring = ring.into();
-        self.inner.plain.replace_keys(&ring);
-        self.inner.timed.replace_keys(&ring);
+        self.inner.take_keys(&ring.into());
+    }
+
+    /// Returns the longest lifetime of a token under managed keys. [`seal_for`](Self::seal_for)
+    /// refuses more. A token of [`seal`](Self::seal) opens at least as long, until its key ends.
+    /// `None` with a [`KeyRing`].
+    pub fn longest_lifetime(&self) -> Option<Duration> {
+        self.inner.kept.longest()
     }
 
     /// Seals `bytes` into a token without an expiry. The token is 4/3 as long, plus 103 characters.
@@ -123,7 +143,8 @@ impl Sealer {
     ///
     /// # Errors
     ///
-    /// The same as for [`seal`](Self::seal).
+    /// The same as for [`seal`](Self::seal). With managed keys also if the token would live longer
+    /// than [`longest_lifetime`](Self::longest_lifetime).
     pub fn seal_for(&self, bytes: &[u8], lifetime: Duration) -> Result<String, SealError> {
         self.seal_for_with(bytes, lifetime, &mut os_random)
     }
@@ -152,6 +173,9 @@ impl Sealer {
         lifetime: Duration,
         random: Random<'_>,
     ) -> Result<String, SealError> {
+        if let Some(limit) = self.longest_lifetime().filter(|limit| lifetime > *limit) {
+            return Err(SealError::LongLived { lifetime, limit });
+        }
         let expires_at = self.now().plus(lifetime).to_be_bytes();
         seal(&self.inner.timed, &[&expires_at, bytes], random)
     }

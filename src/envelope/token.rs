@@ -78,7 +78,7 @@ impl Token {
         )?)
     }
 
-    pub(super) fn parse_bytes(token: &[u8], max_length: usize) -> Result<Self, Refusal> {
+    pub(crate) fn parse_bytes(token: &[u8], max_length: usize) -> Result<Self, Refusal> {
         if token.len() > max_length {
             return Err(Refusal::TooLong);
         }

@@ -31,6 +31,9 @@ pub enum Refusal {
     UnknownVersion,
     /// Sealed under an app key that is not in the key ring.
     UnknownKey,
+    /// The keys have not been looked up for longer than the managed keys' `max_staleness`: this
+    /// process cannot know whether one of them has been revoked.
+    StaleKeys,
     /// The HMAC is wrong: not sealed by us, altered, or sealed for another use.
     Forged,
     /// The HMAC is right and the GCM tag is wrong: the ciphertext was exchanged.
@@ -76,6 +79,7 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::UnknownVersion => "unknown_version",
             Self::UnknownKey => "unknown_key",
+            Self::StaleKeys => "stale_keys",
             Self::Forged => "forged",
             Self::Corrupt => "corrupt",
             Self::BadRecord => "bad_record",
@@ -105,6 +109,7 @@ impl fmt::Display for Refusal {
             Self::Malformed => "it is not a token: not strict base64url, or cut short",
             Self::UnknownVersion => "its version of the wire format is not known to this build",
             Self::UnknownKey => "no key of the ring has its key id",
+            Self::StaleKeys => "the key store was out of reach for too long to trust the keys",
             Self::Forged => "its mac is wrong: altered, not ours, or sealed for another use",
             Self::Corrupt => "its ciphertext does not match its tag",
             Self::BadRecord => "what it holds is not a session",

@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures_util::lock::Mutex as AsyncMutex;
 
 use super::RevocableCookieStore;
+use super::follow::kept_for;
 use super::process::{Inner, NEVER};
-use crate::envelope::{KeyRing, Kind};
+use crate::envelope::{Keys, Kind};
 use crate::error::ConfigError;
 use crate::flow::InCookie;
 use crate::revocation::RevocationList;
@@ -30,8 +31,8 @@ pub struct InFleet {
 impl RevocableCookieStore {
     /// Returns a builder with the defaults of a [`CookieStore`](crate::CookieStore). Loading fails
     /// after Redis has been away for more than ten seconds.
-    pub fn builder(ring: impl Into<KeyRing>, redis: Redis) -> StoreBuilder<InFleet> {
-        StoreBuilder::new(ring.into(), InFleet::by_default(redis))
+    pub fn builder(keys: impl Into<Keys>, redis: Redis) -> StoreBuilder<InFleet> {
+        StoreBuilder::new(keys.into(), InFleet::by_default(redis))
     }
 }
 
@@ -74,6 +75,7 @@ impl StoreBuilder<InFleet> {
             let problem = "it is shorter than 100 milliseconds";
             return Err(ConfigError::new("max_staleness", problem));
         }
+        self.declare(kept_for(policy.max_lifetime))?;
         let max_lifetime = policy.max_lifetime.into();
         let (fleet, mut common) = self.exchange(());
         let list = RevocationList::new();
@@ -82,22 +84,23 @@ impl StoreBuilder<InFleet> {
         let core = common.assemble(policy, |_, _| InCookie);
         let name = format!("revocations:{}", core.flow.transport.name());
         let feed = fleet.redis.feed(&name, MAX_TOKEN);
-        Ok(RevocableCookieStore {
-            inner: Arc::new(Inner {
-                core,
-                list,
-                envelope,
-                feed,
-                max_lifetime,
-                follower: AsyncMutex::default(),
-                written: Mutex::default(),
-                keys_changed: AtomicBool::new(false),
-                current_at: AtomicU64::new(NEVER),
-                catching_up: Mutex::default(),
-                failures: Mutex::default(),
-                max_staleness: fleet.max_staleness,
-                goes_on: fleet.goes_on,
-            }),
-        })
+        let inner = Arc::new(Inner {
+            core,
+            list,
+            envelope,
+            feed,
+            max_lifetime,
+            follower: AsyncMutex::default(),
+            written: Mutex::default(),
+            keys_changed: AtomicBool::new(false),
+            passed_over: AtomicBool::new(false),
+            current_at: AtomicU64::new(NEVER),
+            catching_up: Mutex::default(),
+            failures: Mutex::default(),
+            max_staleness: fleet.max_staleness,
+            goes_on: fleet.goes_on,
+        });
+        inner.core.kept.tell(&inner);
+        Ok(RevocableCookieStore { inner })
     }
 }

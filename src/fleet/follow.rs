@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::counts::Counts;
 use super::follower::{Follower, Round};
 use super::process::{Inner, NEVER, POLL};
-use crate::envelope::os_random;
+use crate::envelope::{Token, os_random};
 use crate::error::{BackendError, BackendErrorKind, Refusal};
 use crate::event::Event;
 use crate::policy::CLOCK_SKEW;
@@ -43,10 +43,7 @@ impl Inner {
     /// How long an entry may matter: as long as any session that this process has heard of, and a
     /// little longer for the record of such a lifetime.
     pub(super) fn keep(&self) -> Duration {
-        let longest = self.list.longest();
-        longest
-            .saturating_add(remembered(longest))
-            .saturating_add(CLOCK_SKEW + GRACE)
+        kept_for(self.list.longest())
     }
 
     pub(super) async fn append(&self, revocations: &[Revocation]) -> Result<(), BackendError> {
@@ -139,7 +136,7 @@ impl Inner {
                     });
                 }
             }
-            self.report(self.take_in(&page, &mut follower.counts, now));
+            self.report(self.take_in(&page, &mut follower.counts, now)?);
             follower.read = page.last(follower.read);
             if page.entries.len() == PAGE {
                 continue;
@@ -187,19 +184,51 @@ impl Inner {
 
     /// Takes a page's entries into the list, and returns why an entry could not be read, if one
     /// could not.
-    fn take_in(&self, page: &Page, counts: &mut Counts, now: Millis) -> Option<Refusal> {
-        let mut unreadable = None;
-        for (at, token) in &page.entries {
-            counts.add(*at);
-            match self.opened(token) {
+    ///
+    /// Returns an error if this process is about to learn the key of an entry. Until it has, the
+    /// list is not complete.
+    fn take_in(
+        &self,
+        page: &Page,
+        counts: &mut Counts,
+        now: Millis,
+    ) -> Result<Option<Refusal>, BackendError> {
+        let (mut unreadable, mut awaited) = (None, None);
+        for (_, token) in &page.entries {
+            match self.opened_at_last(token) {
                 Ok(revocation) if self.list.matters(&revocation, now) => {
                     self.list.put(revocation);
                 }
                 Ok(_) => {}
+                Err(refusal) if self.may_open_later(token, refusal) => awaited = Some(refusal),
                 Err(refusal) => unreadable = Some(refusal),
             }
         }
-        unreadable
+        if let Some(refusal) = awaited {
+            let problem = format_args!("an entry of the revocations does not open yet: {refusal}");
+            return Err(BackendError::new(BackendErrorKind::Unavailable, problem));
+        }
+        page.entries.iter().for_each(|(at, _)| counts.add(*at));
+        Ok(unreadable)
+    }
+
+    fn may_open_later(&self, token: &[u8], refusal: Refusal) -> bool {
+        let id = || Token::parse_bytes(token, MAX_TOKEN).map(|token| token.key_id());
+        match refusal {
+            Refusal::StaleKeys => true,
+            Refusal::UnknownKey => id().is_ok_and(|id| self.core.kept.seek(id)),
+            _ => false,
+        }
+    }
+
+    fn opened_at_last(&self, token: &[u8]) -> Result<Revocation, Refusal> {
+        let opened = self.opened(token);
+        if !matches!(opened, Err(Refusal::UnknownKey)) {
+            return opened;
+        }
+        // In this order: a key that comes after the second look finds the note.
+        self.passed_over.store(true, Ordering::Relaxed);
+        self.opened(token)
     }
 
     fn opened(&self, token: &[u8]) -> Result<Revocation, Refusal> {
@@ -221,8 +250,9 @@ impl Inner {
         if let Some(before) = follower.trim.take() {
             self.feed.trim(before).await?;
         }
-        follower.noticed |= self.keys_changed.swap(false, Ordering::Relaxed);
-        if std::mem::take(&mut follower.noticed) && !follower.round.in_haste {
+        let keys_changed = self.keys_changed.swap(false, Ordering::Relaxed);
+        // A round that has begun has looked with other keys.
+        if std::mem::take(&mut follower.noticed) && !follower.round.in_haste || keys_changed {
             self.begin_round(follower, true);
             follower.missing.clear();
         }
@@ -275,7 +305,7 @@ impl Inner {
             return Ok(true);
         };
         // Ignore unreadable entries: they were reported when they came.
-        let _ = self.take_in(&page, &mut round.counts, now);
+        let _ = self.take_in(&page, &mut round.counts, now)?;
         round.at = page.last(round.at);
         round.next = Some(Instant::now() + POLL);
         if page.entries.len() == count {
@@ -326,6 +356,13 @@ impl Inner {
         self.list.put(lifetime);
         Ok(())
     }
+}
+
+/// How long an entry may matter if no session lives longer than this.
+pub(super) fn kept_for(longest: Duration) -> Duration {
+    longest
+        .saturating_add(remembered(longest))
+        .saturating_add(CLOCK_SKEW + GRACE)
 }
 
 /// How long a lifetime is remembered beyond itself.

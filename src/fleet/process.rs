@@ -2,7 +2,7 @@
 //! Redis.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, WeakShared};
@@ -10,7 +10,7 @@ use futures_util::lock::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use super::follower::Follower;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, KeyRing, TakesKeys};
 use crate::flow::InCookie;
 use crate::revocation::{Lifetime, RevocationList};
 use crate::server::redis::{Feed, Position};
@@ -36,6 +36,8 @@ pub(super) struct Inner {
     pub(super) written: Mutex<Position>,
     /// The keys have changed, so unreadable entries may open now.
     pub(super) keys_changed: AtomicBool,
+    /// An entry was under an unknown key.
+    pub(super) passed_over: AtomicBool,
     /// When the list was last known to be complete, in milliseconds.
     pub(super) current_at: AtomicU64,
     pub(super) catching_up: Mutex<CatchingUp>,
@@ -43,6 +45,24 @@ pub(super) struct Inner {
     pub(super) failures: Mutex<Failures>,
     pub(super) max_staleness: Duration,
     pub(super) goes_on: bool,
+}
+
+impl TakesKeys for Inner {
+    /// A new key is here before anything is sealed under it, so no entry has to be read again,
+    /// unless one was found too early.
+    fn take_keys(&self, ring: &KeyRing) {
+        self.core.flow.replace_keys(ring);
+        self.envelope.replace_keys(ring);
+        if self.passed_over.swap(false, Ordering::Relaxed) {
+            self.keys_changed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Nobody can read what was published under such a key, so it is missing now.
+    #[cfg(feature = "managed-keys")]
+    fn loses_keys(&self) {
+        self.keys_changed.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The read that requests wait for, as long as one of them does.

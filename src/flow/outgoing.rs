@@ -46,6 +46,8 @@ pub struct Outgoing {
     pub(super) is_personal: bool,
     /// The request's header that holds the session.
     pub(super) vary: HeaderValue,
+    /// What the browser is to clear after a logout.
+    pub(super) clears: Option<HeaderValue>,
     /// What else a device-bound session needs.
     #[cfg(feature = "device-bound")]
     pub(super) beside: Option<Box<Beside>>,
@@ -68,6 +70,43 @@ pub(super) struct Beside {
     /// Asks the browser to register or to sign. Other layers may have headers of that name.
     pub(super) request: Option<(HeaderName, HeaderValue)>,
 }
+
+/// What a browser clears after a logout: see
+/// [`clear_site_data`](crate::StoreBuilder::clear_site_data).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SiteData {
+    /// Cached responses, so that the back button shows no page of the visitor who has left.
+    Cache,
+    /// All cookies of the host's registrable domain, those of other applications too.
+    Cookies,
+    /// Local storage, databases and service workers of the origin.
+    Storage,
+    /// Everything, including what browsers add to the list later.
+    Everything,
+}
+
+impl SiteData {
+    fn directive(self) -> &'static str {
+        match self {
+            Self::Cache => "\"cache\"",
+            Self::Cookies => "\"cookies\"",
+            Self::Storage => "\"storage\"",
+            Self::Everything => "\"*\"",
+        }
+    }
+
+    /// The header's value; `None` if nothing is to be cleared.
+    pub(crate) fn header(data: impl IntoIterator<Item = Self>) -> Option<HeaderValue> {
+        let directives: Vec<_> = data.into_iter().map(Self::directive).collect();
+        HeaderValue::try_from(directives.join(", "))
+            .ok()
+            .filter(|value| !value.is_empty())
+    }
+}
+
+/// The header of the response that clears site data.
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// A change to one header field: its name and all its values after the change.
 #[derive(Clone)]
@@ -106,10 +145,26 @@ impl HeaderChange {
 impl Outgoing {
     /// Whether the response needs no changes.
     pub fn is_empty(&self) -> bool {
-        !self.varies && !self.writes()
+        !self.varies && !self.writes() && self.clears.is_none()
     }
 
-    fn writes(&self) -> bool {
+    /// No changes at all.
+    #[cfg(feature = "tower")]
+    pub(crate) fn nothing() -> Self {
+        Self {
+            carried: None,
+            former: None,
+            varies: false,
+            is_personal: false,
+            vary: HeaderValue::from_static("Cookie"),
+            clears: None,
+            #[cfg(feature = "device-bound")]
+            beside: None,
+        }
+    }
+
+    /// Whether the response carries a cookie or a token for its session, or a cookie beside it.
+    pub(crate) fn writes(&self) -> bool {
         self.carried.is_some() || !self.former().is_empty() || !self.beside().is_empty()
     }
 
@@ -138,6 +193,7 @@ impl Outgoing {
     pub(crate) fn leave_cookies_alone(&mut self) {
         self.carried = None;
         self.former = None;
+        self.clears = None;
         #[cfg(feature = "device-bound")]
         {
             self.beside = None;
@@ -159,6 +215,37 @@ impl Outgoing {
             .map(String::as_str)
             .chain(ours)
             .chain(beside)
+    }
+
+    /// The `Cookie` header that a browser sends after this response, as `name=value`. Empty if the
+    /// response sets no cookie or takes it away.
+    ///
+    /// Use it to test a route as a logged-in user. The session that you give to
+    /// [`CookieStore::respond`](crate::CookieStore::respond), or to that of any other store, can be
+    /// a new one:
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Session};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// let session = Session::new();
+    /// session.insert("user_id", 42)?;
+    /// let cookie = store.respond(&session)?.cookie_header();
+    ///
+    /// let request = http::Request::builder().uri("/profile").header("cookie", cookie);
+    /// # let session = store.load(request.headers_ref().ok_or("no headers")?);
+    /// # assert_eq!(session.get("user_id"), Ok(Some(42)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cookie_header(&self) -> String {
+        let set_cookie = match &self.carried {
+            Some(Carried::SetCookie(set_cookie)) => set_cookie.to_str().unwrap_or_default(),
+            _ => "",
+        };
+        let pair = set_cookie.split(';').next().unwrap_or_default();
+        if pair.ends_with('=') {
+            return String::new();
+        }
+        pair.to_owned()
     }
 
     /// The header that carries the token, and its value. An empty value makes the client forget the
@@ -226,6 +313,9 @@ impl Outgoing {
         for (name, value) in orders.targeted {
             headers.insert(name, value);
         }
+        if let Some(clears) = self.clears.take() {
+            headers.entry(CLEAR_SITE_DATA).or_insert(clears);
+        }
         if !varies {
             headers.append(VARY, self.vary.clone());
         }
@@ -238,12 +328,15 @@ impl Outgoing {
         present: impl IntoIterator<Item = (&'h str, &'h [u8])>,
     ) -> Vec<HeaderChange> {
         let (mut set_cookies, mut vary) = (Vec::new(), Vec::new());
+        let mut clears = self.clears.as_ref();
         let present: Vec<_> = present.into_iter().collect();
         for &(name, value) in &present {
             if SET_COOKIE == name {
                 set_cookies.push(value);
             } else if VARY == name {
                 vary.push(value);
+            } else if CLEAR_SITE_DATA == name {
+                clears = None;
             }
         }
         #[cfg(feature = "device-bound")]
@@ -275,6 +368,13 @@ impl Outgoing {
         let cache_control = orders.cache_control.map(|value| (CACHE_CONTROL, value));
         for (name, value) in cache_control.into_iter().chain(orders.targeted) {
             changes.push(HeaderChange::new(name, &[value.as_bytes()], false));
+        }
+        if let Some(clears) = clears {
+            changes.push(HeaderChange::new(
+                CLEAR_SITE_DATA,
+                &[clears.as_bytes()],
+                false,
+            ));
         }
         if !self.is_empty() && !self.is_varied_by(vary.iter().copied()) {
             vary.push(self.vary.as_bytes());
@@ -409,9 +509,35 @@ mod tests {
             varies,
             is_personal: false,
             vary: HeaderValue::from_static("Cookie"),
+            clears: None,
             #[cfg(feature = "device-bound")]
             beside: None,
         }
+    }
+
+    #[test]
+    fn a_logout_clears_what_it_is_told_unless_the_handler_says_what() {
+        for (data, value) in [
+            (&[SiteData::Cache][..], "\"cache\""),
+            (
+                &[SiteData::Cookies, SiteData::Storage],
+                "\"cookies\", \"storage\"",
+            ),
+            (&[SiteData::Everything], "\"*\""),
+        ] {
+            let clearing = Outgoing {
+                clears: SiteData::header(data.iter().copied()),
+                ..outgoing(Some("id="), false)
+            };
+            let field = format!("clear-site-data: {value}");
+            assert!(applied(&clearing, &[]).contains(&field));
+            let own = applied(&clearing, &[("Clear-Site-Data", "\"cache\"")]);
+            let fields = own
+                .iter()
+                .filter(|field| field.starts_with("clear-site-data"));
+            assert_eq!(fields.collect::<Vec<_>>(), ["clear-site-data: \"cache\""]);
+        }
+        assert_eq!(SiteData::header([]), None);
     }
 
     fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -420,6 +546,17 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         map
+    }
+
+    #[test]
+    fn a_browser_comes_back_with_the_cookie_that_it_got_and_with_none_that_was_taken() {
+        for (set_cookie, header) in [
+            (Some("a=1=2; Path=/; Secure"), "a=1=2"),
+            (Some("a=; Path=/; Max-Age=0"), ""),
+            (None, ""),
+        ] {
+            assert_eq!(outgoing(set_cookie, true).cookie_header(), header);
+        }
     }
 
     /// Applies the changes in both ways, which must agree. Returns the fields as sorted text.

@@ -13,22 +13,26 @@ use actix_web::body::EitherBody;
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::uri::Authority;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
 #[cfg(feature = "device-bound")]
 pub use crate::frameworks::tower::RequireDevice;
 pub use crate::frameworks::tower::{
-    Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
+    Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 
 #[cfg(feature = "device-bound")]
 use crate::device;
 use crate::error::{LoadError, SessionError};
 use crate::flow::Outgoing;
+#[cfg(feature = "device-bound")]
+use crate::frameworks::tower::Settings;
 use crate::frameworks::tower::{
     Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Reply,
     ResponseFuture, SessionService, Sessions,
 };
+use crate::hosts::named_by;
 use crate::session::{Session, TypedSession};
 
 /// The middleware for `wrap`.
@@ -68,16 +72,21 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let name = self.layer.request_header();
+        let hosts = || request.headers().get_all("host").map(HeaderValue::as_bytes);
+        let settings = self.layer.at(&|| {
+            let authority = request.uri().authority();
+            named_by(authority.map(Authority::as_str), hosts())
+        });
+        let name = settings.request_header();
         let values = || request.headers().get_all(name.as_str());
         let fields = Fields::joined(&name, || values().map(HeaderValue::as_bytes));
         #[cfg(feature = "device-bound")]
-        if let Some(answer) = self.answer_device(&request) {
-            let (open, _) = self.layer.start(fields);
+        if let Some(answer) = answer_device(&settings, &request) {
+            let (open, _) = self.layer.start(settings, fields);
             let response = request.into_response(answer).map_into_right_body();
             return ResponseFuture::answered(response, open);
         }
-        let (open, pending) = self.layer.start(fields);
+        let (open, pending) = self.layer.start(settings, fields);
         if self.layer.leaves_idle(request.request()) {
             pending.leave_idle();
         }
@@ -88,27 +97,28 @@ where
     }
 }
 
+/// Answers in place of the service, if device binding has an answer.
 #[cfg(feature = "device-bound")]
-impl<I, S: Sessions, N, H: Send + Sync + 'static, L> SessionService<I, S, N, H, L> {
-    /// Answers in place of the service, if device binding has an answer.
-    fn answer_device(&self, request: &ServiceRequest) -> Option<HttpResponse> {
-        let headers = request.headers();
-        let each = |name: &'static str, take: &mut dyn FnMut(_)| {
-            let values = headers.get_all(name);
-            values.for_each(|value| take(HeaderValue::as_bytes(value)));
-        };
-        let answer = self.layer.device_answer(&device::Request {
-            method: request.method().as_str(),
-            path: request.uri().path(),
-            each: &each,
-        })?;
-        let status = StatusCode::from_u16(answer.status().as_u16()).ok()?;
-        let mut response = HttpResponse::build(status);
-        for (name, value) in answer.headers() {
-            response.append_header((name.as_str(), value.as_bytes()));
-        }
-        Some(response.body(answer.body().to_owned()))
+fn answer_device<S: Sessions, H>(
+    settings: &Settings<S, H>,
+    request: &ServiceRequest,
+) -> Option<HttpResponse> {
+    let headers = request.headers();
+    let each = |name: &'static str, take: &mut dyn FnMut(_)| {
+        let values = headers.get_all(name);
+        values.for_each(|value| take(HeaderValue::as_bytes(value)));
+    };
+    let answer = settings.device_answer(&device::Request {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        each: &each,
+    })?;
+    let status = StatusCode::from_u16(answer.status().as_u16()).ok()?;
+    let mut response = HttpResponse::build(status);
+    for (name, value) in answer.headers() {
+        response.append_header((name.as_str(), value.as_bytes()));
     }
+    Some(response.body(answer.body().to_owned()))
 }
 
 impl<B, H: Answer<Failure, HttpResponse>> Reply<H> for ServiceResponse<EitherBody<B>> {

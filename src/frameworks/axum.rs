@@ -9,7 +9,7 @@ use http::request::Parts;
 #[cfg(feature = "device-bound")]
 pub use crate::frameworks::tower::RequireDevice;
 pub use crate::frameworks::tower::{
-    Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
+    Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 
 use crate::error::{LoadError, SessionError};
@@ -21,6 +21,13 @@ async fn load<N: 'static>(parts: &Parts) -> Result<Session, LoadError> {
         Some(pending) => pending.session().await,
         None => LoadFuture::of::<N>(None).await,
     }
+}
+
+async fn load_if_layered<N: 'static>(parts: &Parts) -> Result<Option<Session>, LoadError> {
+    if parts.extensions.get::<PendingSession<N>>().is_none() {
+        return Ok(None);
+    }
+    load::<N>(parts).await.map(Some)
 }
 
 /// The session of the layer without a name.
@@ -37,10 +44,25 @@ impl<S: Sync> OptionalFromRequestParts<S> for Session {
     type Rejection = LoadError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, LoadError> {
-        if parts.extensions.get::<PendingSession>().is_none() {
-            return Ok(None);
-        }
-        load::<()>(parts).await.map(Some)
+        load_if_layered::<()>(parts).await
+    }
+}
+
+/// Gives `None` if there is no layer of this name. Every other error stays an error.
+impl<S: Sync, N: 'static> OptionalFromRequestParts<S> for SessionOf<N> {
+    type Rejection = LoadError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, LoadError> {
+        Ok(load_if_layered::<N>(parts).await?.map(Self::from))
+    }
+}
+
+/// Gives `None` if there is no layer. Every other error stays an error.
+impl<S: Sync, T> OptionalFromRequestParts<S> for TypedSession<T> {
+    type Rejection = LoadError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, LoadError> {
+        Ok(load_if_layered::<()>(parts).await?.map(Self::from))
     }
 }
 

@@ -2,9 +2,8 @@
 //!
 //! ```
 //! use http::{Request, Response};
-//! use sealed_session::frameworks::tower::{PendingSession, SessionLayer};
+//! use sealed_session::frameworks::tower::{Layer, PendingSession, SessionLayer};
 //! use sealed_session::{AppKey, CookieStore};
-//! use tower_layer::Layer;
 //! # use tower_service::Service;
 //! # use std::task::{Context, Poll};
 //! # use std::pin::Pin;
@@ -70,6 +69,7 @@
 mod bodies;
 mod future;
 mod guard;
+mod host;
 mod layer;
 mod pending;
 
@@ -77,27 +77,45 @@ use std::future::{Ready, ready};
 
 use http::{HeaderName, Response, StatusCode, request};
 
-#[cfg(feature = "actix-web")]
+#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use future::Reply;
 pub use future::ResponseFuture;
-#[cfg(feature = "actix-web")]
+#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use guard::Condition;
 pub use guard::{
-    AnySession, Guard, GuardFuture, GuardService, HasField, RequireField, RequireSession,
+    AnySession, Guard, GuardFuture, GuardService, HasField, RecentLogin, RequireField,
+    RequireLogin, RequireSession,
 };
 #[cfg(feature = "device-bound")]
 pub use guard::{FromDevice, RequireDevice};
-#[cfg(feature = "actix-web")]
+#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use pending::Fields;
+#[cfg(feature = "rocket")]
+pub(crate) use pending::Open;
+
+#[cfg(all(
+    feature = "device-bound",
+    any(feature = "actix-web", feature = "poem", feature = "rocket")
+))]
+pub(crate) use pending::Settings;
 
 pub use layer::{SessionLayer, SessionService};
+#[cfg(feature = "tower-sessions")]
+pub(crate) use pending::Ask;
 pub use pending::{LoadFuture, PendingSession, SessionOf};
+/// What puts a [`SessionLayer`] or a guard around a service that no router takes it for.
+pub use tower_layer::Layer;
 
 #[cfg(feature = "device-bound")]
 use crate::device::{self, DeviceAnswer};
 use crate::error::{LoadError, SaveError, SessionError};
 use crate::event::Event;
+#[cfg(feature = "tower-sessions")]
+use crate::flow::Opened;
 use crate::flow::Outgoing;
+use crate::hosts::{HasCookie, HostStores};
+#[cfg(feature = "tower-sessions")]
+use crate::record::SessionId;
 #[cfg(feature = "server")]
 use crate::server::{Backend, ServerStore};
 use crate::session::Session;
@@ -119,12 +137,19 @@ impl<B: Backend> Sessions for ServerStore<B> {}
 #[cfg(all(feature = "server", feature = "settings"))]
 impl Sessions for AnyStore {}
 
+impl<S: Sessions + HasCookie> Sessions for HostStores<S> {}
+
 mod sealed {
     use std::error::Error;
     #[cfg(feature = "server")]
     use std::pin::Pin;
 
+    use http::header::COOKIE;
+
+    use super::host::AtHost;
     use super::*;
+    use crate::error::{LoadErrorKind, SaveErrorKind};
+    use crate::event::Events;
     #[cfg(all(feature = "server", feature = "settings"))]
     use crate::settings::each;
 
@@ -133,11 +158,23 @@ mod sealed {
         type Load: Future<Output = Result<Session, LoadError>> + Send + Unpin;
         type Save: Future<Output = Result<Outgoing, SaveError>> + Send + Unpin;
 
+        /// The store of a request's host, if each host has its own.
+        fn at(&self, _host: &dyn Fn() -> Option<String>) -> Option<Self> {
+            None
+        }
+
         /// The request header that holds the token.
         fn request_header(&self) -> HeaderName;
 
         /// Loads the session from that header's fields, joined into one.
         fn load(&self, field: &[u8]) -> Self::Load;
+
+        /// Opens the request's token, but does not ask a backend. Returns the id of the session that
+        /// the token names, if that is known at once, and the load that goes on from there.
+        #[cfg(feature = "tower-sessions")]
+        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load) {
+            (None, self.load(field))
+        }
 
         fn save(&self, session: &Session) -> Self::Save;
 
@@ -161,6 +198,12 @@ mod sealed {
 
         fn load(&self, field: &[u8]) -> Self::Load {
             ready(Ok(self.load_from([field])))
+        }
+
+        #[cfg(feature = "tower-sessions")]
+        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load) {
+            let session = self.load_from([field]);
+            (session.id(), ready(Ok(session)))
         }
 
         fn save(&self, session: &Session) -> Self::Save {
@@ -199,6 +242,16 @@ mod sealed {
             self.loading(field)
         }
 
+        #[cfg(feature = "tower-sessions")]
+        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load) {
+            let load = self.loading(field);
+            let opened = match &load {
+                futures_util::future::Either::Left(opened) => opened.clone().into_inner().ok(),
+                futures_util::future::Either::Right(_) => None,
+            };
+            (opened.and_then(|session| session.id()), load)
+        }
+
         fn save(&self, session: &Session) -> Self::Save {
             let (store, session) = (self.clone(), session.clone());
             Box::pin(async move { store.respond(&session).await })
@@ -218,6 +271,50 @@ mod sealed {
         }
     }
 
+    impl<S: Store + HasCookie> Store for HostStores<S> {
+        type Load = AtHost<S::Load>;
+        type Save = AtHost<S::Save>;
+
+        fn at(&self, host: &dyn Fn() -> Option<String>) -> Option<Self> {
+            Some(self.here(host()))
+        }
+
+        fn request_header(&self) -> HeaderName {
+            self.found().map_or(COOKIE, Store::request_header)
+        }
+
+        fn load(&self, field: &[u8]) -> Self::Load {
+            let unknown = |error| Some(Err(LoadError(LoadErrorKind::Host(error))));
+            AtHost(self.found().map(|store| store.load(field)).map_err(unknown))
+        }
+
+        fn save(&self, session: &Session) -> Self::Save {
+            let unknown = |_| Some(Err(SaveError(SaveErrorKind::OtherStore)));
+            AtHost(
+                self.found()
+                    .map(|store| store.save(session))
+                    .map_err(unknown),
+            )
+        }
+
+        fn handed_out(&self, session: &Session) -> Outgoing {
+            let found = self.found();
+            found.map_or_else(|_| Outgoing::nothing(), |store| store.handed_out(session))
+        }
+
+        fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
+            match self.found() {
+                Ok(store) => store.report(event, error),
+                Err(_) => Events::default().report(event, error),
+            }
+        }
+
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+            self.found().ok()?.device_answer(request)
+        }
+    }
+
     #[cfg(feature = "server")]
     impl<B: Backend> Store for ServerStore<B> {
         type Load = Pin<Box<dyn Future<Output = Result<Session, LoadError>> + Send>>;
@@ -230,6 +327,16 @@ mod sealed {
         fn load(&self, field: &[u8]) -> Self::Load {
             let (store, opened) = (self.clone(), self.open(&mut std::iter::once(field)));
             Box::pin(async move { store.finish(opened).await })
+        }
+
+        #[cfg(feature = "tower-sessions")]
+        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load) {
+            let (store, opened) = (self.clone(), Self::open(self, &mut std::iter::once(field)));
+            let id = match &opened {
+                Opened::Ready(session) => session.id(),
+                Opened::Fetch(asked) => Some(asked.fetch.id()),
+            };
+            (id, Box::pin(async move { store.finish(opened).await }))
         }
 
         fn save(&self, session: &Session) -> Self::Save {
@@ -262,6 +369,18 @@ mod sealed {
 
         fn load(&self, field: &[u8]) -> Self::Load {
             each!(self, store => Box::pin(Store::load(store, field)), store => Store::load(store, field))
+        }
+
+        #[cfg(feature = "tower-sessions")]
+        fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load) {
+            each!(
+                self,
+                store => {
+                    let (id, load) = Store::open(store, field);
+                    (id, Box::pin(load))
+                },
+                store => Store::open(store, field)
+            )
         }
 
         fn save(&self, session: &Session) -> Self::Save {

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! format   1   0x01
-//! kind     1   0x01 a session, 0x02 a subject, 0x03 all, 0x04 a lifetime, 0x05 a new id,
-//!              0x06 a bound session
+//! kind     1   0x01 a session, 0x02 a subject, 0x03 all, 0x04 a lifetime, 0x05 a new id, 0x06 a sid,
+//!              0x07 a bound session
 //!
 //! a session:   id 16, from 6, until 6
-//! a subject:   moment 6, subject: the rest, 1 to 64 bytes
+//! a subject:   moment 6, subject: the rest, 1 to 255 bytes
 //! all:         moment 6
 //! a lifetime:  longest 6, until 6
 //! a new id:    old id 16, moment 6, new id 16
+//! a sid:       moment 6, sid: the rest, 1 to 255 bytes
 //! bound:       id 16, binding 16, until 6
 //! ```
 //!
@@ -19,7 +20,7 @@ use super::Revocation;
 use crate::envelope::encoded_len;
 use crate::error::Refusal;
 use crate::reader::{Malformed, Reader};
-use crate::record::{BindingId, MAX_SUBJECT, SessionId};
+use crate::record::{BindingId, MAX_NAME, SessionId};
 use crate::time::Millis;
 
 const FORMAT: u8 = 1;
@@ -29,10 +30,11 @@ const SUBJECT: u8 = 0x02;
 const ALL: u8 = 0x03;
 const LIFETIME: u8 = 0x04;
 const MOVED: u8 = 0x05;
-const BOUND: u8 = 0x06;
+const SID: u8 = 0x06;
+const BOUND: u8 = 0x07;
 
 /// The longest token of an entry, in characters.
-pub(crate) const MAX_TOKEN: usize = encoded_len(2 + 6 + MAX_SUBJECT);
+pub(crate) const MAX_TOKEN: usize = encoded_len(2 + 6 + MAX_NAME);
 
 impl Revocation {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -48,6 +50,11 @@ impl Revocation {
                 bytes.push(SUBJECT);
                 bytes.extend_from_slice(&moment.to_be_bytes());
                 bytes.extend_from_slice(subject.as_bytes());
+            }
+            Self::Sid { sid, moment } => {
+                bytes.push(SID);
+                bytes.extend_from_slice(&moment.to_be_bytes());
+                bytes.extend_from_slice(sid.as_bytes());
             }
             Self::All { moment } => {
                 bytes.push(ALL);
@@ -88,16 +95,12 @@ impl Revocation {
                 until: moment(&mut reader)?,
             },
             SUBJECT => {
-                let moment = moment(&mut reader)?;
-                let subject = reader.take(reader.rest().len())?;
-                let subject = std::str::from_utf8(subject).map_err(|_| Malformed)?;
-                if subject.is_empty() || subject.len() > MAX_SUBJECT {
-                    return Err(Refusal::BadRecord);
-                }
-                Self::Subject {
-                    subject: subject.into(),
-                    moment,
-                }
+                let (moment, subject) = cutoff(&mut reader)?;
+                Self::Subject { subject, moment }
+            }
+            SID => {
+                let (moment, sid) = cutoff(&mut reader)?;
+                Self::Sid { sid, moment }
             }
             ALL => Self::All {
                 moment: moment(&mut reader)?,
@@ -123,6 +126,17 @@ impl Revocation {
     }
 }
 
+/// A moment, and the name that it is for.
+fn cutoff(reader: &mut Reader<'_>) -> Result<(Millis, Box<str>), Malformed> {
+    let moment = moment(reader)?;
+    let name = reader.take(reader.rest().len())?;
+    let name = std::str::from_utf8(name).map_err(|_| Malformed)?;
+    if name.is_empty() || name.len() > MAX_NAME {
+        return Err(Malformed);
+    }
+    Ok((moment, name.into()))
+}
+
 fn moment(reader: &mut Reader<'_>) -> Result<Millis, Malformed> {
     reader.array().map(Millis::from_be_bytes)
 }
@@ -134,7 +148,7 @@ mod tests {
     use super::*;
     use crate::vectors::{File, vectors};
 
-    fn entries() -> [Revocation; 7] {
+    fn entries() -> [Revocation; 8] {
         let moment = Millis::from_raw(1_700_000_000_123);
         [
             Revocation::Id {
@@ -147,7 +161,7 @@ mod tests {
                 moment,
             },
             Revocation::Subject {
-                subject: "é".repeat(MAX_SUBJECT / 2).into(),
+                subject: "é".repeat(MAX_NAME / 2).into(),
                 moment,
             },
             Revocation::All { moment },
@@ -159,6 +173,10 @@ mod tests {
                 id: SessionId::from_bytes([7; 16]),
                 next: SessionId::from_bytes([8; 16]),
                 at: moment,
+            },
+            Revocation::Sid {
+                sid: "08a5019c".into(),
+                moment,
             },
             Revocation::Bound {
                 id: SessionId::from_bytes([7; 16]),
@@ -196,30 +214,36 @@ mod tests {
             for end in 0..least {
                 assert!(Revocation::decode(&bytes[..end]).is_err(), "{end}");
             }
-            if !matches!(entry, Revocation::Subject { .. }) {
+            if !matches!(entry, Revocation::Subject { .. } | Revocation::Sid { .. }) {
                 let long = [&bytes[..], &[0]].concat();
                 assert_eq!(Revocation::decode(&long), Err(Refusal::BadRecord));
             }
         }
-        for bytes in [[2, 1], [1, 0], [1, 7]] {
+        for bytes in [[2, 1], [1, 0], [1, 8]] {
             assert_eq!(Revocation::decode(&bytes), Err(Refusal::Newer));
         }
-        for subject in [&[][..], &[0xff], &[b'a'; MAX_SUBJECT + 1]] {
-            let bytes = [&[1, 2, 0, 0, 0, 0, 0, 0][..], subject].concat();
-            assert_eq!(Revocation::decode(&bytes), Err(Refusal::BadRecord));
+        for subject in [&[][..], &[0xff], &[b'a'; MAX_NAME + 1]] {
+            for kind in [SUBJECT, SID] {
+                let bytes = [&[1, kind, 0, 0, 0, 0, 0, 0][..], subject].concat();
+                assert_eq!(Revocation::decode(&bytes), Err(Refusal::BadRecord));
+            }
         }
     }
 
     #[test]
     fn every_vector_opens_to_what_has_ended_and_is_written_alike() {
         let file: File = vectors!("revocations.json");
-        assert_eq!(file.vectors.len(), 9);
+        assert_eq!(file.vectors.len(), 11);
         for vector in &file.vectors {
             let opened = vector.open().unwrap().plaintext;
             assert_eq!(*opened, *vector.plaintext, "{vector}");
             let stated = vector.ended.as_ref().unwrap();
             let moment = |of: Option<u64>| Millis::from_raw(of.unwrap());
             let stated = match (&stated.id, &stated.subject) {
+                _ if stated.sid.is_some() => Revocation::Sid {
+                    sid: stated.sid.as_deref().unwrap().into(),
+                    moment: moment(stated.moment),
+                },
                 _ if stated.longest.is_some() => Revocation::Lifetime {
                     longest: Duration::from_millis(stated.longest.unwrap()).into(),
                     until: moment(stated.until),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::envelope::Plaintext;
-use crate::record::{Body, Header};
+use crate::record::{Body, Header, Names};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -28,8 +28,13 @@ fn record(id: SessionId, subject: &str, issued_at: Millis) -> Record {
         expires_at: issued_at.plus(DAY),
         transient: false,
         in_backend: false,
+        logged_in_at: None,
     };
-    let body = Body::new(subject, std::iter::empty(), std::iter::empty());
+    let names = Names {
+        subject,
+        ..Names::default()
+    };
+    let body = Body::new(names, std::iter::empty(), std::iter::empty());
     let mut plaintext = Vec::new();
     body.append_to(&mut plaintext, &header);
     Record::decode(Plaintext::from_vec(plaintext)).unwrap()
@@ -255,7 +260,10 @@ fn no_debug_shows_an_id_or_a_subject() {
     list.revoke(id(1), at(1000).into());
     list.revoke_subject("ada", at(1000).into());
     let shown = format!("{list:?}");
-    assert_eq!(shown, "RevocationList { sessions: 1, subjects: 1, .. }");
+    assert_eq!(
+        shown,
+        "RevocationList { sessions: 1, subjects: 1, sids: 0, .. }"
+    );
 }
 
 #[cfg(feature = "redis")]

@@ -84,8 +84,8 @@ pub trait Backend: Send + Sync + 'static {
         async { Err(BackendError::unsupported("to list its keys")) }
     }
 
-    /// Returns the keys of all values that were put with this tag and have not expired. Keys
-    /// without a value may be among them. The time grows with their number, not with the number of
+    /// Returns the keys of all values that were put with this tag, as either of an
+    /// [entry](Entry::tags)'s two, and have not expired. Keys without a value may be among them. The time grows with their number, not with the number of
     /// all values.
     ///
     /// The default returns an error of the kind [`BackendErrorKind::Unsupported`].
@@ -145,8 +145,9 @@ impl StoreKey {
     }
 }
 
-/// A tag that all sessions of one subject share: 32 bytes, an HMAC of the subject under a key
-/// derived from the app key.
+/// A tag that all sessions of one subject share, or all of one login at the identity provider: 32
+/// bytes, an HMAC of the subject or the sid, each under a key of its own that is derived from the
+/// app key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag([u8; 32]);
 
@@ -215,13 +216,19 @@ fn hex(bytes: &[u8; 32], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// A sealed session, or a mark that it has moved: base64url text that differs with every write.
+///
+/// Clones share the text.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Value(String);
+pub struct Value(
+    // Not an `Arc<str>`, because that copies a `String`.
+    Arc<String>,
+);
 
 impl Value {
     /// A value that a backend has kept.
-    pub fn new(text: String) -> Self {
-        Self(text)
+    pub fn new(mut text: String) -> Self {
+        text.shrink_to_fit();
+        Self(Arc::new(text))
     }
 
     /// The text to keep: ASCII letters, digits, `-` and `_`.
@@ -267,6 +274,9 @@ pub struct Entry {
     pub when: When,
     /// The tag that finds it, together with all others of the same subject.
     pub tag: Option<Tag>,
+    /// The tag that finds it, together with all others of the same
+    /// [sid](crate::Session::set_sid). It never equals a subject's tag.
+    pub sid_tag: Option<Tag>,
 }
 
 impl Entry {
@@ -278,7 +288,13 @@ impl Entry {
             longest_ttl: ttl,
             when,
             tag: None,
+            sid_tag: None,
         }
+    }
+
+    /// All tags that find it.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> + use<> {
+        self.tag.into_iter().chain(self.sid_tag)
     }
 }
 

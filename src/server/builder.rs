@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::backend::Backend;
 use super::placement::{InBackend, Keep};
 use super::{Inner, ServerStore};
-use crate::envelope::{KeyRing, Kind, encoded_len};
+use crate::envelope::{Keys, Kind, encoded_len};
 use crate::error::ConfigError;
 use crate::policy::Policy;
 use crate::revocation::RevocationList;
@@ -29,20 +29,23 @@ pub struct Behind<B> {
 
 impl<B: Backend> ServerStore<B> {
     /// Creates a store with the default settings: see [`builder`](Self::builder).
-    pub fn new(ring: impl Into<KeyRing>, backend: B) -> Self {
-        Self::builder(ring, backend).assembled(Policy::by_default())
+    pub fn new(keys: impl Into<Keys>, backend: B) -> Self {
+        let builder = Self::builder(keys, backend);
+        // A managed ring that cannot take it yet lets nothing be sealed until it can.
+        let _ = builder.declare(Policy::by_default().max_lifetime);
+        builder.assembled(Policy::by_default())
     }
 
     /// Returns a builder with the defaults: those of a [`CookieStore`](crate::CookieStore), at most
     /// 1 MiB for a session, and an error if the backend is unavailable.
-    pub fn builder(ring: impl Into<KeyRing>, backend: B) -> StoreBuilder<Behind<B>> {
+    pub fn builder(keys: impl Into<Keys>, backend: B) -> StoreBuilder<Behind<B>> {
         let behind = Behind {
             backend,
             keep: Keep::None,
             max_size: MAX_SIZE,
             empty_if_unavailable: false,
         };
-        StoreBuilder::new(ring.into(), behind)
+        StoreBuilder::new(keys.into(), behind)
     }
 }
 
@@ -137,12 +140,12 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
         let events = core.events().clone();
         let report = move |event| events.report(event, None);
         behind.backend.report_to(Arc::new(report));
-        ServerStore {
-            inner: Arc::new(Inner {
-                core,
-                backend: behind.backend,
-                empty_if_unavailable: behind.empty_if_unavailable,
-            }),
-        }
+        let inner = Arc::new(Inner {
+            core,
+            backend: behind.backend,
+            empty_if_unavailable: behind.empty_if_unavailable,
+        });
+        inner.core.kept.tell(&inner);
+        ServerStore { inner }
     }
 }

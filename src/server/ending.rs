@@ -1,10 +1,14 @@
-//! Ending sessions in a backend outside of their requests: a subject's, or those that match.
+//! Ending sessions in a backend outside of their requests: a subject's, those of a login at the
+//! identity provider, or those that match.
 
 use std::collections::HashSet;
 
-use super::backend::{Backend, StoreKey, Stored};
+use super::backend::{Backend, StoreKey, Stored, Tag};
+use super::placement::Trail;
 use super::{Inner, ServerStore};
-use crate::error::{BackendError, Refusal};
+use crate::envelope::Hidden;
+use crate::error::{BackendError, BackendErrorKind, Refusal};
+use crate::record::{Names, SessionId};
 use crate::session::{Loaded, Session};
 use crate::store::StoreCore;
 
@@ -19,37 +23,162 @@ impl<B: Backend> ServerStore<B> {
     ///
     /// If the backend fails, or cannot find sessions by their subject.
     pub async fn end_all_of(&self, subject: &str) -> Result<usize, BackendError> {
-        let Inner { core, backend, .. } = &*self.inner;
+        let core = &self.inner.core;
         if let Some(list) = &core.flow.revocations {
             list.revoke_subject(subject, core.now().into());
         }
-        let tags = core.flow.placement.tags(subject);
+        let is_meant = |names: Names<'_>| names.subject == subject;
+        // Sessions that others began under a key which this process has not met are found only by
+        // that key.
+        self.know_all_keys().await?;
+        let tags = core.flow.placement.tags(Hidden::Subject, subject);
+        self.end_tagged(&tags, is_meant, None).await
+    }
+
+    /// Ends all sessions of `subject` except for `keep`, the session of the present request: "log
+    /// out everywhere else". Returns how many it ended in the backend. It does not matter whether
+    /// this request logs in, renews `keep` or saves it, before or after.
+    ///
+    /// Sessions that are whole in their cookies end only if the store has a list of
+    /// [`revocations`](crate::StoreBuilder::revocations). `keep` then gets a new id with its next
+    /// save, so save it.
+    ///
+    /// Other sessions that begin during the call may end too.
+    ///
+    /// # Errors
+    ///
+    /// If the backend fails, or cannot find sessions by their subject. Also if the store has a list
+    /// of revocations and a layer has saved `keep` already: then no session ends.
+    pub async fn end_others_of(
+        &self,
+        subject: &str,
+        keep: &Session,
+    ) -> Result<usize, BackendError> {
+        let core = &self.inner.core;
+        if let Some(list) = &core.flow.revocations {
+            let ended = list.end_others_of(subject, keep, core.now().into());
+            ended.map_err(|closed| BackendError::new(BackendErrorKind::Other, closed))?;
+        }
+        let is_meant = |names: Names<'_>| names.subject == subject;
+        // Sessions that others began under a key which this process has not met are found only by
+        // that key.
+        self.know_all_keys().await?;
+        let tags = core.flow.placement.tags(Hidden::Subject, subject);
+        self.end_tagged(&tags, is_meant, Some(keep)).await
+    }
+
+    /// Ends the session with this id, if it is one of `subject`'s: what a button beside one of
+    /// [`sessions_of`](Self::sessions_of) asks for. If the session has got a new id in the last
+    /// five minutes, it ends under that one. Returns whether there was such a session in the
+    /// backend.
+    ///
+    /// The id comes from a form, so anybody can send any id; the subject is that of the visitor who
+    /// sent it. No session of anybody else ends.
+    ///
+    /// # Errors
+    ///
+    /// If the backend fails.
+    pub async fn end_one_of(&self, subject: &str, id: SessionId) -> Result<bool, BackendError> {
+        let Inner { core, backend, .. } = &*self.inner;
+        let mut key = StoreKey::of(id);
+        while let Some(stored) = backend.load(&key).await? {
+            if let Some(next) = core.flow.placement.moved_to(&key, &stored.value) {
+                let Some(Trail::Backend(next)) = next else {
+                    return Ok(false);
+                };
+                key = next;
+                continue;
+            }
+            let loaded = self.loaded(&key, &stored);
+            let is_theirs =
+                |loaded: &Loaded| !subject.is_empty() && loaded.record.subject() == subject;
+            return match loaded {
+                Ok((loaded, is_alive)) if is_theirs(&loaded) => {
+                    let was_there = self.end(Trail::Backend(key), core.now()).await?;
+                    Ok(is_alive && was_there)
+                }
+                _ => Ok(false),
+            };
+        }
+        Ok(false)
+    }
+
+    /// Ends all sessions of one login at the identity provider, those with this
+    /// [sid](Session::set_sid): what a logout token of OpenID Connect's back-channel logout asks
+    /// for. Returns how many were in the backend. Check the token's signature, issuer and audience
+    /// first. If the token has no sid, call [`end_all_of`](Self::end_all_of) with its subject.
+    ///
+    /// # Errors
+    ///
+    /// As [`end_all_of`](Self::end_all_of).
+    #[doc(alias = "backchannel_logout")]
+    pub async fn end_all_of_sid(&self, sid: &str) -> Result<usize, BackendError> {
+        let core = &self.inner.core;
+        if let Some(list) = &core.flow.revocations {
+            list.revoke_sid(sid, core.now().into());
+        }
+        let is_meant = |names: Names<'_>| names.sid == sid;
+        self.know_all_keys().await?;
+        let tags = core.flow.placement.tags(Hidden::Sid, sid);
+        self.end_tagged(&tags, is_meant, None).await
+    }
+
+    /// Ends the sessions under these tags that are meant, except for one, and returns how many
+    /// there were.
+    async fn end_tagged(
+        &self,
+        tags: &[Tag],
+        is_meant: impl Fn(Names<'_>) -> bool,
+        keep: Option<&Session>,
+    ) -> Result<usize, BackendError> {
+        let backend = &self.inner.backend;
         let (mut seen, mut ended) = (HashSet::new(), 0);
         // Repeat until nothing new turns up: a session may get a new id while the others end.
         loop {
             let mut found = Vec::new();
-            for tag in &tags {
+            for tag in tags {
                 found.extend(backend.tagged(tag).await?);
             }
             found.retain(|key| seen.insert(*key));
             if found.is_empty() {
                 return Ok(ended);
             }
-            for key in &found {
+            let kept = match keep {
+                Some(keep) => self.keys_of(keep).await?,
+                None => HashSet::new(),
+            };
+            for key in found.iter().filter(|key| !kept.contains(key)) {
                 let Some(stored) = backend.load(key).await? else {
                     continue;
                 };
                 let loaded = self.loaded(key, &stored);
-                // Keep a session that has another subject by now.
-                if loaded
-                    .as_ref()
-                    .map_or(true, |(loaded, _)| loaded.record.subject() == subject)
-                {
+                // Keep a session that has other names by now.
+                let names = loaded.as_ref().map(|(loaded, _)| loaded.record.names());
+                if names.map_or(true, &is_meant) {
                     backend.remove(key).await?;
                     ended += usize::from(loaded.is_ok_and(|(_, is_alive)| is_alive));
                 }
             }
         }
+    }
+
+    /// Where a request's session is, also if another request has just given it a new id.
+    async fn keys_of(&self, session: &Session) -> Result<HashSet<StoreKey>, BackendError> {
+        let Inner { core, backend, .. } = &*self.inner;
+        let ids = session.ids().into_iter().flatten();
+        let mut keys: Vec<StoreKey> = ids.map(StoreKey::of).collect();
+        let mut known = HashSet::new();
+        while let Some(key) = keys.pop() {
+            if !known.insert(key) {
+                continue;
+            }
+            let found = backend.load(&key).await?;
+            let moved = found.and_then(|it| core.flow.placement.moved_to(&key, &it.value));
+            if let Some(Some(Trail::Backend(next))) = moved {
+                keys.push(next);
+            }
+        }
+        Ok(known)
     }
 
     /// Ends all sessions for which `keep` returns `false`, and returns how many it ended. It sees
@@ -67,14 +196,20 @@ impl<B: Backend> ServerStore<B> {
         mut keep: impl FnMut(&Session) -> bool,
     ) -> Result<usize, BackendError> {
         let Inner { core, backend, .. } = &*self.inner;
-        let (mut cursor, mut ended) = (None, 0);
+        let (mut cursor, mut ended, mut has_caught_up) = (None, 0, false);
         loop {
             let (keys, next) = backend.scan(cursor).await?;
             for key in &keys {
                 let Some(stored) = backend.load(key).await? else {
                     continue;
                 };
-                let Ok((loaded, true)) = self.loaded(key, &stored) else {
+                let mut loaded = self.loaded(key, &stored);
+                if matches!(loaded, Err(Refusal::UnknownKey)) && !has_caught_up {
+                    has_caught_up = true;
+                    self.know_all_keys().await?;
+                    loaded = self.loaded(key, &stored);
+                }
+                let Ok((loaded, true)) = loaded else {
                     continue;
                 };
                 if !keep(&core.flow.opened(loaded, core.now())) {
@@ -89,9 +224,19 @@ impl<B: Backend> ServerStore<B> {
         }
     }
 
+    /// Learns of every key that other processes may have sealed under.
+    async fn know_all_keys(&self) -> Result<(), BackendError> {
+        let caught_up = self.inner.core.kept.catch_up().await;
+        caught_up.map_err(|problem| BackendError::new(BackendErrorKind::Unavailable, problem))
+    }
+
     /// Returns a session in the backend, and whether a request would get it. A request that began
     /// earlier can still save a session that was idle for too long.
-    fn loaded(&self, key: &StoreKey, stored: &Stored) -> Result<(Loaded, bool), Refusal> {
+    pub(super) fn loaded(
+        &self,
+        key: &StoreKey,
+        stored: &Stored,
+    ) -> Result<(Loaded, bool), Refusal> {
         let StoreCore { flow, .. } = &self.inner.core;
         let now = self.inner.core.now();
         let loaded = flow.placement.open(key, stored, now, &flow.policy)?;

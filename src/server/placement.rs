@@ -4,12 +4,12 @@ use std::iter::empty;
 use std::time::Duration;
 
 use super::backend::{Entry, Promise, StoreKey, Stored, Tag, Value, When};
-use crate::envelope::{Envelope, KeyRing, Plaintext, Random, encoded_len};
+use crate::envelope::{Envelope, Hidden, KeyRing, Plaintext, Random, encoded_len};
 use crate::error::{Refusal, SaveError, SaveErrorKind};
 use crate::flow::{Due, InCookie, NextRecord, Opened, Place, Placement};
 use crate::limit::{Limit, check_entries};
 use crate::policy::{CLOCK_SKEW, Policy};
-use crate::record::{Body, Header, Record, SessionId};
+use crate::record::{Body, Header, Names, Record, SessionId};
 use crate::revocation::{GRACE, MARKED};
 use crate::session::changes::{Birth, Past, Revision, View};
 use crate::session::{BackendState, Claims, Loaded};
@@ -43,6 +43,13 @@ pub(crate) struct InBackend {
 pub(crate) struct Fetch {
     pub(super) key: StoreKey,
     stub: Loaded,
+}
+
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+impl Fetch {
+    pub(crate) fn id(&self) -> SessionId {
+        self.stub.record.header().id
+    }
 }
 
 /// Where to find a session in order to end it.
@@ -195,7 +202,8 @@ impl Placement for InBackend {
             ..next.header
         };
         let body = next.view.body();
-        let mut plaintext = Vec::with_capacity(body.len());
+        let length = body.len(header.optional());
+        let mut plaintext = Vec::with_capacity(length);
         body.append_to(&mut plaintext, &header);
         let plaintext = Plaintext::from_vec(plaintext);
         let held = if place.in_cookie {
@@ -209,7 +217,7 @@ impl Placement for InBackend {
             let id = next.header.id;
             let own = self.held(next).filter(|(header, _)| header.id == id);
             let ttl = next.policy.ttl(&header, next.now);
-            let subject = next.view.subject();
+            let names = next.view.names();
             let entry = Entry {
                 value: self.seal(&plaintext, random)?,
                 ttl,
@@ -224,7 +232,8 @@ impl Placement for InBackend {
                 when: own.map_or(When::Absent, |(_, held)| {
                     When::Unchanged(held.version.clone())
                 }),
-                tag: self.tag(subject),
+                tag: self.tag(Hidden::Subject, names.subject),
+                sid_tag: self.tag(Hidden::Sid, names.sid),
             };
             let held = BackendState {
                 version: entry.value.version(),
@@ -354,6 +363,7 @@ impl InBackend {
             transient: false,
             in_backend: true,
             kept_for: None,
+            logged_in_at: None,
             binding: None,
         };
         let to = match to {
@@ -362,13 +372,18 @@ impl InBackend {
             None => String::new(),
         };
         let mut plaintext = Vec::new();
-        Body::new(&to, empty(), empty()).append_to(&mut plaintext, &header);
+        let names = Names {
+            subject: &to,
+            ..Names::default()
+        };
+        Body::new(names, empty(), empty()).append_to(&mut plaintext, &header);
         let entry = Entry {
             value: self.seal(&plaintext, random)?,
             ttl: MARKED,
             longest_ttl: MARKED,
             when,
             tag: None,
+            sid_tag: None,
         };
         Ok((StoreKey::of(id), entry))
     }
@@ -403,18 +418,18 @@ impl InBackend {
         })
     }
 
-    /// The tag to put a subject's session with.
-    fn tag(&self, subject: &str) -> Option<Tag> {
-        let subject = Some(subject).filter(|subject| !subject.is_empty())?;
-        self.envelope.hidden_subject(subject).map(Tag::from_bytes)
+    /// The tag to put a session of this name with.
+    fn tag(&self, kind: Hidden, name: &str) -> Option<Tag> {
+        let name = Some(name).filter(|name| !name.is_empty())?;
+        self.envelope.hidden(kind, name).map(Tag::from_bytes)
     }
 
-    /// The tags that a subject's sessions were put with, one for each key.
-    pub(super) fn tags(&self, subject: &str) -> Vec<Tag> {
-        if subject.is_empty() {
+    /// The tags that sessions of this name were put with, one for each key.
+    pub(super) fn tags(&self, kind: Hidden, name: &str) -> Vec<Tag> {
+        if name.is_empty() {
             return Vec::new();
         }
-        let hidden = self.envelope.hidden_subjects(subject);
+        let hidden = self.envelope.hidden_under_all(kind, name);
         hidden.into_iter().map(Tag::from_bytes).collect()
     }
 

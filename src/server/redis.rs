@@ -20,7 +20,7 @@ use super::backend::{
 use crate::error::{BackendError, BackendErrorKind, ConfigError};
 use crate::time::Millis;
 pub(crate) use feed::{Feed, PAGE, Page, Position, Reset, SPAN};
-use link::{Link, Timeouts};
+pub(crate) use link::{Link, Timeouts};
 
 /// The most characters of a value, unless the store sets another limit.
 const LONGEST: usize = 16 << 20;
@@ -89,14 +89,14 @@ return redis.call('PEXPIREAT', KEYS[1], last[2])";
 ///
 /// A load, a save, a touch and a removal take one round trip each. A save that replaces the
 /// session's id takes two. In a cluster, saving a session with a subject takes one more, because
-/// the subject's index may be on another node.
+/// the subject's index may be on another node, and so does a sid.
 ///
 /// # What Redis holds
 ///
 /// - `<prefix><64 hexadecimal digits>`: a string, the sealed record, named by the hash of the
 ///   session's id. It expires with the session, to the millisecond, and is never without an expiry.
-/// - `<prefix>subject:<64 hexadecimal digits>`: a sorted set for each subject with a session, named
-///   by a keyed hash of the subject. It holds the keys of the subject's sessions, 32 bytes each,
+/// - `<prefix>subject:<64 hexadecimal digits>`: a sorted set for each subject and each
+///   [sid](crate::Session::set_sid) with a session, named by a keyed hash of it. It holds the keys of the subject's sessions, 32 bytes each,
 ///   with their deadlines in milliseconds. The next save of that subject's session removes expired
 ///   keys, and the set expires with its last key.
 ///
@@ -223,6 +223,11 @@ impl Redis {
         format!("{}{key}", self.prefix)
     }
 
+    /// The key of a tag's index.
+    fn index(&self, tag: &Tag) -> String {
+        format!("{}subject:{tag}", self.prefix)
+    }
+
     /// Sends the commands, and returns an answer for each.
     async fn ask<const N: usize>(
         &self,
@@ -237,22 +242,33 @@ impl Redis {
         answers.try_into().map_err(|_| strange())
     }
 
-    /// Runs two commands in order, and returns the answer to the second. It fails if the first
-    /// does.
-    async fn ask_in_order(
+    /// Runs a command after the others, and returns the answer to it. It fails if one of the
+    /// others does.
+    async fn ask_after(
         &self,
-        first: Cmd,
+        others: Vec<Cmd>,
         then: Cmd,
     ) -> Result<RedisResult<redis::Value>, BackendError> {
         match &self.link {
             Link::Server(_) => {
-                let [first, then] = self.ask([first, then]).await?;
-                first?;
+                let mut pipeline = Pipeline::with_capacity(others.len() + 1);
+                pipeline.ignore_errors();
+                for command in others {
+                    pipeline.add_command(command);
+                }
+                pipeline.add_command(then);
+                let mut answers = self.link.send(&pipeline, self.timeouts).await?;
+                let then = answers.pop().ok_or_else(strange)?;
+                for answer in answers {
+                    answer?;
+                }
                 Ok(then)
             }
             Link::Cluster(_) => {
-                let [first] = self.ask([first]).await?;
-                first?;
+                for command in others {
+                    let [answer] = self.ask([command]).await?;
+                    answer?;
+                }
                 let [then] = self.ask([then]).await?;
                 Ok(then)
             }
@@ -333,14 +349,12 @@ impl Backend for Redis {
         put.arg(entry.value.as_str())
             .arg(millis(entry.ttl))
             .arg(there);
-        let put = match &entry.tag {
-            None => self.ask([put]).await.map(|[put]| put),
-            Some(tag) => {
-                let mut index = script(INDEX, &format!("{}subject:{tag}", self.prefix));
-                index.arg(key.as_bytes()).arg(millis(entry.longest_ttl));
-                self.ask_in_order(index, put).await
-            }
+        let index = |tag| {
+            let mut index = script(INDEX, &self.index(&tag));
+            index.arg(key.as_bytes()).arg(millis(entry.longest_ttl));
+            index
         };
+        let put = self.ask_after(entry.tags().map(index).collect(), put).await;
         let outcome: String = understood(put?)?;
         match outcome.as_str() {
             "stored" => Ok(Outcome::Stored),
@@ -373,7 +387,7 @@ impl Backend for Redis {
     }
 
     async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, BackendError> {
-        let index = format!("{}subject:{tag}", self.prefix);
+        let index = self.index(tag);
         let (mut keys, mut after) = (Vec::new(), "0".to_owned());
         loop {
             let mut page = script(TAGGED, &index);

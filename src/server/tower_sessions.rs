@@ -47,8 +47,9 @@ const SEALED: &str = "sealed";
 /// - If somebody stores a huge value in the database, the backend fetches it whole before the store
 ///   refuses it, because such a store cannot fetch less.
 ///
-/// It cannot find the sessions of a subject, nor list all: `end_all_of` and `retain` return an
-/// error of kind [`BackendErrorKind::Unsupported`]. If one of these limits is not acceptable, use a
+/// It cannot find the sessions of a subject or a sid, nor list all: `sessions_of`, `end_all_of`,
+/// `end_others_of`, `end_all_of_sid` and `retain` return an error of kind
+/// [`BackendErrorKind::Unsupported`]. `end_one_of` works, if you have kept the session's id. If one of these limits is not acceptable, use a
 /// backend that keeps [`Promise::Full`].
 ///
 /// # What it costs

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 
 use serde::de::DeserializeOwned;
 
@@ -10,7 +9,7 @@ use super::Session;
 use super::base::{Base, Loaded};
 use super::changes::{Changes, Stored, View};
 use super::entry::{Found, decode, is_still};
-use super::state::Claims;
+use super::state::{Claims, Flag};
 use crate::cookie::DEFAULT_NAME;
 use crate::error::{ErrorKind, SessionError};
 use crate::event::{Event, Events};
@@ -21,6 +20,7 @@ use crate::value;
 impl Session {
     /// Runs `f` while the session is locked. `f` must not call the caller's code.
     pub(super) fn lock<R>(&self, f: impl FnOnce(&mut Changes, Option<&Record>) -> R) -> R {
+        self.ask_twin();
         self.lock_for_save(|changes, loaded| f(changes, loaded.map(|loaded| &loaded.record)))
     }
 
@@ -37,12 +37,24 @@ impl Session {
         &self,
         f: impl FnOnce(&mut Changes, Option<&Loaded>) -> Result<R, SessionError>,
     ) -> Result<R, SessionError> {
+        self.ask_twin();
+        let outcome = self.change_alone(f);
+        if outcome.is_ok() {
+            self.tell_twin();
+        }
+        outcome
+    }
+
+    /// Like [`change_loaded`](Self::change_loaded), but the twin is not told.
+    pub(super) fn change_alone<R>(
+        &self,
+        f: impl FnOnce(&mut Changes, Option<&Loaded>) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
         let outcome = self.lock_for_save(|changes, loaded| {
-            if changes.closed {
+            if self.inner.flags.set(Flag::Touched, Flag::Closed) {
                 return Err(SessionError::closed());
             }
             changes.revision.all = changes.revision.all.wrapping_add(1);
-            self.inner.was_touched.store(true, Ordering::Release);
             f(changes, loaded)
         });
         if let Err(error) = &outcome {
@@ -92,8 +104,9 @@ impl Session {
     }
 
     pub(super) fn find(&self, key: &str) -> Option<Found<'_>> {
+        self.ask_twin();
         if !self.was_touched() {
-            let values = self.first()?.record.values().without_nulls();
+            let values = self.first()?.record.values();
             return values.find(key).map(Found::Loaded);
         }
         self.lock_to_replace(|changes, base| {
@@ -150,12 +163,10 @@ impl Session {
         let limit = bounds.map_or(by_default, |bounds| bounds.limit);
         let measure = |changes: &Changes| {
             let view = View::new(record, changes);
-            let is_bound = view.binding().is_some();
-            let reserved = bounds
-                .filter(|_| !is_bound)
-                .map_or(0, |bounds| bounds.reserved);
+            let mut optional = view.optional();
+            optional.binding |= bounds.is_some_and(|bounds| bounds.may_bind);
             let body = view.body();
-            (body.len() + reserved, body.entries())
+            (body.len(optional), body.entries())
         };
         let (size, entries) = measure(changes);
         let checked = limit.check(size).and_then(|()| check_entries(entries));
@@ -230,12 +241,28 @@ impl Session {
         Err(SessionError::new(ErrorKind::NotClaimable, message))
     }
 
+    /// Gets the twin's changes, if the session has a twin.
+    #[inline]
+    fn ask_twin(&self) {
+        #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+        if let Some(twin) = self.twin() {
+            twin.bring();
+        }
+    }
+
+    fn tell_twin(&self) {
+        #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+        if let Some(twin) = self.twin() {
+            twin.show();
+        }
+    }
+
     pub(crate) fn was_touched(&self) -> bool {
-        self.inner.was_touched.load(Ordering::Acquire)
+        self.inner.flags.has(Flag::Touched)
     }
 
     pub(crate) fn leaves_idle(&self) -> bool {
-        self.inner.leaves_idle.load(Ordering::Relaxed)
+        self.inner.flags.has(Flag::LeavesIdle)
     }
 
     /// The record that the session was opened with. It is current until the session [was

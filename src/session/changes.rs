@@ -13,14 +13,14 @@ use super::sorted::Sorted;
 #[cfg(feature = "server")]
 use super::version::Version;
 use super::{Loaded, Status};
-use crate::record::{BindingId, Body, Entries, Header, Record, SessionId};
+use crate::record::{
+    Amended, BindingId, Body, Content, Entries, Entry, Header, Measured, Names, Optional, Record,
+    SessionId,
+};
 use crate::time::Millis;
 
 /// A value's bytes.
 pub(super) type Stored = Zeroizing<Vec<u8>>;
-
-/// The bytes of a key and of its value.
-type Entry<'a> = (&'a [u8], &'a [u8]);
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
@@ -29,9 +29,15 @@ pub(crate) struct Changes {
     /// The record's values, flashes and subject are gone. Its id and times stay.
     pub(super) cleared: bool,
     pub(super) renewed: bool,
+    /// The save that gives the session its new id must not say that it was issued earlier.
+    pub(super) issued_after: Millis,
+    pub(super) login: Option<Login>,
+    /// The lifetime that a new session goes on with, until it is saved or somebody logs in.
+    inherited: Option<Lifetime>,
     pub(super) values: Layer,
     pub(super) flashes: Layer,
-    pub(super) subject: Option<String>,
+    /// Boxed, because few requests change one.
+    names: Option<Box<NewNames>>,
     pub(super) expires_at: Option<Millis>,
     pub(super) transient: Option<bool>,
     /// Entries of the record that no other request may have taken or changed before the save.
@@ -41,6 +47,8 @@ pub(crate) struct Changes {
     own_flashes: Sorted<()>,
     /// The id and times of a new or renewed session, set by its first save.
     pub(crate) birth: Option<Birth>,
+    /// The id that the first save of a new or renewed session uses, if it was given one before.
+    pub(super) intended_id: Option<SessionId>,
     /// A save has written something other than the record. Until the next save, the response says
     /// that, even if all changes are taken back.
     pub(crate) sent: bool,
@@ -54,11 +62,47 @@ pub(crate) struct Changes {
     pub(super) old_mark: Option<Version>,
     /// An earlier attempt to end the session may have succeeded.
     pub(super) may_have_ended: bool,
-    /// The response already has the session, so later changes are lost.
-    pub(super) closed: bool,
     pub(crate) revision: Revision,
     /// What the request has shown of the session's device. Most sessions have none, so it is apart.
     pub(crate) shown: Option<Box<Device>>,
+}
+
+/// Changes to the session's names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NewNames {
+    pub(super) subject: Option<String>,
+    pub(super) label: Option<String>,
+    pub(super) sid: Option<String>,
+}
+
+impl NewNames {
+    fn is_empty(&self) -> bool {
+        self.subject.is_none() && self.label.is_none() && self.sid.is_none()
+    }
+}
+
+/// A change to the moment of the last login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Login {
+    /// The save that gives the session its new id remembers its moment.
+    Now,
+    #[cfg(feature = "server")]
+    Forgotten,
+}
+
+/// A session's times that outlast a change of its id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lifetime {
+    pub(crate) began_at: Millis,
+    pub(crate) expires_at: Millis,
+    logged_in_at: Option<Millis>,
+}
+
+/// What a session takes over from another one, besides values and flashes.
+pub(super) struct Estate {
+    names: NewNames,
+    transient: Option<bool>,
+    lifetime: Option<Lifetime>,
 }
 
 /// Counts the changes, so that a save can see which of them came after its plan.
@@ -97,6 +141,8 @@ pub(crate) struct Past {
 pub(crate) struct Birth {
     pub(crate) id: SessionId,
     pub(crate) issued_at: Millis,
+    /// When the lifetime began.
+    pub(crate) began_at: Millis,
     /// Used unless another deadline is chosen.
     pub(crate) expires_at: Millis,
 }
@@ -106,6 +152,7 @@ impl Birth {
         Self {
             id: header.id,
             issued_at: header.issued_at,
+            began_at: header.began_at(),
             expires_at: header.expires_at,
         }
     }
@@ -116,6 +163,8 @@ impl Birth {
 pub(super) struct Layer {
     set: Sorted<Stored>,
     removed: Sorted<()>,
+    /// How much larger the result is than the record's entries.
+    growth: Measured,
 }
 
 impl Changes {
@@ -144,7 +193,7 @@ impl Changes {
     /// Whether a save ends the record: the session was destroyed, or somebody logs in without the
     /// device that the record needs.
     fn gives_up_record(&self) -> bool {
-        self.destroyed || (self.renewed && self.lacks_device())
+        self.destroyed || (self.login == Some(Login::Now) && self.lacks_device())
     }
 
     /// Whether the record needs a device that the request does not come from.
@@ -164,13 +213,13 @@ impl Changes {
     }
 
     pub(super) fn base_values<'r>(&self, loaded: Option<&'r Record>) -> Entries<'r> {
-        let values = self.content(loaded).map(Record::values);
-        values.map_or_else(Entries::empty, Entries::without_nulls)
+        self.content(loaded).map(Record::values).unwrap_or_default()
     }
 
     pub(super) fn base_flashes<'r>(&self, loaded: Option<&'r Record>) -> Entries<'r> {
-        let flashes = self.content(loaded).map(Record::flashes);
-        flashes.map_or_else(Entries::empty, Entries::without_nulls)
+        self.content(loaded)
+            .map(Record::flashes)
+            .unwrap_or_default()
     }
 
     /// The record's value under `key`, if it stays. The result does not borrow the changes, so that
@@ -190,13 +239,12 @@ impl Changes {
 
     /// Removes a flash that this request has set. An incoming flash stays.
     pub(super) fn unset_flash(&mut self, loaded: Option<&Record>, key: &str) {
-        self.flashes.set.remove(key);
+        let base = self.base_flashes(loaded);
+        self.flashes.unset(base, key);
         #[cfg(feature = "server")]
         if self.own_flashes.contains(key.as_bytes()) {
-            self.flashes.leave_out(self.base_flashes(loaded), key);
+            self.flashes.leave_out(base, key);
         }
-        #[cfg(not(feature = "server"))]
-        let _ = loaded;
     }
 
     /// Forgets the record and all changes. Claims stay: the save must still win them.
@@ -251,7 +299,6 @@ impl Changes {
             in_cookie: self.in_cookie,
             over: self.over,
             may_have_ended: self.may_have_ended,
-            closed: self.closed,
             revision: self.revision,
             shown: self.shown.take(),
             ..Self::default()
@@ -304,18 +351,32 @@ impl Changes {
         }
         let mut next = Self {
             renewed: self.renewed && whole,
+            issued_after: if whole {
+                self.issued_after
+            } else {
+                Millis::default()
+            },
+            login: self.login.filter(|_| whole),
             claims: std::mem::take(&mut self.claims),
             ..self.afresh()
         };
         if self.revision != planned {
             let view = View::new(base, self);
             let header = written.header();
-            let subject = Some(view.subject()).filter(|subject| *subject != written.subject());
-            next.subject = subject.map(str::to_owned);
+            let (now, there) = (view.names(), written.names());
+            let changed = |now: &str, there| (now != there).then(|| now.to_owned());
+            *next.names() = NewNames {
+                subject: changed(now.subject, there.subject),
+                label: changed(now.label, there.label),
+                sid: changed(now.sid, there.sid),
+            };
+            if header.logged_in_at.is_some() && !view.has_login() {
+                next.login = Some(Login::Forgotten);
+            }
             next.expires_at = view.expires_at().filter(|at| *at != header.expires_at);
             next.transient = view.transient().filter(|is| *is != header.transient);
-            next.values = Layer::between(written.values().without_nulls(), view.values());
-            next.flashes = Layer::between(written.flashes().without_nulls(), view.flashes());
+            next.values = Layer::between(written.values(), view.values());
+            next.flashes = Layer::between(written.flashes(), view.flashes());
         }
         *self = next;
     }
@@ -326,6 +387,23 @@ impl Changes {
     pub(super) fn keep_own_flashes_of(&mut self, record: &Record) {
         let is_there = |key: &str| record.flashes().find(key).is_some();
         self.own_flashes.retain(is_there);
+    }
+
+    /// Adapts to the record that these changes are on top of from now on.
+    pub(super) fn is_over(&mut self, loaded: Option<&Record>) {
+        self.values.count(self.base_values(loaded));
+        self.flashes.count(self.base_flashes(loaded));
+    }
+
+    /// Takes over the lifetime of a newer record for the new id that this request has given the
+    /// session, unless it is a login.
+    #[cfg(feature = "server")]
+    pub(super) fn outlive(&mut self, newer: &Header) {
+        let goes_on = !self.destroyed && self.login != Some(Login::Now);
+        if let Some(birth) = self.birth.as_mut().filter(|_| goes_on) {
+            birth.began_at = newer.began_at();
+            birth.expires_at = newer.expires_at;
+        }
     }
 
     /// Removes all content. The session's id and times stay.
@@ -339,21 +417,103 @@ impl Changes {
         self.cleared |= had_content;
         self.values = Layer::default();
         self.flashes = Layer::default();
-        self.subject = None;
+        self.names = None;
+        self.login = None;
+        if let Some(inherited) = &mut self.inherited {
+            inherited.logged_in_at = None;
+        }
     }
 
-    /// Asks for a new id and a new lifetime at the next save.
+    /// Sets values and flashes.
+    pub(super) fn put(
+        &mut self,
+        loaded: Option<&Record>,
+        values: Vec<(String, Stored)>,
+        flashes: Vec<(String, Stored)>,
+    ) {
+        for (key, value) in values {
+            self.values.set(self.base_values(loaded), &key, value);
+        }
+        for (key, value) in flashes {
+            let base = self.base_flashes(loaded);
+            self.flashes.set_beside(base, &key, value);
+        }
+    }
+
+    /// Takes over names and whether browsers keep the cookie, and in a new session the lifetime.
+    pub(super) fn continue_as(&mut self, loaded: Option<&Record>, estate: Estate) {
+        let now = View::new(loaded, self).names();
+        let changed = |name: Option<String>, now: &str| name.filter(|name| name != now);
+        let names = NewNames {
+            subject: changed(estate.names.subject, now.subject),
+            label: changed(estate.names.label, now.label),
+            sid: changed(estate.names.sid, now.sid),
+        };
+        let own = self.names();
+        own.subject = names.subject.or(own.subject.take());
+        own.label = names.label.or(own.label.take());
+        own.sid = names.sid.or(own.sid.take());
+        if let Some(transient) = estate.transient {
+            self.set_transient(loaded, transient);
+        }
+        if self.base(loaded).is_none() {
+            self.inherited = estate.lifetime.or(self.inherited);
+        }
+    }
+
+    /// Asks for a new id at the next save.
     pub(super) fn renew(&mut self) {
         self.revision.whole = self.revision.whole.wrapping_add(1);
         self.renewed = true;
         self.birth = None;
+        self.intended_id = None;
+    }
+
+    pub(super) fn set_transient(&mut self, loaded: Option<&Record>, transient: bool) {
+        self.transient = None;
+        if View::new(loaded, self).transient() != Some(transient) {
+            self.transient = Some(transient);
+        }
+    }
+
+    /// Drops everything that was written. A session that is to end, or to get a new id, still does.
+    #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+    pub(super) fn give_up(&mut self) {
+        self.revision.whole = self.revision.whole.wrapping_add(1);
+        *self = Self {
+            destroyed: self.destroyed,
+            renewed: self.renewed,
+            login: self.login.take(),
+            issued_after: self.issued_after,
+            birth: self.birth,
+            intended_id: self.intended_id,
+            sent: self.sent,
+            ..self.afresh()
+        };
+    }
+
+    /// Asks for a new id and a new lifetime at the next save, which remembers when that was.
+    pub(super) fn log_in(&mut self) {
+        self.renew();
+        self.login = Some(Login::Now);
+    }
+
+    /// Asks for a new id that is issued no earlier than `moment`.
+    pub(super) fn renew_after(&mut self, moment: Millis) {
+        self.renew();
+        self.issued_after = self.issued_after.max(moment);
+    }
+
+    pub(super) fn names(&mut self) -> &mut NewNames {
+        self.names.get_or_insert_default()
     }
 }
 
-/// An entry's earlier state in a [`Layer`], for undoing a change.
+/// A [`Layer`] before a change to one entry, for undoing it.
 pub(super) struct Before {
     set: Option<Stored>,
     removed: bool,
+    growth: Measured,
 }
 
 impl Layer {
@@ -361,51 +521,100 @@ impl Layer {
     #[cfg(feature = "server")]
     fn between<'a>(base: Entries<'_>, now: impl Iterator<Item = Entry<'a>>) -> Self {
         let mut layer = Self::default();
-        for (key, _) in base.clone().texts() {
-            layer.removed.insert(key, ());
+        for (key, _) in base.texts() {
+            layer.leave_out(base, key);
         }
         for (key, value) in now {
             // Opening the record checked that its keys are text.
             let key = std::str::from_utf8(key).unwrap_or_default();
-            layer.removed.remove(key);
-            if base.clone().find(key) != Some(value) {
-                layer.set.insert(key, Zeroizing::new(value.to_vec()));
-            }
+            layer.set(base, key, Zeroizing::new(value.to_vec()));
         }
         layer
     }
 
+    /// Makes a change to the entry under `key`, and counts how much larger it gets.
+    fn change<R>(
+        &mut self,
+        base: Entries<'_>,
+        key: &str,
+        change: impl FnOnce(&mut Self, Option<&[u8]>) -> R,
+    ) -> R {
+        let there = base.find(key);
+        let before = self.measure(there, key);
+        let result = change(self, there);
+        let after = self.measure(there, key);
+        self.growth = self.growth.plus(after).minus(before);
+        result
+    }
+
+    /// The size of what is written under `key`, if the record has `there`.
+    fn measure(&self, there: Option<&[u8]>, key: &str) -> Measured {
+        let set = self.set.get(key).map(|value| value.as_slice());
+        let kept = || there.filter(|_| !self.removed.contains(key.as_bytes()));
+        let written = set.or_else(kept);
+        written.map_or_else(Measured::default, |value| {
+            Measured::of(key.as_bytes(), value)
+        })
+    }
+
+    /// Counts anew how much larger the result is, because it is on top of another record now.
+    fn count(&mut self, base: Entries<'_>) {
+        let changes = self.changes().map(|(key, value)| {
+            let after = value.map(|value| Measured::of(key, value));
+            // The keys of a layer are text.
+            let there = base.find(std::str::from_utf8(key).unwrap_or_default());
+            let before = there.map(|value| Measured::of(key, value));
+            after.unwrap_or_default().minus(before.unwrap_or_default())
+        });
+        self.growth = changes.fold(Measured::default(), Measured::plus);
+    }
+
     /// Sets an entry. If the record already has the same value, this is not a change.
     pub(super) fn set(&mut self, base: Entries<'_>, key: &str, value: Stored) -> Before {
-        let removed = self.removed.remove(key).is_some();
-        let set = if base.find(key) == Some(value.as_slice()) {
-            self.set.remove(key)
-        } else {
-            self.set.insert(key, value)
-        };
-        Before { set, removed }
+        let growth = self.growth;
+        self.change(base, key, |layer, there| Before {
+            removed: layer.removed.remove(key).is_some(),
+            set: if there == Some(value.as_slice()) {
+                layer.set.remove(key)
+            } else {
+                layer.set.insert(key, value)
+            },
+            growth,
+        })
     }
 
     /// Sets an entry, and leaves the record's value under the same key readable.
-    pub(super) fn set_beside(&mut self, key: &str, value: Stored) -> Before {
-        let removed = self.removed.contains(key.as_bytes());
-        Before {
-            set: self.set.insert(key, value),
-            removed,
-        }
+    pub(super) fn set_beside(&mut self, base: Entries<'_>, key: &str, value: Stored) -> Before {
+        let growth = self.growth;
+        self.change(base, key, |layer, _| Before {
+            removed: layer.removed.contains(key.as_bytes()),
+            set: layer.set.insert(key, value),
+            growth,
+        })
+    }
+
+    /// Takes back that an entry was set. The record's entry stays.
+    fn unset(&mut self, base: Entries<'_>, key: &str) {
+        self.change(base, key, |layer, _| layer.set.remove(key));
     }
 
     /// Removes an entry. If it does not exist, this is not a change.
     pub(super) fn remove(&mut self, base: Entries<'_>, key: &str) {
-        self.set.remove(key);
-        self.leave_out(base, key);
+        self.change(base, key, |layer, there| {
+            layer.set.remove(key);
+            if there.is_some() {
+                layer.removed.insert(key, ());
+            }
+        });
     }
 
     /// Leaves out the record's entry, but keeps one that was set.
     pub(super) fn leave_out(&mut self, base: Entries<'_>, key: &str) {
-        if base.find(key).is_some() {
-            self.removed.insert(key, ());
-        }
+        self.change(base, key, |layer, there| {
+            if there.is_some() {
+                layer.removed.insert(key, ());
+            }
+        });
     }
 
     pub(super) fn undo(&mut self, key: &str, before: Before) {
@@ -416,6 +625,7 @@ impl Layer {
         if before.removed {
             self.removed.insert(key, ());
         }
+        self.growth = before.growth;
     }
 
     pub(super) fn changed(&self, key: &str) -> Option<&Stored> {
@@ -434,38 +644,60 @@ impl Layer {
         self.set.is_empty() && self.removed.is_empty()
     }
 
+    /// The new value under each changed key, in the order of the keys; `None` for an entry that is
+    /// left out.
+    fn changes(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> + Clone {
+        let set = self.set.iter();
+        let removed = self.removed.iter();
+        Overlaid {
+            under: removed.map(|(key, ())| (key.as_bytes(), None)),
+            waiting: None,
+            over: set
+                .map(|(key, value)| (key.as_bytes(), Some(value.as_slice())))
+                .peekable(),
+        }
+    }
+
     /// The entries of `base` with this layer on top, sorted by key.
     fn over<'a>(&'a self, base: Entries<'a>) -> impl Iterator<Item = Entry<'a>> + Clone {
-        let kept = base.filter(|(key, _)| !self.removed.contains(key));
         let set = self.set.iter();
         let set = set.map(|(key, value)| (key.as_bytes(), value.as_slice()));
         Overlaid {
-            under: kept,
+            under: base
+                .without_nulls()
+                .filter(|(key, _)| !self.removed.contains(key)),
             waiting: None,
             over: set.peekable(),
         }
     }
+
+    /// The same entries, to be written.
+    fn written_over<'a>(&'a self, base: Entries<'a>) -> impl Content {
+        Amended {
+            entries: base,
+            changes: self.changes(),
+            growth: self.growth,
+        }
+    }
 }
 
-/// Merges two sorted lists of entries. If both have a key, `over` wins.
+/// Merges two lists that are sorted by key. If both have a key, `over` wins.
 #[derive(Clone)]
-struct Overlaid<'a, U, O: Iterator<Item = Entry<'a>>> {
+struct Overlaid<U, O: Iterator> {
     under: U,
-    /// The entry of `under` that comes after the next of `over`. Not `Peekable`: most entries come
-    /// from `under`, and storing and reloading each costs more than everything else here.
-    waiting: Option<Entry<'a>>,
+    /// The item of `under` that comes after the next of `over`.
+    waiting: Option<O::Item>,
     over: Peekable<O>,
 }
 
-impl<'a, U, O> Iterator for Overlaid<'a, U, O>
+impl<'a, T, U, O> Iterator for Overlaid<U, O>
 where
-    U: Iterator<Item = Entry<'a>>,
-    O: Iterator<Item = Entry<'a>>,
+    U: Iterator<Item = (&'a [u8], T)>,
+    O: Iterator<Item = (&'a [u8], T)>,
 {
-    type Item = Entry<'a>;
+    type Item = (&'a [u8], T);
 
-    #[inline(always)]
-    fn next(&mut self) -> Option<Entry<'a>> {
+    fn next(&mut self) -> Option<Self::Item> {
         let Some(under) = self.waiting.take().or_else(|| self.under.next()) else {
             return self.over.next();
         };
@@ -511,25 +743,71 @@ impl<'a> View<'a> {
             .over(self.changes.base_flashes(self.loaded))
     }
 
-    pub(crate) fn subject(self) -> &'a str {
-        match &self.changes.subject {
-            Some(subject) => subject,
-            None => self.content().map_or("", Record::subject),
+    pub(crate) fn names(self) -> Names<'a> {
+        let kept = self.content().map(Record::names).unwrap_or_default();
+        let Some(new) = &self.changes.names else {
+            return kept;
+        };
+        Names {
+            subject: new.subject.as_deref().unwrap_or(kept.subject),
+            label: new.label.as_deref().unwrap_or(kept.label),
+            sid: new.sid.as_deref().unwrap_or(kept.sid),
         }
     }
 
-    /// Whether the session has no values, no flashes and no subject.
+    /// Whether this request is a login.
+    pub(crate) fn logs_in(self) -> bool {
+        self.changes.login == Some(Login::Now)
+    }
+
+    /// Whether the session remembers a login, or will.
+    pub(crate) fn has_login(self) -> bool {
+        self.logs_in() || self.kept_login().is_some()
+    }
+
+    /// Which optional parts the header of a save has.
+    pub(crate) fn optional(self) -> Optional {
+        Optional {
+            login: self.has_login(),
+            binding: self.binding().is_some(),
+        }
+    }
+
+    /// When the last login was. `None` if the save has yet to happen that remembers it.
+    pub(crate) fn logged_in_at(self) -> Option<Millis> {
+        if self.logs_in() {
+            return Some(self.birth()?.began_at);
+        }
+        self.kept_login()
+    }
+
+    fn kept_login(self) -> Option<Millis> {
+        if self.changes.login.is_some() {
+            return None;
+        }
+        match self.changes.inherited {
+            Some(inherited) => inherited.logged_in_at,
+            None => self.content()?.header().logged_in_at,
+        }
+    }
+
+    /// The earliest moment at which a session that gets a new id now may count as issued.
+    pub(crate) fn issued_after(self) -> Millis {
+        self.changes.issued_after
+    }
+
+    /// Whether the session has no values, no flashes, no names and no login.
     pub(crate) fn is_empty(self) -> bool {
         self.values().next().is_none()
             && self.flashes().next().is_none()
-            && self.subject().is_empty()
+            && self.names().is_empty()
+            && !self.has_login()
     }
 
     /// Whether the record ends with a save: the session was destroyed, or somebody has logged in
     /// without the device that the record needs.
     pub(crate) fn is_destroyed(self) -> bool {
-        let is_login = self.changes.gives_up_record() && !self.is_empty();
-        self.changes.destroyed || is_login
+        self.changes.gives_up_record()
     }
 
     /// Whether the session's device is missing, so that only a login or the session's end may be
@@ -552,13 +830,16 @@ impl<'a> View<'a> {
         self.device().binds.is_some() && self.base().is_some_and(is_unbound)
     }
 
-    /// Whether a save logs somebody in: the session gets a subject or is renewed, or a session with
-    /// a subject gets a new id, as in a move.
+    /// Whether a device is to be offered a binding to this session: somebody logs in, the session
+    /// gets a subject, or it is somebody's and gets a new id, which an earlier offer does not name.
     #[cfg(feature = "device-bound")]
-    pub(crate) fn is_login(self, moves: bool) -> bool {
-        let had_subject = self.content().is_some_and(|it| !it.subject().is_empty());
-        let has_subject = !self.subject().is_empty();
-        self.changes.renewed || has_subject && (moves || !had_subject)
+    pub(crate) fn is_offered(self, moves: bool) -> bool {
+        let was_somebodys = self.content().is_some_and(|record| {
+            !record.subject().is_empty() || record.header().logged_in_at.is_some()
+        });
+        let is_somebodys = !self.names().subject.is_empty() || self.has_login();
+        let gets_an_id = moves || self.changes.renewed;
+        self.logs_in() || is_somebodys && (gets_an_id || !was_somebodys)
     }
 
     #[cfg(feature = "device-bound")]
@@ -614,10 +895,62 @@ impl<'a> View<'a> {
         continued.or(self.changes.birth)
     }
 
+    /// The id that the save uses if it makes the id and times.
+    pub(crate) fn intended_id(self) -> Option<SessionId> {
+        self.changes.intended_id
+    }
+
+    /// The lifetime that goes on, with this id or another.
+    pub(crate) fn outlived(self) -> Option<Lifetime> {
+        if self.logs_in() {
+            return None;
+        }
+        self.changes.inherited.or_else(|| {
+            let header = self.base()?.header();
+            Some(Lifetime {
+                began_at: header.began_at(),
+                expires_at: header.expires_at,
+                logged_in_at: header.logged_in_at,
+            })
+        })
+    }
+
+    /// What another session takes over from this one.
+    pub(super) fn estate(self) -> Estate {
+        let names = self.names();
+        let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        let times = self.began_at().zip(self.expires_at());
+        Estate {
+            names: NewNames {
+                subject: given(names.subject),
+                label: given(names.label),
+                sid: given(names.sid),
+            },
+            transient: self.transient(),
+            lifetime: times.map(|(began_at, expires_at)| Lifetime {
+                began_at,
+                expires_at,
+                logged_in_at: self.logged_in_at(),
+            }),
+        }
+    }
+
+    /// When the session's lifetime began, unless the save has yet to begin it.
+    pub(crate) fn began_at(self) -> Option<Millis> {
+        let birth = self.birth().map(|birth| birth.began_at);
+        birth.or_else(|| Some(self.outlived()?.began_at))
+    }
+
     /// The session's own deadline, unless the save has yet to make it.
     pub(crate) fn expires_at(self) -> Option<Millis> {
-        let chosen = self.changes.expires_at;
-        chosen.or_else(|| Some(self.birth()?.expires_at))
+        let outlived = || Some(self.outlived()?.expires_at);
+        let kept = || self.birth().map(|birth| birth.expires_at);
+        self.chosen_expiry().or_else(kept).or_else(outlived)
+    }
+
+    /// The deadline that this request has chosen.
+    pub(crate) fn chosen_expiry(self) -> Option<Millis> {
+        self.changes.expires_at
     }
 
     pub(crate) fn transient(self) -> Option<bool> {
@@ -638,7 +971,8 @@ impl<'a> View<'a> {
             renewed,
             values,
             flashes,
-            subject,
+            names,
+            login,
             expires_at,
             transient,
             claims,
@@ -650,7 +984,8 @@ impl<'a> View<'a> {
             || *renewed
             || !values.is_empty()
             || !flashes.is_empty()
-            || subject.is_some()
+            || names.as_ref().is_some_and(|names| !names.is_empty())
+            || login.is_some()
             || expires_at.is_some()
             || transient.is_some()
     }
@@ -666,10 +1001,16 @@ impl<'a> View<'a> {
     }
 
     /// The record that a save writes, without its header.
-    pub(crate) fn body(
-        self,
-    ) -> Body<'a, impl Iterator<Item = Entry<'a>> + Clone, impl Iterator<Item = Entry<'a>> + Clone>
-    {
-        Body::new(self.subject(), self.values(), self.flashes()).bound(self.binding())
+    pub(crate) fn body(self) -> Body<'a, impl Content, impl Content> {
+        let changes = self.changes;
+        Body::new(
+            self.names(),
+            changes
+                .values
+                .written_over(changes.base_values(self.loaded)),
+            changes
+                .flashes
+                .written_over(changes.base_flashes(self.loaded)),
+        )
     }
 }

@@ -1,25 +1,18 @@
 //! What a session says of its device.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::Session;
 use super::base::Loaded;
 use super::changes::Changes;
 use super::device::Device;
-use super::state::Bounds;
+use super::state::{Bounds, Flag};
 use crate::error::{Origin, Refusal};
 use crate::time::Millis;
 
 impl Session {
     /// A session of whose device the request has shown something.
-    pub(crate) fn shown(
-        loaded: Loaded,
-        device: Device,
-        read_at: Millis,
-        bounds: Arc<Bounds>,
-    ) -> Self {
+    pub(crate) fn shown(loaded: Loaded, device: Device, read_at: Millis, bounds: Bounds) -> Self {
         let origin = if device.is_missing {
             Origin::Refused(Refusal::Unproven)
         } else {
@@ -28,10 +21,9 @@ impl Session {
         let (loaded, changes) = (Some(loaded), Changes::with(device));
         let session = Self::with(origin, loaded, changes, Some(read_at), Some(bounds));
         // Reading may not go past the lock if the record does not count, nor a save past its plan.
-        session
-            .inner
-            .was_touched
-            .store(device.is_due(), Ordering::Relaxed);
+        if device.is_due() {
+            session.inner.flags.set(Flag::Touched, Flag::Touched);
+        }
         session
     }
 
@@ -76,7 +68,7 @@ impl Session {
             if device.proven_at.is_some() {
                 device.drops_proof = true;
                 device.is_asked = true;
-                self.inner.was_touched.store(true, Ordering::Release);
+                self.inner.flags.set(Flag::Touched, Flag::Touched);
             }
         });
     }

@@ -1,17 +1,17 @@
 //! How stores update a session while they save it.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
 use super::Session;
 use super::base::{Base, Loaded};
 use super::changes::{Birth, Changes, Over, Revision, View};
-use super::state::Bounds;
+use super::state::{Bounds, Flag};
 #[cfg(feature = "tower")]
 use super::status::Status;
 #[cfg(feature = "server")]
 use super::version::Version;
-use crate::error::Origin;
+use crate::error::{Origin, SessionError};
+#[cfg(feature = "server")]
+use crate::record::SessionId;
+use crate::time::Millis;
 
 /// What became of changes that were to move to a newer record.
 #[cfg(feature = "server")]
@@ -55,6 +55,7 @@ impl Session {
             let before = base.newest();
             newer.cookie_is_due |= before.is_none_or(|loaded| loaded.cookie_is_due);
             changes.keep_own_flashes_of(&newer.record);
+            changes.outlive(newer.record.header());
             self.replace(changes, base, Some(newer));
             rebased = Rebased::Done;
         });
@@ -76,10 +77,32 @@ impl Session {
         });
     }
 
+    /// Gives the session a new id that no cutoff before `moment` ends.
+    pub(crate) fn outlast(&self, moment: Millis) -> Result<(), SessionError> {
+        self.change(|changes, _| {
+            changes.renew_after(moment);
+            Ok(())
+        })
+    }
+
+    /// The ids under which a backend may have the session: the one that it was opened with, and the
+    /// one that this request has given it.
+    #[cfg(feature = "server")]
+    pub(crate) fn ids(&self) -> [Option<SessionId>; 2] {
+        self.lock_for_save(|changes, loaded| {
+            let view = View::new(loaded.map(|loaded| &loaded.record), changes);
+            let opened = view.base().map(|record| record.header().id);
+            [opened, view.birth().map(|birth| birth.id)]
+        })
+    }
+
     /// Makes the next save draw a new id for a new or renewed session.
     #[cfg(feature = "server")]
     pub(crate) fn forget_birth(&self) {
-        self.lock_for_save(|changes, _| changes.birth = None);
+        self.lock_for_save(|changes, _| {
+            changes.birth = None;
+            changes.intended_id = None;
+        });
     }
 
     /// Handles a session that another request has ended: nothing of it is left. Its cookie is left
@@ -165,8 +188,9 @@ impl Session {
 
     fn replace(&self, changes: &mut Changes, base: &mut Base<'_>, loaded: Option<Loaded>) {
         changes.revision.base = changes.revision.base.wrapping_add(1);
-        self.inner.was_touched.store(true, Ordering::Release);
+        self.inner.flags.set(Flag::Touched, Flag::Touched);
         base.replace(loaded);
+        changes.is_over(base.newest().map(|loaded| &loaded.record));
     }
 
     /// Drops a session whose cookie is no longer valid. The cookie is left alone, because the
@@ -185,8 +209,12 @@ impl Session {
     /// Refuses all further changes. Returns what a save has to do.
     #[cfg(feature = "tower")]
     pub(crate) fn close(&self) -> Status {
-        self.lock_for_save(|changes, _| changes.closed = true);
-        self.status()
+        if self.inner.flags.set(Flag::Closed, Flag::Touched) {
+            // Waits for a change that has begun.
+            self.status()
+        } else {
+            Status::Unmodified
+        }
     }
 
     /// Whether the session came with a request, and not from [`new`](Self::new).
@@ -199,10 +227,8 @@ impl Session {
     }
 
     /// Whether a store with other bounds has loaded the session.
-    pub(crate) fn is_of_another_store(&self, bounds: &Arc<Bounds>) -> bool {
-        self.inner
-            .bounds
-            .as_ref()
-            .is_some_and(|own| !Arc::ptr_eq(own, bounds))
+    pub(crate) fn is_of_another_store(&self, bounds: &Bounds) -> bool {
+        let own = self.inner.bounds.as_ref();
+        own.is_some_and(|own| own.store != bounds.store)
     }
 }

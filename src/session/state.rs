@@ -1,7 +1,9 @@
 //! The parts of a session.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 
 use super::base::{Loaded, Newer};
@@ -19,13 +21,59 @@ pub(super) struct Inner {
     /// When the session was read from the request.
     pub(super) read_at: Option<Millis>,
     /// The bounds of its store; `None` if [`Session::new`] made it.
-    pub(super) bounds: Option<Arc<Bounds>>,
-    /// Something may have been changed, or the record replaced. Until then, reading needs no lock
-    /// on `since`.
-    pub(super) was_touched: AtomicBool,
-    /// This request does not count as use.
-    pub(super) leaves_idle: AtomicBool,
+    pub(super) bounds: Option<Bounds>,
+    pub(super) flags: Flags,
+    #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+    pub(super) twin: OnceLock<Weak<dyn Twin>>,
     pub(super) since: Mutex<Since>,
+}
+
+/// What can be known of a session without the lock on `since`.
+#[derive(Default)]
+pub(super) struct Flags(AtomicU8);
+
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Flag {
+    /// Something may have been changed, or the record replaced.
+    Touched = 1,
+    /// The response already has the session, so later changes are lost.
+    Closed = 2,
+    /// This request does not count as use.
+    LeavesIdle = 4,
+}
+
+impl Flags {
+    pub(super) fn has(&self, flag: Flag) -> bool {
+        self.0.load(Ordering::Acquire) & flag as u8 != 0
+    }
+
+    /// Sets a flag, and returns whether `other` was set before. Of two threads that each set one
+    /// flag and ask for the other's, at least one sees it.
+    pub(super) fn set(&self, flag: Flag, other: Flag) -> bool {
+        self.0.fetch_or(flag as u8, Ordering::AcqRel) & other as u8 != 0
+    }
+}
+
+/// Another library's session with the same entries. It has changes that nobody is told of.
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+pub(crate) trait Twin: Send + Sync {
+    /// Brings the twin's changes into the session. Called before the session is read or changed.
+    fn bring(&self);
+
+    /// Shows the session's entries in the twin. Called after the session was changed.
+    fn show(&self);
+}
+
+/// When a twin's session ends.
+#[cfg(all(feature = "tower", feature = "tower-sessions"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ends {
+    At(Millis),
+    /// This long after the request.
+    After(Duration),
+    /// When the browser is closed.
+    WithBrowser,
 }
 
 /// Everything that happened to a session since it was opened.
@@ -35,16 +83,30 @@ pub(super) struct Since {
     pub(super) newer: Newer,
 }
 
-/// What a store's settings allow its sessions. The address identifies the store.
-#[derive(Debug)]
+/// What a store's settings allow its sessions. Each session has a copy, so that requests on
+/// different threads share nothing.
+#[derive(Clone, Debug)]
 pub(crate) struct Bounds {
+    pub(crate) store: StoreId,
     pub(crate) limit: Limit,
     pub(crate) claims: Claims,
     pub(crate) max_lifetime: Duration,
     pub(crate) idle: Option<Idle>,
-    /// How many bytes an unbound session leaves free, so that it can still be bound.
-    pub(crate) reserved: usize,
+    /// Whether the store binds sessions to devices: one that is not bound yet leaves room for it.
+    pub(crate) may_bind: bool,
     pub(crate) events: Events,
+}
+
+/// Identifies a store while the process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoreId(u64);
+
+impl StoreId {
+    /// An id that no other store has.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Whether one of several requests can claim an entry.

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::cookie::CookieConfig;
 use crate::cookie::DEFAULT_NAME;
@@ -9,7 +11,7 @@ use crate::event::Events;
 use crate::flow::{Flow, InCookie, Outgoing};
 use crate::limit::Limit;
 use crate::policy::Policy;
-use crate::record::Record;
+use crate::record::{Optional, Record};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -216,7 +218,7 @@ fn a_null_that_another_program_has_stored_is_no_entry_and_nothing_writes_one() {
     );
     let record = &session.first().unwrap().record;
     let keys: Vec<_> = record.values().texts().map(|(key, _)| key).collect();
-    assert_eq!((keys, record.flashes().count()), (vec!["new"], 0));
+    assert_eq!((keys, record.flashes().iter().count()), (vec!["new"], 0));
 }
 
 #[test]
@@ -246,25 +248,18 @@ fn a_session_that_is_too_large_already_may_shrink_and_may_not_grow() {
     let bytes = [0].repeat(4000);
     let text = value::encode(&"x".repeat(2000)).unwrap();
     let record = record_with(&[("a", &bytes), ("b", &text)]);
-    let loaded = Loaded {
-        record: Record::decode(crate::envelope::Plaintext::from_vec(record)).unwrap(),
-        under_old_key: false,
-        #[cfg(feature = "server")]
-        cookie_is_due: false,
-        #[cfg(feature = "server")]
-        held: None,
-    };
     let bounds = Bounds {
+        store: StoreId::next(),
         claims: Claims::InCookie,
         limit: Limit::Cookie {
             name: DEFAULT_NAME.len(),
         },
         max_lifetime: DAY,
         idle: None,
-        reserved: 0,
+        may_bind: false,
         events: Events::default(),
     };
-    let session = Session::opened(loaded, now(), Arc::new(bounds));
+    let session = Session::opened(loaded(record), now(), bounds);
     session.insert("b", "x".repeat(1999)).unwrap();
     let too_large = |outcome: Result<(), SessionError>| {
         assert_eq!(outcome.unwrap_err().kind(), ErrorKind::TooLarge);
@@ -276,4 +271,115 @@ fn a_session_that_is_too_large_already_may_shrink_and_may_not_grow() {
     session.remove("a");
     session.insert("b", "x".repeat(2000)).unwrap();
     session.insert("c", 1).unwrap();
+}
+
+/// What a save writes is as long as the session was taken for, however it came to be so.
+#[derive(Clone, Debug)]
+enum Op {
+    Insert(String, usize),
+    Remove(String),
+    Flash(String, usize),
+    TakeFlash(String),
+    Claim(String),
+    Clear,
+    Destroy,
+    Merge(String, usize),
+    /// Another request's record takes the place of this session's.
+    #[cfg(feature = "server")]
+    Rebase(Vec<(String, usize)>),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let key = || "[a-c]{1,2}";
+    let length = || 0_usize..300;
+    let op = prop_oneof![
+        8 => (key(), length()).prop_map(|(key, length)| Op::Insert(key, length)),
+        4 => key().prop_map(Op::Remove),
+        4 => (key(), length()).prop_map(|(key, length)| Op::Flash(key, length)),
+        2 => key().prop_map(Op::TakeFlash),
+        2 => key().prop_map(Op::Claim),
+        1 => Just(Op::Clear),
+        1 => Just(Op::Destroy),
+        2 => (key(), length()).prop_map(|(key, length)| Op::Merge(key, length)),
+    ];
+    #[cfg(feature = "server")]
+    let op = prop_oneof![
+        8 => op,
+        1 => prop::collection::btree_map(key(), length(), 0..6)
+            .prop_map(|entries| Op::Rebase(entries.into_iter().collect())),
+    ];
+    prop::collection::vec(op, 0..40)
+}
+
+fn loaded_with(entries: &[(String, usize)]) -> Loaded {
+    let values: Vec<_> = entries
+        .iter()
+        .map(|(key, length)| (key.as_str(), encode(key, &"x".repeat(*length)).unwrap()))
+        .collect();
+    let values: Vec<_> = values
+        .iter()
+        .map(|(key, value)| (*key, &value[..]))
+        .collect();
+    let mut record = record_with(&values);
+    record.pop();
+    record.extend(postcard::to_allocvec(&[("a", [1, 1].as_slice())][..]).unwrap());
+    loaded(record)
+}
+
+fn loaded(record: Vec<u8>) -> Loaded {
+    Loaded {
+        record: Record::decode(crate::envelope::Plaintext::from_vec(record)).unwrap(),
+        under_old_key: false,
+        #[cfg(feature = "server")]
+        cookie_is_due: false,
+        #[cfg(feature = "server")]
+        held: None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_session_is_written_as_long_as_it_was_measured(
+        first in prop::collection::btree_map("[a-c]{1,2}", 0_usize..300, 0..6),
+        ops in ops(),
+    ) {
+        let flow = flow();
+        let first: Vec<_> = first.into_iter().collect();
+        let session = flow.opened(loaded_with(&first), now());
+        for op in ops {
+            let text = |length| "x".repeat(length);
+            match &op {
+                Op::Insert(key, length) => { let _ = session.insert(key, text(*length)); }
+                Op::Remove(key) => session.remove(key),
+                Op::Flash(key, length) => { let _ = session.flash(key, text(*length)); }
+                Op::TakeFlash(key) => { let _ = session.take_flash::<Value>(key); }
+                Op::Claim(key) => session.lock(|changes, record| changes.claim(record, key)),
+                Op::Clear => session.clear(),
+                Op::Destroy => session.destroy(),
+                Op::Merge(key, length) => {
+                    let other = Session::new();
+                    other.insert(key, text(*length)).unwrap();
+                    other.flash(key, text(*length)).unwrap();
+                    let _ = session.merge(&other);
+                }
+                #[cfg(feature = "server")]
+                Op::Rebase(entries) => {
+                    let planned = session.lock(|changes, _| changes.revision);
+                    session.rebase(planned, loaded_with(entries));
+                }
+            }
+            session.view(|view| {
+                let body = view.body();
+                let header = *loaded_with(&[]).record.header();
+                let mut written = Vec::new();
+                body.append_to(&mut written, &header);
+                assert_eq!(written.len(), body.len(Optional::default()), "{op:?}");
+                let count = view.values().count().max(view.flashes().count());
+                assert_eq!(count, body.entries(), "{op:?}");
+                let record = loaded(written).record;
+                assert!(record.values().iter().eq(view.values()), "{op:?}");
+                assert!(record.flashes().iter().eq(view.flashes()), "{op:?}");
+            });
+        }
+    }
 }

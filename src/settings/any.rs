@@ -7,16 +7,18 @@ use http::{HeaderMap, HeaderName};
 use super::{Driver, Settings};
 #[cfg(feature = "device-bound")]
 use crate::device::DeviceAnswer;
-use crate::envelope::KeyRing;
-use crate::error::{ConfigError, LoadError, SaveError};
+use crate::envelope::{KeyRing, Keys};
+use crate::error::{BackendError, ConfigError, LoadError, SaveError};
 use crate::flow::{InCookie, Outgoing};
-use crate::server::{Behind, Memory, MemoryStore};
+use crate::record::SessionId;
+use crate::server::{Behind, Memory, MemoryStore, SessionInfo};
 #[cfg(all(feature = "file", unix))]
 use crate::server::{File, FileStore};
 #[cfg(feature = "redis")]
 use crate::server::{Redis, RedisStore};
 use crate::session::Session;
 use crate::store::{CookieStore, StoreBuilder};
+use crate::transport::Transport;
 
 /// The store that the settings choose: `SESSION_DRIVER` is `cookie`, `memory`, `file` or `redis`.
 /// Needs the features `settings` and `server`, and those of the drivers.
@@ -68,6 +70,10 @@ macro_rules! each {
 #[cfg(feature = "tower")]
 pub(crate) use each;
 
+fn in_cookies() -> BackendError {
+    BackendError::unsupported("to find sessions: they are in cookies, so use a revocation list")
+}
+
 /// The storage that the settings choose, in the [`StoreBuilder`] of an [`AnyStore`].
 #[derive(Debug)]
 pub struct Chosen(Place);
@@ -88,8 +94,8 @@ impl AnyStore {
     /// # Errors
     ///
     /// As [`builder`](Self::builder).
-    pub fn new(ring: impl Into<KeyRing>, settings: &Settings) -> Result<Self, ConfigError> {
-        Self::builder(ring, settings)?.build()
+    pub fn new(keys: impl Into<Keys>, settings: &Settings) -> Result<Self, ConfigError> {
+        Self::builder(keys, settings)?.build()
     }
 
     /// Builds the store that the environment describes, with the keys in `APP_KEY` and
@@ -118,26 +124,26 @@ impl AnyStore {
     /// If the store's own builder would refuse these settings, or if the driver lacks its feature
     /// or a setting that it needs. The error names the variable or field.
     pub fn builder(
-        ring: impl Into<KeyRing>,
+        keys: impl Into<Keys>,
         settings: &Settings,
     ) -> Result<StoreBuilder<Chosen>, ConfigError> {
         match settings.chosen_driver()? {
             Driver::Cookie => {
-                let builder = settings.builder(ring)?;
+                let builder = settings.builder(keys)?;
                 Ok(builder.map(|InCookie| Chosen(Place::Cookie)))
             }
             Driver::Memory => {
-                let builder = settings.server_builder(ring, settings.memory()?)?;
+                let builder = settings.server_builder(keys, settings.memory()?)?;
                 Ok(builder.map(|behind| Chosen(Place::Memory(behind))))
             }
             #[cfg(all(feature = "file", unix))]
             Driver::File => {
-                let builder = settings.server_builder(ring, settings.file()?)?;
+                let builder = settings.server_builder(keys, settings.file()?)?;
                 Ok(builder.map(|behind| Chosen(Place::File(behind))))
             }
             #[cfg(feature = "redis")]
             Driver::Redis => {
-                let builder = settings.server_builder(ring, settings.redis()?)?;
+                let builder = settings.server_builder(keys, settings.redis()?)?;
                 Ok(builder.map(|behind| Chosen(Place::Redis(behind))))
             }
             #[cfg(not(all(feature = "file", feature = "redis", unix)))]
@@ -171,7 +177,7 @@ impl AnyStore {
     }
 
     /// The request header that holds the session's token: `cookie`, or that of another
-    /// [`Transport`](crate::Transport).
+    /// [`Transport`].
     pub fn request_header(&self) -> HeaderName {
         each!(self, store => store.request_header())
     }
@@ -206,6 +212,64 @@ impl AnyStore {
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
     ) -> Option<DeviceAnswer> {
         each!(self, store => store.device_answer(method, path, headers))
+    }
+
+    /// Lists the sessions of `subject`, the last used first.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerStore::sessions_of`](crate::server::ServerStore::sessions_of). With sessions in cookies, an
+    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    pub async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionInfo>, BackendError> {
+        each!(self, _store => Err(in_cookies()), store => store.sessions_of(subject).await)
+    }
+
+    /// Ends all sessions of `subject`: "log out everywhere".
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerStore::end_all_of`](crate::server::ServerStore::end_all_of). With sessions in cookies, an
+    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    pub async fn end_all_of(&self, subject: &str) -> Result<usize, BackendError> {
+        each!(self, _store => Err(in_cookies()), store => store.end_all_of(subject).await)
+    }
+
+    /// Ends all sessions of `subject` except for `keep`: "log out everywhere else".
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerStore::end_others_of`](crate::server::ServerStore::end_others_of). With sessions in cookies, an
+    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    pub async fn end_others_of(
+        &self,
+        subject: &str,
+        keep: &Session,
+    ) -> Result<usize, BackendError> {
+        each!(self, _store => Err(in_cookies()), store => store.end_others_of(subject, keep).await)
+    }
+
+    /// Ends the session with this id, if it is one of `subject`'s.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerStore::end_one_of`](crate::server::ServerStore::end_one_of). With sessions in cookies, an
+    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    pub async fn end_one_of(&self, subject: &str, id: SessionId) -> Result<bool, BackendError> {
+        each!(self, _store => Err(in_cookies()), store => store.end_one_of(subject, id).await)
+    }
+
+    /// Ends all sessions of one login at the identity provider.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerStore::end_all_of_sid`](crate::server::ServerStore::end_all_of_sid). With sessions in cookies, an
+    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    pub async fn end_all_of_sid(&self, sid: &str) -> Result<usize, BackendError> {
+        each!(self, _store => Err(in_cookies()), store => store.end_all_of_sid(sid).await)
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        each!(self, store => store.transport())
     }
 
     /// Replaces the keys of this store and all its clones, while requests run.

@@ -3,7 +3,7 @@
 use super::Settings;
 use super::driver::Driver;
 #[cfg(feature = "server")]
-use crate::envelope::KeyRing;
+use crate::envelope::Keys;
 use crate::error::ConfigError;
 #[cfg(all(feature = "file", unix))]
 use crate::server::File;
@@ -62,10 +62,10 @@ impl Settings {
     /// If the builder's `build` would refuse these settings; the error names the variable or field.
     pub fn server_builder<B: Backend>(
         &self,
-        ring: impl Into<KeyRing>,
+        keys: impl Into<Keys>,
         backend: B,
     ) -> Result<StoreBuilder<Behind<B>>, ConfigError> {
-        let mut builder = self.apply(ServerStore::builder(ring, backend))?;
+        let mut builder = self.apply(ServerStore::builder(keys, backend))?;
         if let Some(bytes) = self.max_size {
             builder = builder.max_size(bytes);
         }

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
+
 use super::core::{Clock, StoreCore};
 #[cfg(feature = "device-bound")]
 use crate::binding::{Binding, DeviceBound, DeviceStage};
 use crate::cookie::CookieConfig;
-use crate::envelope::{Envelope, KeyRing, Kind, Use, check_context};
+use crate::envelope::{Envelope, Keys, Kind, Use, check_context};
 use crate::error::ConfigError;
 use crate::event::{Event, Events};
-use crate::flow::{Flow, Placement};
+use crate::flow::{Flow, Placement, SiteData};
 use crate::limit::Limit;
 use crate::policy::{DEFAULT_LIFETIME, Idle, Policy};
 use crate::revocation::RevocationList;
@@ -34,7 +36,7 @@ use crate::transport::Transport;
 #[must_use]
 pub struct StoreBuilder<P> {
     pub(crate) placement: P,
-    ring: KeyRing,
+    keys: Keys,
     transport: Transport,
     former: Vec<CookieConfig>,
     context: String,
@@ -47,6 +49,7 @@ pub struct StoreBuilder<P> {
     not_before: SystemTime,
     pub(crate) revocations: Option<RevocationList>,
     private_by_default: bool,
+    clear_site_data: Option<HeaderValue>,
     #[cfg(feature = "device-bound")]
     device_bound: Option<DeviceBound>,
     clock: Box<Clock>,
@@ -55,10 +58,10 @@ pub struct StoreBuilder<P> {
 
 impl<P> StoreBuilder<P> {
     /// Starts from the defaults.
-    pub(crate) fn new(ring: KeyRing, placement: P) -> Self {
+    pub(crate) fn new(keys: Keys, placement: P) -> Self {
         Self {
             placement,
-            ring,
+            keys,
             transport: CookieConfig::default().into(),
             former: Vec::new(),
             context: String::new(),
@@ -71,6 +74,7 @@ impl<P> StoreBuilder<P> {
             not_before: SystemTime::UNIX_EPOCH,
             revocations: None,
             private_by_default: true,
+            clear_site_data: None,
             #[cfg(feature = "device-bound")]
             device_bound: None,
             clock: Box::new(SystemTime::now),
@@ -95,7 +99,8 @@ impl<P> StoreBuilder<P> {
 
     /// A cookie that this application used to set, with another Path, Domain, Partitioned or name.
     /// It is removed when a session is destroyed, and when a request brings two different sessions.
-    /// Call this once for each such cookie.
+    /// Call this once for each such cookie. A cookie with another name does not open. docs/recipes.md
+    /// shows how to rename a cookie without logging anyone out.
     pub fn former(mut self, former: CookieConfig) -> Self {
         self.former.push(former);
         self
@@ -108,8 +113,8 @@ impl<P> StoreBuilder<P> {
         self
     }
 
-    /// How long a session lives after its first save or its renewal. No refresh, re-seal or key
-    /// rotation extends it. Default: 24 hours, or `max_lifetime` if that is shorter.
+    /// How long a session lives after its first save or its last login. No refresh, re-seal, change
+    /// of rights or key rotation extends it. Default: 24 hours, or `max_lifetime` if that is shorter.
     ///
     /// It may be longer than the 400 days for which browsers keep a cookie. The cookie's Max-Age is
     /// then 400 days, and a request that reads the session gets a new cookie if the last one was
@@ -177,6 +182,22 @@ impl<P> StoreBuilder<P> {
         self
     }
 
+    /// What a browser clears when a request [destroys](crate::Session::destroy) its session: the
+    /// response then has `Clear-Site-Data`, unless the handler has set it. Browsers obey it over
+    /// https only, and some take a second or more to clear the cache. Default: nothing.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, SiteData};
+    /// let store = CookieStore::builder(AppKey::generate()?)
+    ///     .clear_site_data([SiteData::Cache, SiteData::Storage])
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear_site_data(mut self, data: impl IntoIterator<Item = SiteData>) -> Self {
+        self.clear_site_data = SiteData::header(data);
+        self
+    }
+
     /// Refuses sessions issued before this time. Default: the epoch, so none.
     pub fn not_before(mut self, not_before: SystemTime) -> Self {
         self.not_before = not_before;
@@ -226,6 +247,7 @@ impl<P> StoreBuilder<P> {
         let not_before = self.not_before.into();
         let mut policy = Policy::new(lifetime, max_lifetime, self.idle()?, not_before);
         policy.in_cookie = present.is_some();
+        self.declare(max_lifetime)?;
         Ok(policy)
     }
 
@@ -267,7 +289,7 @@ impl<P> StoreBuilder<P> {
     pub(crate) fn exchange<Q>(self, placement: Q) -> (P, StoreBuilder<Q>) {
         let rest = StoreBuilder {
             placement,
-            ring: self.ring,
+            keys: self.keys,
             transport: self.transport,
             former: self.former,
             context: self.context,
@@ -279,6 +301,7 @@ impl<P> StoreBuilder<P> {
             not_before: self.not_before,
             revocations: self.revocations,
             private_by_default: self.private_by_default,
+            clear_site_data: self.clear_site_data,
             #[cfg(feature = "device-bound")]
             device_bound: self.device_bound,
             clock: self.clock,
@@ -287,13 +310,18 @@ impl<P> StoreBuilder<P> {
         (self.placement, rest)
     }
 
+    /// Says how long sessions may live to those who look after the keys.
+    pub(crate) fn declare(&self, longest: Duration) -> Result<(), ConfigError> {
+        self.keys.kept().declare(longest)
+    }
+
     pub(crate) fn keys_for(&self, kind: Kind) -> Envelope {
         let used_for = Use {
             kind,
             name: self.transport.name().to_owned(),
             context: self.context.clone(),
         };
-        Envelope::new(&self.ring, used_for)
+        Envelope::new(&self.keys.ring(), used_for)
     }
 
     /// `None` if no session is bound here. `policy` has checked that it can be.
@@ -328,9 +356,11 @@ impl<P> StoreBuilder<P> {
         let mut flow = Flow::new(envelope, policy, transport, former, self.events, placement);
         flow.revocations = revocations;
         flow.private_by_default = self.private_by_default;
+        flow.clear_site_data = self.clear_site_data;
         #[cfg(feature = "device-bound")]
         flow.bind_with(binding);
         StoreCore {
+            kept: self.keys.kept(),
             flow,
             clock: self.clock,
         }
@@ -344,7 +374,7 @@ impl<P: fmt::Debug> fmt::Debug for StoreBuilder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreBuilder")
             .field("placement", &self.placement)
-            .field("ring", &self.ring)
+            .field("keys", &self.keys)
             .field("transport", &self.transport)
             .field("context", &self.context)
             .finish_non_exhaustive()

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use crate::envelope::{Kept, KeyRing, TakesKeys};
 use crate::error::{SaveError, SaveErrorKind};
 use crate::event::{Event, Events};
 #[cfg(feature = "device-bound")]
@@ -14,8 +15,15 @@ use crate::time::Millis;
 pub(crate) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 
 pub(crate) struct StoreCore<P> {
+    pub(crate) kept: Kept,
     pub(crate) flow: Flow<P>,
     pub(super) clock: Box<Clock>,
+}
+
+impl<P: Placement + Send + Sync> TakesKeys for StoreCore<P> {
+    fn take_keys(&self, ring: &KeyRing) {
+        self.flow.replace_keys(ring);
+    }
 }
 
 impl<P: Placement> StoreCore<P> {

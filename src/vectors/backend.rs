@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Hex, given, vectors};
-use crate::envelope::{AppKey, Envelope, KeyRing, Kind, Use};
+use crate::envelope::{AppKey, Envelope, Hidden, KeyRing, Kind, Use};
 use crate::record::SessionId;
 use crate::server::StoreKey;
 
@@ -27,12 +27,14 @@ struct Vector {
     subject: String,
     store_key: Hex,
     tag: Hex,
+    sid: Option<String>,
+    sid_tag: Option<Hex>,
 }
 
 #[test]
-fn a_backend_sees_a_hash_of_the_id_and_a_mac_of_the_subject() {
+fn a_backend_sees_a_hash_of_the_id_and_macs_of_subject_and_sid() {
     let file: File = vectors!("backend.json");
-    assert_eq!(file.backend.len(), 7);
+    assert_eq!(file.backend.len(), 10);
     for vector in file.backend {
         let label = format!("{}: {}", vector.name, vector.why);
         let id = SessionId::random(&mut given([&*vector.id])).unwrap();
@@ -43,7 +45,16 @@ fn a_backend_sees_a_hash_of_the_id_and_a_mac_of_the_subject() {
             name: vector.cookie,
             context: vector.context,
         };
-        let hidden = Envelope::new(&ring, used_for).hidden_subjects(&vector.subject);
-        assert_eq!(hidden, [&*vector.tag], "{label}");
+        let envelope = Envelope::new(&ring, used_for);
+        let hidden = |kind, name: &str| envelope.hidden_under_all(kind, name);
+        assert_eq!(
+            hidden(Hidden::Subject, &vector.subject),
+            [&*vector.tag],
+            "{label}"
+        );
+        if let (Some(sid), Some(tag)) = (&vector.sid, &vector.sid_tag) {
+            assert_eq!(hidden(Hidden::Sid, sid), [&**tag], "{label}");
+            assert_ne!(hidden(Hidden::Subject, sid), [&**tag], "{label}");
+        }
     }
 }

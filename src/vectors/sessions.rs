@@ -9,14 +9,14 @@ use super::{Contents, File, Typed, Vector, given, vectors};
 use crate::envelope::Kind;
 use crate::error::Origin;
 use crate::policy::Policy;
-use crate::record::{BindingId, Body, Header, Record, SessionId};
+use crate::record::{BindingId, Body, Header, Names, Record, SessionId};
 use crate::session::Status;
 use crate::time::Millis;
 use crate::value::{self, Value};
 
 fn sessions() -> Vec<Vector> {
     let file: File = vectors!("sessions.json");
-    assert_eq!(file.vectors.len(), 47);
+    assert_eq!(file.vectors.len(), 56);
     file.vectors
 }
 
@@ -40,10 +40,19 @@ impl Contents {
             transient: self.flags & 2 != 0,
             in_backend: false,
             kept_for,
+            logged_in_at: self.logged_in_at.map(Millis::from_raw),
             binding: self
                 .binding
                 .as_ref()
                 .map(|binding| BindingId::from_bytes(binding[..].try_into().unwrap())),
+        }
+    }
+
+    fn names(&self) -> Names<'_> {
+        Names {
+            subject: &self.subject,
+            label: self.label.as_deref().unwrap_or_default(),
+            sid: self.sid.as_deref().unwrap_or_default(),
         }
     }
 }
@@ -67,12 +76,12 @@ fn every_token_opens_to_the_record_that_is_stated() {
         };
 
         assert_eq!(*record.header(), stated.header(), "{vector}");
-        assert_eq!(record.subject(), stated.subject, "{vector}");
+        assert_eq!(record.names(), stated.names(), "{vector}");
         for (entries, stated) in [
             (record.values(), &stated.values),
             (record.flashes(), &stated.flashes),
         ] {
-            assert_eq!(entries.clone().count(), stated.len(), "{vector}");
+            assert_eq!(entries.iter().count(), stated.len(), "{vector}");
             for (key, bytes) in entries.texts() {
                 let value: Value = value::decode(bytes).unwrap();
                 assert_eq!(Typed::from(&value), stated[key], "{vector}, {key}");
@@ -107,9 +116,19 @@ fn every_cookie_gives_a_handler_the_session_that_is_stated() {
             "{vector}"
         );
         let lifetime = vector.max_lifetime_ms.unwrap_or(24 * 60 * 60 * 1000);
-        let deadline = stated.expires_at.min(stated.issued_at + lifetime);
+        let began_at = stated.logged_in_at.unwrap_or(stated.issued_at);
+        let deadline = stated.expires_at.min(began_at + lifetime);
         assert_eq!(session.expires_at(), Some(time(deadline)), "{vector}");
         assert_eq!(session.subject().unwrap_or_default(), stated.subject);
+        assert_eq!(
+            session.label(),
+            stated.label.clone().filter(|it| !it.is_empty())
+        );
+        assert_eq!(
+            session.sid(),
+            stated.sid.clone().filter(|it| !it.is_empty())
+        );
+        assert_eq!(session.logged_in_at(), stated.logged_in_at.map(time));
         let values = session.to_map().unwrap();
         let values = values
             .iter()
@@ -131,7 +150,7 @@ fn every_cookie_gives_a_handler_the_session_that_is_stated() {
             "{vector}"
         );
     }
-    assert_eq!(cookies, 42);
+    assert_eq!(cookies, 50);
 }
 
 #[test]
@@ -140,7 +159,7 @@ fn the_parts_of_every_session_make_its_plaintext_to_the_byte() {
         let stated = vector.session.as_ref().unwrap();
         let (values, flashes) = (encode(&stated.values), encode(&stated.flashes));
         let contents = Body::new(
-            &stated.subject,
+            stated.names(),
             values
                 .iter()
                 .map(|(key, bytes)| (key.as_bytes(), &bytes[..])),
@@ -148,11 +167,14 @@ fn the_parts_of_every_session_make_its_plaintext_to_the_byte() {
                 .iter()
                 .map(|(key, bytes)| (key.as_bytes(), &bytes[..])),
         );
-        let contents = contents.bound(stated.header().binding);
         let mut plaintext = Vec::new();
         contents.append_to(&mut plaintext, &stated.header());
         assert_eq!(plaintext, vector.plaintext.0, "{vector}");
-        assert_eq!(contents.len(), plaintext.len(), "{vector}");
+        assert_eq!(
+            contents.len(stated.header().optional()),
+            plaintext.len(),
+            "{vector}"
+        );
     }
 }
 
@@ -165,11 +187,12 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
         let stated = vector.session.as_ref().unwrap();
         let in_one_request = stated.seen_at == stated.issued_at
             && stated.expires_at > stated.issued_at
+            && stated.logged_in_at.is_none_or(|at| at == stated.issued_at)
             && stated.binding.is_none()
             && vector.kind == Kind::Cookie;
         // An empty new session is not worth a cookie.
         let is_empty =
-            stated.values.is_empty() && stated.flashes.is_empty() && stated.subject.is_empty();
+            stated.values.is_empty() && stated.flashes.is_empty() && stated.names().is_empty();
         // Nor is null an entry that a session takes.
         let mut values = stated.values.values().chain(stated.flashes.values());
         let has_null = values.any(|typed| *typed == Typed::Null(()));
@@ -189,8 +212,13 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
             session.flash(key, Value::from(typed)).unwrap();
         }
         session.set_subject(&*stated.subject).unwrap();
+        session.set_label(stated.names().label).unwrap();
+        session.set_sid(stated.names().sid).unwrap();
+        if stated.logged_in_at.is_some() {
+            session.log_in().unwrap();
+        }
         session.set_expiry(time(stated.expires_at)).unwrap();
-        session.remember(stated.flags == 0);
+        session.remember(stated.flags & 2 == 0);
 
         let saved = flow.outgoing(&session, now, &mut given([&*stated.id, &vector.nonce]));
         let saved = saved.unwrap();
@@ -199,11 +227,11 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
         assert_eq!(pair, vector.cookie_field(), "{vector}");
         assert_eq!(
             attributes.contains("Max-Age"),
-            stated.flags == 0,
+            stated.flags & 2 == 0,
             "{vector}"
         );
     }
-    assert_eq!(sealed, 21);
+    assert_eq!(sealed, 28);
 }
 
 /// Docs that are copied from by hand go stale without anybody noticing.

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 use sealed_session::{AppKey, CookieStore, Session};
 
 mod commands;
+#[cfg(unix)]
+mod keys;
 mod refusals;
 
 struct Ran {

@@ -359,7 +359,7 @@ impl Visitor {
 
 /// A handler that logs somebody in.
 pub(crate) fn login(session: &Session) {
-    session.renew();
+    session.log_in().unwrap();
     session.set_subject("ada").unwrap();
     session.insert("user_id", 42).unwrap();
 }

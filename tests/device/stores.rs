@@ -139,7 +139,7 @@ fn a_session_from_before_that_is_too_full_to_be_bound_goes_on() {
     });
     // A login that frees the room for its subject, and not for more.
     let response = visitor.request(|session| {
-        session.renew();
+        session.log_in().unwrap();
         assert_eq!(user(session), Some(42));
     });
     visitor.follow(&response.unwrap());

@@ -85,7 +85,7 @@ fn a_proof_made_for_one_binding_is_worth_nothing_for_another() {
     let mut thief = Visitor::new(&service);
     thief.device = device(9);
     thief.visit(|session| {
-        session.renew();
+        session.log_in().unwrap();
         session.set_subject("eve").unwrap();
         session.insert("user_id", 666).unwrap();
     });

@@ -143,7 +143,7 @@ fn a_login_begins_a_new_session_which_is_offered_a_registration() {
             .request(|session| {
                 session.insert("user_id", 7).unwrap();
                 session.set_subject("eve").unwrap();
-                session.renew();
+                session.log_in().unwrap();
             })
             .unwrap();
         assert!(sets(&response, NAME), "{name}");

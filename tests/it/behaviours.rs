@@ -1,6 +1,7 @@
 //! What users of the session libraries that came before expect of a session.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use sealed_session::{AppKey, CookieConfig, ErrorKind, Origin, Refusal, Session, Status};
 use serde::{Deserialize, Serialize};
@@ -113,7 +114,7 @@ fn a_write_after_destroy_in_one_request_begins_a_new_session() {
 }
 
 #[test]
-fn renewing_keeps_the_data_under_a_new_id_and_a_new_lifetime() {
+fn renewing_keeps_the_data_and_the_deadline_under_a_new_id() {
     let mut site = Site::new();
     site.visit(|session| {
         session.insert("cart", 3).unwrap();
@@ -131,7 +132,7 @@ fn renewing_keeps_the_data_under_a_new_id_and_a_new_lifetime() {
     assert_eq!(after.subject().as_deref(), Some("me"));
     assert_eq!(max_age(&response), None, "still not to be remembered");
     assert_eq!(after.issued_at(), Some(site.clock.now()));
-    assert_eq!(after.expires_at(), Some(site.clock.now() + DAY));
+    assert_eq!(after.expires_at(), before.expires_at());
 }
 
 #[test]
@@ -324,6 +325,97 @@ fn another_session_is_merged_in_and_ours_keeps_its_id_deadline_and_subject() {
     assert_eq!(after.subject().as_deref(), Some("me"));
     assert_eq!(after.id(), before.id());
     assert_eq!(after.expires_at(), before.expires_at());
+}
+
+#[test]
+fn a_new_session_continues_as_another_one_with_all_but_its_id() {
+    let (mut former, mut site) = (Site::new(), Site::new());
+    former.visit(|session| {
+        session.log_in().unwrap();
+        session.insert("cart", [1, 2]).unwrap();
+        session.flash("note", "welcome back").unwrap();
+        session.set_subject("me").unwrap();
+        session.set_label("laptop").unwrap();
+        session.set_sid("sid-1").unwrap();
+        session.remember(false);
+    });
+    former.clock.forward(HOUR);
+    former.visit(Session::renew);
+    let before = former.load();
+    site.clock.forward(HOUR);
+
+    let response = site.visit(|session| {
+        session.continue_as(&before).unwrap();
+        assert_eq!(session.logged_in_at(), before.logged_in_at());
+        assert!(!session.logged_in_within(HOUR));
+    });
+    assert_eq!(max_age(&response), None, "browsers forget it");
+    let after = site.load();
+    assert_ne!(after.id(), before.id());
+    assert_eq!(after.issued_at(), Some(site.clock.now()));
+    assert_eq!(after.expires_at(), before.expires_at());
+    assert_eq!(after.logged_in_at(), before.logged_in_at());
+    assert_eq!(after.keys(), ["cart"]);
+    assert_eq!(after.subject(), before.subject());
+    assert_eq!(after.label().as_deref(), Some("laptop"));
+    assert_eq!(after.sid().as_deref(), Some("sid-1"));
+    let note = after.take_flash("note").unwrap();
+    assert_eq!(note, Some("welcome back".to_owned()));
+    assert_eq!(before.status(), Status::Unmodified);
+
+    // A session that has its own lifetime keeps it.
+    let mut other = Site::new();
+    other.clock.forward(HOUR * 2);
+    other.visit(|session| session.insert("mine", 1).unwrap());
+    let own = other.load();
+    other.visit(|session| session.continue_as(&before).unwrap());
+    let after = other.load();
+    assert_eq!(
+        (after.id(), after.expires_at()),
+        (own.id(), own.expires_at())
+    );
+    assert_eq!(after.logged_in_at(), None);
+    assert_eq!(after.keys(), ["cart", "mine"]);
+    assert_eq!(after.subject().as_deref(), Some("me"));
+}
+
+#[test]
+fn a_session_that_continues_as_another_one_begins_anew_with_a_login_or_a_logout() {
+    let mut former = Site::new();
+    former.visit(|session| {
+        session.log_in().unwrap();
+        session.insert("n", 1).unwrap();
+    });
+    let before = former.load();
+    let later = |change: fn(&Session)| {
+        let mut site = Site::new();
+        site.clock.forward(HOUR);
+        site.visit(|session| {
+            session.continue_as(&before).unwrap();
+            change(session);
+        });
+        let session = site.load();
+        let lifetime = |at: SystemTime| at.duration_since(site.clock.now()).unwrap();
+        (
+            session.logged_in_at().is_some(),
+            session.expires_at().map(lifetime),
+        )
+    };
+    assert_eq!(later(Session::renew), (true, Some(DAY - HOUR)));
+    assert_eq!(
+        later(|session| session.log_in().unwrap()),
+        (true, Some(DAY))
+    );
+    let afresh = |session: &Session| {
+        session.destroy();
+        session.insert("n", 2).unwrap();
+    };
+    assert_eq!(later(afresh), (false, Some(DAY)));
+    let emptied = |session: &Session| {
+        session.clear();
+        session.insert("n", 2).unwrap();
+    };
+    assert_eq!(later(emptied), (false, Some(DAY - HOUR)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use sealed_session::{AppKey, CookieStore, Event, KeyRing, Refusal, Sealer, Session};
+use sealed_session::{AppKey, CookieStore, Event, KeyRing, Refusal, Sealer, Session, Status};
 
 type Seen = Arc<Mutex<Vec<Event>>>;
 
@@ -153,7 +153,38 @@ fn a_full_session_is_reported_by_every_method_that_fills_it() {
         .update("a", |_: Option<String>| large.clone())
         .unwrap_err();
     session.merge(&other).unwrap_err();
-    assert_eq!(world.take(), [Event::TooLarge; 4]);
+    session.continue_as(&other).unwrap_err();
+    assert_eq!(session.keys(), ["large"]);
+    assert_eq!(world.take(), [Event::TooLarge; 5]);
+}
+
+#[test]
+fn a_value_of_another_type_is_removed_and_reported_only_if_it_is_given_up() {
+    let world = World::new();
+    let session = world.store.load_from([""]);
+    session.insert("basket", ["pear"]).unwrap();
+    let session = world.store.load_from([&world.cookie(&session)]);
+    session.get::<u32>("basket").unwrap_err();
+    session.take::<u32>("basket").unwrap_err();
+    assert_eq!(session.get_or_remove::<u32>("none"), None);
+    let basket = session.get_or_remove::<Vec<String>>("basket");
+    assert_eq!(basket.unwrap(), ["pear"]);
+    assert_eq!(world.take(), []);
+    assert_eq!(session.status(), Status::Unmodified);
+
+    assert_eq!(session.get_or_remove::<u32>("basket"), None);
+    assert_eq!(world.take(), [Event::EntryGivenUp]);
+    session
+        .update("basket", |n: Option<u32>| n.unwrap_or(0) + 1)
+        .unwrap();
+    let session = world.store.load_from([&world.cookie(&session)]);
+    assert_eq!(session.get_or_remove("basket"), Some(1));
+
+    // One that this request has set is given up too, which leaves nothing.
+    session.insert("basket", "text").unwrap();
+    assert_eq!(session.get_or_remove::<u32>("basket"), None);
+    assert!(session.is_empty());
+    assert_eq!(world.take(), [Event::EntryGivenUp]);
 }
 
 #[test]
@@ -178,6 +209,7 @@ fn labels_are_short_constant_names() {
         (Event::Ambiguous, "ambiguous", None),
         (Event::Resealed, "resealed", None),
         (Event::TooLarge, "too_large", None),
+        (Event::EntryGivenUp, "entry_given_up", None),
         (Event::ChangedTooLate, "changed_too_late", None),
         (Event::Unsaved, "unsaved", None),
         (Event::LoadFailed, "load_failed", None),

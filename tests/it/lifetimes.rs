@@ -42,7 +42,7 @@ fn id_and_times_are_unknown_before_the_first_save_and_then_those_of_the_cookie()
     assert_eq!(session.expires_at(), Some(saved + HOUR));
     assert_eq!(times(&session), times(&site.load()));
 
-    session.renew();
+    session.log_in().unwrap();
     assert_eq!(times(&session), (None, None, None));
     site.clock.forward(MINUTE);
     let response = site.save(&session);
@@ -68,7 +68,7 @@ fn a_deadline_set_before_the_first_save_is_that_of_the_cookie() {
 }
 
 #[test]
-fn nothing_but_renewing_and_set_expiry_moves_the_deadline() {
+fn nothing_but_a_login_and_set_expiry_moves_the_deadline() {
     let mut site = Site::with(|builder| builder.idle_timeout(HOUR));
     site.visit(|session| session.insert("a", 1).unwrap());
     let start = site.clock.now();

@@ -14,6 +14,7 @@ mod cookie_parsing;
 mod events;
 mod headers;
 mod lifetimes;
+mod login;
 mod model;
 mod revocation;
 mod rules;

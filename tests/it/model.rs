@@ -88,14 +88,17 @@ impl Model {
 
     fn refusal(&self, sealed: &Sealed) -> Option<Refusal> {
         let Birth {
-            issued, expires, ..
+            issued,
+            began,
+            expires,
+            ..
         } = sealed.birth;
         let now = self.now();
         if sealed.key < self.oldest_key {
             Some(Refusal::UnknownKey)
         } else if issued.max(sealed.seen) > now + SKEW {
             Some(Refusal::Future)
-        } else if now >= expires.min(issued + MAX_LIFETIME) {
+        } else if now >= expires.min(began + MAX_LIFETIME) {
             Some(Refusal::Expired)
         } else if issued < self.not_before {
             Some(Refusal::Cutoff)
@@ -151,6 +154,14 @@ impl Model {
         }
     }
 
+    fn expect_name(&mut self, outcome: Result<(), SessionError>, size: usize, next: Live) {
+        if size > 255 {
+            assert_eq!(outcome.unwrap_err().sizes(), Some((size, 255)));
+        } else {
+            self.expect_fit(outcome, next);
+        }
+    }
+
     fn apply(&mut self, op: Op) {
         let session = self.session.clone();
         let mut next = self.live.clone();
@@ -188,6 +199,10 @@ impl Model {
                 self.live.incoming.clear();
                 self.live.outgoing.clear();
                 self.live.subject.clear();
+                self.live.label.clear();
+                self.live.sid.clear();
+                self.live.login = None;
+                self.live.logs_in = false;
             }
             Op::Flash(name, size) => {
                 let text = "f".repeat(size);
@@ -206,12 +221,23 @@ impl Model {
             Op::Subject(size) => {
                 let subject = "s".repeat(size);
                 next.subject.clone_from(&subject);
-                let outcome = session.set_subject(subject);
-                if size > 64 {
-                    assert_eq!(outcome.unwrap_err().sizes(), Some((size, 64)));
-                } else {
-                    self.expect_fit(outcome, next);
-                }
+                self.expect_name(session.set_subject(subject), size, next);
+            }
+            Op::Label(size) => {
+                let label = "l".repeat(size);
+                next.label.clone_from(&label);
+                self.expect_name(session.set_label(label), size, next);
+            }
+            Op::Sid(size) => {
+                let sid = "i".repeat(size);
+                next.sid.clone_from(&sid);
+                self.expect_name(session.set_sid(sid), size, next);
+            }
+            Op::LogIn => {
+                next.logs_in = true;
+                next.renewed = true;
+                next.birth = None;
+                self.expect_fit(session.log_in(), next);
             }
             Op::Renew => {
                 session.renew();
@@ -237,7 +263,7 @@ impl Model {
             }
             Op::SetExpiry { before, after } => {
                 let deadline = self.now() - before + after;
-                let start = self.live.birth.map_or(self.read_at, |birth| birth.issued);
+                let start = self.live.began().unwrap_or(self.read_at);
                 let outcome = session.set_expiry(moment(deadline));
                 if deadline > start + MAX_LIFETIME {
                     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::TooLongLived);
@@ -304,9 +330,13 @@ impl Model {
             .store
             .save(&self.session, &mut self.response)
             .unwrap();
-        let issued = self.live.birth.map_or(now, |birth| birth.issued);
+        // Not before the login, even if the clock has gone back since.
+        let login = self.live.login.filter(|_| !self.live.logs_in);
+        let earliest = now.max(login.unwrap_or(0));
+        let issued = self.live.birth.map_or(earliest, |birth| birth.issued);
+        let began = self.live.began().unwrap_or(now);
         let expires = self.live.expires().unwrap_or(now + LIFETIME);
-        let deadline = expires.min(issued + MAX_LIFETIME);
+        let deadline = expires.min(began + MAX_LIFETIME);
         if !is_changed && !is_due {
             assert_eq!(!sets_no_cookie(&added), self.live.destroyed);
             if self.live.destroyed {
@@ -317,7 +347,7 @@ impl Model {
             assert!(is_removal(set_cookie(&self.response)));
             self.answer = Some(None);
         } else {
-            let sealed = self.sealed(issued, expires, now);
+            let sealed = self.sealed(issued, began, expires, now);
             let rest = Duration::from_millis(deadline - now).as_secs_f64().ceil();
             let max_age = (!sealed.transient).then_some(Duration::from_secs_f64(rest));
             assert_eq!(crate::support::max_age(&self.response), max_age);
@@ -330,7 +360,7 @@ impl Model {
     }
 
     /// What a save puts into the cookie, with an id that was never seen before if it is new.
-    fn sealed(&mut self, issued: u64, expires: u64, now: u64) -> Sealed {
+    fn sealed(&mut self, issued: u64, began: u64, expires: u64, now: u64) -> Sealed {
         let is_continued = self.live.loaded.is_some() && !self.live.renewed;
         let seen = match &self.live.loaded {
             Some(loaded) if is_continued => loaded.seen.max(now),
@@ -339,17 +369,35 @@ impl Model {
         let birth = self.live.birth.unwrap_or_else(|| Birth {
             id: self.session.id().unwrap(),
             issued,
-            expires: now + LIFETIME,
+            began,
+            expires: self
+                .live
+                .outlived()
+                .map_or(now + LIFETIME, |kept| kept.expires),
         });
         if self.live.birth.is_none() {
             assert!(self.ids.insert(*birth.id.as_bytes()), "an id came twice");
             self.live.birth = Some(birth);
         }
+        let content = self.live.content();
+        // If the cookie does not say when the lifetime began, its deadline has to.
+        let is_capped = content.login.is_none() && began < issued;
+        let latest = began
+            + if is_capped {
+                MAX_LIFETIME
+            } else {
+                u64::MAX / 2
+            };
+        let birth = Birth {
+            began: content.login.unwrap_or(issued),
+            expires: expires.min(latest),
+            ..birth
+        };
         Sealed {
-            birth: Birth { expires, ..birth },
+            birth,
             seen,
             transient: self.live.transient.unwrap_or(false),
-            content: self.live.content(),
+            content,
             key: self.sealing_key(),
         }
     }
@@ -412,14 +460,20 @@ fn compare(session: &Session, live: &Live, origin: Origin) {
     );
     let subject = Some(&live.subject).filter(|subject| !subject.is_empty());
     assert_eq!(session.subject().as_ref(), subject);
+    assert_eq!(session.label().unwrap_or_default(), live.label);
+    assert_eq!(session.sid().unwrap_or_default(), live.sid);
+    let login = if live.logs_in {
+        live.birth.map(|birth| birth.began)
+    } else {
+        live.login
+    };
+    assert_eq!(session.logged_in_at(), login.map(moment));
     assert_eq!(session.id(), live.birth.map(|birth| birth.id));
     assert_eq!(
         session.issued_at(),
         live.birth.map(|birth| moment(birth.issued))
     );
-    let latest = live
-        .birth
-        .map_or(u64::MAX, |birth| birth.issued + MAX_LIFETIME);
+    let latest = live.began().map_or(u64::MAX, |began| began + MAX_LIFETIME);
     let deadline = live.expires().map(|expires| moment(expires.min(latest)));
     assert_eq!(session.expires_at(), deadline);
     assert_eq!(session.is_new(), live.loaded.is_none());

@@ -11,7 +11,7 @@ const _: () = assert_shareable::<CookieStore>();
 #[test]
 fn what_changes_nothing_sends_no_cookie() {
     type Step = fn(&Session);
-    let on_any: [(&str, Step); 5] = [
+    let on_any: [(&str, Step); 7] = [
         ("remove what is absent", |session| session.remove("absent")),
         ("take what is absent", |session| {
             assert_eq!(session.take::<u8>("absent").unwrap(), None);
@@ -22,6 +22,12 @@ fn what_changes_nothing_sends_no_cookie() {
         ("merge itself", |session| session.merge(session).unwrap()),
         ("merge nothing", |session| {
             session.merge(&Session::new()).unwrap();
+        }),
+        ("continue as itself", |session| {
+            session.continue_as(session).unwrap();
+        }),
+        ("continue as nothing", |session| {
+            session.continue_as(&Session::new()).unwrap();
         }),
     ];
     let on_new: [(&str, Step); 6] = [
@@ -39,7 +45,7 @@ fn what_changes_nothing_sends_no_cookie() {
                 .unwrap();
         }),
     ];
-    let on_loaded: [(&str, Step); 9] = [
+    let on_loaded: [(&str, Step); 10] = [
         ("insert the same", |session| session.insert("a", 1).unwrap()),
         ("update to the same", |session| {
             session.update("a", |a: Option<u8>| a.unwrap()).unwrap();
@@ -71,6 +77,12 @@ fn what_changes_nothing_sends_no_cookie() {
             let other = Session::new();
             other.insert("a", 1).unwrap();
             session.merge(&other).unwrap();
+        }),
+        ("continue as the same", |session| {
+            let other = Session::new();
+            other.insert("a", 1).unwrap();
+            other.set_subject(session.subject().unwrap()).unwrap();
+            session.continue_as(&other).unwrap();
         }),
     ];
     for (what, step) in on_any.iter().chain(&on_new) {

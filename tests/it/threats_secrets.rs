@@ -13,8 +13,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
 use sealed_session::{
-    AppKey, CookieConfig, CookieStore, DeviceRefusal, DeviceSkip, Event, Field, InCookie, KeyRing,
-    RandomError, RevocationList, SameSite, Sealer, Token, Transport, TypedSession, Value,
+    AppKey, CookieConfig, CookieStore, DeviceRefusal, DeviceSkip, Event, Field, HostStores,
+    InCookie, KeyRing, Keys, RandomError, RevocationList, SameSite, Sealer, SiteData, Token,
+    Transport, TypedSession, Value,
 };
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -138,6 +139,7 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
         KeyRing::new(key.clone()).accept(AppKey::generate().unwrap()),
     );
     let ring = ring.unwrap();
+    log.show("Keys", Keys::from(ring.clone()));
     log.show("KeyId", key.id());
 
     let cookie = log.show("CookieConfigBuilder", CookieConfig::builder());
@@ -162,6 +164,9 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
         .unwrap();
     session.flash("notice", TEXT).unwrap();
     session.set_subject(TEXT).unwrap();
+    session.set_label(TEXT).unwrap();
+    session.set_sid(TEXT).unwrap();
+    session.log_in().unwrap();
     log.show("Session", &session);
     let outgoing = log.show("Outgoing", store.respond(&session).unwrap());
     log.show("HeaderChange", outgoing.changes([]));
@@ -213,7 +218,7 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
     let typed = TypedSession::<BTreeMap<String, u8>>::from(session.clone());
     log.fail("SessionError", typed.get());
     log.fail("SessionError", session.insert("x", TEXT.repeat(200)));
-    log.fail("SessionError", session.set_subject(TEXT.repeat(3)));
+    log.fail("SessionError", session.set_subject(TEXT.repeat(256)));
     let kind = session.get::<u64>("text").unwrap_err().kind();
     log.show("ErrorKind", kind);
     let other_store = CookieStore::new(ring);
@@ -233,7 +238,14 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
     log.show("DeviceSkip", DeviceSkip::Quota);
     let list = RevocationList::new();
     list.revoke_subject(TEXT, SystemTime::now());
+    list.revoke_sid(TEXT, SystemTime::now());
     log.show("RevocationList", list);
+    log.show("SiteData", SiteData::Cache);
+    let of_hosts = key.clone();
+    let hosts = HostStores::new(move |_| Ok(Some(CookieStore::new(of_hosts.clone()))));
+    hosts.store("example.org").unwrap();
+    log.fail("HostError", hosts.store(TEXT));
+    log.show("HostStores", hosts);
     let bearer = log.show("Transport", Transport::bearer());
     let in_header = CookieStore::builder(key.clone()).transport(bearer);
     let in_header = in_header.build().unwrap();
@@ -265,11 +277,18 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
         );
     }
 
-    // Each public type was shown, but for two traits and two types that hold nothing; the builder
+    // Each public type was shown, but for three traits and two types that hold nothing; the builder
     // by its other name.
     assert_eq!(size_of::<(RandomError, InCookie)>(), 0);
     let mut shown: BTreeSet<&str> = log.0.iter().map(|(name, _)| *name).collect();
-    shown.extend(["Key", "KeyOf", "RandomError", "InCookie", "StoreBuilder"]);
+    shown.extend([
+        "HasCookie",
+        "Key",
+        "KeyOf",
+        "RandomError",
+        "InCookie",
+        "StoreBuilder",
+    ]);
     assert_eq!(shown, public_types());
 }
 

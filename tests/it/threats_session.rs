@@ -52,7 +52,7 @@ fn a_session_planted_by_an_attacker_is_another_one_after_login_renews_it() {
 fn every_mutating_method_alone_survives_a_round_trip() {
     type Change = fn(&Session);
     type Check = fn(before: &Session, after: &Session);
-    let methods: [(&str, Change, Check); 16] = [
+    let methods: [(&str, Change, Check); 18] = [
         (
             "insert",
             |session| session.insert("new", true).unwrap(),
@@ -149,6 +149,20 @@ fn every_mutating_method_alone_survives_a_round_trip() {
                 session.merge(&other).unwrap();
             },
             |_, after| assert_eq!(after.keys(), ["count", "merged", "name"]),
+        ),
+        (
+            "continue_as",
+            |session| {
+                let other = Session::new();
+                other.set_label("laptop").unwrap();
+                session.continue_as(&other).unwrap();
+            },
+            |_, after| assert_eq!(after.label().as_deref(), Some("laptop")),
+        ),
+        (
+            "get_or_remove",
+            |session| assert_eq!(session.get_or_remove::<bool>("name"), None),
+            |_, after| assert_eq!(after.keys(), ["count"]),
         ),
     ];
     for (method, change, check) in methods {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 
 use proptest::prelude::*;
-use sealed_session::{AppKey, CookieStore, ErrorKind, Session, Status, TypedSession};
+use sealed_session::{AppKey, CookieStore, ErrorKind, Session, Status, TypedSession, Value};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -54,6 +54,35 @@ fn entries_that_are_no_fields_are_kept_and_not_looked_at() {
     let cart = "a field that is left out is removed";
     assert!(!typed.session().contains("cart"), "{cart}");
     assert!(typed.get().unwrap().cart.is_empty(), "{cart}");
+}
+
+#[test]
+fn a_field_of_another_type_is_given_up_alone() {
+    let typed = typed();
+    typed.set(&profile()).unwrap();
+    typed.session().insert("cart", ["pear"]).unwrap();
+    typed.session().flash("note", ["a", "list"]).unwrap();
+    let store = CookieStore::new(AppKey::generate().unwrap());
+    let session = store.load_from([""]);
+    session.merge(typed.session()).unwrap();
+    let outgoing = store.respond(&session).unwrap();
+    let cookie = outgoing.set_cookies().next().unwrap().split(';').next();
+    let session = store.load_from(cookie);
+
+    let typed = TypedSession::<Profile>::from(session.clone());
+    typed.get().unwrap_err();
+    typed.update(|_| ()).unwrap_err();
+    let cart = session.get_or_remove::<Vec<(String, u8)>>("cart");
+    assert_eq!(cart, None);
+    let expected = Profile {
+        cart: Vec::new(),
+        ..profile()
+    };
+    assert_eq!(typed.get(), Ok(expected));
+
+    session.take_flash::<String>("note").unwrap_err();
+    assert!(session.take_flash::<Value>("note").unwrap().is_some());
+    assert_eq!(session.take_flash::<String>("note"), Ok(None));
 }
 
 #[test]

@@ -158,6 +158,7 @@ enum Fault {
     TagsAreForgotten,
     TagsAreMixed,
     TagsGoWithAnUpdate,
+    OneTagIsEnough,
     AnswersStored,
 }
 
@@ -171,7 +172,7 @@ struct Faulty<const UPSERT: bool> {
 struct Slot {
     text: String,
     expires: std::time::SystemTime,
-    tag: Option<Tag>,
+    tags: Vec<Tag>,
 }
 
 impl<const UPSERT: bool> Faulty<UPSERT> {
@@ -307,12 +308,23 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
         if let (Fault::KeepsOldExpiry, Some(before)) = (self.fault, &before) {
             expires = before.expires;
         }
-        let mut tag = entry.tag.filter(|_| !self.is(Fault::TagsAreForgotten));
-        if self.is(Fault::TagsGoWithAnUpdate) && before.is_some() {
-            tag = None;
+        let mut tags: Vec<Tag> = entry.tags().collect();
+        if self.is(Fault::OneTagIsEnough) {
+            tags.truncate(1);
+        }
+        let is_update = self.is(Fault::TagsGoWithAnUpdate) && before.is_some();
+        if self.is(Fault::TagsAreForgotten) || is_update {
+            tags.clear();
         }
         let text = entry.value.as_str().to_owned();
-        slots.insert(place, Slot { text, expires, tag });
+        slots.insert(
+            place,
+            Slot {
+                text,
+                expires,
+                tags,
+            },
+        );
         Ok(outcome)
     }
 
@@ -327,7 +339,7 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
                     slot.expires = expires;
                 }
                 if self.is(Fault::TouchLosesTheTag) {
-                    slot.tag = None;
+                    slot.tags.clear();
                 }
             }
             None if self.is(Fault::TouchCreates) => {
@@ -335,7 +347,7 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
                 let slot = Slot {
                     text,
                     expires,
-                    tag: None,
+                    tags: Vec::new(),
                 };
                 slots.insert(self.place(key), slot);
             }
@@ -386,14 +398,14 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
     async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, BackendError> {
         let slots = self.slots.lock().unwrap();
         let tagged = slots.iter().filter(|(_, slot)| match self.fault {
-            Fault::TagsAreMixed => slot.tag.is_some(),
-            _ => slot.tag == Some(*tag),
+            Fault::TagsAreMixed => !slot.tags.is_empty(),
+            _ => slot.tags.contains(tag),
         });
         Ok(tagged.map(|(key, _)| StoreKey::from_bytes(*key)).collect())
     }
 }
 
-const FULL: [(Fault, &str); 32] = [
+const FULL: [(Fault, &str); 33] = [
     (Fault::ForgetsAtOnce, "a new value is loaded unchanged"),
     (
         Fault::CutsValues,
@@ -473,6 +485,10 @@ const FULL: [(Fault, &str); 32] = [
     (
         Fault::TagsGoWithAnUpdate,
         "the keys with a tag are found, and no others: one was not",
+    ),
+    (
+        Fault::OneTagIsEnough,
+        "a value is found by each of its two tags, and no other is: by the second tag",
     ),
 ];
 

@@ -230,7 +230,7 @@ fn renewing_gives_a_new_id_keeps_the_data_and_refuses_the_old_cookie() {
         session.insert("user_id", 42).unwrap();
     });
     assert_eq!(site.calls(), ["load", "put", "put"]);
-    assert_eq!(max_age(&response), Some(DAY), "a new lifetime");
+    assert_eq!(max_age(&response), Some(DAY - HOUR), "the deadline stays");
     let session = site.load();
     assert_ne!(session.id(), old);
     assert_eq!(session.keys(), ["count", "name", "user_id"]);

@@ -117,14 +117,14 @@ fn a_dump_of_the_backend_shows_neither_id_nor_subject_nor_values() {
     let id = site.load().id().unwrap().to_string();
     let slots = site.shelf.slots();
     let (key, slot) = slots.iter().next().unwrap();
-    let dump = format!("{key} {} {}", slot.value.as_str(), slot.tag.unwrap());
+    let dump = format!("{key} {} {}", slot.value.as_str(), slot.tags[0]);
     for secret in [id.as_str(), "Lovelace", "secret", "616461"] {
         assert!(!dump.contains(secret), "{secret}");
     }
-    let tag = slot.tag;
+    let tags = slot.tags.clone();
     site.browser = Browser::default();
     site.visit(|session| session.set_subject("ada").unwrap());
-    assert!(site.shelf.slots().values().all(|slot| slot.tag == tag));
+    assert!(site.shelf.slots().values().all(|slot| slot.tags == tags));
 }
 
 #[test]
@@ -417,12 +417,12 @@ fn debug_of_a_store_and_of_what_a_backend_sees_shows_no_session() {
     let (key, slot) = slots.iter().next().unwrap();
     let shown = format!(
         "{:?} {calls:?} {key:?} {:?} {:?}",
-        site.store, slot.value, slot.tag
+        site.store, slot.value, slot.tags
     );
     let secrets = [
         key.to_string(),
         slot.value.as_str()[..40].to_owned(),
-        slot.tag.unwrap().to_string(),
+        slot.tags[0].to_string(),
     ];
     for secret in secrets {
         assert!(!shown.contains(&secret), "{shown}");

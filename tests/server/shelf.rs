@@ -46,7 +46,7 @@ struct Inner {
 pub(crate) struct Slot {
     pub(crate) value: Value,
     pub(crate) expires: SystemTime,
-    pub(crate) tag: Option<Tag>,
+    pub(crate) tags: Vec<Tag>,
 }
 
 impl Shelf {
@@ -107,7 +107,7 @@ impl Shelf {
         let slot = Slot {
             value: Value::new(value.to_owned()),
             expires: self.0.clock.now() + ttl,
-            tag: None,
+            tags: Vec::new(),
         };
         self.0.slots.lock().unwrap().insert(key, slot);
     }
@@ -191,7 +191,7 @@ impl Backend for Shelf {
             let slot = Slot {
                 value: entry.value.clone(),
                 expires: self.0.clock.now() + entry.ttl,
-                tag: entry.tag,
+                tags: entry.tags().collect(),
             };
             self.0.slots.lock().unwrap().insert(*key, slot);
             Outcome::Stored
@@ -232,7 +232,7 @@ impl Backend for Shelf {
     async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, BackendError> {
         let work = || {
             let slots = self.slots().into_iter();
-            let tagged = slots.filter(|(_, slot)| slot.tag == Some(*tag));
+            let tagged = slots.filter(|(_, slot)| slot.tags.contains(tag));
             tagged.map(|(key, _)| key).collect()
         };
         self.step("tagged", work).await

@@ -229,3 +229,51 @@ fn a_guard_a_layer_or_a_pending_session_can_leave_a_session_idle() {
     let changed = store.load_from([self::cookie(answer.headers())]);
     assert_eq!(changed.get("n"), Ok(Some(2)));
 }
+
+#[test]
+fn who_has_not_logged_in_lately_is_asked_for_the_password_again() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, UNIX_EPOCH};
+
+    let minutes = Arc::new(AtomicU64::new(1_000_000));
+    let clock = Arc::clone(&minutes);
+    let store = CookieStore::builder(key())
+        .clock(move || UNIX_EPOCH + Duration::from_secs(60 * clock.load(Ordering::Relaxed)))
+        .build()
+        .unwrap();
+    let sent = |log_in: bool| {
+        let session = store.load_from([""]);
+        session.insert("user_id", 42).unwrap();
+        if log_in {
+            session.log_in().unwrap();
+        }
+        let mut headers = HeaderMap::new();
+        store.save(&session, &mut headers).unwrap();
+        cookie(&headers).to_owned()
+    };
+    let (with_login, without) = (sent(true), sent(false));
+    let guard = RequireLogin::within(Duration::from_secs(15 * 60));
+    let ask = guard.clone().or_answer(|request: &request::Parts| {
+        let to = format!("/password?next={}", request.uri.path());
+        let response = Response::builder().status(StatusCode::SEE_OTHER);
+        response.header("location", to).body(String::new()).unwrap()
+    });
+    let layer = SessionLayer::new(store.clone());
+    let mut bare = layer.layer(guard.layer(service(async |_| ok())));
+    let mut asks = layer.layer(ask.layer(service(async |_| ok())));
+    for (passed, sent, is_let_in) in [
+        (0, &with_login, true),
+        (14, &with_login, true),
+        (15, &with_login, false),
+        (0, &without, false),
+        (0, &String::new(), false),
+    ] {
+        minutes.store(1_000_000 + passed, Ordering::Relaxed);
+        let response = now(bare.call(request(COOKIE, sent))).unwrap();
+        let expected = if is_let_in { 200 } else { 401 };
+        assert_eq!(response.status().as_u16(), expected, "{passed}");
+        let response = now(asks.call(request(COOKIE, sent))).unwrap();
+        assert_eq!(response.headers().contains_key("location"), !is_let_in);
+        assert_eq!(response.headers()[VARY], "Cookie");
+    }
+}

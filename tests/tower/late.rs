@@ -43,7 +43,8 @@ fn every_change_that_comes_too_late_is_refused_or_reported() {
     let other = Session::new();
     other.insert("m", 1).unwrap();
     type Fallible<'a> = (&'a str, &'a dyn Fn() -> Result<(), SessionError>);
-    let fallible: [Fallible<'_>; 7] = [
+    let fallible: [Fallible<'_>; 8] = [
+        ("continue_as", &|| session.continue_as(&other)),
         ("insert", &|| session.insert("m", 1)),
         ("take", &|| session.take::<u32>("n").map(|_| ())),
         ("update", &|| session.update("n", |_: Option<u32>| 2)),
@@ -56,7 +57,10 @@ fn every_change_that_comes_too_late_is_refused_or_reported() {
         assert_eq!(change().unwrap_err().kind(), ErrorKind::Closed, "{name}");
         assert_eq!(taken(&seen), [Event::ChangedTooLate], "{name}");
     }
-    let infallible: [(&str, &dyn Fn()); 5] = [
+    let infallible: [(&str, &dyn Fn()); 6] = [
+        ("get_or_remove", &|| {
+            assert_eq!(session.get_or_remove::<String>("n"), None);
+        }),
         ("remove", &|| session.remove("n")),
         ("clear", &|| session.clear()),
         ("renew", &|| session.renew()),

@@ -8,6 +8,7 @@
 )]
 
 mod guards;
+mod hosts;
 mod late;
 #[path = "../support/now.rs"]
 mod now;
@@ -29,7 +30,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request};
 use now::now;
 use sealed_session::frameworks::tower::{
-    Failure, PendingSession, RequireField, RequireSession, SessionLayer, SessionOf,
+    Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 use sealed_session::{
     AppKey, CookieConfig, CookieStore, CookieStoreBuilder, ErrorKind, Event, Field, KeyRing,

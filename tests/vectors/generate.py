@@ -16,8 +16,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 sys.dont_write_bytecode = True
-from reader import (BOUND, COOKIE_LIMIT, DAY_MS, ELSEWHERE, KEPT, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256, hmac_sha256, outcome,
-                    store_key, subject_tag, xaes_key)
+from reader import (BOUND, COOKIE_LIMIT, DAY_MS, ELSEWHERE, FURTHER, KEPT, LOGIN, NAMED, RING_BYTES, RING_LIMIT, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys,
+                    aes256, hmac_sha256, outcome, sid_tag, store_key, subject_tag, xaes_key)
 
 HOUR_MS = 60 * 60 * 1000
 ISSUED = 1_800_000_000_000
@@ -83,14 +83,18 @@ def fixed_bytes(label, length):
     return hashlib.sha256(label.encode()).digest()[:length]
 
 
-def head(name, issued_at=ISSUED, seen_at=ISSUED, expires_at=None, flags=0, version=1, binding=b""):
+def head(name, issued_at=ISSUED, seen_at=ISSUED, expires_at=None, flags=0, further=0, version=1):
     expires_at = issued_at + DAY_MS if expires_at is None else expires_at
     times = b"".join(time.to_bytes(6, "big") for time in (issued_at, seen_at, expires_at))
-    return bytes([version, flags]) + fixed_bytes("id of " + name, 16) + times + binding
+    flags |= FURTHER if further else 0
+    return bytes([version, flags]) + fixed_bytes("id of " + name, 16) + times + bytes([further] if further else [])
 
 
-def record(name, values=(), flashes=(), subject="", **fixed):
-    return head(name, **fixed) + block(subject) + sorted_entries(dict(values)) + sorted_entries(dict(flashes))
+def record(name, values=(), flashes=(), subject="", logged_in_at=None, label=None, sid=None, binding=b"", flags=0, **fixed):
+    further = (LOGIN if logged_in_at is not None else 0) | (NAMED if label is not None else 0) | (BOUND if binding else 0)
+    login = b"" if logged_in_at is None else logged_in_at.to_bytes(6, "big")
+    names = block(subject) + (b"" if label is None else block(label) + block(sid))
+    return head(name, flags=flags, further=further, **fixed) + login + binding + names + sorted_entries(dict(values)) + sorted_entries(dict(flashes))
 
 
 # Sealing
@@ -164,11 +168,13 @@ def nested(levels, kinds, innermost):
 
 
 def session(name, why, *, values=(), flashes=(), subject="", key=KEY_A, ring=None, kind="cookie",
-            cookie=COOKIE, context="", now_ms=NOW, settings=(), **fixed):
+            cookie=COOKIE, context="", now_ms=NOW, settings=(), logged_in_at=None, label=None, sid=None, is_bound=False, **fixed):
     ring = [key] if ring is None else ring
-    binding = fixed_bytes("binding of " + name, 16) if fixed.get("flags", 0) & BOUND else b""
-    plaintext = record(name, values, flashes, subject, binding=binding, **fixed)
+    binding = fixed_bytes("binding of " + name, 16) if is_bound else b""
+    plaintext = record(name, values, flashes, subject, logged_in_at, label, sid, binding, **fixed)
+    login = {} if logged_in_at is None else {"logged_in_at": logged_in_at}
     bound = {"binding": binding.hex()} if binding else {}
+    names = {} if label is None else {"label": label, "sid": sid}
     times = {field: int.from_bytes(plaintext[at : at + 6], "big")
              for field, at in (("issued_at", 18), ("seen_at", 24), ("expires_at", 30))}
     return {
@@ -183,7 +189,7 @@ def session(name, why, *, values=(), flashes=(), subject="", key=KEY_A, ring=Non
         "opened_under": "sealing" if ring[0] == key else "accepted",
         "now_ms": now_ms,
         **dict(settings),
-        "session": {"id": plaintext[2:18].hex(), **times, "flags": plaintext[1], **bound, "subject": subject,
+        "session": {"id": plaintext[2:18].hex(), **times, "flags": plaintext[1], **login, **bound, "subject": subject, **names,
                     "values": dict(values), "flashes": dict(flashes)},
     }
 
@@ -234,10 +240,10 @@ def sessions():
         session("unicode strings", "no normalisation, no trimming, NUL is a character like any other",
                 values={"combining": text("e\u0301"), "nul": text("a\0b"), "space": text(" \t\r\n"),
                         "wide": text("\u65e5\u672c\u8a9e \U0001f511")}),
-        session("flashes and subject", "a subject of 64 bytes, the longest",
+        session("flashes and subject", "a subject of 64 bytes",
                 values={"user_id": integer(42)}, subject="user:" + "0123456789" * 5 + "012345678",
                 flashes={"error": text("try again"), "notice": text("saved")}),
-        session("subject of 64 bytes in fewer characters", "the limit counts bytes of UTF-8", subject="\u00e9" * 32),
+        session("subject of 64 bytes in fewer characters", "a length counts bytes of UTF-8", subject="\u00e9" * 32),
         session("transient", "flag 0x02: the cookie goes out without Max-Age", values={"cart": integer(3)}, flags=TRANSIENT),
         session("128 entries", "a count of two bytes", values=many),
         session("1024 entries in each list", "the most that are read; more than a cookie has room for, so kind store",
@@ -257,11 +263,11 @@ def sessions():
         session("kind store", "a session as a server store keeps it", kind="store", cookie="sessions", values={"user_id": integer(42)}),
         session("kept by its last use", "flag 0x04: in place of seen_at, how long after its last use the store keeps it",
                 kind="store", cookie="sessions", seen_at=HOUR_MS * 3 // 2, flags=KEPT, values={"user_id": integer(42)}),
-        session("bound to a device", "flag 0x20: sixteen bytes after the times name what the session needs", subject="user:42",
-                values={"user_id": integer(42)}, flags=BOUND),
-        session("bound and transient", "flags are independent", values={"cart": integer(3)}, flags=BOUND | TRANSIENT),
+        session("bound to a device", "further flag 0x04: sixteen bytes name what the session needs", subject="user:42",
+                values={"user_id": integer(42)}, is_bound=True),
+        session("bound and transient", "flags are independent", values={"cart": integer(3)}, flags=TRANSIENT, is_bound=True),
         session("bound, and kept by its last use", "in a store as in a cookie", kind="store", cookie="sessions",
-                seen_at=HOUR_MS * 3 // 2, flags=BOUND | KEPT, values={"user_id": integer(42)}),
+                seen_at=HOUR_MS * 3 // 2, flags=KEPT, is_bound=True, values={"user_id": integer(42)}),
         session("32 levels of lists", "the deepest that are read", values={"deep": nested(32, ["list"], NULL)}),
         session("32 levels of maps", "the deepest that are read", values={"deep": nested(32, ["map"], NULL)}),
         session("32 levels of both", "lists and maps count alike", values={"deep": nested(32, ["list", "map"], integer(1))}),
@@ -288,6 +294,20 @@ def sessions():
         session("the first millisecond of all", "every time but the deadline is zero", issued_at=0, seen_at=0, expires_at=1, now_ms=0),
         session("the last milliseconds of 48 bits", "issued_at and a lifetime do not fit 48 bits together",
                 issued_at=LAST_MS - 1, seen_at=LAST_MS - 1, expires_at=LAST_MS, now_ms=LAST_MS - 1),
+        session("subject of 255 bytes", "the longest there is", subject="s" * 255),
+        session("subject of 255 bytes in fewer characters", "the limit counts bytes of UTF-8", subject="\u00e9" * 127 + "e"),
+        session("a login", "further flag 0x01: when somebody last proved who they are, before the subject", subject="user:42",
+                values={"user_id": integer(42)}, logged_in_at=ISSUED),
+        session("last millisecond of the largest lifetime since a login", "it counts from the login, and not from the later issue",
+                logged_in_at=ISSUED - HOUR_MS, now_ms=ISSUED + DAY_MS - HOUR_MS - 1, expires_at=ISSUED + 2 * DAY_MS),
+        session("a label and a sid", "further flag 0x02: two more texts after the subject", subject="user:42", label="Firefox on Linux",
+                sid="08a5019c-17e1-4977-8f42-65a12843ea02"),
+        session("a label alone", "further flag 0x02, and an empty sid", label="phone", sid=""),
+        session("a sid alone", "further flag 0x02, and an empty label", label="", sid="s" * 255),
+        session("every optional part", "in their order", subject="user:42", label="t\u00e9l\u00e9phone", sid="s1", flags=TRANSIENT,
+                logged_in_at=ISSUED, values={"user_id": integer(42)}, flashes={"notice": text("saved")}),
+        session("every optional part in a store", "flag 0x04 changes none of them", kind="store", cookie="sessions", subject="user:42",
+                label="phone", sid="s1", logged_in_at=ISSUED - HOUR_MS, seen_at=HOUR_MS * 3 // 2, flags=KEPT),
     ]
 
 
@@ -439,9 +459,19 @@ def refused_records():
         bad("count of 2^32 - 1", "promises what is not there", b"\0" + varint(2**32 - 1) + b"\0"),
         bad("1025 values", "all there and in order, but over the limit", b"\0" + crowd + b"\0", kind="store", cookie="sessions"),
         bad("1025 flashes", "all there and in order, but over the limit", b"\0\0" + crowd, kind="store", cookie="sessions"),
-        bad("subject of 65 bytes", "one over the limit", block("s" * 65) + b"\0\0"),
-        bad("subject of 64 characters in 65 bytes", "bytes are counted", block("s" * 63 + "\u00e9") + b"\0\0"),
+        bad("subject of 256 bytes", "one over the limit", block("s" * 256) + b"\0\0"),
+        bad("subject of 255 characters in 256 bytes", "bytes are counted", block("s" * 254 + "\u00e9") + b"\0\0"),
         bad("subject that is no UTF-8", "0xff never occurs in it", block(b"\xff") + b"\0\0"),
+        bad("ends before the further flags", "only the times", b"", fixed=head("no further flags", flags=FURTHER)),
+        bad("further flags that are not there", "none is set", b"\0" + empty, fixed=head("further flags of zero", flags=FURTHER)),
+        bad("ends within the login", "five of its six bytes", bytes(5), fixed=head("half a login", further=LOGIN)),
+        bad("login after the issue", "by one millisecond", (ISSUED + 1).to_bytes(6, "big") + empty, fixed=head("late login", further=LOGIN)),
+        bad("names that are not there", "an empty label and an empty sid take no flag", b"\0\0" + empty, fixed=head("no names", further=NAMED)),
+        bad("ends before the sid", "only subject and label", b"\0" + block("phone"), fixed=head("no sid", further=NAMED)),
+        bad("label of 256 bytes", "one over the limit", b"\0" + block("l" * 256) + empty, fixed=head("long label", further=NAMED)),
+        bad("sid of 256 bytes", "one over the limit", b"\0\0" + block("s" * 256) + b"\0\0", fixed=head("long sid", further=NAMED)),
+        bad("label that is no UTF-8", "0xff never occurs in it", b"\0" + block(b"\xff") + empty, fixed=head("bad label", further=NAMED)),
+        bad("sid that is no UTF-8", "0xff never occurs in it", b"\0\0" + block(b"\xff") + b"\0\0", fixed=head("bad sid", further=NAMED)),
         bad("subject longer than the record", "promises what is not there", b"\x40abc"),
         bad("subject of 2^32 - 1 bytes", "promises what is not there", varint(2**32 - 1) + b"\0\0"),
         bad("key longer than the record", "promises what is not there", b"\0\x01\x7fk"),
@@ -465,11 +495,14 @@ def refused_records():
         bad("expires before it was issued", "by one millisecond", empty, fixed=head("before", expires_at=ISSUED - 1)),
         bad("bad record that has expired too", "the record is read before its times are judged", empty + b"\0", fixed=past),
         bad("bad record with its values elsewhere", "the flag does not excuse the rest", empty + b"\0", fixed=head("bad stub", flags=ELSEWHERE)),
-        bad("bound without a binding", "the subject is read as its first byte", empty, fixed=head("no binding", flags=BOUND)),
-        bad("bound, with a binding of 15 bytes", "one is missing", empty, fixed=head("short binding", flags=BOUND, binding=bytes(13))),
+        bad("bound without a binding", "the subject is read as its first byte", empty, fixed=head("no binding", further=BOUND)),
+        bad("bound, with a binding of 15 bytes", "one is missing", bytes(13) + empty[:2], fixed=head("short binding", further=BOUND)),
         *(newer(f"format version {n}", "only 1 is known", record(f"format {n}", version=n)) for n in (0, 2, 255)),
         *(newer(f"flag {flag:#04x}", "not known", record(f"flag {flag}", flags=flag)) for flag in (0x04, 0x40, 0x80)),
         newer("an unknown flag beside the known ones", "one is enough", record("flags", flags=0xFF)),
+        newer("an unknown further flag", "not known", head("further flag", further=0x08) + empty),
+        newer("an unknown further flag beside the known ones, and nothing else", "what comes after it is not looked at",
+              head("further flags", further=0xFF)),
         newer("format version 2 and another layout", "the rest is not looked at", b"\x02" + fixed_bytes("another layout", 9)),
         newer("format version 2 and nothing else", "the version is enough", b"\x02"),
         newer("an unknown flag and nothing else", "version and flags are enough", b"\x01\x04"),
@@ -506,6 +539,10 @@ def refused_times():
               issued_at=LAST_MS - 1, expires_at=LAST_MS),
         times("expired", "everything at zero", "a deadline of zero has passed at zero", now_ms=0, issued_at=0, seen_at=0, expires_at=0),
         times("expired", "at a shorter largest lifetime", "a setting of the reader, effective at once", settings={"max_lifetime_ms": HOUR_MS}),
+        times("expired", "at the largest lifetime since a login", "a new id does not begin it anew", logged_in_at=ISSUED - HOUR_MS,
+              now_ms=ISSUED + DAY_MS - HOUR_MS, expires_at=ISSUED + 2 * DAY_MS),
+        times("cutoff", "issued before the cut-off, whenever the login", "issue counts, not the login", logged_in_at=ISSUED - HOUR_MS,
+              settings={"not_before_ms": ISSUED + 1}),
         times("expired", "seen lately, but expired", "no refresh moves the deadline", now_ms=ISSUED + DAY_MS, seen_at=ISSUED + DAY_MS - 1,
               settings=idle),
         times("expired", "expired and issued before the cut-off", "expired comes first", expires_at=NOW,
@@ -829,7 +866,8 @@ def primitives():
 # backend.json
 
 
-def backend(name, why, subject, app_key=KEY_A, use=COOKIE, context=""):
+def backend(name, why, subject, app_key=KEY_A, use=COOKIE, context="", sid=None):
+    login = {} if sid is None else {"sid": sid, "sid_tag": sid_tag(app_key, use, context, sid).hex()}
     session_id = fixed_bytes("id of " + name, 16)
     return {
         "name": name,
@@ -841,6 +879,7 @@ def backend(name, why, subject, app_key=KEY_A, use=COOKIE, context=""):
         "subject": subject,
         "store_key": store_key(session_id).hex(),
         "tag": subject_tag(app_key, use, context, subject).hex(),
+        **login,
     }
 
 
@@ -852,7 +891,10 @@ def backends():
         backend("another app key", "another tag: a backend cannot guess whose it is", "user:42", app_key=KEY_B),
         backend("another cookie", "the name is in the derivation", "user:42", use="__Host-admin"),
         backend("another context", "so is the context", "user:42", context="staging"),
-        backend("a subject of 64 bytes in two alphabets", "the longest there is", "ü🔑" * 10 + "abcd"),
+        backend("a subject of 64 bytes in two alphabets", "its bytes of UTF-8", "ü🔑" * 10 + "abcd"),
+        backend("a sid", "another tag than the same text as a subject has", "user:42", sid="user:42"),
+        backend("a sid under another app key", "a backend cannot guess this one either", "user:42", app_key=KEY_B, sid="user:42"),
+        backend("a sid of 255 bytes", "the longest there is", "s" * 255, sid="s" * 255),
     ]
 
 
@@ -876,6 +918,9 @@ def revocations():
     def subject(name, why, subject):
         return vector(name, why, b"\x01\x02" + NOW.to_bytes(6, "big") + subject.encode(), moment=NOW, subject=subject)
 
+    def sid(name, why, sid):
+        return vector(name, why, b"\x01\x06" + NOW.to_bytes(6, "big") + sid.encode(), moment=NOW, sid=sid)
+
     def moved(name, why):
         session_id, next_id = fixed_bytes("id of " + name, 16), fixed_bytes("next id of " + name, 16)
         plaintext = b"\x01\x05" + session_id + NOW.to_bytes(6, "big") + next_id
@@ -884,7 +929,7 @@ def revocations():
     def bound(name, why):
         session_id, binding = fixed_bytes("id of " + name, 16), fixed_bytes("binding of " + name, 16)
         until = ISSUED + DAY_MS
-        plaintext = b"\x01\x06" + session_id + binding + until.to_bytes(6, "big")
+        plaintext = b"\x01\x07" + session_id + binding + until.to_bytes(6, "big")
         return vector(name, why, plaintext, id=session_id.hex(), binding=binding.hex(), until=until)
 
     return [
@@ -892,13 +937,100 @@ def revocations():
         session("a renewed session", "ten seconds later, for requests on their way", NOW + 10_000, ISSUED + DAY_MS),
         session("a session at the end of 48 bits", "the latest there is", LAST_MS, LAST_MS),
         subject("a subject", "all of its sessions from before", "user:42"),
-        subject("a subject of 64 bytes in two alphabets", "the longest there is", "ü🔑" * 10 + "abcd"),
+        subject("a subject of 64 bytes in two alphabets", "its bytes of UTF-8", "ü🔑" * 10 + "abcd"),
         vector("all", "whatever was issued before", b"\x01\x03" + NOW.to_bytes(6, "big"), moment=NOW),
         vector("a lifetime", "until then, sessions may live this long",
                b"\x01\x04" + (30 * DAY_MS).to_bytes(6, "big") + (NOW + 34 * DAY_MS).to_bytes(6, "big"),
                longest=30 * DAY_MS, until=NOW + 34 * DAY_MS),
         bound("a session that is bound to a device", "copies of its cookie from before end"),
         moved("a new id", "what a renewed session has become, for a logout with its old cookie"),
+        subject("a subject of 255 bytes", "the longest there is", "s" * 255),
+        sid("a sid", "all sessions of this login at the identity provider from before", "08a5019c-17e1-4977-8f42-65a12843ea02"),
+    ]
+
+
+# keys.json
+
+
+def ring_line(key_id, made, since, stops=None, disabled=0, revoked=None, dropped=None, material=None):
+    dates = {"made": made, "from": since, "stops": stops, "disabled": disabled, "revoked": revoked, "dropped": dropped}
+    shown = " ".join(f"{name} {'-' if date is None else date}" for name, date in dates.items())
+    shown_material = "-" if material is None else "base64:" + base64.b64encode(material).decode()
+    key = {"id": key_id, **dates, "material": None if material is None else material.hex()}
+    return f"key {key_id} {shown} material {shown_material}", key
+
+
+def ring_text(lines, *, longest=DAY_MS, fence=0, format=1, end=None):
+    settings = {"longest": longest, "poll": 20_000, "propagation": 0, "timeout": 5000, "tolerance": 60_000, "fence": fence}
+    shown = [f"sealed-session keys {format}", *(f"{name} {number}" for name, number in settings.items()),
+             *(line for line, _ in lines), f"end {len(lines) if end is None else end}"]
+    return "\n".join(shown) + "\n", {"format": format, **settings, "keys": [key for _, key in lines]}
+
+
+def fixed_id(label):
+    return fixed_bytes("key of " + label, 4).hex()
+
+
+def ring_use(name, why, key, ring, use, context, text):
+    return {
+        "name": name, "why": why, **derived(key, "keys", use, context), "kind": "keys", "purpose": use, "context": context,
+        **seal(name, text.encode(), key, "keys", use, context), "ring": [app_key.hex() for app_key in ring],
+        "opened_under": "sealing" if ring[0] == key else "accepted",
+    }
+
+
+def rings():
+    assert len(base64url(bytes(77 + RING_BYTES))) == RING_LIMIT
+
+    def vector(name, why, lines, *, key=KEY_A, ring=None, use="keys", context="", **settings):
+        text, held = ring_text(lines, **settings)
+        return {**ring_use(name, why, key, [key] if ring is None else ring, use, context, text), "held": held}
+
+    ids = sorted(fixed_id(str(n)) for n in range(3))
+    over = ring_line(ids[0], ISSUED, ISSUED, NOW)
+    most = [ring_line(f"{n:08x}", LAST_MS, LAST_MS, LAST_MS, 2**32 - 1, LAST_MS, LAST_MS) for n in range(128)]
+    newer, held = ring_text([over], format=2)
+    newer = newer.replace("\npoll", " 7 days\npoll").replace("end 1", "witness 1\nend 1 more").replace("\nwitness", " colour 7\nwitness")
+    return [
+        vector("a ring without keys", "seven lines and the end", []),
+        vector("a key that is over", "its material is gone, its dates stay", [over]),
+        vector("keys that are gone in each way", "revoked alone, by the fence, and dropped", [
+            ring_line(ids[0], NOW - 1, NOW + DAY_MS, revoked=NOW), ring_line(ids[1], ISSUED, ISSUED, NOW, 2),
+            ring_line(ids[2], NOW - 2, LAST_MS, disabled=1, dropped=NOW)], fence=ISSUED, longest=30 * DAY_MS),
+        vector("the most keys with the longest numbers", "128 entries, 48 and 32 bits", most),
+        vector("a root key that is accepted", "whoever writes keeps it", [over], ring=[KEY_B, KEY_A]),
+        vector("another name and a context", "both are part of the derivation", [over], use="shop keys", context="production"),
+        {**ring_use("a newer format", "what is known is read, and nothing is written", KEY_A, [KEY_A], "keys", "", newer), "held": held},
+    ]
+
+
+def rings_refused():
+    ids = sorted(fixed_id(str(n)) for n in range(2))
+    over, other = (ring_line(key_id, ISSUED, ISSUED, NOW) for key_id in ids)
+    live = ring_line(Keys(KEY_A, "", "", "").key_id.hex(), ISSUED, ISSUED, material=KEY_A)
+    whole, _ = ring_text([over])
+
+    def bad(name, why, text, reason="bad_ring", use="keys"):
+        vector = ring_use(name, why, KEY_A, [KEY_A], "keys", "", text)
+        kept = ("name", "why", "kind", "context", "plaintext", "token", "ring")
+        return {**{field: vector[field] for field in kept}, "purpose": use, "reason": reason}
+
+    return [
+        bad("a printed key", "its bytes count up, and everything else is right: no such key is taken", ring_text([live])[0]),
+        bad("a ring under another name", "the name is in the derivation", whole, "forged", use="other keys"),
+        bad("nothing", "not even a title", ""),
+        bad("no line end", "it was cut short", whole[:-1]),
+        bad("no end", "it was cut short at a line", whole[: whole.index("end")]),
+        bad("another number at the end", "a line is missing", ring_text([over], end=2)[0]),
+        bad("after the end", "nothing follows it", whole + "end 1\n"),
+        bad("keys out of order", "ascending by id", ring_text([other, over])[0]),
+        bad("a key twice", "each id once", ring_text([over, over])[0]),
+        bad("a remark", "format 1 has no other lines", whole.replace("end", "# kept by hand\nend")),
+        bad("one more field", "format 1 has no other fields", whole.replace("\nend", " colour 7\nend")),
+        bad("a number with a zero before it", "each has one spelling", whole.replace("poll 2", "poll 02")),
+        bad("a number beyond 48 bits", "no moment is later", whole.replace(f"stops {NOW}", f"stops {2**48}")),
+        bad("sealing before it was made", "dates that contradict each other", ring_text([ring_line(ids[0], NOW, NOW - 1)])[0]),
+        bad("format 0", "the first is 1", ring_text([over], format=0)[0]),
     ]
 
 
@@ -1024,6 +1156,8 @@ def main():
           vectors=revocations())
     write("device.json", "Tokens of device-bound sessions: what a browser carries beside its session, and what it signs.",
           **device_tokens())
+    write("keys.json", "Tokens of kind keys: the ring of a key store, sealed as a whole under a root key. No vector that opens has "
+          "a key's material, because a printed key is refused.", vectors=rings(), refused=rings_refused())
 
 
 if __name__ == "__main__":

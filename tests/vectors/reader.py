@@ -17,8 +17,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 DAY_MS, SKEW_MS = 24 * 60 * 60 * 1000, 60_000
-ELSEWHERE, TRANSIENT, KEPT, BOUND = 0x01, 0x02, 0x04, 0x20
+ELSEWHERE, TRANSIENT, KEPT, FURTHER = 0x01, 0x02, 0x04, 0x10
+LOGIN, NAMED, BOUND = 0x01, 0x02, 0x04
 COOKIE_LIMIT, SEALER_LIMIT = 4096, 87_492
+RING_BYTES, RING_LIMIT = 49_152, 65_639
 
 
 class Refused(Exception):
@@ -81,9 +83,18 @@ def store_key(session_id):
 
 def subject_tag(app_key, name, context, subject):
     """What a backend has of a subject."""
+    return hidden("subject", app_key, name, context, subject)
+
+
+def sid_tag(app_key, name, context, sid):
+    """What a backend has of a login at the identity provider."""
+    return hidden("sid", app_key, name, context, sid)
+
+
+def hidden(label, app_key, name, context, text):
     prk = hmac_sha256(b"sealed-session/v1", app_key)
-    info = b"".join(lp(part.encode()) for part in ("subject", "store", name, context))
-    return hmac_sha256(hkdf_expand(prk, info, 32), subject.encode())
+    info = b"".join(lp(part.encode()) for part in (label, "store", name, context))
+    return hmac_sha256(hkdf_expand(prk, info, 32), text.encode())
 
 
 class Token:
@@ -98,7 +109,7 @@ class Token:
 def open_token(text, ring, kind, name):
     """The plaintext, and the place in the ring of the key that opened it."""
     size, room = len(text.encode()), COOKIE_LIMIT - len(name.encode())
-    limits = {"cookie": room, "header": room, "token": SEALER_LIMIT, "timed": SEALER_LIMIT}
+    limits = {"cookie": room, "header": room, "token": SEALER_LIMIT, "timed": SEALER_LIMIT, "keys": RING_LIMIT}
     refuse_if(size > limits.get(kind, size), "too_long")
     token = Token(text)
     refuse_if(token.version != b"\x01", "unknown_version")
@@ -185,15 +196,20 @@ def read_record(plaintext, kind):
     at = Cursor(plaintext, "bad_record")
     refuse_if(at.number(1) != 1, "newer")
     flags = at.number(1)
-    refuse_if(flags & ~(ELSEWHERE | TRANSIENT | BOUND | (KEPT if kind == "store" else 0)), "newer")
+    refuse_if(flags & ~(ELSEWHERE | TRANSIENT | FURTHER | (KEPT if kind == "store" else 0)), "newer")
     record = {"id": at.take(16).hex(), "flags": flags}
     record |= {time: at.number(6) for time in ("issued_at", "seen_at", "expires_at")}
-    if flags & BOUND:
-        record["binding"] = at.take(16).hex()
+    further = at.number(1) if flags & FURTHER else 0
+    refuse_if(further & ~(LOGIN | NAMED | BOUND), "newer")
+    at.check(further or not flags & FURTHER)
+    record |= {"logged_in_at": at.number(6)} if further & LOGIN else {}
+    record |= {"binding": at.take(16).hex()} if further & BOUND else {}
     record["subject"] = at.text()
+    record |= {"label": at.text(), "sid": at.text()} if further & NAMED else {}
     record |= {part: at.entries(at.block, limit=1024) for part in ("values", "flashes")}
-    at.check(not at.data and len(record["subject"].encode()) <= 64)
-    at.check(record["issued_at"] <= record["expires_at"])
+    at.check(not at.data and all(len(record.get(name, "").encode()) <= 255 for name in ("subject", "label", "sid")))
+    at.check(not further & NAMED or record["label"] + record["sid"])
+    at.check(record.get("logged_in_at", 0) <= record["issued_at"] <= record["expires_at"])
     return record
 
 
@@ -206,9 +222,10 @@ def read_revocation(plaintext):
         case 3: ended = {"moment": at.number(6)}
         case 4: ended = {"longest": at.number(6), "until": at.number(6)}
         case 5: ended = {"id": at.take(16).hex(), "moment": at.number(6), "next": at.take(16).hex()}
-        case 6: ended = {"id": at.take(16).hex(), "binding": at.take(16).hex(), "until": at.number(6)}
+        case 6: ended = {"moment": at.number(6), "sid": at.take(len(at.data)).decode()}
+        case 7: ended = {"id": at.take(16).hex(), "binding": at.take(16).hex(), "until": at.number(6)}
         case _: raise Refused("newer")
-    at.check(not at.data and 1 <= len(ended.get("subject", "-").encode()) <= 64)
+    at.check(not at.data and all(1 <= len(ended.get(name, "-").encode()) <= 255 for name in ("subject", "sid")))
     return ended
 
 
@@ -247,13 +264,67 @@ def check_device(kind, found, now_ms, max_lifetime_ms=DAY_MS):
             refuse_if(found["expires_at"] > now_ms + 60_000 + SKEW_MS, "future")
 
 
+def read_ring(plaintext):
+    """The ring of a key store."""
+    def check(condition):
+        refuse_if(not condition, "bad_ring")
+
+    def number(text, bits=48):
+        check(re.fullmatch("0|[1-9][0-9]*", text) and int(text) < 1 << bits)
+        return int(text)
+
+    def moment(text):
+        return None if text == "-" else number(text)
+
+    def material(text, key_id):
+        check(re.fullmatch("base64:[A-Za-z0-9+/]+={0,2}", text) and len(text) <= 347 and len(text) % 4 == 3)
+        app_key = base64.b64decode(text[7:])
+        check(len(app_key) >= 32 and base64.b64encode(app_key).decode() == text[7:])
+        check(Keys(app_key, "", "", "").key_id.hex() == key_id)
+        # Of keys that a person has written, those that these vectors have. A program checks more.
+        check(len({(b - a) % 256 for a, b in zip(app_key, app_key[1:])}) > 1)
+        return app_key.hex()
+
+    check(len(plaintext) <= RING_BYTES and plaintext.isascii() and plaintext.endswith(b"\n"))
+    lines = [line.split(" ") for line in plaintext.decode()[:-1].split("\n")]
+    check(len(lines) >= 8 and lines[0][:2] == ["sealed-session", "keys"] and len(lines[0]) == 3)
+    ring = {"format": number(lines[0][2])}
+    check(ring["format"] >= 1)
+    is_newer = ring["format"] > 1
+    settings = ["longest", "poll", "propagation", "timeout", "tolerance", "fence"]
+    for name, line in zip(settings, lines[1:7]):
+        check(line[0] == name and (len(line) == 2 or is_newer and len(line) > 2))
+        ring[name] = number(line[1])
+    ring["keys"] = keys = []
+    for line in lines[7:-1]:
+        check(line[0] == "key" or is_newer)
+        if line[0] != "key":
+            continue
+        names = ["made", "from", "stops", "disabled", "revoked", "dropped", "material"]
+        check(line[2:16:2] == names and (len(line) == 16 or is_newer and len(line) > 16))
+        check(re.fullmatch("[0-9a-f]{8}", line[1]) and (not keys or keys[-1]["id"] < line[1]))
+        made, since, stops, disabled, revoked, dropped, text = line[3:16:2]
+        key = {"id": line[1], "made": number(made), "from": number(since), "stops": moment(stops),
+               "disabled": number(disabled, bits=32), "revoked": moment(revoked), "dropped": moment(dropped),
+               "material": None if text == "-" else material(text, line[1])}
+        check(key["made"] <= key["from"])
+        is_gone = key["revoked"] is not None or key["dropped"] is not None or key["made"] <= ring["fence"]
+        check(key["material"] is None or not is_gone)
+        keys.append(key)
+    end = lines[-1]
+    check(end[0] == "end" and (len(end) == 2 or is_newer and len(end) > 2) and number(end[1]) == len(keys))
+    check(len(keys) <= 128 and sum(key["material"] is not None for key in keys) <= 16)
+    return ring
+
+
 def admit(record, now_ms, max_lifetime_ms=DAY_MS, idle_timeout_ms=None, not_before_ms=0):
     issued, seen = record["issued_at"], record["seen_at"]
     if record["flags"] & KEPT:
         seen = issued  # Until the backend has told for how long it still keeps the record.
     refuse_if(record["flags"] & ELSEWHERE, "elsewhere")
     refuse_if(max(issued, seen) > now_ms + SKEW_MS, "future")
-    refuse_if(now_ms >= min(record["expires_at"], issued + max_lifetime_ms), "expired")
+    began = record.get("logged_in_at", issued)
+    refuse_if(now_ms >= min(record["expires_at"], began + max_lifetime_ms), "expired")
     refuse_if(issued < not_before_ms, "cutoff")
     refuse_if(idle_timeout_ms is not None and now_ms >= seen + idle_timeout_ms, "idle")
 
@@ -281,6 +352,8 @@ def open_vector(vector):
         device = read_device(plaintext, kind)
         check_device(kind, device, vector["now_ms"])
         return found | {"device": device}
+    if kind == "keys":
+        return found | {"held": read_ring(plaintext)}
     record = read_record(plaintext, kind)
     admit(record, **{setting: ms for setting, ms in vector.items() if setting.endswith("_ms")})
     for part in ("values", "flashes"):
@@ -298,7 +371,11 @@ PRIMITIVES = {
 
 def backend(vector):
     tag = subject_tag(bytes.fromhex(vector["app_key"]), vector["cookie"], vector["context"], vector["subject"])
-    return {"store_key": store_key(bytes.fromhex(vector["id"])).hex(), "tag": tag.hex()}
+    found = {"store_key": store_key(bytes.fromhex(vector["id"])).hex(), "tag": tag.hex()}
+    if "sid" in vector:
+        tag = sid_tag(bytes.fromhex(vector["app_key"]), vector["cookie"], vector["context"], vector["sid"])
+        found["sid_tag"] = tag.hex()
+    return found
 
 
 def outcome(section, vector):

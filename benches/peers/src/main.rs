@@ -25,10 +25,12 @@ const SIZES: [usize; 3] = [0, 800, 2400];
 const OURS: &str = "sealed-session";
 const OUR_SEALER: &str = "sealed-session Sealer";
 
-const USAGE: &str = "usage: sealed-session-peers [--chart FILE.svg | --data FOLDER | --alone]
+const USAGE: &str =
+    "usage: sealed-session-peers [--chart FILE.svg | --data FOLDER | --alone | --tower-sessions]
   --chart FILE.svg  draws the whole requests as a picture too
   --data FOLDER     only writes the sessions there as JSON
-  --alone           only seals and opens, one line for each session";
+  --alone           only seals and opens, one line for each session
+  --tower-sessions  only whole requests with our session taken as one of tower-sessions";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["--chart", file] => compare().and_then(|drawn| std::fs::write(file, chart::draw(&drawn))),
         ["--data", folder] => write_data(Path::new(folder)),
         ["--alone"] => alone(),
+        ["--tower-sessions"] => as_tower_sessions(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -80,6 +83,23 @@ fn compare() -> io::Result<Vec<(String, Vec<Outcome>)>> {
         }
     }
     Ok(drawn)
+}
+
+fn as_tower_sessions() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let runtime = Rc::new(runtime);
+    for (job, what) in [
+        (Job::Nothing, "No session asked for"),
+        (Job::Read, "Reading one value"),
+        (Job::Write, "Writing one value"),
+    ] {
+        let contestants = requests::as_tower_sessions(&Data::with(0), job, &runtime);
+        let outcomes = round::run(contestants, ROUNDS, TIMES);
+        print(&format!("{what}, a whole request"), OURS, &outcomes);
+    }
+    Ok(())
 }
 
 /// The name of a session's file.

@@ -16,6 +16,7 @@ use axum::routing::get;
 use axum_extra::extract::PrivateCookieJar;
 use axum_extra::extract::cookie::{Cookie, Key};
 use sealed_session::frameworks::axum::SessionLayer;
+use sealed_session::frameworks::tower_sessions::TowerSessionsLayer;
 use sealed_session::{AppKey, CookieStore};
 use tokio::runtime::Runtime;
 use tower_service::Service;
@@ -28,6 +29,8 @@ use crate::round::{Contestant, Work};
 /// What the contestants do.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Job {
+    /// A request that asks for no session.
+    Nothing,
     Read,
     Write,
 }
@@ -35,10 +38,43 @@ pub(crate) enum Job {
 impl Job {
     fn path(self) -> &'static str {
         match self {
+            Self::Nothing => "/nothing",
             Self::Read => "/read",
             Self::Write => "/write",
         }
     }
+}
+
+/// The handlers of both kinds of tower-sessions.
+macro_rules! tower_sessions_routes {
+    ($session:ty, $data:expr) => {{
+        let data = $data.clone();
+        let start = async move |session: $session| {
+            session.insert("user_id", data.user_id).await.unwrap();
+            session.insert("name", &data.name).await.unwrap();
+            session.insert("email", &data.email).await.unwrap();
+            session.insert("role", &data.role).await.unwrap();
+            session.insert("csrf", &data.csrf).await.unwrap();
+            session.insert("cart", data.cart).await.unwrap();
+            if let Some(text) = &data.text {
+                session.insert("text", text).await.unwrap();
+            }
+        };
+        let read = async |session: $session| {
+            assert_eq!(session.get::<u64>("user_id").await.unwrap(), Some(48_213));
+            StatusCode::OK
+        };
+        let write = async |session: $session| {
+            let cart: u32 = session.get("cart").await.unwrap().unwrap();
+            session.insert("cart", cart ^ 1).await.unwrap();
+            StatusCode::OK
+        };
+        Router::new()
+            .route("/start", get(start))
+            .route("/nothing", get(async || StatusCode::OK))
+            .route("/read", get(read))
+            .route("/write", get(write))
+    }};
 }
 
 /// Everybody who takes part, each with a session of `data` in its cookie.
@@ -56,9 +92,27 @@ pub(crate) fn contestants(data: &Data, job: Job, runtime: &Rc<Runtime>) -> Vec<C
     ]
 }
 
+/// Our session, and the same one taken as a session of tower-sessions.
+pub(crate) fn as_tower_sessions(data: &Data, job: Job, runtime: &Rc<Runtime>) -> Vec<Contestant> {
+    let on_axum = |name, router| on_axum(name, router, job, runtime);
+    let routes = || tower_sessions_routes!(tower_sessions_core::Session, data);
+    let layer = || TowerSessionsLayer::new(CookieStore::new(AppKey::generate().unwrap()));
+    vec![
+        on_axum("bare axum", bare()),
+        on_axum("sealed-session", ours(data)),
+        on_axum("TowerSessionsLayer", routes().layer(layer())),
+        on_axum(
+            "the same without_ids",
+            routes().layer(layer().without_ids()),
+        ),
+        on_axum("tower-sessions-cookie-store", cookie_store(data)),
+    ]
+}
+
 fn bare() -> Router {
     let ok = || async { StatusCode::OK };
     Router::new()
+        .route("/nothing", get(ok))
         .route("/start", get(ok))
         .route("/read", get(ok))
         .route("/write", get(ok))
@@ -91,6 +145,7 @@ fn ours(data: &Data) -> Router {
     };
     Router::new()
         .route("/start", get(start))
+        .route("/nothing", get(async || StatusCode::OK))
         .route("/read", get(read))
         .route("/write", get(write))
         .layer(SessionLayer::new(store))
@@ -156,37 +211,6 @@ fn seshcookie(data: &Data) -> Router {
         .route("/read", get(read))
         .route("/write", get(write))
         .layer(layer)
-}
-
-/// The handlers of both kinds of tower-sessions.
-macro_rules! tower_sessions_routes {
-    ($session:ty, $data:expr) => {{
-        let data = $data.clone();
-        let start = async move |session: $session| {
-            session.insert("user_id", data.user_id).await.unwrap();
-            session.insert("name", &data.name).await.unwrap();
-            session.insert("email", &data.email).await.unwrap();
-            session.insert("role", &data.role).await.unwrap();
-            session.insert("csrf", &data.csrf).await.unwrap();
-            session.insert("cart", data.cart).await.unwrap();
-            if let Some(text) = &data.text {
-                session.insert("text", text).await.unwrap();
-            }
-        };
-        let read = async |session: $session| {
-            assert_eq!(session.get::<u64>("user_id").await.unwrap(), Some(48_213));
-            StatusCode::OK
-        };
-        let write = async |session: $session| {
-            let cart: u32 = session.get("cart").await.unwrap().unwrap();
-            session.insert("cart", cart ^ 1).await.unwrap();
-            StatusCode::OK
-        };
-        Router::new()
-            .route("/start", get(start))
-            .route("/read", get(read))
-            .route("/write", get(write))
-    }};
 }
 
 fn in_memory(data: &Data) -> Router {

@@ -58,7 +58,7 @@ pub fn log_in(session: &Session, name: &str) -> Result<&'static str, Problem> {
     session.flash(NOTICE, format!("Welcome, {name}!"))?;
     session.insert(USER, name.to_owned())?;
     // A new id for somebody with new rights: one that was planted before is worthless.
-    session.renew();
+    session.log_in()?;
     let wanted = session.take(WANTED)?;
     Ok(if wanted.is_some() { "/profile" } else { "/" })
 }

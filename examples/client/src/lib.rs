@@ -6,6 +6,7 @@
 //! origin), so that the examples run with the cookie that they have in production. It knows
 //! nothing of the prefix `__Host-`; the story asserts what that demands.
 
+pub mod devices;
 mod story;
 
 use std::io::{BufRead, BufReader};
@@ -105,6 +106,17 @@ impl Drop for Site {
     }
 }
 
+/// A client with an empty jar.
+fn agent() -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .timeout_global(Some(PATIENCE));
+    config.build().into()
+}
+
 /// Which session it is, as far as its cookie tells.
 #[derive(Debug, PartialEq)]
 enum Identity {
@@ -127,18 +139,12 @@ impl Visitor {
         let key = AppKey::generate().unwrap();
         let place = Place::of(driver);
         let site = Site::start(program, &place, &key, None);
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .timeout_global(Some(PATIENCE));
         Self {
             program,
             site,
             place,
             key,
-            agent: config.build().into(),
+            agent: agent(),
         }
     }
 

@@ -138,7 +138,7 @@ async fn log_in(session: Session, Form(form): Form<LogIn>) -> Result<Redirect, S
         .take(40)
         .collect();
     // A new id for somebody with new rights: one that was planted before the login is worthless.
-    session.renew();
+    session.log_in()?;
     session.insert(USER, name.clone())?;
     session.flash(
         NOTICE,

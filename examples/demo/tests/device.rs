@@ -161,7 +161,7 @@ async fn who(session: Session) -> Result<Html<String>, SessionError> {
 }
 
 async fn log_in(session: Session) -> Result<Redirect, SessionError> {
-    session.renew();
+    session.log_in().unwrap();
     session.set_subject("ada")?;
     session.insert("user_id", 42)?;
     Ok(Redirect::to("/"))

@@ -3,14 +3,14 @@ use std::error::Error;
 
 use axum::Router;
 use axum::routing::{get, post};
-use sealed_session::{CookieStore, Field, KeyRing, Session, SessionError, SessionLayer};
+use sealed_session::{CookieStore, Field, ManagedKeys, Session, SessionError, SessionLayer};
 use tokio::net::TcpListener;
 
 const NAME: Field<String> = Field::new("name");
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let store = CookieStore::new(KeyRing::from_env()?);
+    let store = CookieStore::new(ManagedKeys::file("session.keys")?);
     let app = Router::new()
         .route("/", get(greet))
         .route("/login", post(log_in))
@@ -31,7 +31,7 @@ async fn greet(session: Session) -> Result<String, SessionError> {
 
 // A real login checks a password here.
 async fn log_in(session: Session, name: String) -> Result<&'static str, SessionError> {
-    session.renew(); // a new id at every login
+    session.log_in()?; // a new id at every login
     session.insert(NAME, name)?;
     Ok("logged in\n")
 }

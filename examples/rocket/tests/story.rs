@@ -1,3 +1,3 @@
-//! The shop, started and driven over HTTP: see `example-client`.
+//! The shop, started with each store and driven over HTTP: see `example-client`.
 
-example_client::story!(env!("CARGO_BIN_EXE_example-rocket"));
+example_client::stories!(env!("CARGO_BIN_EXE_example-rocket"));

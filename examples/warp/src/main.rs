@@ -5,26 +5,26 @@ use std::error::Error;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use sealed_session::frameworks::tower::{PendingSession, SessionLayer};
+use sealed_session::frameworks::tower::{Layer, PendingSession, SessionLayer};
 use sealed_session::{CookieStore, KeyRing, Session};
 use shop::{Add, LogIn, Problem};
 use tokio::net::TcpListener;
-use tower_layer::Layer;
 use warp::http::{StatusCode, Uri};
-use warp::reject::{Reject, Rejection};
 use warp::reply::{self, Reply, WithStatus};
-use warp::{Filter, body, get, path, post, redirect};
+use warp::{Filter, Rejection, body, get, path, post, redirect, reject};
 
 #[derive(Debug)]
 struct NoSession;
 
-impl Reject for NoSession {}
+impl reject::Reject for NoSession {}
 
 /// The request's session, which the layer saves.
 fn session() -> impl Filter<Extract = (Session,), Error = Rejection> + Copy {
     warp::ext::get().and_then(async |pending: PendingSession| {
-        let session = pending.session().await;
-        session.map_err(|_| warp::reject::custom(NoSession))
+        pending
+            .session()
+            .await
+            .map_err(|_| reject::custom(NoSession))
     })
 }
 

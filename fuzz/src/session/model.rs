@@ -47,7 +47,13 @@ pub(super) struct Visit {
     incoming: Entries,
     /// Flashes for a later request.
     outgoing: Entries,
-    subject: String,
+    pub(super) subject: String,
+    pub(super) label: String,
+    pub(super) sid: String,
+    /// When somebody logged in before this request.
+    login: Option<u64>,
+    /// This request is a login.
+    logs_in: bool,
     expiry: Option<u64>,
     transient: Option<bool>,
     /// Of a session that was new, or renewed, when it was saved.
@@ -60,6 +66,8 @@ pub(super) struct Visit {
 pub(super) struct Birth {
     pub(super) id: [u8; 16],
     pub(super) issued_at: u64,
+    /// When the lifetime began.
+    began_at: u64,
     /// Unless another deadline is chosen.
     expires_at: u64,
 }
@@ -87,6 +95,10 @@ impl Visit {
             incoming: Entries::new(),
             outgoing: Entries::new(),
             subject: String::new(),
+            label: String::new(),
+            sid: String::new(),
+            login: None,
+            logs_in: false,
             expiry: None,
             transient: None,
             birth: None,
@@ -128,6 +140,9 @@ impl Visit {
             values: record.values.iter().cloned().collect(),
             incoming: record.flashes.iter().cloned().collect(),
             subject: record.subject.clone(),
+            label: record.label.clone(),
+            sid: record.sid.clone(),
+            login: record.logged_in_at,
             base: Some(record.clone()),
             ..fresh(Origin::Opened)
         }
@@ -137,8 +152,32 @@ impl Visit {
         &self.values
     }
 
-    pub(super) fn subject(&self) -> &str {
-        &self.subject
+    fn has_login(&self) -> bool {
+        self.logs_in || self.login.is_some()
+    }
+
+    /// When somebody last logged in, as far as that is settled.
+    pub(super) fn logged_in_at(&self) -> Option<u64> {
+        if self.logs_in {
+            self.birth().map(|birth| birth.began_at)
+        } else {
+            self.login
+        }
+    }
+
+    /// The record whose lifetime goes on.
+    fn outlived(&self) -> Option<&Record> {
+        self.base.as_ref().filter(|_| !self.logs_in)
+    }
+
+    fn began_at(&self) -> Option<u64> {
+        let outlived = self.outlived().map(Record::began_at);
+        self.birth().map(|birth| birth.began_at).or(outlived)
+    }
+
+    fn kept_expiry(&self) -> Option<u64> {
+        let outlived = self.outlived().map(|record| record.expires_at);
+        self.birth().map(|birth| birth.expires_at).or(outlived)
     }
 
     pub(super) fn is_new(&self) -> bool {
@@ -154,6 +193,7 @@ impl Visit {
         let of_record = |record: &Record| Birth {
             id: record.id,
             issued_at: record.issued_at,
+            began_at: record.began_at(),
             expires_at: record.expires_at,
         };
         self.continued().map(of_record).or(self.birth)
@@ -161,12 +201,9 @@ impl Visit {
 
     /// When the server stops to admit it, as far as that is settled.
     pub(super) fn expires_at(&self, settings: &Settings) -> Option<u64> {
-        let birth = self.birth();
-        let end = self.expiry.or(birth.map(|birth| birth.expires_at))?;
-        let is_bound = birth.filter(|_| self.read_at.is_some());
-        Some(is_bound.map_or(end, |birth| {
-            end.min(birth.issued_at + settings.max_lifetime)
-        }))
+        let end = self.expiry.or(self.kept_expiry())?;
+        let bound = self.began_at().filter(|_| self.read_at.is_some());
+        Some(bound.map_or(end, |began_at| end.min(began_at + settings.max_lifetime)))
     }
 
     pub(super) fn status(&self) -> Status {
@@ -187,6 +224,9 @@ impl Visit {
             && entries(&base.flashes) == self.incoming
             && self.outgoing.is_empty()
             && base.subject == self.subject
+            && base.label == self.label
+            && base.sid == self.sid
+            && !self.logs_in
             && self.expiry.is_none()
             && self
                 .transient
@@ -195,7 +235,8 @@ impl Visit {
     }
 
     fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.flashes().is_empty() && self.subject.is_empty()
+        let names = self.subject.len() + self.label.len() + self.sid.len();
+        self.values.is_empty() && self.flashes().is_empty() && names == 0 && !self.has_login()
     }
 
     fn flashes(&self) -> Entries {
@@ -222,7 +263,14 @@ impl Visit {
                 .map(|(key, value)| (key.as_str(), value.as_slice()))
         }
         let flashes = self.flashes();
-        cookie_size(NAME, &self.subject, list(&self.values), list(&flashes))
+        let names = [&self.subject, &self.label, &self.sid].map(String::as_str);
+        cookie_size(
+            NAME,
+            self.has_login(),
+            names,
+            list(&self.values),
+            list(&flashes),
+        )
     }
 
     pub(super) fn insert(&mut self, key: &str, value: Vec<u8>) -> bool {
@@ -249,8 +297,15 @@ impl Visit {
         self.incoming.remove(key)
     }
 
-    pub(super) fn set_subject(&mut self, subject: &str) -> bool {
-        subject.len() <= 64 && self.change(|visit| visit.subject = subject.to_owned())
+    pub(super) fn set_name(&mut self, of: fn(&mut Self) -> &mut String, name: &str) -> bool {
+        name.len() <= 255 && self.change(|visit| *of(visit) = name.to_owned())
+    }
+
+    pub(super) fn log_in(&mut self) -> bool {
+        self.change(|visit| {
+            visit.renew();
+            visit.logs_in = true;
+        })
     }
 
     pub(super) fn merge(&mut self, other: &Self) -> bool {
@@ -269,6 +324,10 @@ impl Visit {
         self.incoming.clear();
         self.outgoing.clear();
         self.subject.clear();
+        self.label.clear();
+        self.sid.clear();
+        self.login = None;
+        self.logs_in = false;
     }
 
     pub(super) fn renew(&mut self) {
@@ -302,7 +361,7 @@ impl Visit {
 
     pub(super) fn set_expiry(&mut self, expires_at: u64, settings: &Settings) -> bool {
         let birth = self.birth();
-        let start = birth.map(|birth| birth.issued_at).or(self.read_at);
+        let start = self.began_at().or(self.read_at);
         let is_bound = start.filter(|_| self.read_at.is_some());
         if is_bound.is_some_and(|start| expires_at > start + settings.max_lifetime) {
             return false;
@@ -333,8 +392,22 @@ impl Visit {
             };
         }
         let birth = self.birth();
-        let issued_at = birth.map_or(now, |birth| birth.issued_at);
-        let kept = birth.map_or(issued_at + settings.lifetime, |birth| birth.expires_at);
+        // Not before the login, even if the clock has gone back since.
+        let login = self.login.filter(|_| !self.logs_in);
+        let earliest = now.max(login.unwrap_or(0));
+        let issued_at = birth.map_or(earliest, |birth| birth.issued_at);
+        let began_at = self.began_at().unwrap_or(now);
+        let kept = self.kept_expiry().unwrap_or(now + settings.lifetime);
+        let logged_in_at = if self.logs_in {
+            Some(began_at)
+        } else {
+            self.login
+        };
+        let mut expires_at = self.expiry.unwrap_or(kept);
+        let end = expires_at.min(began_at + settings.max_lifetime);
+        if logged_in_at.is_none() && began_at < issued_at {
+            expires_at = end;
+        }
         let base = self.base.as_ref();
         let record = Record {
             id: birth.map_or([0; 16], |birth| birth.id),
@@ -342,7 +415,8 @@ impl Visit {
             seen_at: self
                 .continued()
                 .map_or(now, |record| record.seen_at.max(now)),
-            expires_at: self.expiry.unwrap_or(kept),
+            expires_at,
+            logged_in_at,
             binding: None,
             transient: self
                 .transient
@@ -351,11 +425,13 @@ impl Visit {
             in_backend: false,
             kept_for: None,
             subject: self.subject.clone(),
+            label: self.label.clone(),
+            sid: self.sid.clone(),
             values: self.values.clone().into_iter().collect(),
             flashes: self.flashes().into_iter().collect(),
         };
         let is_cut_off = issued_at < settings.not_before;
-        if settings.deadline(&record) > now.max(issued_at) && !is_cut_off {
+        if end > now.max(issued_at) && !is_cut_off {
             Due::Record(record)
         } else {
             Due::Removal
@@ -365,10 +441,13 @@ impl Visit {
     /// A response was told what was due.
     pub(super) fn told(&mut self, sealed: Option<&Record>, settings: &Settings) {
         self.was_told |= self.is_changed();
+        let kept = self.kept_expiry();
+        let began_at = self.began_at();
         self.birth = self.birth().or(sealed.map(|record| Birth {
             id: record.id,
             issued_at: record.issued_at,
-            expires_at: record.issued_at + settings.lifetime,
+            began_at: began_at.unwrap_or(record.issued_at),
+            expires_at: kept.unwrap_or(record.issued_at + settings.lifetime),
         }));
     }
 }
@@ -392,7 +471,7 @@ impl Settings {
     }
 
     pub(super) fn deadline(&self, record: &Record) -> u64 {
-        record.expires_at.min(record.issued_at + self.max_lifetime)
+        record.expires_at.min(record.began_at() + self.max_lifetime)
     }
 }
 

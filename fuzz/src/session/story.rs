@@ -37,6 +37,9 @@ pub(super) enum Step {
     TurnBack(Span),
     Rotate { sealing: u8, accepted: [bool; 3] },
     Cutoff { in_future: bool, span: Span },
+    LogIn,
+    Label(u8),
+    Sid(u8),
 }
 
 /// A cookie of the jar, by number, or one that is none.

@@ -3,6 +3,7 @@
 #[path = "../../settings/duration.rs"]
 mod duration;
 mod input;
+mod keys;
 mod output;
 
 use std::error::Error;
@@ -86,8 +87,9 @@ enum Command {
         #[arg(long, value_name = "NAME")]
         cookie: Option<String>,
     },
-    /// Lists the key ids of the ring, the sealing key first.
-    Keys,
+    /// Lists the key ids of the ring in the environment, the sealing key first. Its subcommands look
+    /// after managed keys in a file or in Redis.
+    Keys(keys::Keys),
 }
 
 #[derive(Args)]
@@ -155,7 +157,7 @@ fn run() -> Result<(), Failure> {
         Command::Seal { used_for, lifetime } => seal(&used_for, lifetime.as_deref()),
         Command::Open { used_for } => open(&used_for),
         Command::Inspect { cookie } => inspect(cookie.as_deref()),
-        Command::Keys => keys(),
+        Command::Keys(keys) => keys.run(),
     }
 }
 

@@ -10,6 +10,7 @@ use super::derive::{info, subkey};
 use super::token::Parts;
 use super::*;
 use crate::cookie::CookieConfig;
+use crate::error::RandomError;
 use crate::event::Events;
 use crate::flow::{Flow, InCookie};
 use crate::policy::Policy;
@@ -151,7 +152,7 @@ fn a_failing_random_source_gives_a_typed_error_no_token_and_a_session_as_it_was(
     let envelope = Envelope::new(&ring, used_for.clone());
     let mut out = "kept".to_owned();
     let sealed = envelope.seal_into(&mut out, 0, |_| {}, &mut failing_at(0));
-    assert_eq!((sealed, &*out), (Err(RandomError(())), "kept"));
+    assert_eq!((sealed, &*out), (Err(RandomError(()).into()), "kept"));
 
     let day = std::time::Duration::from_secs(24 * 60 * 60);
     let policy = Policy::new(day, day, None, Millis::default());

@@ -26,6 +26,11 @@ impl Bodies {
             Some(body) => return Some(body),
             None => text,
         };
+        #[cfg(feature = "salvo")]
+        let text = match cast(salvo_core::http::ResBody::from(text.clone())) {
+            Some(body) => return Some(body),
+            None => text,
+        };
         cast(text.clone()).or_else(|| cast(text.into_bytes()))
     }
 }

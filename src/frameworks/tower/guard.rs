@@ -5,7 +5,6 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-#[cfg(feature = "device-bound")]
 use std::time::Duration;
 
 #[cfg(feature = "device-bound")]
@@ -58,8 +57,26 @@ pub type RequireField<N = (), A = Bare> = Guard<HasField, N, A>;
 #[cfg(feature = "device-bound")]
 pub type RequireDevice<N = (), A = Bare> = Guard<FromDevice, N, A>;
 
-/// The type of [`RequireSession`] and [`RequireField`]: `C` is the condition, `N` names the
-/// session's layer, and `A` answers refused requests. With actix-web it is a middleware for `wrap`.
+/// Lets requests through whose visitor has logged in lately, in front of what only somebody may do
+/// who has just proved who they are: [`Session::log_in`]. Answer with the page that asks for the
+/// password again:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use http::{Response, StatusCode, request};
+/// # use sealed_session::frameworks::tower::RequireLogin;
+/// let lately = RequireLogin::within(Duration::from_secs(15 * 60));
+/// let or_the_password = lately.or_answer(|request: &request::Parts| {
+///     let to = format!("/password?next={}", request.uri.path());
+///     let response = Response::builder().status(StatusCode::SEE_OTHER).header("location", to);
+///     response.body(String::new()).unwrap_or_default()
+/// });
+/// ```
+pub type RequireLogin<N = (), A = Bare> = Guard<RecentLogin, N, A>;
+
+/// The type of [`RequireSession`], [`RequireField`] and [`RequireLogin`]: `C` is the condition, `N` names the
+/// session's layer, and `A` answers refused requests. It is a middleware for actix-web's `wrap` and
+/// poem's `with`; with Rocket, it guards routes.
 pub struct Guard<C, N = (), A = Bare> {
     condition: C,
     answer: Arc<A>,
@@ -82,6 +99,10 @@ pub struct FromDevice {
     /// How old the device's proof may be.
     within: Option<Duration>,
 }
+
+/// The condition of [`RequireLogin`]: a login within this time.
+#[derive(Clone, Copy, Debug)]
+pub struct RecentLogin(Duration);
 
 /// Decides which sessions may pass.
 pub trait Condition: Clone {
@@ -148,6 +169,12 @@ impl Condition for HasField {
     }
 }
 
+impl Condition for RecentLogin {
+    fn lets_in(&self, session: &Session) -> bool {
+        session.logged_in_within(self.0)
+    }
+}
+
 impl Guard<AnySession> {
     /// Returns a guard that answers 401 without a body if the request has no session.
     pub fn new() -> Self {
@@ -165,6 +192,14 @@ impl Guard<HasField> {
     /// Returns a guard that answers 401 without a body if the session has no entry `key`.
     pub fn new(key: impl Key) -> Self {
         Self::with(HasField(key.name().into()))
+    }
+}
+
+impl Guard<RecentLogin> {
+    /// Returns a guard that answers 401 without a body unless the visitor has logged in within the
+    /// time `age` before the request.
+    pub fn within(age: Duration) -> Self {
+        Self::with(RecentLogin(age))
     }
 }
 
@@ -199,7 +234,8 @@ impl<C, N, A> Guard<C, N, A> {
 
     /// Sets the answer for refused requests: a function that takes the request's head, `http`'s
     /// [`Parts`](request::Parts), and returns a response. With actix-web, it takes the
-    /// `HttpRequest` and returns an `HttpResponse`.
+    /// `HttpRequest` and returns an `HttpResponse`; with poem, a `Request` and a `Response`; with
+    /// Rocket, it takes the `Parts` and returns a `Response<'static>`.
     pub fn or_answer<Q, R, G: Fn(&Q) -> R>(self, answer: G) -> Guard<C, N, G> {
         Guard {
             condition: self.condition,

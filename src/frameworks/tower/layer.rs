@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-#[cfg(feature = "device-bound")]
-use http::HeaderValue;
-use http::{HeaderName, Request, Response, request};
+use http::header::HOST;
+use http::uri::Authority;
+use http::{HeaderValue, Request, Response, request};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -18,13 +18,13 @@ use super::pending::{Fields, Open, PendingSession, Settings};
 use super::{Answer, Bare, Failure, Leaves, NoRequest, Sessions};
 #[cfg(feature = "device-bound")]
 use crate::device;
-#[cfg(all(feature = "actix-web", feature = "device-bound"))]
-use crate::device::DeviceAnswer;
+use crate::hosts::named_by;
 
 /// Gives a service's requests sessions, and saves them: see [the module](super).
 ///
 /// `S` is the store, `N` the layer's name, `H` answers when something fails, and `L` decides which
-/// requests leave their session idle. With actix-web, it is also a middleware for `wrap`.
+/// requests leave their session idle. It is also a middleware for actix-web's `wrap` and poem's
+/// `with`, and a fairing for Rocket's `attach`.
 pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
     leaves: Arc<L>,
@@ -43,7 +43,10 @@ impl<S: Sessions> SessionLayer<S> {
 impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     fn with(store: S, on_error: H, leaves: Arc<L>) -> Self {
         Self {
-            settings: Arc::new(Settings { store, on_error }),
+            settings: Arc::new(Settings {
+                store,
+                on_error: Arc::new(on_error),
+            }),
             leaves,
             #[cfg(feature = "device-bound")]
             bodies: Bodies::default(),
@@ -79,8 +82,9 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     }
 
     /// Sets the answer when a session cannot be saved. It also replaces the bare 500 from
-    /// extractors, guards and session errors. Default a 500 without a body. With actix-web, the
-    /// function returns an `HttpResponse`.
+    /// extractors, guards and session errors. Default a 500 without a body. The
+    /// function returns the framework's response: an `HttpResponse` of actix-web, a `Response` of
+    /// poem, a `Response<'static>` of Rocket.
     ///
     /// With several layers, each answers for its own save, and the innermost for everything else.
     ///
@@ -100,7 +104,7 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
         SessionLayer {
             settings: Arc::new(Settings {
                 store: self.settings.store.clone(),
-                on_error: answer,
+                on_error: Arc::new(answer),
             }),
             leaves: self.leaves,
             #[cfg(feature = "device-bound")]
@@ -111,8 +115,8 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
 
     /// Sets which requests do not count as use of their session, such as those that a page makes by
     /// itself: see [`Session::leave_idle`](crate::Session::leave_idle). The function takes the
-    /// request's head, `http`'s [`Parts`](request::Parts), or with actix-web the `HttpRequest`.
-    /// Default none.
+    /// request's head, `http`'s [`Parts`](request::Parts), or with actix-web the `HttpRequest` and
+    /// with poem the `Request`. Default none.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieStore};
@@ -167,11 +171,18 @@ impl<S, N, H, L> SessionLayer<S, N, H, L> {
 }
 
 impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
-    pub(crate) fn request_header(&self) -> HeaderName {
-        self.settings.store.request_header()
+    /// The settings for a request. `host` tells the host that it names.
+    pub(crate) fn at(&self, host: &dyn Fn() -> Option<String>) -> Arc<Settings<S, H>> {
+        match self.settings.store.at(host) {
+            None => Arc::clone(&self.settings),
+            Some(store) => Arc::new(Settings {
+                store,
+                on_error: Arc::clone(&self.settings.on_error),
+            }),
+        }
     }
 
-    #[cfg(feature = "actix-web")]
+    #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
     pub(crate) fn leaves_idle<Q>(&self, request: &Q) -> bool
     where
         L: Leaves<Q>,
@@ -181,7 +192,11 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
 
     /// Answers in place of the service, if device binding has an answer.
     #[cfg(feature = "device-bound")]
-    fn answer_device<B, C: 'static>(&self, request: &Request<B>) -> Option<Response<C>>
+    fn answer_device<B, C: 'static>(
+        &self,
+        settings: &Settings<S, H>,
+        request: &Request<B>,
+    ) -> Option<Response<C>>
     where
         H: Answer<Failure, Response<C>>,
     {
@@ -190,28 +205,26 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
             let values = headers.get_all(name).iter();
             values.for_each(|value| take(HeaderValue::as_bytes(value)));
         };
-        let answer = self.settings.store.device_answer(&device::Request {
+        let answer = settings.device_answer(&device::Request {
             method: request.method().as_str(),
             path: request.uri().path(),
             each: &each,
         })?;
         let body = self.bodies.make(answer.body().to_owned());
         let Some(body) = body else {
-            return Some(self.settings.on_error.answer(&Failure::DeviceBody));
+            return Some(settings.on_error.answer(&Failure::DeviceBody));
         };
         Some(answer.into_response_with(body))
     }
 
-    /// The store's answer in place of the service.
-    #[cfg(all(feature = "actix-web", feature = "device-bound"))]
-    pub(crate) fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
-        self.settings.store.device_answer(request)
-    }
-
     /// Begins a request. The framework puts the [`PendingSession`] where handlers find it. If one
     /// of the same type was there already, it refuses the [`Open`].
-    pub(crate) fn start(&self, fields: Fields) -> (Open<S, H>, PendingSession<N>) {
-        Open::new(Arc::clone(&self.settings), fields)
+    pub(crate) fn start(
+        &self,
+        settings: Arc<Settings<S, H>>,
+        fields: Fields,
+    ) -> (Open<S, H>, PendingSession<N>) {
+        Open::new(settings, fields)
     }
 }
 
@@ -247,10 +260,21 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let fields = Fields::of(request.headers(), &self.layer.request_header());
+        let hosts = || {
+            request
+                .headers()
+                .get_all(HOST)
+                .iter()
+                .map(HeaderValue::as_bytes)
+        };
+        let settings = self.layer.at(&|| {
+            let authority = request.uri().authority();
+            named_by(authority.map(Authority::as_str), hosts())
+        });
+        let fields = Fields::of(request.headers(), &settings.request_header());
         #[cfg(feature = "device-bound")]
-        if let Some(response) = self.layer.answer_device(&request) {
-            let (open, _) = self.layer.start(fields);
+        if let Some(response) = self.layer.answer_device(&settings, &request) {
+            let (open, _) = self.layer.start(settings, fields);
             return ResponseFuture::answered(response, open);
         }
         let mut leaves_idle = false;
@@ -259,7 +283,7 @@ where
             leaves_idle = self.layer.leaves.leaves_idle(&parts);
             request = Request::from_parts(parts, body);
         }
-        let (open, pending) = self.layer.start(fields);
+        let (open, pending) = self.layer.start(settings, fields);
         if leaves_idle {
             pending.leave_idle();
         }

@@ -5,6 +5,8 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::pin::Pin;
+#[cfg(feature = "tower-sessions")]
+use std::sync::Weak;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -12,14 +14,22 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Sessions;
+#[cfg(feature = "tower-sessions")]
+#[cfg(feature = "device-bound")]
+use crate::device::{self, DeviceAnswer};
+use crate::error::SaveError;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::event::{Event, Events};
+#[cfg(feature = "tower-sessions")]
+use crate::record::SessionId;
+#[cfg(feature = "tower-sessions")]
+use crate::session::Twin;
 use crate::session::{Session, Status};
 
 /// A request's session, loaded on first use. [`SessionLayer`](super::SessionLayer) puts it into the
 /// request's extensions; `N` is the layer's name, if it has one.
 pub struct PendingSession<N = ()> {
-    request: Arc<dyn Ask>,
+    pub(crate) request: Arc<dyn Ask>,
     of: PhantomData<fn() -> N>,
 }
 
@@ -38,10 +48,34 @@ impl<N> PendingSession<N> {
         poll_fn(|context| self.request.poll_session(context)).await
     }
 
+    /// Returns the session if it is there without waiting. For code that cannot wait, such as an
+    /// interceptor of tonic.
+    ///
+    /// With a cookie store, it always is. With any other store, it is there once something has
+    /// loaded it, such as a guard around your code. `None` if the store has yet to answer: this
+    /// call has asked it, and [`session`](Self::session) waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Inside the `Some`, those of [`session`](Self::session).
+    pub fn session_if_ready(&self) -> Option<Result<Session, LoadError>> {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.request.poll_session(&mut context) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        }
+    }
+
     /// Makes this request not count as use of its session, even if other code asks for the session:
     /// see [`Session::leave_idle`]. It loads nothing.
     pub fn leave_idle(&self) {
         self.request.leave_idle();
+    }
+
+    /// Makes loading fail, because another layer of the same name has seen the request too.
+    #[cfg(feature = "rocket")]
+    pub(crate) fn refuse(&self) {
+        self.request.refuse();
     }
 }
 
@@ -62,7 +96,7 @@ impl<N> fmt::Debug for PendingSession<N> {
 }
 
 /// The session from the layer named `N`: `SessionLayer::new(store).named::<Admin>()`. It is an
-/// extractor with the features `axum` and `actix-web`, and dereferences to the [`Session`].
+/// extractor with each framework's feature, and dereferences to the [`Session`].
 pub struct SessionOf<N> {
     session: Session,
     of: PhantomData<fn() -> N>,
@@ -188,14 +222,45 @@ impl Fields {
 /// A layer's store and its answer to failures.
 pub(crate) struct Settings<S, H> {
     pub(super) store: S,
-    pub(super) on_error: H,
+    pub(super) on_error: Arc<H>,
+}
+
+impl<S: Sessions, H> Settings<S, H> {
+    /// The store's answer in place of the service, if device binding has one.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+        self.store.device_answer(request)
+    }
+
+    pub(crate) fn request_header(&self) -> HeaderName {
+        self.store.request_header()
+    }
 }
 
 /// A request, whatever its store.
-trait Ask: Send + Sync {
+pub(crate) trait Ask: Send + Sync {
     fn poll_session(&self, context: &mut Context<'_>) -> Poll<Result<Session, LoadError>>;
 
     fn leave_idle(&self);
+
+    /// Opens the request's token if nothing did, but asks no backend and hands nothing out. Returns
+    /// the id of the session that the token names.
+    #[cfg(feature = "tower-sessions")]
+    fn look(&self) -> Option<SessionId>;
+
+    /// Gives the session a twin as soon as it is loaded, and if it is new, this id.
+    #[cfg(feature = "tower-sessions")]
+    fn join(&self, twin: Weak<dyn Twin>, new_id: Option<SessionId>);
+
+    /// Saves the loaded session, without a response.
+    #[cfg(feature = "tower-sessions")]
+    fn save(
+        &self,
+        session: &Session,
+    ) -> Pin<Box<dyn Future<Output = Result<(), SaveError>> + Send>>;
+
+    /// Makes loading fail, because another layer of the same name has seen the request too.
+    fn refuse(&self);
 }
 
 struct OneRequest<S: Sessions, H> {
@@ -210,10 +275,15 @@ struct State<L> {
     over: bool,
     /// Whether the request does not count as use.
     leaves_idle: bool,
+    #[cfg(feature = "tower-sessions")]
+    twin: Option<(Weak<dyn Twin>, Option<SessionId>)>,
 }
 
 enum Progress<L> {
     Unasked,
+    /// The token is open, but nothing has asked for the session yet.
+    #[cfg(feature = "tower-sessions")]
+    Opened(L),
     Loading(Loading<L>),
     Loaded(Result<Session, LoadError>),
 }
@@ -254,8 +324,12 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
             Progress::Loaded(outcome) => return Poll::Ready(outcome.clone()),
             _ if state.over => Poll::Ready(Err(LoadError(LoadErrorKind::TooLate))),
             Progress::Loading(loading) => loading.poll(context.waker()),
-            Progress::Unasked => {
-                let mut load = self.settings.store.load(self.fields.as_bytes());
+            progress => {
+                let mut load = match std::mem::replace(progress, Progress::Unasked) {
+                    #[cfg(feature = "tower-sessions")]
+                    Progress::Opened(load) => load,
+                    _ => self.settings.store.load(self.fields.as_bytes()),
+                };
                 // A load that does not wait needs no list of waiting tasks.
                 match Pin::new(&mut load).poll(context) {
                     Poll::Ready(outcome) => Poll::Ready(outcome),
@@ -277,6 +351,10 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
         if let (true, Ok(session)) = (state.leaves_idle, &outcome) {
             session.leave_idle();
         }
+        #[cfg(feature = "tower-sessions")]
+        if let (Some((twin, new_id)), Ok(session)) = (&state.twin, &outcome) {
+            session.join(Weak::clone(twin), *new_id);
+        }
         drop(guard);
         if let Err(error) = &outcome {
             self.settings.store.report(Event::LoadFailed, Some(error));
@@ -293,6 +371,41 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
         if let Progress::Loaded(Ok(session)) = &state.progress {
             session.leave_idle();
         }
+    }
+
+    #[cfg(feature = "tower-sessions")]
+    fn look(&self) -> Option<SessionId> {
+        let mut state = lock(&self.state);
+        if !matches!(state.progress, Progress::Unasked) {
+            return None;
+        }
+        let (id, load) = self.settings.store.open(self.fields.as_bytes());
+        state.progress = Progress::Opened(load);
+        id
+    }
+
+    #[cfg(feature = "tower-sessions")]
+    fn join(&self, twin: Weak<dyn Twin>, new_id: Option<SessionId>) {
+        let mut state = lock(&self.state);
+        if let Progress::Loaded(Ok(session)) = &state.progress {
+            session.join(Weak::clone(&twin), new_id);
+        }
+        state.twin = Some((twin, new_id));
+    }
+
+    #[cfg(feature = "tower-sessions")]
+    fn save(
+        &self,
+        session: &Session,
+    ) -> Pin<Box<dyn Future<Output = Result<(), SaveError>> + Send>> {
+        let save = self.settings.store.save(session);
+        Box::pin(async move { save.await.map(drop) })
+    }
+
+    fn refuse(&self) {
+        let error = LoadError(LoadErrorKind::SecondLayer);
+        self.settings.store.report(Event::LoadFailed, Some(&error));
+        lock(&self.state).progress = Progress::Loaded(Err(error));
     }
 }
 
@@ -312,6 +425,8 @@ impl<S: Sessions, H> Open<S, H> {
             progress: Progress::Unasked,
             over: false,
             leaves_idle: false,
+            #[cfg(feature = "tower-sessions")]
+            twin: None,
         };
         let request = Arc::new(OneRequest {
             settings,
@@ -337,12 +452,11 @@ impl<S: Sessions, H> Open<S, H> {
     }
 
     /// Makes loading fail, because another layer of the same name has seen the request before.
-    pub(crate) fn refuse(&self) {
-        let error = LoadError(LoadErrorKind::SecondLayer);
-        self.settings()
-            .store
-            .report(Event::LoadFailed, Some(&error));
-        lock(&self.request.state).progress = Progress::Loaded(Err(error));
+    pub(crate) fn refuse(&self)
+    where
+        H: Send + Sync,
+    {
+        self.request.refuse();
     }
 
     /// Closes the session and returns it, if something has loaded it.

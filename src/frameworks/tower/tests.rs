@@ -12,7 +12,6 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use http::header::{COOKIE, SET_COOKIE, VARY};
 use http::{HeaderName, Request, Response, StatusCode};
-use tower_layer::Layer;
 use tower_service::Service;
 
 use super::pending::Settings;
@@ -92,7 +91,7 @@ impl Gated {
         let fields = Fields::of(Request::new(()).headers(), &COOKIE);
         let settings = Settings {
             store: self.clone(),
-            on_error: Bare,
+            on_error: Arc::new(Bare),
         };
         Open::new(Arc::new(settings), fields)
     }
@@ -326,6 +325,25 @@ fn a_failed_load_is_an_error_for_all_who_ask_and_is_reported_once() {
     assert_eq!(now(pending.session()).unwrap_err(), first);
     assert!(open.finish().is_none(), "there is nothing to save");
     assert_eq!(store.events(), [Event::LoadFailed]);
+}
+
+#[test]
+fn code_that_cannot_wait_gets_the_session_once_it_is_there() {
+    let store = Gated::new();
+    let (_open, pending) = store.pending();
+    assert!(pending.session_if_ready().is_none());
+    let task = Arc::new(Task::default());
+    let mut asking = pin!(pending.session());
+    assert!(task.poll(asking.as_mut()).is_pending());
+    assert!(pending.session_if_ready().is_none());
+    store.gate.set(true);
+    assert!(task.is_woken(), "who waits is not forgotten");
+    let Poll::Ready(Ok(session)) = task.poll(asking) else {
+        panic!("it still waits");
+    };
+    session.insert("n", 1).unwrap();
+    let again = pending.session_if_ready().unwrap().unwrap();
+    assert_eq!(again.get("n"), Ok(Some(1)));
 }
 
 #[test]

@@ -414,6 +414,7 @@ impl<B: Backend> Checks<'_, B> {
             entry.value = self.value();
             self.puts(promise, key, &entry, Outcome::Stored).await;
         }
+        self.second_tags().await;
         let Some(found) = self.tagged(&tag).await else {
             return;
         };
@@ -426,6 +427,50 @@ impl<B: Backend> Checks<'_, B> {
                     "another was"
                 };
                 self.report(promise, format!("{instead} found"));
+            }
+        }
+    }
+
+    async fn second_tags(&mut self) {
+        let promise = "a value is found by each of its two tags, and no other is";
+        let (shared, before) = (self.tag(), self.tag());
+        let both = [
+            Some((true, true)),
+            Some((false, true)),
+            Some((true, false)),
+            None,
+        ];
+        let mut keys = Vec::new();
+        for has in both {
+            let (key, own) = (self.key(), self.tag());
+            let mut entry = self.entry(HOUR, When::Absent);
+            entry.tag = Some(before);
+            entry.sid_tag = Some(own);
+            self.puts(promise, &key, &entry, Outcome::Stored).await;
+            let (has_tag, has_sid_tag) = has.unwrap_or_default();
+            entry.tag = has_tag.then_some(own);
+            entry.sid_tag = has_sid_tag.then_some(shared);
+            entry.when = unchanged(&entry);
+            entry.value = self.value();
+            self.puts(promise, &key, &entry, Outcome::Stored).await;
+            keys.push((key, own, has_tag, has_sid_tag));
+        }
+        let Some(found) = self.tagged(&shared).await else {
+            return;
+        };
+        for (key, own, has_tag, has_sid_tag) in keys {
+            if found.contains(&key) != has_sid_tag {
+                self.report(
+                    promise,
+                    "by the second tag one was not found, or another was".to_owned(),
+                );
+            }
+            let by_own = self.tagged(&own).await.unwrap_or_default();
+            if has_tag && !by_own.contains(&key) {
+                self.report(
+                    promise,
+                    "one was not found by a tag that was its second before".to_owned(),
+                );
             }
         }
     }
@@ -542,6 +587,7 @@ impl<B: Backend> Checks<'_, B> {
             longest_ttl: HOUR.max(ttl),
             when,
             tag: None,
+            sid_tag: None,
         }
     }
 }

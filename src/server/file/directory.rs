@@ -83,6 +83,7 @@ impl Directory {
         let header = Header {
             expires: now.plus(entry.ttl),
             tag: entry.tag,
+            sid_tag: entry.sid_tag,
         };
         let shard = self.root.dir_or_new(&shard(key.as_bytes()))?;
         let unfinished = Unfinished::write(&shard, &header, &entry.value)?;
@@ -95,13 +96,15 @@ impl Directory {
         let alive = there.as_ref().filter(|there| there.header.expires > now);
         let outcome = entry.when.outcome(alive.map(|alive| alive.value.as_str()));
         if outcome == Outcome::Stored {
-            let was = there.and_then(|there| there.header.tag);
-            // Add the tag first, so that no session is ever without it.
-            if let Some(tag) = entry.tag {
+            // Add the tags first, so that no session is ever without them.
+            for tag in entry.tags() {
                 tags::ensure(&self.root, &tag, key)?;
             }
             unfinished.finish(key)?;
-            self.untag(key, was.filter(|_| was != entry.tag));
+            let was = there.iter().flat_map(|there| there.header.tags());
+            for tag in was.filter(|was| entry.tags().all(|tag| tag != *was)) {
+                self.untag(key, &tag);
+            }
             shard.unlock()?;
             shard.sync()?;
         }
@@ -202,7 +205,7 @@ impl Directory {
                         removed += 1;
                     }
                     There::Session(content) => {
-                        if let Some(tag) = content.header.tag {
+                        for tag in content.header.tags() {
                             tags::ensure(&self.root, &tag, &key)?;
                         }
                     }
@@ -225,7 +228,7 @@ impl Directory {
                 let shard = self.root.dir_or_new(&shard(key.as_bytes()))?;
                 shard.lock()?;
                 let is_tagged = match there(&shard, &key)? {
-                    There::Session(content) => content.header.tag == Some(tag),
+                    There::Session(content) => content.header.tags().any(|its| its == tag),
                     _ => false,
                 };
                 if !is_tagged {
@@ -245,15 +248,15 @@ impl Directory {
     /// Removes the session. The caller has the directory's exclusive lock.
     fn forget(&self, shard: &Dir, key: &StoreKey, content: &Content) -> io::Result<()> {
         shard.unlink(&key.to_string())?;
-        self.untag(key, content.header.tag);
+        for tag in content.header.tags() {
+            self.untag(key, &tag);
+        }
         Ok(())
     }
 
-    fn untag(&self, key: &StoreKey, tag: Option<Tag>) {
-        if let Some(tag) = tag {
-            // A key without a session is harmless, and the clean-up tries again.
-            let _ = tags::remove(&self.root, &tag, key);
-        }
+    fn untag(&self, key: &StoreKey, tag: &Tag) {
+        // A key without a session is harmless, and the clean-up tries again.
+        let _ = tags::remove(&self.root, tag, key);
     }
 }
 

@@ -1,8 +1,11 @@
 //! The format of a session's file: a header line of fixed length with the expiry and the tag, then
-//! the value.
+//! the value. A file of format 2 has a second tag, and only a session with a sid has such a file.
 //!
 //! ```text
 //! 1 001763697785123 3f…64 digits or dashes…a0
+//! AeFmn…
+//!
+//! 2 001763697785123 3f…64 digits or dashes…a0 77…64 digits…1b
 //! AeFmn…
 //! ```
 
@@ -18,14 +21,20 @@ use crate::time::Millis;
 pub(super) const MAX_VALUE: usize = 16 << 20;
 
 const FORMAT: &str = "1 ";
+const TWO_TAGS: &str = "2 ";
 const EXPIRES_LEN: usize = 15;
 const TAG_LEN: usize = 64;
 const HEADER_LEN: usize = FORMAT.len() + EXPIRES_LEN + 1 + TAG_LEN + 1;
+const LONG_HEADER_LEN: usize = HEADER_LEN + 1 + TAG_LEN;
+
+/// The expiry is at the same place in both formats.
+const _: () = assert!(FORMAT.len() == TWO_TAGS.len());
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) expires: Millis,
     pub(super) tag: Option<Tag>,
+    pub(super) sid_tag: Option<Tag>,
 }
 
 /// The content of a session's file: its header, and its value or the beginning of it.
@@ -37,8 +46,15 @@ pub(super) struct Content {
 
 impl Header {
     fn parse(line: &str) -> Option<Self> {
-        let line = line.strip_prefix(FORMAT)?.strip_suffix('\n')?;
-        let (expires, tag) = line.split_once(' ')?;
+        let line = line.strip_suffix('\n')?;
+        let (rest, sid_tag) = match line.strip_prefix(FORMAT) {
+            Some(rest) => (rest, None),
+            None => {
+                let (rest, tag) = line.strip_prefix(TWO_TAGS)?.rsplit_once(' ')?;
+                (rest, Some(Tag::from_hex(tag)?))
+            }
+        };
+        let (expires, tag) = rest.split_once(' ')?;
         if expires.len() != EXPIRES_LEN || !expires.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
@@ -48,7 +64,15 @@ impl Header {
             Some(Tag::from_hex(tag)?)
         };
         let expires = Millis::from_raw(expires.parse().ok()?);
-        Some(Self { expires, tag })
+        Some(Self {
+            expires,
+            tag,
+            sid_tag,
+        })
+    }
+
+    pub(super) fn tags(&self) -> impl Iterator<Item = Tag> + use<> {
+        self.tag.into_iter().chain(self.sid_tag)
     }
 }
 
@@ -58,8 +82,12 @@ pub(super) fn write(mut file: &fs::File, header: &Header, value: &Value) -> io::
         Some(tag) => tag.to_string(),
         None => "-".repeat(TAG_LEN),
     };
+    let (format, sid_tag) = match header.sid_tag {
+        Some(tag) => (TWO_TAGS, format!(" {tag}")),
+        None => (FORMAT, String::new()),
+    };
     let value = value.as_str();
-    file.write_all(format!("{FORMAT}{expires:0EXPIRES_LEN$} {tag}\n{value}").as_bytes())
+    file.write_all(format!("{format}{expires:0EXPIRES_LEN$} {tag}{sid_tag}\n{value}").as_bytes())
 }
 
 /// Overwrites the expiry, and nothing else.
@@ -81,15 +109,20 @@ pub(super) fn read_head(file: &fs::File) -> io::Result<Option<Content>> {
 
 fn read_up_to(file: &fs::File, value_len: usize) -> io::Result<Option<Content>> {
     let mut bytes = Vec::new();
-    let limit = HEADER_LEN + value_len;
+    let limit = LONG_HEADER_LEN + value_len;
     file.take(limit as u64).read_to_end(&mut bytes)?;
     Ok(parse(bytes))
 }
 
 fn parse(bytes: Vec<u8>) -> Option<Content> {
     let mut text = String::from_utf8(bytes).ok()?;
-    let header = Header::parse(text.get(..HEADER_LEN)?)?;
-    text.drain(..HEADER_LEN);
+    let length = if text.starts_with(TWO_TAGS) {
+        LONG_HEADER_LEN
+    } else {
+        HEADER_LEN
+    };
+    let header = Header::parse(text.get(..length)?)?;
+    text.drain(..length);
     Some(Content {
         header,
         value: text,
@@ -116,10 +149,15 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        for tag in [None, Some(Tag::from_bytes([0x3f; 32]))] {
+        let [tag, sid_tag] = [0x3f, 0x77].map(|byte| Some(Tag::from_bytes([byte; 32])));
+        for (tag, sid_tag) in [(None, None), (tag, None), (None, sid_tag), (tag, sid_tag)] {
             for millis in [0, 1_763_697_785_123, Millis::MAX.raw()] {
                 let expires = Millis::from_raw(millis);
-                let header = Header { expires, tag };
+                let header = Header {
+                    expires,
+                    tag,
+                    sid_tag,
+                };
                 for value in ["", "a", &"v".repeat(MAX_VALUE)] {
                     let bytes = written(&header, value);
                     let value = value.to_owned();
@@ -135,6 +173,7 @@ mod tests {
         let mut header = Header {
             expires: Millis::MAX,
             tag: Some(Tag::from_bytes([0xa0; 32])),
+            sid_tag: Some(Tag::from_bytes([0x77; 32])),
         };
         let file = file(&written(&header, "value"));
         header.expires = Millis::from_raw(7);
@@ -146,15 +185,34 @@ mod tests {
     #[test]
     fn what_is_not_a_sessions_file_is_none() {
         let expires = Millis::from_raw(1_763_697_785_123);
-        let good = written(&Header { expires, tag: None }, "value");
+        let mut header = Header {
+            expires,
+            tag: None,
+            sid_tag: Some(Tag::from_bytes([0x77; 32])),
+        };
+        let two_tags = written(&header, "value");
+        header.sid_tag = None;
+        let good = written(&header, "value");
         let text = String::from_utf8(good.clone()).unwrap();
-        for length in 0..HEADER_LEN {
-            let cut = file(&good[..length]);
-            assert_eq!(read(&cut).unwrap(), None, "{length} bytes");
+        for (good, header_len) in [(&good, HEADER_LEN), (&two_tags, LONG_HEADER_LEN)] {
+            for length in 0..header_len {
+                let cut = file(&good[..length]);
+                assert_eq!(read(&cut).unwrap(), None, "{length} bytes");
+            }
         }
+        let text_of_two = String::from_utf8(two_tags).unwrap();
         let dashes = "-".repeat(TAG_LEN);
         for (why, bad) in [
-            ("another format", text.replacen("1 ", "2 ", 1)),
+            ("another format", text.replacen("1 ", "3 ", 1)),
+            (
+                "a second tag that is not there",
+                text.replacen("1 ", "2 ", 1),
+            ),
+            ("a second tag too many", text_of_two.replacen("2 ", "1 ", 1)),
+            (
+                "a second tag of dashes",
+                text_of_two.replacen(&"77".repeat(32), &dashes, 1),
+            ),
             ("a sign", text.replacen(" 0017", " +017", 1)),
             ("a space", text.replacen(" 0017", "  017", 1)),
             ("no line's end", text.replacen('\n', " ", 1)),
@@ -184,6 +242,7 @@ mod tests {
             &Header {
                 expires: Millis::MAX,
                 tag: None,
+                sid_tag: None,
             },
             "value",
         ));

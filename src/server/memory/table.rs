@@ -17,6 +17,9 @@ use crate::time::Millis;
 /// at once, and keeps its order.
 pub(super) const OVERHEAD: usize = 384;
 
+/// How many bytes a second tag takes.
+pub(super) const SECOND_TAG: usize = 160;
+
 /// How many expired sessions a put removes. More than one, so that a crowd of expired sessions
 /// shrinks even if nobody cleans up.
 const RECLAIMED_BY_PUT: usize = 2;
@@ -32,9 +35,26 @@ pub(super) struct Table {
 
 #[derive(Debug)]
 struct Slot {
-    value: Box<str>,
+    value: Value,
     expires: Millis,
     tag: Option<Tag>,
+    /// Boxed, because few sessions have it.
+    sid_tag: Option<Box<Tag>>,
+}
+
+impl Slot {
+    fn tags(&self) -> impl Iterator<Item = Tag> {
+        self.tag.into_iter().chain(self.sid_tag.as_deref().copied())
+    }
+
+    /// The bytes that count beside the overhead.
+    fn size(&self) -> usize {
+        size(&self.value, self.sid_tag.is_some())
+    }
+}
+
+fn size(value: &Value, has_second_tag: bool) -> usize {
+    value.as_str().len() + if has_second_tag { SECOND_TAG } else { 0 }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +85,7 @@ impl Table {
     pub(super) fn load(&self, key: &StoreKey, now: Millis) -> Option<Stored> {
         let slot = self.slots.get(key).filter(|slot| slot.expires > now)?;
         Some(Stored {
-            value: Value::new(slot.value.as_ref().to_owned()),
+            value: slot.value.clone(),
             ttl: slot.expires.since(now),
         })
     }
@@ -80,21 +100,22 @@ impl Table {
         if self.slots.get(key).is_some_and(|slot| slot.expires <= now) {
             self.remove(key);
         }
-        let there = self.slots.get(key).map(|slot| &*slot.value);
-        let was = there.map(str::len);
-        let outcome = entry.when.outcome(there);
+        let there = self.slots.get(key);
+        let was = there.map(Slot::size);
+        let outcome = entry.when.outcome(there.map(|slot| slot.value.as_str()));
         if outcome == Outcome::Stored {
-            let value = entry.value.as_str();
-            self.make_room(was, value.len(), now)?;
+            let size = size(&entry.value, entry.sid_tag.is_some());
+            self.make_room(was, size, now)?;
             self.remove(key);
             let slot = Slot {
-                value: value.into(),
+                value: entry.value.clone(),
                 expires: now.plus(entry.ttl),
                 tag: entry.tag,
+                sid_tag: entry.sid_tag.map(Box::new),
             };
             self.by_expiry.insert((slot.expires, *key));
-            self.by_tag.extend(slot.tag.map(|tag| (tag, *key)));
-            self.bytes += OVERHEAD + slot.value.len();
+            self.by_tag.extend(slot.tags().map(|tag| (tag, *key)));
+            self.bytes += OVERHEAD + slot.size();
             self.slots.insert(*key, slot);
         }
         Ok(outcome)
@@ -139,11 +160,11 @@ impl Table {
     pub(super) fn remove(&mut self, key: &StoreKey) -> Option<Value> {
         let slot = self.slots.remove(key)?;
         self.by_expiry.remove(&(slot.expires, *key));
-        if let Some(tag) = slot.tag {
+        for tag in slot.tags() {
             self.by_tag.remove(&(tag, *key));
         }
-        self.bytes -= OVERHEAD + slot.value.len();
-        Some(Value::new(slot.value.into_string()))
+        self.bytes -= OVERHEAD + slot.size();
+        Some(slot.value)
     }
 
     /// Removes up to `at_most` expired sessions, the longest expired first, and returns how many.

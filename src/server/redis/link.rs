@@ -19,17 +19,17 @@ use redis::{
 use tokio::sync::watch;
 
 /// An answer for each command, or the error that left all without one.
-pub(super) type Answers = RedisResult<Vec<RedisResult<Value>>>;
+pub(crate) type Answers = RedisResult<Vec<RedisResult<Value>>>;
 
 /// A connection that can be cloned.
-pub(super) trait Connection: ConnectionLike + Clone + Send + Sync + 'static {}
+pub(crate) trait Connection: ConnectionLike + Clone + Send + Sync + 'static {}
 
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connection for C {}
 
 #[derive(Clone, Copy)]
-pub(super) struct Timeouts {
-    pub(super) connection: Duration,
-    pub(super) response: Duration,
+pub(crate) struct Timeouts {
+    pub(crate) connection: Duration,
+    pub(crate) response: Duration,
 }
 
 impl Default for Timeouts {
@@ -41,7 +41,7 @@ impl Default for Timeouts {
     }
 }
 
-pub(super) enum Link {
+pub(crate) enum Link {
     /// Takes commands with any keys together.
     Server(Box<dyn Sender>),
     /// Takes only commands with the same key together.
@@ -49,7 +49,7 @@ pub(super) enum Link {
 }
 
 impl Link {
-    pub(super) fn client(client: Client) -> Self {
+    pub(crate) fn client(client: Client) -> Self {
         let listener = client.clone();
         Self::server(
             move |timeouts| {
@@ -70,7 +70,7 @@ impl Link {
     }
 
     /// Each new connection goes to the current master.
-    pub(super) fn sentinel(client: SentinelClient) -> Self {
+    pub(crate) fn sentinel(client: SentinelClient) -> Self {
         let client = Arc::new(AsyncMutex::new(client));
         let listener = Arc::clone(&client);
         Self::server(
@@ -110,7 +110,7 @@ impl Link {
     }
 
     /// A cluster's client has its own timeouts.
-    pub(super) fn cluster(client: ClusterClient) -> Self {
+    pub(crate) fn cluster(client: ClusterClient) -> Self {
         let connect = move |_| {
             let client = client.clone();
             async move { client.get_async_connection().await }.boxed()
@@ -133,7 +133,7 @@ impl Link {
     }
 
     /// Sends commands in one round trip.
-    pub(super) fn send<'a>(
+    pub(crate) fn send<'a>(
         &'a self,
         commands: &'a Pipeline,
         timeouts: Timeouts,
@@ -174,7 +174,7 @@ async fn listen(
 type Connect<C> = dyn Fn(Timeouts) -> BoxFuture<'static, RedisResult<C>> + Send + Sync;
 
 /// Counts the pushed messages.
-pub(super) type Rope = Arc<watch::Sender<u64>>;
+pub(crate) type Rope = Arc<watch::Sender<u64>>;
 
 /// Returns the function that a connection calls for each pushed message, and for its own end.
 fn pull(rope: Rope) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static {
@@ -185,7 +185,7 @@ fn pull(rope: Rope) -> impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'stat
 }
 
 /// Opens a connection that pulls the rope on each pushed message.
-pub(super) type Listen =
+pub(crate) type Listen =
     dyn Fn(Timeouts, Rope) -> BoxFuture<'static, RedisResult<MultiplexedConnection>> + Send + Sync;
 
 /// A connection that is being made, shared by all who wait for it.
@@ -194,7 +194,7 @@ type Connecting<C> = Shared<BoxFuture<'static, RedisResult<C>>>;
 type Slot<C> = Mutex<Option<Connecting<C>>>;
 
 /// A pool of connections that take turns. Each carries any number of commands at once.
-pub(super) struct Pool<C> {
+pub(crate) struct Pool<C> {
     connect: Arc<Connect<C>>,
     /// Opens a connection for notifications. `None` for a cluster or a connection from outside.
     listen: Option<Arc<Listen>>,
@@ -282,7 +282,7 @@ fn is_lost(error: &RedisError) -> bool {
 }
 
 /// A [`Pool`] of any connection type.
-pub(super) trait Sender: Send + Sync {
+pub(crate) trait Sender: Send + Sync {
     fn send<'a>(&'a self, commands: &'a Pipeline, timeouts: Timeouts) -> BoxFuture<'a, Answers>;
     fn resize(&mut self, connections: usize);
 

@@ -12,11 +12,13 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{get, scope};
 use actix_web::{App, Error, FromRequest, HttpRequest, HttpResponse, error};
-use sealed_session::frameworks::actix::{Failure, RequireField, SessionLayer, SessionOf};
+use sealed_session::frameworks::actix::{
+    Failure, RequireField, RequireLogin, SessionLayer, SessionOf,
+};
 use sealed_session::server::{Memory, ServerStore};
 use sealed_session::{
-    AppKey, CookieConfig, CookieStore, CookieStoreBuilder, Event, LoadError, Session, SessionError,
-    Transport, TypedSession,
+    AppKey, CookieConfig, CookieStore, CookieStoreBuilder, Event, HostStores, LoadError, Session,
+    SessionError, Transport, TypedSession,
 };
 use serde::{Deserialize, Serialize};
 
@@ -352,7 +354,7 @@ async fn typed_and_named_sessions_are_extractors() {
 #[actix_web::test]
 async fn a_guard_keeps_out_who_is_not_logged_in() {
     async fn log_in(session: Session) -> Result<HttpResponse, SessionError> {
-        session.renew();
+        session.log_in()?;
         session.insert("user_id", 42)?;
         Ok(HttpResponse::NoContent().finish())
     }
@@ -441,4 +443,75 @@ async fn a_route_that_a_page_polls_does_not_keep_a_session_alive() {
     assert_eq!(read.headers.get_all(SET_COOKIE).count(), 1);
     minutes.store(60, Ordering::Relaxed);
     assert_eq!(send(&app, "/guarded", &cookie).await.unwrap().status, 401);
+}
+
+#[actix_web::test]
+async fn who_has_not_logged_in_lately_is_asked_for_the_password_again() {
+    async fn log_in(session: Session) -> Result<HttpResponse, SessionError> {
+        session.log_in()?;
+        Ok(HttpResponse::NoContent().finish())
+    }
+    let minutes = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&minutes);
+    let store = builder().clock(move || {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(60 * clock.load(Ordering::Relaxed))
+    });
+    let ask = |request: &HttpRequest| {
+        let to = format!("/password?next={}", request.path());
+        HttpResponse::SeeOther()
+            .insert_header(("location", to))
+            .finish()
+    };
+    let lately = RequireLogin::within(Duration::from_secs(15 * 60)).or_answer(ask);
+    let address = scope("/address").route("", get().to(async || "yours"));
+    let app = App::new()
+        .route("/login", get().to(log_in))
+        .service(address.wrap(lately));
+    let app = init_service(app.wrap(SessionLayer::new(store.build().unwrap()))).await;
+    let logged_in = send(&app, "/login", &[]).await.unwrap();
+    let cookie = [("cookie", logged_in.cookie())];
+    for (passed, status) in [(0, 200), (14, 200), (15, 303)] {
+        minutes.store(passed, Ordering::Relaxed);
+        let answer = send(&app, "/address", &cookie).await.unwrap();
+        assert_eq!(answer.status, status, "{passed}");
+    }
+    let guest = send(&app, "/address", &[]).await.unwrap();
+    assert_eq!(
+        guest.headers.get("location").unwrap(),
+        "/password?next=/address"
+    );
+}
+
+#[actix_web::test]
+async fn each_host_has_its_own_cookie() {
+    let key = AppKey::generate().unwrap();
+    let stores = HostStores::new(move |host| {
+        let Some(tenant) = host.strip_suffix(".example.org") else {
+            return Ok(None);
+        };
+        let cookie = CookieConfig::builder()
+            .name(format!("__Secure-{tenant}"))
+            .domain(host);
+        let store = CookieStore::builder(key.clone()).cookie(cookie.build()?);
+        store.context(tenant).build().map(Some)
+    });
+    let app = App::new().route("/", get().to(count));
+    let app = init_service(app.wrap(SessionLayer::new(stores))).await;
+    let shop = send(&app, "/", &[("host", "shop.example.org:8443")])
+        .await
+        .unwrap();
+    assert!(shop.cookie().starts_with("__Secure-shop="));
+    for (host, status, text) in [
+        ("shop.example.org", 200, "visits: Some(2)"),
+        ("blog.example.org", 200, "visits: Some(1)"),
+        ("evil.example", 500, ""),
+    ] {
+        let sent = [("host", host), ("cookie", shop.cookie())];
+        let answer = send(&app, "/", &sent).await.unwrap();
+        assert_eq!(
+            (answer.status, answer.text.as_str()),
+            (status, text),
+            "{host}"
+        );
+    }
 }

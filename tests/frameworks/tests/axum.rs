@@ -96,21 +96,24 @@ fn an_extractor_that_runs_when_the_answer_has_left_gets_no_session_that_nobody_h
         .layer(SessionLayer::new(store()));
     let cookie = cookie(&send(&mut app, "/", ""));
     let taken = || held.lock().unwrap().take().unwrap();
+    async fn named(parts: &mut Parts) -> Result<SessionOf<()>, LoadError> {
+        <SessionOf<()> as FromRequestParts<()>>::from_request_parts(parts, &()).await
+    }
 
     let response = send(&mut app, "/ignores", &cookie);
     assert!(!response.headers().contains_key(VARY));
     let mut parts = taken();
-    let session = now(SessionOf::<()>::from_request_parts(&mut parts, &()));
+    let session = now(named(&mut parts));
     assert!(session.unwrap_err().is_too_late());
     let optional = <Session as OptionalFromRequestParts<()>>::from_request_parts(&mut parts, &());
     assert!(now(optional).unwrap_err().is_too_late(), "and not `None`");
-    let typed = TypedSession::<Visit>::from_request_parts(&mut parts, &());
+    let typed = <TypedSession<Visit> as FromRequestParts<()>>::from_request_parts(&mut parts, &());
     assert!(now(typed).err().unwrap().is_too_late());
 
     let response = send(&mut app, "/guarded", &cookie);
     assert_eq!(response.headers()[VARY], "Cookie");
     assert_eq!(response.headers()[CACHE_CONTROL], "private");
-    let session = now(SessionOf::<()>::from_request_parts(&mut taken(), &())).unwrap();
+    let session = now(named(&mut taken())).unwrap();
     assert_eq!(session.get("visits"), Ok(Some(1)));
 }
 
@@ -118,6 +121,12 @@ fn an_extractor_that_runs_when_the_answer_has_left_gets_no_session_that_nobody_h
 fn without_the_layer_a_session_is_a_500_without_detail_and_an_optional_one_none() {
     async fn optional(session: Option<Session>) -> String {
         format!("{}", session.is_none())
+    }
+    async fn options(
+        named: Option<SessionOf<Admin>>,
+        typed: Option<TypedSession<Visit>>,
+    ) -> String {
+        format!("{} {}", named.is_none(), typed.is_none())
     }
     async fn told(session: Result<Session, LoadError>) -> String {
         session.unwrap_err().to_string()
@@ -127,6 +136,7 @@ fn without_the_layer_a_session_is_a_500_without_detail_and_an_optional_one_none(
         .route("/named", get(async |_: SessionOf<Admin>| "never"))
         .route("/typed", get(async |_: TypedSession<Visit>| "never"))
         .route("/optional", get(optional))
+        .route("/options", get(options))
         .route("/told", get(told));
     for path in ["/", "/named", "/typed"] {
         let response = send(&mut app, path, "");
@@ -138,19 +148,30 @@ fn without_the_layer_a_session_is_a_500_without_detail_and_an_optional_one_none(
         assert_eq!(text(response), "", "{path}");
     }
     assert_eq!(text(send(&mut app, "/optional", "")), "true");
+    assert_eq!(text(send(&mut app, "/options", "")), "true true");
     let developer = text(send(&mut app, "/told", ""));
     assert!(developer.starts_with("no session layer"), "{developer}");
 
     let layer = SessionLayer::new(store());
     let mut once = app.clone().layer(layer.clone());
     assert_eq!(text(send(&mut once, "/optional", "")), "false");
-    let mut twice = app.layer(layer.clone()).layer(layer);
-    let response = send(&mut twice, "/optional", "");
-    assert_eq!(
-        response.status(),
-        500,
-        "two layers are an error, not `None`"
-    );
+    assert_eq!(text(send(&mut once, "/options", "")), "true false");
+    let named = layer.clone().named::<Admin>();
+    let mut both = once.layer(named.clone());
+    assert_eq!(text(send(&mut both, "/options", "")), "false false");
+    let mut twice = app
+        .layer(layer.clone())
+        .layer(layer)
+        .layer(named.clone())
+        .layer(named);
+    for path in ["/optional", "/options"] {
+        let response = send(&mut twice, path, "");
+        assert_eq!(
+            response.status(),
+            500,
+            "two layers are an error, not `None`"
+        );
+    }
 }
 
 #[test]
@@ -241,7 +262,7 @@ fn typed_and_named_sessions_are_extractors() {
 #[test]
 fn a_guard_as_a_route_layer_keeps_out_who_is_not_logged_in() {
     async fn log_in(session: Session) -> Result<(), SessionError> {
-        session.renew();
+        session.log_in()?;
         session.insert("user_id", 42)
     }
     let to_login = |request: &request::Parts| {

@@ -9,6 +9,10 @@ pub(super) struct Content {
     pub(super) values: BTreeMap<&'static str, String>,
     pub(super) flashes: BTreeMap<&'static str, String>,
     pub(super) subject: String,
+    pub(super) label: String,
+    pub(super) sid: String,
+    /// When somebody logged in: 0 if the save has yet to say.
+    pub(super) login: Option<u64>,
 }
 
 impl Content {
@@ -26,8 +30,14 @@ impl Content {
             };
             varint(entries.len()) + entries.iter().map(entry).sum::<usize>()
         };
-        let subject = behind_length(self.subject.len());
-        let record = 36 + subject + list(&self.values) + list(&self.flashes);
+        let login = self.login.map_or(0, |_| 6);
+        let mut names = behind_length(self.subject.len());
+        let is_named = !(self.label.is_empty() && self.sid.is_empty());
+        let further = usize::from(is_named || self.login.is_some());
+        if is_named {
+            names += behind_length(self.label.len()) + behind_length(self.sid.len());
+        }
+        let record = 36 + further + login + names + list(&self.values) + list(&self.flashes);
         "__Host-session".len() + (4 * (77 + record)).div_ceil(3)
     }
 }
@@ -36,6 +46,8 @@ impl Content {
 pub(super) struct Birth {
     pub(super) id: SessionId,
     pub(super) issued: u64,
+    /// When the lifetime began.
+    pub(super) began: u64,
     pub(super) expires: u64,
 }
 
@@ -64,6 +76,11 @@ pub(super) struct Live {
     pub(super) incoming: BTreeMap<&'static str, String>,
     pub(super) outgoing: BTreeMap<&'static str, String>,
     pub(super) subject: String,
+    pub(super) label: String,
+    pub(super) sid: String,
+    pub(super) login: Option<u64>,
+    /// This request is a login.
+    pub(super) logs_in: bool,
     /// Something had an effect.
     pub(super) touched: bool,
     /// A save has written such an effect.
@@ -79,6 +96,9 @@ impl Live {
             values: content.values,
             incoming: content.flashes,
             subject: content.subject,
+            label: content.label,
+            sid: content.sid,
+            login: content.login,
             loaded: Some(loaded),
             ..Self::default()
         }
@@ -91,6 +111,13 @@ impl Live {
             values: self.values.clone(),
             flashes,
             subject: self.subject.clone(),
+            label: self.label.clone(),
+            sid: self.sid.clone(),
+            login: if self.logs_in {
+                Some(self.birth.map_or(0, |birth| birth.began))
+            } else {
+                self.login
+            },
         }
     }
 
@@ -98,8 +125,19 @@ impl Live {
         self.content().is_empty()
     }
 
+    /// The session whose lifetime goes on.
+    pub(super) fn outlived(&self) -> Option<Birth> {
+        let loaded = self.loaded.as_ref().filter(|_| !self.logs_in);
+        loaded.map(|loaded| loaded.birth)
+    }
+
+    pub(super) fn began(&self) -> Option<u64> {
+        self.birth.or(self.outlived()).map(|birth| birth.began)
+    }
+
     pub(super) fn expires(&self) -> Option<u64> {
-        self.chosen_expiry.or(self.birth.map(|birth| birth.expires))
+        let kept = self.birth.or(self.outlived());
+        self.chosen_expiry.or(kept.map(|birth| birth.expires))
     }
 
     /// `None` if it may be either: everything was taken back.

@@ -81,8 +81,8 @@ impl Done {
             (one, two) if one == two => true,
             (_, Clear) => !matches!(self.op, Renew | Expire),
             (Login | Begin, Login | Begin) => true,
-            // A new id has a new deadline.
-            (Expire, Renew | Login) => true,
+            // A login has a new deadline.
+            (Expire, Login) => true,
             _ => false,
         }
     }

@@ -72,7 +72,7 @@ pub(super) enum Op {
     Expire,
     Claim,
     Renew,
-    /// Renews and inserts.
+    /// Logs in and inserts.
     Login,
     Destroy,
     /// Destroys and inserts.
@@ -528,7 +528,7 @@ impl World {
             },
             Op::Renew => session.renew(),
             Op::Login => {
-                session.renew();
+                session.log_in().unwrap();
                 session.insert("user", n).unwrap();
             }
             Op::Destroy => session.destroy(),

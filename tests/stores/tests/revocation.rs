@@ -7,6 +7,8 @@ mod attacks;
 mod bound;
 #[path = "revocation/lifetimes.rs"]
 mod lifetimes;
+#[path = "revocation/managed.rs"]
+mod managed;
 #[path = "revocation/stopped.rs"]
 mod stopped;
 
@@ -759,4 +761,42 @@ async fn a_server_store_ends_those_of_its_sessions_that_are_in_cookies() {
     assert!(is_revoked(&in_cookie).await);
     let session = store.load(&in_backend).await.unwrap();
     assert_eq!(session.origin(), Origin::Refused(Refusal::Gone));
+}
+
+#[tokio::test]
+async fn a_visitor_logs_out_everywhere_else_and_stays_in_every_process() {
+    let fleet = Fleet::new().await;
+    let (one, other) = (fleet.process().await, fleet.listening().await);
+    let (mut own, elsewhere) = (log_in(&one).await, log_in(&other).await);
+    for ahead in [Duration::ZERO, HOUR] {
+        fleet.forward(SECOND);
+        let session = one.load(&own).unwrap();
+        one.end_others_of("ada", &session, fleet.now() + ahead)
+            .await
+            .unwrap();
+        own = request_after(&saved(&one, &session).await);
+        until_revoked(&other, &elsewhere).await;
+        assert!(is_alive(&one, &own) && is_alive(&other, &own));
+    }
+}
+
+#[tokio::test]
+async fn the_identity_provider_ends_a_login_in_every_process() {
+    let fleet = Fleet::new().await;
+    let (one, other) = (fleet.process().await, fleet.listening().await);
+    let with_sid = async |sid: &str| {
+        let session = one.load(&log_in(&one).await).unwrap();
+        session.set_sid(sid).unwrap();
+        request_after(&saved(&one, &session).await)
+    };
+    let longest = "s".repeat(255);
+    for sid in ["s1", &longest] {
+        let (ends, stays) = (with_sid(sid).await, with_sid("s2").await);
+        fleet.forward(SECOND);
+        one.revoke_sid(sid, fleet.now()).await.unwrap();
+        one.revoke_sid("", fleet.now()).await.unwrap();
+        until_revoked(&other, &ends).await;
+        assert!(is_alive(&other, &stays));
+        assert!(is_revoked(&fleet.process().await, &ends));
+    }
 }

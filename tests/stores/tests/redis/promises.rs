@@ -432,3 +432,40 @@ async fn no_error_and_no_debug_text_holds_a_key_a_value_or_a_password() {
     assert_eq!(error.setting(), "redis URL");
     assert!(!error.to_string().contains("hunter2"), "{error}");
 }
+
+#[tokio::test]
+async fn a_subjects_sessions_are_listed_and_end_one_by_one_all_others_and_by_their_sid() {
+    let server = Server::start().await;
+    let store = store(&server);
+    let mut visitors = Vec::new();
+    for (label, sid) in [("phone", "s1"), ("laptop", "s2"), ("tablet", "s1")] {
+        let mut visitor = Visitor::of(&store, "alice").await;
+        visitor
+            .visit(&store, |session| {
+                session.set_label(label).unwrap();
+                session.set_sid(sid).unwrap();
+            })
+            .await;
+        visitors.push(visitor);
+    }
+    let _bob = Visitor::of(&store, "bob").await;
+    let labels = async || {
+        let listed = store.sessions_of("alice").await.unwrap();
+        let mut labels: Vec<_> = listed.into_iter().filter_map(|it| it.label).collect();
+        labels.sort();
+        labels
+    };
+    assert_eq!(labels().await, ["laptop", "phone", "tablet"]);
+    let phone = visitors[0].load(&store).await.unwrap();
+    let id = phone.id().unwrap();
+    assert_eq!(store.end_one_of("bob", id).await, Ok(false));
+    assert_eq!(store.end_one_of("alice", id).await, Ok(true));
+    assert_eq!(labels().await, ["laptop", "tablet"]);
+    assert_eq!(store.end_all_of_sid("s1").await, Ok(1));
+    assert_eq!(labels().await, ["laptop"]);
+    let _other = Visitor::of(&store, "alice").await;
+    let laptop = visitors[1].load(&store).await.unwrap();
+    assert_eq!(store.end_others_of("alice", &laptop).await, Ok(1));
+    assert_eq!(labels().await, ["laptop"]);
+    assert_eq!(store.sessions_of("bob").await.unwrap().len(), 1);
+}

@@ -1,0 +1,173 @@
+//! Where keys come from: a ring that is given once, or one that changes by itself.
+
+use std::fmt;
+#[cfg(all(feature = "managed-keys", feature = "server"))]
+use std::pin::Pin;
+use std::sync::Arc;
+#[cfg(feature = "managed-keys")]
+use std::sync::Weak;
+use std::time::Duration;
+
+#[cfg(feature = "redis")]
+use super::KeyId;
+use super::KeyRing;
+use crate::error::ConfigError;
+
+/// The keys of a store or a [`Sealer`](crate::Sealer): made from an [`AppKey`](crate::AppKey), a
+/// [`KeyRing`], or with the feature `managed-keys` from `ManagedKeys`, which it then follows.
+#[derive(Clone)]
+pub struct Keys(Source);
+
+#[derive(Clone)]
+enum Source {
+    Ring(KeyRing),
+    #[cfg(feature = "managed-keys")]
+    Kept(Arc<dyn KeptKeys>),
+}
+
+/// Whoever works with keys that change.
+pub(crate) trait TakesKeys: Send + Sync {
+    fn take_keys(&self, ring: &KeyRing);
+
+    /// A key opens no more, so what anyone has sealed under it is lost.
+    #[cfg(feature = "managed-keys")]
+    fn loses_keys(&self) {}
+}
+
+/// Keys that somebody looks after.
+#[cfg(feature = "managed-keys")]
+pub(crate) trait KeptKeys: Send + Sync {
+    /// The present ring.
+    fn ring(&self) -> KeyRing;
+
+    /// Gives `who` the present ring now, and each one after it.
+    fn tell(&self, who: Weak<dyn TakesKeys>);
+
+    /// Says that something will be sealed for so long, before it is.
+    fn declare(&self, longest: Duration) -> Result<(), ConfigError>;
+
+    /// The longest that anything may be sealed for.
+    fn longest(&self) -> Duration;
+
+    /// Whether the key of this id may turn up once the store has answered. If not, nobody may
+    /// have sealed under it.
+    #[cfg(feature = "redis")]
+    fn seek(&self, id: KeyId) -> bool;
+
+    /// Asks the store, beside whatever runtime there is.
+    #[cfg(feature = "server")]
+    fn catch_up(&self) -> CatchUp;
+}
+
+/// Ends once the key store was asked; or tells why it was not.
+#[cfg(all(feature = "managed-keys", feature = "server"))]
+pub(crate) type CatchUp = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// Those who look after a store's keys, if anybody does: alive for as long as the store is.
+#[derive(Clone, Default)]
+pub(crate) struct Kept {
+    #[cfg(feature = "managed-keys")]
+    by: Option<Arc<dyn KeptKeys>>,
+}
+
+impl Keys {
+    /// The present ring.
+    pub(crate) fn ring(&self) -> KeyRing {
+        match &self.0 {
+            Source::Ring(ring) => ring.clone(),
+            #[cfg(feature = "managed-keys")]
+            Source::Kept(kept) => kept.ring(),
+        }
+    }
+
+    pub(crate) fn kept(&self) -> Kept {
+        match &self.0 {
+            Source::Ring(_) => Kept::default(),
+            #[cfg(feature = "managed-keys")]
+            Source::Kept(kept) => Kept {
+                by: Some(Arc::clone(kept)),
+            },
+        }
+    }
+
+    #[cfg(feature = "managed-keys")]
+    pub(crate) fn of(kept: Arc<dyn KeptKeys>) -> Self {
+        Self(Source::Kept(kept))
+    }
+}
+
+#[cfg(feature = "managed-keys")]
+impl Kept {
+    pub(crate) fn tell<T: TakesKeys + 'static>(&self, who: &Arc<T>) {
+        if let Some(kept) = &self.by {
+            let who: Weak<T> = Arc::downgrade(who);
+            kept.tell(who);
+        }
+    }
+
+    pub(crate) fn declare(&self, longest: Duration) -> Result<(), ConfigError> {
+        self.by
+            .as_ref()
+            .map_or(Ok(()), |kept| kept.declare(longest))
+    }
+
+    pub(crate) fn longest(&self) -> Option<Duration> {
+        self.by.as_ref().map(|kept| kept.longest())
+    }
+
+    /// Whether what is sealed under this key may still open.
+    #[cfg(feature = "redis")]
+    pub(crate) fn seek(&self, id: KeyId) -> bool {
+        self.by.as_ref().is_some_and(|kept| kept.seek(id))
+    }
+
+    /// Learns of every key that is there.
+    #[cfg(feature = "server")]
+    pub(crate) async fn catch_up(&self) -> Result<(), String> {
+        match &self.by {
+            Some(kept) => kept.catch_up().await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(not(feature = "managed-keys"))]
+#[expect(
+    clippy::unused_self,
+    reason = "nobody looks after keys without the feature"
+)]
+impl Kept {
+    pub(crate) fn tell<T: TakesKeys + 'static>(&self, _: &Arc<T>) {}
+
+    pub(crate) fn declare(&self, _: Duration) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    pub(crate) fn longest(&self) -> Option<Duration> {
+        None
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn seek(&self, _: KeyId) -> bool {
+        false
+    }
+
+    #[cfg(feature = "server")]
+    #[expect(clippy::unused_async, reason = "as with the feature")]
+    pub(crate) async fn catch_up(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Whatever is a ring, such as an [`AppKey`](crate::AppKey).
+impl<R: Into<KeyRing>> From<R> for Keys {
+    fn from(ring: R) -> Self {
+        Self(Source::Ring(ring.into()))
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ring().fmt(f)
+    }
+}

@@ -1,0 +1,336 @@
+//! The session of tower-sessions as a twin of ours: its store, and what keeps both the same.
+//!
+//! A session of tower-sessions keeps its entries in memory and tells nobody of a change, but it
+//! shows them to its store in `create` and `save`, and takes them from it in `load` and `create`.
+//! So the twin has itself saved: at the end of the request, and whenever our session is used
+//! meanwhile. A store cannot see who calls it, so a thread marks the calls that are the twin's own.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use cookie::time::OffsetDateTime;
+use serde_json::Value as Json;
+use tokio::task::unconstrained;
+use tower_sessions_core::session::{Id, Record};
+use tower_sessions_core::session_store::{Error, Result as StoreResult};
+use tower_sessions_core::{Expiry, Session as Theirs, SessionStore};
+use zeroize::Zeroizing;
+
+use crate::envelope::os_random;
+use crate::error::{LoadError, Origin, SessionError};
+use crate::frameworks::tower::{Ask, Failure};
+use crate::record::SessionId;
+use crate::session::{Ends, Session, Twin};
+use crate::value::{Value, decode};
+
+type Entries = HashMap<String, Json>;
+
+/// Makes the session of tower-sessions for a request. With `has_id` its id is that of our session:
+/// the one in the request's token, or for a new session one that the first save uses. Otherwise it
+/// stands for none.
+pub(super) fn twin_of(request: Arc<dyn Ask>, has_id: bool) -> Arc<Both> {
+    let named = has_id.then(|| request.look()).flatten();
+    let drawn = match named {
+        // Nothing is saved under an id that the system's random source did not draw.
+        None if has_id => SessionId::random(&mut os_random).ok(),
+        _ => None,
+    };
+    let id = named.or(drawn).map_or_else(Id::default, their_id);
+    let store = Arc::new(Store {
+        request,
+        is_named: named.is_some(),
+        both: OnceLock::new(),
+        seen: Mutex::default(),
+    });
+    let theirs = Theirs::new(Some(id), Arc::clone(&store), None);
+    let both = Arc::new(Both { theirs, store });
+    let known = Arc::downgrade(&both);
+    both.store.request.join(known.clone(), drawn);
+    let _ = both.store.both.set(known);
+    both
+}
+
+fn their_id(id: SessionId) -> Id {
+    Id(i128::from_le_bytes(*id.as_bytes()))
+}
+
+/// The session of tower-sessions and its store. The layer holds it until the response is there.
+pub(super) struct Both {
+    pub(super) theirs: Theirs,
+    store: Arc<Store>,
+}
+
+impl Both {
+    /// Brings the last changes into our session. On an error, nothing of this request is saved.
+    pub(super) async fn finish(&self) -> Result<(), Failure> {
+        let mut save = pin!(self.theirs.save());
+        // Its outcome is in `failure`.
+        let _ = poll_fn(|context| as_twin(|| save.as_mut().poll(context))).await;
+        let failure = lock(&self.store.seen).failure.take();
+        match failure {
+            None => Ok(()),
+            Some(failure) => {
+                if let Ok(session) = self.store.session().await {
+                    session.give_up_changes();
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Runs one of their methods if nothing holds their record.
+    fn at_once(future: impl Future) {
+        let mut future = pin!(unconstrained(future));
+        let mut context = Context::from_waker(Waker::noop());
+        let _: Poll<_> = as_twin(|| future.as_mut().poll(&mut context));
+    }
+}
+
+impl Twin for Both {
+    fn bring(&self) {
+        if self.theirs.is_modified() && !IS_TWIN.get() {
+            Self::at_once(self.theirs.save());
+        }
+    }
+
+    fn show(&self) {
+        // What was not read yet is read from our session when it is.
+        if IS_TWIN.get() || matches!(lock(&self.store.seen).entries, Seen::Nothing) {
+            return;
+        }
+        Self::at_once(async {
+            // Only a session without an id lets its store set the entries.
+            if self.theirs.id().is_none() || self.theirs.cycle_id().await.is_ok() {
+                let _ = self.theirs.save().await;
+            }
+        });
+    }
+}
+
+thread_local! {
+    /// Whether this thread runs a method of theirs for the twin, and not for a handler.
+    static IS_TWIN: Cell<bool> = const { Cell::new(false) };
+}
+
+fn as_twin<R>(f: impl FnOnce() -> R) -> R {
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            IS_TWIN.set(self.0);
+        }
+    }
+    let _reset = Reset(IS_TWIN.replace(true));
+    f()
+}
+
+/// The store that a session of tower-sessions loads itself from, and saves itself to: our session.
+struct Store {
+    request: Arc<dyn Ask>,
+    /// Whether the session's first id is that of the request's token.
+    is_named: bool,
+    both: OnceLock<Weak<Both>>,
+    /// Locked before our session, and never while that is locked.
+    seen: Mutex<Last>,
+}
+
+/// What both sessions had when they were last the same.
+#[derive(Default)]
+struct Last {
+    entries: Seen,
+    expiry: Option<Expiry>,
+    /// Why the changes that were last seen are not in our session.
+    failure: Option<Failure>,
+}
+
+#[derive(Default)]
+enum Seen {
+    /// Their entries were never loaded.
+    #[default]
+    Nothing,
+    /// The entries that our session was opened with.
+    Opened,
+    These(Entries),
+}
+
+impl Store {
+    async fn session(&self) -> Result<Session, LoadError> {
+        poll_fn(|context| self.request.poll_session(context)).await
+    }
+
+    /// Brings their entries and expiry into our session.
+    async fn settle(&self, entries: &Entries) -> Result<Session, Failure> {
+        let settled = match self.session().await {
+            Ok(session) => self
+                .take_over(&session, entries)
+                .map(|()| session)
+                .map_err(Failure::Call),
+            Err(error) => Err(Failure::Load(error)),
+        };
+        lock(&self.seen).failure = settled.as_ref().err().cloned();
+        settled
+    }
+
+    fn take_over(&self, session: &Session, entries: &Entries) -> Result<(), SessionError> {
+        let mut last = lock(&self.seen);
+        let before = match &last.entries {
+            Seen::Nothing => &json(session.entries_now()),
+            Seen::Opened => &json(session.entries_as_opened()),
+            Seen::These(entries) => entries,
+        };
+        let mut changed: Vec<(&str, Option<&Json>)> = entries
+            .iter()
+            .filter(|(key, value)| before.get(*key) != Some(value))
+            .map(|(key, value)| (key.as_str(), Some(value)))
+            .collect();
+        let gone = before.keys().filter(|key| !entries.contains_key(*key));
+        changed.extend(gone.map(|key| (key.as_str(), None)));
+        // An error names the entries in this order.
+        changed.sort_unstable_by_key(|(key, _)| *key);
+        let both = self.both.get().and_then(Weak::upgrade);
+        let expiry = both.map_or(last.expiry, |both| both.theirs.expiry());
+        let ends = (expiry != last.expiry).then(|| ends(expiry));
+        if changed.is_empty() && ends.is_none() {
+            return Ok(());
+        }
+        session.take_over(changed, ends)?;
+        last.entries = Seen::These(entries.clone());
+        last.expiry = expiry;
+        Ok(())
+    }
+
+    async fn save_ours(&self, session: &Session) -> StoreResult<()> {
+        let saved = self.request.save(session).await;
+        saved.map_err(|error| failed(&error))
+    }
+}
+
+#[async_trait]
+impl SessionStore for Store {
+    /// Their session has no id: it is to get a new one, or begins anew.
+    async fn create(&self, record: &mut Record) -> StoreResult<()> {
+        let is_twin = IS_TWIN.get();
+        let session = match self.settle(&record.data).await {
+            Ok(session) => session,
+            Err(_) if is_twin => return Ok(()),
+            Err(failure) => return Err(of_failure(&failure)),
+        };
+        if !is_twin {
+            self.save_ours(&session).await?;
+        }
+        let id = session.next_id().map_err(|error| failed(&error))?;
+        record.id = their_id(id);
+        let mut last = lock(&self.seen);
+        record.data = json(session.entries_now());
+        last.entries = Seen::These(record.data.clone());
+        Ok(())
+    }
+
+    async fn save(&self, record: &Record) -> StoreResult<()> {
+        let is_twin = IS_TWIN.get();
+        match self.settle(&record.data).await {
+            _ if is_twin => Ok(()),
+            Ok(session) => self.save_ours(&session).await,
+            Err(failure) => Err(of_failure(&failure)),
+        }
+    }
+
+    async fn load(&self, id: &Id) -> StoreResult<Option<Record>> {
+        let session = self.session().await.map_err(|error| failed(&error))?;
+        if self.is_named && session.origin() != Origin::Opened {
+            // The token's session has ended, or is not in the backend any more.
+            return Ok(None);
+        }
+        let mut last = lock(&self.seen);
+        let data = json(session.entries_now());
+        last.entries = if session.was_touched() {
+            Seen::These(data.clone())
+        } else {
+            Seen::Opened
+        };
+        Ok(Some(Record {
+            id: *id,
+            data,
+            // Nobody reads it: a session of tower-sessions sets it before each save.
+            expiry_date: OffsetDateTime::UNIX_EPOCH,
+        }))
+    }
+
+    /// Their session ends, or gives up its id for a new one: then it has none any more.
+    async fn delete(&self, _: &Id) -> StoreResult<()> {
+        if IS_TWIN.get() {
+            return Ok(());
+        }
+        let both = self.both.get().and_then(Weak::upgrade);
+        let gets_new_id = both.is_some_and(|both| both.theirs.id().is_none());
+        let session = self.session().await.map_err(|error| failed(&error))?;
+        if gets_new_id {
+            return session.log_in_alone().map_err(|error| failed(&error));
+        }
+        let mut last = lock(&self.seen);
+        session.destroy_alone().map_err(|error| failed(&error))?;
+        last.entries = Seen::These(Entries::new());
+        last.expiry = None;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+fn ends(expiry: Option<Expiry>) -> Ends {
+    match expiry {
+        Some(Expiry::OnInactivity(time)) => {
+            Ends::After(Duration::try_from(time).unwrap_or_default())
+        }
+        Some(Expiry::AtDateTime(at)) => Ends::At(SystemTime::from(at).into()),
+        Some(Expiry::OnSessionEnd) | None => Ends::WithBrowser,
+    }
+}
+
+fn json(entries: Vec<(String, Zeroizing<Vec<u8>>)>) -> Entries {
+    let json = |bytes: &[u8]| match decode(bytes) {
+        Ok(json) => Some(json),
+        // Bytes, which JSON has as a list of numbers.
+        Err(_) => serde_json::to_value(decode::<Value>(bytes).ok()?).ok(),
+    };
+    let entries = entries.into_iter();
+    entries
+        .filter_map(|(key, bytes)| Some((key, json(&bytes)?)))
+        .collect()
+}
+
+fn of_failure(failure: &Failure) -> Error {
+    match failure {
+        Failure::Load(error) => failed(error),
+        Failure::Call(error) => failed(error),
+        #[cfg(feature = "device-bound")]
+        Failure::DeviceBody => Error::Backend("a body cannot be made".to_owned()),
+        Failure::Save(error) => failed(error),
+    }
+}
+
+/// Their error holds a text and no source, so the text names every cause.
+fn failed(error: &dyn std::error::Error) -> Error {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    Error::Backend(text)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

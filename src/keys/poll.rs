@@ -1,0 +1,450 @@
+//! How a process asks its key store, and does what is due.
+
+use std::time::Instant;
+
+use zeroize::Zeroizing;
+
+use super::change::Refused;
+use super::event::KeyEvent;
+use super::process::{Inner, Stored, Work};
+use super::ring::{Bounds, MAX_KEYS, Ring};
+use super::schedule::{NoNewKey, check};
+use super::signals::locked;
+use super::store::{KeyStoreError, KeyStoreErrorKind, MAX_STORED};
+use super::text;
+use crate::envelope::{AppKey, KeyId, Token};
+use crate::time::Millis;
+
+/// How often a write begins anew because another process came first.
+const ATTEMPTS: usize = 16;
+
+/// A change by hand.
+type Change<'a> = &'a mut dyn FnMut(&mut Ring, Millis) -> Result<(), Refused>;
+
+/// What is to be written.
+struct Due {
+    next: Ring,
+    made: Option<KeyId>,
+    removed: Vec<KeyId>,
+}
+
+impl Inner {
+    /// Asks the store, and does what is due.
+    pub(super) fn poll(&self) -> Result<(), KeyStoreError> {
+        self.act(None)
+    }
+
+    /// The same, with a change by hand.
+    pub(super) fn act(&self, change: Option<Change<'_>>) -> Result<(), KeyStoreError> {
+        let (outcome, events) = {
+            let mut work = locked(&self.work);
+            let outcome = self.step(&mut work, change);
+            work.note(outcome.as_ref().err());
+            // Dates come whether or not the store answers.
+            self.install(&mut work);
+            (outcome, std::mem::take(&mut work.events))
+        };
+        for (event, error) in events {
+            let error = error.as_ref().map(|error| error as _);
+            self.events.report(event, error);
+        }
+        outcome
+    }
+
+    fn step(&self, work: &mut Work, mut change: Option<Change<'_>>) -> Result<(), KeyStoreError> {
+        for _ in 0..ATTEMPTS {
+            let (began, ticks) = (self.signals.now(), Instant::now());
+            let is_there = self.load(work)?;
+            let now = self.signals.now();
+            let base = self.know(work, is_there, began, now)?;
+            if base.is_newer() || !self.store.is_writable() {
+                if change.is_some() {
+                    return Err(self.cannot_write(&base));
+                }
+                if base.is_newer() && !std::mem::replace(&mut work.trouble.is_newer, true) {
+                    work.tell(KeyEvent::NewerFormat);
+                }
+                return self.learn(work, base, began, ticks);
+            }
+            let there = work.stored.as_ref().filter(|_| is_there);
+            let is_restored = there.is_none_or(|there| !there.ring.is_same_as(&base));
+            let Due {
+                mut next,
+                made,
+                removed,
+            } = self.due(work, base, now)?;
+            if let Some(change) = &mut change {
+                change(&mut next, now)
+                    .map_err(|refused| KeyStoreError::new(KeyStoreErrorKind::Refused, refused))?;
+            }
+            next.settle();
+            let stored = work.stored.as_ref().filter(|_| is_there);
+            if stored.is_some_and(|stored| stored.ring.is_same_as(&next)) {
+                return self.learn(work, next, began, ticks);
+            }
+            let is_first = stored.is_none() && work.ring.is_none();
+            if !self.write(work, &next, is_there)? {
+                continue;
+            }
+            if is_restored && !is_first {
+                work.tell(KeyEvent::Restored);
+            }
+            if let Some(id) = made {
+                work.candidate = None;
+                work.tell(if is_first {
+                    KeyEvent::Created(id)
+                } else {
+                    KeyEvent::Made(id)
+                });
+            }
+            for id in removed {
+                work.removed.insert(id);
+                work.tell(KeyEvent::Removed(id));
+            }
+            return self.learn(work, next, began, ticks);
+        }
+        Err(self.failed(
+            KeyStoreErrorKind::Conflict,
+            "other processes write it all the time; try again",
+        ))
+    }
+
+    /// Reads the store. Tells whether anything is there.
+    fn load(&self, work: &mut Work) -> Result<bool, KeyStoreError> {
+        let Some(bytes) = self.store.load()? else {
+            return Ok(false);
+        };
+        let known = work.stored.as_ref();
+        if known.is_some_and(|known| *known.bytes == *bytes) {
+            return Ok(true);
+        }
+        if bytes.len() > MAX_STORED {
+            return Err(self.damaged(1, "it is longer than a ring of keys can be"));
+        }
+        let read =
+            |text: &[u8]| text::read(text).map_err(|bad| self.damaged(bad.line, bad.problem));
+        let (ring, under) = match &self.root {
+            None if is_token(&bytes) => {
+                return Err(self.failed(
+                    KeyStoreErrorKind::NotOpened,
+                    "it is sealed under a root key; give the managed keys the same one",
+                ));
+            }
+            None => (read(&bytes)?, None),
+            Some(root) => {
+                let token = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+                let (opened, under) = root.open(token, MAX_STORED).map_err(|refusal| {
+                    let problem = format!(
+                        "it does not open under the root key ({refusal}); give the root key, name \
+                         and context that it was sealed with"
+                    );
+                    self.failed(KeyStoreErrorKind::NotOpened, problem)
+                })?;
+                (read(&opened)?, Some(under))
+            }
+        };
+        work.stored = Some(Stored { bytes, ring, under });
+        Ok(true)
+    }
+
+    /// All that this process and the store know together.
+    fn know(
+        &self,
+        work: &mut Work,
+        is_there: bool,
+        began: Millis,
+        now: Millis,
+    ) -> Result<Ring, KeyStoreError> {
+        let stored = work.stored.as_ref().filter(|_| is_there);
+        if let Some(stored) = stored {
+            let live = stored.ring.live().map(|(id, ..)| (*id, began));
+            work.found.extend(live);
+        }
+        let mut base = match (&work.ring, stored) {
+            (Some(known), Some(stored)) => known.clone().join(&stored.ring).map_err(|_| {
+                let problem = format!(
+                    "with the keys that this process knows it has more than {MAX_KEYS}; the \
+                     ring of another application is in its place"
+                );
+                self.failed(KeyStoreErrorKind::Damaged, problem)
+            })?,
+            (None, Some(stored)) => stored.ring.clone(),
+            (Some(known), None) => known.clone(),
+            (None, None) => {
+                if self.must_exist || !self.store.is_writable() {
+                    return Err(self.failed(
+                        KeyStoreErrorKind::Missing,
+                        "there is no ring of keys; make one with `sealed-session keys add`, or \
+                         see whether the right folder or server is used",
+                    ));
+                }
+                Ring::new(work.wanted)
+            }
+        };
+        // A key that is over and that somebody has removed does not come back; what the store has
+        // lost does, whatever the time is here.
+        let is_removed = |id| {
+            let there = stored.and_then(|stored| stored.ring.entries.get(id));
+            there.is_some_and(|there| there.key.is_none())
+        };
+        let over: Vec<_> = base
+            .live()
+            .filter(|(id, entry, _)| {
+                base.end(entry).is_some_and(|end| now >= end) && is_removed(id)
+            })
+            .map(|(id, ..)| *id)
+            .collect();
+        for id in over {
+            base.strip(id);
+        }
+        Ok(base)
+    }
+
+    /// What the time, the settings and the fleet ask for.
+    fn due(&self, work: &mut Work, base: Ring, now: Millis) -> Result<Due, KeyStoreError> {
+        let mut due = Due {
+            next: base,
+            made: None,
+            removed: Vec::new(),
+        };
+        let ring = &mut due.next;
+        let wanted = Bounds {
+            poll: ring.bounds.poll,
+            ..work.wanted
+        };
+        let bounds = ring.bounds.join(wanted);
+        if check(bounds, &self.rules).is_ok() {
+            ring.bounds = bounds;
+        }
+        if let Some(adopted) = &self.adopted {
+            for (key, seals) in adopted
+                .keys()
+                .zip(std::iter::once(true).chain(std::iter::repeat(false)))
+            {
+                ring.adopt(key.clone(), now, seals)
+                    .map_err(|refused| KeyStoreError::new(KeyStoreErrorKind::Refused, refused))?;
+            }
+        }
+        if !self.is_plausible(ring, now)? {
+            if !std::mem::replace(&mut work.trouble.is_implausible, true) {
+                work.tell(KeyEvent::ClockImplausible);
+            }
+            return Ok(due);
+        }
+        work.trouble.is_implausible = false;
+        ring.stop_all_but_last(now);
+        for id in ring.over(now, &self.rules) {
+            if !work.removed.contains(&id) {
+                ring.strip(id);
+                due.removed.push(id);
+            }
+        }
+        match ring.next_key(now, &self.rules) {
+            Ok((made, from)) => {
+                let key = work.candidate(self, ring)?;
+                due.made = Some(key.id());
+                ring.rotate(key, made, from, now);
+                work.trouble.is_full = false;
+            }
+            Err(NoNewKey::Full) => {
+                if !std::mem::replace(&mut work.trouble.is_full, true) {
+                    work.tell(KeyEvent::RingFull);
+                }
+            }
+            Err(NoNewKey::NotDue) => {}
+        }
+        Ok(due)
+    }
+
+    fn is_plausible(&self, ring: &Ring, now: Millis) -> Result<bool, KeyStoreError> {
+        if !ring.finds_plausible(now, &self.rules) {
+            return Ok(false);
+        }
+        let Some(time) = self.store.time()? else {
+            return Ok(true);
+        };
+        let (time, now) = (Millis::from(time), self.signals.now());
+        let differs_by = time.since(now).max(now.since(time));
+        let call = self.store.timeout();
+        Ok(differs_by <= ring.bounds.tolerance.saturating_add(call))
+    }
+
+    /// Whether the store took it.
+    fn write(&self, work: &mut Work, next: &Ring, is_there: bool) -> Result<bool, KeyStoreError> {
+        if next.live().count() > MAX_KEYS {
+            return Err(KeyStoreError::new(
+                KeyStoreErrorKind::Refused,
+                Refused::Full,
+            ));
+        }
+        let stored = work.stored.as_ref().filter(|_| is_there);
+        let under = stored.and_then(|stored| stored.under);
+        let text = text::write(next);
+        let (bytes, under) = self.sealed(&text, under)?;
+        let there = stored.map(|stored| stored.bytes.as_slice());
+        if !self.store.replace(there, &bytes)? {
+            return Ok(false);
+        }
+        work.stored = Some(Stored {
+            bytes,
+            ring: next.clone(),
+            under,
+        });
+        Ok(true)
+    }
+
+    /// What the store gets: the root key that is there stays, whichever is the first here.
+    fn sealed(
+        &self,
+        text: &str,
+        under: Option<KeyId>,
+    ) -> Result<(Zeroizing<Vec<u8>>, Option<KeyId>), KeyStoreError> {
+        let Some(root) = &self.root else {
+            return Ok((Zeroizing::new(text.as_bytes().to_vec()), None));
+        };
+        let under = under.unwrap_or(root.first());
+        let mut token = root
+            .seal(text.as_bytes(), under)
+            .map_err(|error| KeyStoreError::new(KeyStoreErrorKind::Other, error))?;
+        token.push('\n');
+        Ok((Zeroizing::new(token.into_bytes()), Some(under)))
+    }
+
+    /// Seals the ring under the root key that is the first here.
+    pub(super) fn rewrap(&self) -> Result<bool, KeyStoreError> {
+        // What this process knows goes in first.
+        self.poll()?;
+        let mut work = locked(&self.work);
+        let Some(root) = &self.root else {
+            return Err(KeyStoreError::new(
+                KeyStoreErrorKind::Refused,
+                "there is no root key that the ring could be sealed under",
+            ));
+        };
+        for _ in 0..ATTEMPTS {
+            if !self.load(&mut work)? {
+                break;
+            }
+            let Some(stored) = &work.stored else { break };
+            if stored.ring.is_newer() || !self.store.is_writable() {
+                return Err(self.cannot_write(&stored.ring));
+            }
+            if stored.under == Some(root.first()) {
+                return Ok(false);
+            }
+            let text = text::write(&stored.ring);
+            let (bytes, under) = self.sealed(&text, Some(root.first()))?;
+            if self.store.replace(Some(&stored.bytes), &bytes)? {
+                let ring = stored.ring.clone();
+                work.stored = Some(Stored { bytes, ring, under });
+                return Ok(true);
+            }
+        }
+        Err(self.failed(
+            KeyStoreErrorKind::Conflict,
+            "other processes write it all the time; try again",
+        ))
+    }
+
+    /// Goes on with this ring, which the store has.
+    fn learn(
+        &self,
+        work: &mut Work,
+        ring: Ring,
+        began: Millis,
+        ticks: Instant,
+    ) -> Result<(), KeyStoreError> {
+        let mut events = Vec::new();
+        for (id, entry) in &ring.entries {
+            let known = work.ring.as_ref().map(|known| known.entries.get(id));
+            let was_revoked = known
+                .flatten()
+                .zip(work.ring.as_ref())
+                .is_some_and(|(known, ring)| ring.is_revoked(known));
+            if ring.is_revoked(entry) && !was_revoked && known.is_some() {
+                events.push(KeyEvent::Revoked(*id));
+            }
+            let is_told = work
+                .events
+                .iter()
+                .any(|(event, _)| event.key_id() == Some(*id));
+            if known.is_some_and(|known| known.is_none()) && entry.key.is_some() && !is_told {
+                events.push(KeyEvent::Found(*id));
+            }
+        }
+        for event in events {
+            work.tell(event);
+        }
+        let entries = &ring.entries;
+        work.found.retain(|id, _| entries.contains_key(id));
+        self.signals.looked(|id| entries.contains_key(&id));
+        self.signals.heard(began, ticks);
+        work.ring = Some(ring);
+        Ok(())
+    }
+
+    fn cannot_write(&self, ring: &Ring) -> KeyStoreError {
+        let problem = if ring.is_newer() {
+            "a newer version of sealed-session has written it; change it with that version"
+        } else {
+            "it may only be read here; change it where it is kept"
+        };
+        self.failed(KeyStoreErrorKind::Refused, problem)
+    }
+
+    fn damaged(&self, line: usize, problem: &str) -> KeyStoreError {
+        let problem = format!(
+            "line {line}: {problem}; put a backup in its place, or move it away if no session has \
+             to survive"
+        );
+        self.failed(KeyStoreErrorKind::Damaged, problem)
+    }
+}
+
+fn is_token(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    Token::parse(text.trim_end()).is_ok()
+}
+
+impl Work {
+    /// A key that `ring` does not have: the one that was made for a write whose answer was lost,
+    /// unless it has arrived after all.
+    fn candidate(&mut self, inner: &Inner, ring: &Ring) -> Result<AppKey, KeyStoreError> {
+        let is_new = |key: &AppKey| !ring.entries.contains_key(&key.id());
+        if let Some(key) = self.candidate.as_ref().filter(|key| is_new(key)) {
+            return Ok(key.clone());
+        }
+        loop {
+            let key = AppKey::generate()
+                .map_err(|error| inner.failed(KeyStoreErrorKind::Other, error))?;
+            if is_new(&key) {
+                self.candidate = Some(key.clone());
+                return Ok(key);
+            }
+        }
+    }
+
+    /// Tells each kind of trouble once, until it is over.
+    fn note(&mut self, error: Option<&KeyStoreError>) {
+        let kind = error.map(KeyStoreError::kind);
+        let is_ours = matches!(
+            kind,
+            Some(KeyStoreErrorKind::Refused | KeyStoreErrorKind::Conflict)
+        );
+        if is_ours || kind == self.trouble.store {
+            return;
+        }
+        self.trouble.store = kind;
+        let event = match kind {
+            None => KeyEvent::Recovered,
+            Some(
+                KeyStoreErrorKind::Damaged
+                | KeyStoreErrorKind::NotOpened
+                | KeyStoreErrorKind::Missing
+                | KeyStoreErrorKind::Unsafe,
+            ) => KeyEvent::StoreDamaged,
+            Some(_) => KeyEvent::StoreFailed,
+        };
+        self.events.push((event, error.cloned()));
+    }
+}

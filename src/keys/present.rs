@@ -1,0 +1,199 @@
+//! The keys of this moment, for all who work with them.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::event::KeyEvent;
+use super::process::{Inner, Present, Work};
+use super::ring::Bounds;
+use super::schedule::{View, check};
+use super::signals::locked;
+#[cfg(feature = "redis")]
+use crate::envelope::KeyId;
+use crate::envelope::{Guard, KeyRing, TakesKeys};
+use crate::error::ConfigError;
+
+impl Inner {
+    /// Gives the keys of this moment to all who work with them.
+    pub(super) fn install(&self, work: &mut Work) {
+        let Some(ring) = &work.ring else { return };
+        let view = ring.view(self.signals.now(), |id| work.found.get(id).copied());
+        let may_seal = view.sealing.is_some() && work.is_allowed(ring.bounds);
+        let before = work.view.replace((view.clone(), may_seal));
+        let bounds = ring.bounds;
+        let is_new = before.as_ref().is_none_or(|(before, could)| {
+            before.sealing != view.sealing || before.opens != view.opens || *could != may_seal
+        });
+        if is_new {
+            let guard = Guard::new(
+                Arc::clone(&self.signals) as _,
+                may_seal,
+                self.signals.is_limited(),
+            );
+            let sealing = view.sealing.or(view.opens.first().copied());
+            let key = |id| ring.entries.get(&id).and_then(|entry| entry.key.as_deref());
+            let first = sealing.and_then(key).unwrap_or(&self.nobody);
+            let mut keys = KeyRing::new(first.clone());
+            for key in view.opens.iter().filter_map(|id| key(*id)) {
+                // They come from one map, by their ids.
+                keys = match keys.clone().accept(key.clone()) {
+                    Ok(more) => more,
+                    Err(_) => keys,
+                };
+            }
+            let was_open = before.as_ref().map(|(view, _)| view.opens.as_slice());
+            let mut was_open = was_open.unwrap_or_default().iter();
+            let loses_keys = was_open.any(|id| !view.opens.contains(id));
+            let present = (&view, may_seal, bounds);
+            self.give(keys.guarded(guard), present, loses_keys);
+        } else {
+            let mut present = self
+                .present
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            present.view = view.clone();
+            present.bounds = bounds;
+        }
+        let (was_sealing, was_open, could) = match &before {
+            Some((view, could)) => (view.sealing, view.opens.as_slice(), *could),
+            None => (None, [].as_slice(), true),
+        };
+        let closed: Vec<_> = was_open
+            .iter()
+            .filter(|id| !view.opens.contains(id))
+            .copied()
+            .collect();
+        for id in closed {
+            work.tell(KeyEvent::Closed(id));
+        }
+        match view.sealing {
+            Some(id) if was_sealing != Some(id) => work.tell(KeyEvent::Seals(id)),
+            _ => {}
+        }
+        if !may_seal && could {
+            work.tell(KeyEvent::NoKey);
+        }
+    }
+
+    fn give(&self, ring: KeyRing, present: (&View, bool, Bounds), loses_keys: bool) {
+        let (view, may_seal, bounds) = present;
+        let mut takers = locked(&self.takers);
+        *self
+            .present
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Present {
+            ring: ring.clone(),
+            view: view.clone(),
+            may_seal,
+            bounds,
+        };
+        takers.retain(|taker| {
+            let taker = taker.upgrade();
+            if let Some(taker) = &taker {
+                taker.take_keys(&ring);
+                if loses_keys {
+                    taker.loses_keys();
+                }
+            }
+            taker.is_some()
+        });
+    }
+
+    /// How long to wait until the next poll.
+    pub(super) fn pause(&self) -> Duration {
+        let now = self.signals.now();
+        let (poll, until) = {
+            let work = locked(&self.work);
+            let until = work.view.as_ref().map(|(view, _)| view.until);
+            (work.wanted.poll, until)
+        };
+        let mut byte = [128];
+        // Without randomness all keep to the same pace, which does no harm.
+        let _ = getrandom::fill(&mut byte);
+        let share = u32::from(byte[0]);
+        let jittered = poll - poll / 4 + (poll / 2).saturating_mul(share) / 255;
+        let until = until.map_or(Duration::MAX, |until| until.since(now));
+        jittered.min(until.max(poll.min(Duration::from_secs(1))))
+    }
+
+    pub(super) fn ring(&self) -> KeyRing {
+        self.present(|present| present.ring.clone())
+    }
+
+    pub(super) fn tell(&self, who: Weak<dyn TakesKeys>) {
+        let mut takers = locked(&self.takers);
+        if let Some(taker) = who.upgrade() {
+            taker.take_keys(&self.ring());
+        }
+        takers.push(who);
+    }
+
+    pub(super) fn declare(&self, longest: Duration) -> Result<(), ConfigError> {
+        let longest = Bounds {
+            longest,
+            ..locked(&self.work).wanted
+        };
+        let longest = longest.whole();
+        let refused = |problem: String| ConfigError::new("lifetime", problem);
+        {
+            let mut work = locked(&self.work);
+            work.wanted = work.wanted.join(longest);
+            let known = work.ring.as_ref().map(|ring| ring.bounds);
+            if known.is_some_and(|bounds| work.is_allowed(bounds)) {
+                return Ok(());
+            }
+            let bounds = known.map_or(work.wanted, |known| known.join(work.wanted));
+            check(bounds, &self.rules)
+                .map_err(|(setting, problem)| ConfigError::new(setting, problem))?;
+        }
+        self.poll().map_err(|error| refused(error.to_string()))?;
+        let bounds = self.present(|present| present.bounds);
+        if locked(&self.work).is_allowed(bounds) {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "{}: the ring allows lifetimes of {:?}, and cannot be changed here; allow more with \
+             `sealed-session keys allow` where it is kept",
+            self.store.describe(),
+            bounds.longest
+        )))
+    }
+
+    pub(super) fn longest(&self) -> Duration {
+        self.present(|present| present.bounds.longest)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(super) fn seek(&self, id: KeyId) -> bool {
+        let is_known = self.look(|ring| ring.entries.contains_key(&id));
+        !is_known && self.signals.seek(id) == super::signals::Sought::Asked
+    }
+
+    /// Whether the ring allows what this process was set to.
+    pub(super) fn check_bounds(&self) -> Result<(), ConfigError> {
+        let (wanted, ring) = {
+            let work = locked(&self.work);
+            (work.wanted, work.ring.as_ref().map(|ring| ring.bounds))
+        };
+        let ring = ring.unwrap_or(wanted);
+        if wanted.poll > ring.poll {
+            let problem = format!(
+                "it is {:?}, and the ring is for processes that ask every {:?}; poll as often, or \
+                 allow more with `sealed-session keys allow --poll`",
+                wanted.poll, ring.poll
+            );
+            return Err(ConfigError::new("poll", problem));
+        }
+        check(ring.join(wanted), &self.rules)
+            .map_err(|(setting, problem)| ConfigError::new(setting, problem))?;
+        if locked(&self.work).is_allowed(ring) {
+            return Ok(());
+        }
+        let problem = format!(
+            "the ring is for lifetimes of {:?}, a propagation of {:?} and clocks {:?} apart, and \
+             cannot be changed here; allow more with `sealed-session keys allow` where it is kept",
+            ring.longest, ring.propagation, ring.tolerance
+        );
+        Err(ConfigError::new(self.store.describe(), problem))
+    }
+}

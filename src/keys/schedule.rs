@@ -1,0 +1,256 @@
+//! When a key seals, opens and goes: arithmetic on a ring and a moment, and nothing else.
+//!
+//! ```text
+//! made ──── ahead ────▶ from ─── rotate_every ───▶ stops ── R + L + D + 10 s ──▶ end ── a day ──▶ gone
+//!
+//! D  clocks' tolerance     p  poll          j  jitter, a quarter
+//! V  propagation           t  timeout       L  the longest lifetime
+//! R = 2p(1 + j) + V + t    how late a process may hear, though one poll fails
+//! spreading = 2(D + R)     the least time ahead, each half of it enough to hear
+//! ```
+
+use std::time::Duration;
+
+use super::ring::{Bounds, Entry, MAX_KEYS, NEVER, Ring};
+use crate::envelope::{AppKey, KeyId};
+use crate::time::Millis;
+
+/// Beyond all that is known of clocks and delays.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// How long a rotation may be overdue, and the clock still be believed.
+const OVERDUE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What a process does by itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// `None`: only by hand.
+    pub(super) rotate_every: Option<Duration>,
+    pub(super) ahead: Duration,
+    pub(super) remove_after: Duration,
+}
+
+/// With which keys a process works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct View {
+    /// `None`: it is cut off from the store, and must not seal.
+    pub(super) sealing: Option<KeyId>,
+    pub(super) opens: Vec<KeyId>,
+    /// The next moment at which either may be another.
+    pub(super) until: Millis,
+}
+
+/// Why no key may be added now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoNewKey {
+    NotDue,
+    /// The ring has as many as it may have.
+    Full,
+}
+
+impl Bounds {
+    /// The longest time from one poll to the next.
+    pub(super) fn longest_poll(self) -> Duration {
+        jittered(self.poll)
+    }
+
+    /// How long after a write each process that reaches the store acts by it.
+    pub(super) fn promise(self) -> Duration {
+        let delay = self.longest_poll().saturating_add(self.timeout);
+        delay.saturating_add(self.propagation)
+    }
+
+    /// How late a process may hear of a write though one poll fails: R.
+    pub(super) fn reach(self) -> Duration {
+        self.promise().saturating_add(self.longest_poll())
+    }
+
+    /// How long a key must be in the store before any process seals under it.
+    ///
+    /// Each half is enough for every other process to hear, whatever the clocks say: one that
+    /// found the key in the second half knows that all had the first to find it too, even if the
+    /// store has forgotten it since.
+    pub(super) fn spreading(self) -> Duration {
+        self.reach()
+            .saturating_add(self.tolerance)
+            .saturating_mul(2)
+    }
+
+    /// How long a key goes on to open after it has stopped to seal.
+    pub(super) fn opens_for(self) -> Duration {
+        let rest = self.longest.saturating_add(self.tolerance);
+        self.reach().saturating_add(rest).saturating_add(SLACK)
+    }
+}
+
+/// The longest that a pause of this length may get.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    pause.saturating_add(pause / 4)
+}
+
+impl Ring {
+    /// When a key no longer opens; `None` while the next one is not known.
+    pub(super) fn end(&self, entry: &Entry) -> Option<Millis> {
+        Some(entry.stops?.plus(self.bounds.opens_for()))
+    }
+
+    /// From when on a key must be found in the store before it seals.
+    fn second_half(entry: &Entry) -> Millis {
+        entry.made.plus(entry.from.since(entry.made) / 2)
+    }
+
+    /// With which keys a process works at `now`, if it has found each in the store at `found`.
+    ///
+    /// By its own clock, whatever dates the keys have: one process that is ahead would otherwise
+    /// end the keys of all.
+    pub(super) fn view(&self, now: Millis, found: impl Fn(&KeyId) -> Option<Millis>) -> View {
+        let reach = self.bounds.reach();
+        let mut until = Millis::MAX;
+        let mut change_at = |moment: Millis| {
+            if moment > now {
+                until = until.min(moment);
+            }
+        };
+        let mut opens = Vec::new();
+        let mut sealing: Option<(Millis, KeyId)> = None;
+        for (id, entry, _) in self.live() {
+            if entry.is_disabled() {
+                continue;
+            }
+            if let Some(end) = self.end(entry) {
+                change_at(end);
+                if now >= end {
+                    continue;
+                }
+            }
+            opens.push(*id);
+            let last = entry.stops.map(|stops| stops.plus(reach));
+            if let Some(last) = last {
+                change_at(last);
+            }
+            let is_over = last.is_some_and(|last| now >= last);
+            change_at(entry.from);
+            let is_known = || found(id).is_some_and(|at| at >= Self::second_half(entry));
+            let has_begun = entry.seals_at_once() || (entry.from <= now && is_known());
+            if has_begun && !is_over && entry.from != NEVER {
+                sealing = sealing.max(Some((entry.from, *id)));
+            }
+        }
+        View {
+            sealing: sealing.map(|(_, id)| id),
+            opens,
+            until,
+        }
+    }
+
+    /// Whether a process with this clock may write what depends on the time.
+    pub(super) fn finds_plausible(&self, now: Millis, rules: &Rules) -> bool {
+        let is_behind = self.newest_made() > now.plus(self.bounds.tolerance.saturating_mul(3));
+        let due = |every| self.last().map(|(_, last)| last.from.plus(every));
+        let due = rules.rotate_every.and_then(due);
+        let is_ahead = due.is_some_and(|due| now > due.plus(OVERDUE));
+        !is_behind && !is_ahead
+    }
+
+    /// When the next key was to be made and to seal, if it is due now.
+    pub(super) fn next_key(
+        &self,
+        now: Millis,
+        rules: &Rules,
+    ) -> Result<(Millis, Millis), NoNewKey> {
+        let Some((_, last)) = self.last() else {
+            let made = now.max(self.after_all());
+            return Ok((made, made));
+        };
+        let every = rules.rotate_every.ok_or(NoNewKey::NotDue)?;
+        let ahead = self.ahead(rules);
+        let due = last.from.plus(every);
+        let newest = self.newest_made();
+        if now.plus(ahead) < due || now < newest.plus(self.bounds.spreading()) {
+            return Err(NoNewKey::NotDue);
+        }
+        if self.live().count() >= MAX_KEYS {
+            return Err(NoNewKey::Full);
+        }
+        Ok((now, due.max(now.plus(ahead))))
+    }
+
+    pub(super) fn ahead(&self, rules: &Rules) -> Duration {
+        rules.ahead.max(self.bounds.spreading())
+    }
+
+    /// The first moment at which a key may be made that is newer than all others.
+    pub(super) fn after_all(&self) -> Millis {
+        self.newest_made().plus(Duration::from_millis(1))
+    }
+
+    /// Gives all keys a stop that the last one follows.
+    pub(super) fn stop_all_but_last(&mut self, now: Millis) {
+        let live: Vec<_> = self
+            .live()
+            .map(|(id, entry, _)| (entry.from, *id))
+            .filter(|(from, _)| *from != NEVER)
+            .collect();
+        let Some((last, _)) = self.last() else { return };
+        for (id, entry) in &mut self.entries {
+            if entry.key.is_none() || entry.stops.is_some() || *id == last {
+                continue;
+            }
+            let here = (entry.from, *id);
+            let next = live.iter().filter(|other| **other > here).min();
+            entry.stops = next.map(|(from, _)| now.max(*from));
+        }
+    }
+
+    /// The keys whose time is over, material and all.
+    pub(super) fn over(&self, now: Millis, rules: &Rules) -> Vec<KeyId> {
+        let is_over = |entry: &Entry| {
+            let end = self.end(entry);
+            end.is_some_and(|end| now >= end.plus(rules.remove_after))
+        };
+        let over = self.live().filter(|(_, entry, _)| is_over(entry));
+        over.map(|(id, _, _)| *id).collect()
+    }
+
+    pub(super) fn strip(&mut self, id: KeyId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.key = None;
+        }
+    }
+
+    /// Adds the next key, which the others stop for.
+    pub(super) fn rotate(&mut self, key: AppKey, made: Millis, from: Millis, now: Millis) {
+        self.add(key, made, from);
+        self.stop_all_but_last(now);
+    }
+}
+
+/// Why no ring can be kept by these rules: which setting, and what is wrong.
+pub(super) fn check(bounds: Bounds, rules: &Rules) -> Result<(), (&'static str, String)> {
+    let Some(every) = rules.rotate_every else {
+        return Ok(());
+    };
+    let spreading = bounds.spreading();
+    let needed = spreading.saturating_mul(2);
+    if every < needed {
+        let problem = format!(
+            "a new key must be in the store for {spreading:?} before it seals, with a poll of \
+             {:?}; rotate no more often than every {needed:?}, or poll more often",
+            bounds.poll
+        );
+        return Err(("rotate_every", problem));
+    }
+    let kept = bounds.opens_for().saturating_add(rules.remove_after);
+    let kept = kept.saturating_add(rules.ahead.max(spreading));
+    // One seals, one is about to, and whoever stopped is kept.
+    let keys = 2 + kept.as_millis().div_ceil(every.as_millis().max(1));
+    if keys > MAX_KEYS as u128 {
+        let longest = bounds.longest;
+        let problem = format!(
+            "with lifetimes of {longest:?} the ring would have {keys} keys, and {MAX_KEYS} are \
+             possible; rotate less often, or shorten the lifetimes"
+        );
+        return Err(("rotate_every", problem));
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! What envelopes, which work while requests run, and the thread that polls tell each other.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::envelope::{KeyId, Watch};
+use crate::store::Clock;
+use crate::time::Millis;
+
+/// The least time between two polls that tokens of unknown keys cause.
+pub(super) const APART: Duration = Duration::from_secs(5);
+
+/// How long an id that a good poll did not find is not asked about.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// How many such ids are remembered.
+const REMEMBERED: usize = 256;
+
+pub(super) struct Signals {
+    pub(super) clock: Box<Clock>,
+    max_staleness: Option<Duration>,
+    heard: Mutex<Option<Heard>>,
+    asked: Mutex<Asked>,
+    alarm: Mutex<Alarm>,
+    rings: Condvar,
+}
+
+/// When the store was last heard from, by both clocks: the one stands still while a machine is
+/// suspended, the other may be set back.
+#[derive(Clone, Copy)]
+struct Heard {
+    at: Millis,
+    ticks: Instant,
+}
+
+#[derive(Default)]
+struct Asked {
+    /// Since the last good poll.
+    new: Vec<KeyId>,
+    /// Not in the store, when it was last looked for.
+    unknown: BTreeMap<KeyId, Millis>,
+}
+
+#[derive(Default)]
+struct Alarm {
+    is_over: bool,
+    is_asked_for: bool,
+}
+
+/// Why a thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Time,
+    Asked,
+    Over,
+}
+
+/// What is known of a key by whoever met something sealed under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sought {
+    /// A poll is under way.
+    Asked,
+    /// The store did not have it a moment ago.
+    Nowhere,
+}
+
+impl Signals {
+    pub(super) fn new(clock: Box<Clock>, max_staleness: Option<Duration>) -> Self {
+        Self {
+            clock,
+            max_staleness,
+            heard: Mutex::default(),
+            asked: Mutex::default(),
+            alarm: Mutex::default(),
+            rings: Condvar::new(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        SystemTime::into((self.clock)())
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.max_staleness.is_some()
+    }
+
+    /// The store had a good ring for whoever began to ask at this moment.
+    pub(super) fn heard(&self, at: Millis, ticks: Instant) {
+        *locked(&self.heard) = Some(Heard { at, ticks });
+    }
+
+    /// A good poll has found these keys.
+    pub(super) fn looked(&self, is_known: impl Fn(KeyId) -> bool) {
+        let now = self.now();
+        let mut asked = locked(&self.asked);
+        for id in std::mem::take(&mut asked.new) {
+            if !is_known(id) {
+                asked.unknown.insert(id, now);
+            }
+        }
+        asked
+            .unknown
+            .retain(|id, at| now.since(*at).max(at.since(now)) < FORGET && !is_known(*id));
+        while asked.unknown.len() > REMEMBERED {
+            let oldest = asked.unknown.iter().min_by_key(|(_, at)| **at);
+            let Some(oldest) = oldest.map(|(id, _)| *id) else {
+                return;
+            };
+            asked.unknown.remove(&oldest);
+        }
+    }
+
+    /// Asks for a poll because of `id`, unless one has just been made.
+    pub(super) fn seek(&self, id: KeyId) -> Sought {
+        let now = self.now();
+        {
+            let mut asked = locked(&self.asked);
+            let looked_at = asked.unknown.get(&id);
+            if looked_at.is_some_and(|at| now.since(*at).max(at.since(now)) < FORGET) {
+                return Sought::Nowhere;
+            }
+            if asked.new.len() >= REMEMBERED || asked.new.contains(&id) {
+                return Sought::Asked;
+            }
+            asked.new.push(id);
+        }
+        locked(&self.alarm).is_asked_for = true;
+        self.rings.notify_all();
+        Sought::Asked
+    }
+
+    /// Ends the thread.
+    pub(super) fn end(&self) {
+        locked(&self.alarm).is_over = true;
+        self.rings.notify_all();
+    }
+
+    /// Waits for so long, unless somebody asks for a poll, which nobody may for the first `quiet`
+    /// part of it.
+    pub(super) fn wait(&self, pause: Duration, quiet: Duration) -> Call {
+        let quiet = quiet.min(pause);
+        let call = self.wait_for(quiet, |alarm| alarm.is_over);
+        if call == Call::Over {
+            return call;
+        }
+        self.wait_for(pause.saturating_sub(quiet), |alarm| {
+            alarm.is_over || alarm.is_asked_for
+        })
+    }
+
+    fn wait_for(&self, pause: Duration, is_called: impl Fn(&Alarm) -> bool) -> Call {
+        let alarm = locked(&self.alarm);
+        let waited = self
+            .rings
+            .wait_timeout_while(alarm, pause, |alarm| !is_called(alarm));
+        let (mut alarm, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if alarm.is_over {
+            return Call::Over;
+        }
+        if timeout.timed_out() {
+            return Call::Time;
+        }
+        alarm.is_asked_for = false;
+        Call::Asked
+    }
+}
+
+impl Watch for Signals {
+    fn is_current(&self) -> bool {
+        let Some(limit) = self.max_staleness else {
+            return true;
+        };
+        let Some(heard) = *locked(&self.heard) else {
+            return false;
+        };
+        let now = self.now();
+        let by_clock = now.since(heard.at).max(heard.at.since(now));
+        by_clock.max(heard.ticks.elapsed()) <= limit
+    }
+
+    fn misses(&self, id: KeyId) {
+        self.seek(id);
+    }
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,191 @@
+//! Sessions in salvo: tower's layer as a hoop, extractors, errors of handlers, guards.
+
+#[macro_use]
+#[path = "support/behaviours.rs"]
+mod behaviours;
+
+use behaviours::{Admin, Answer, CACHED, Layers, Send, USER, Visit, about, admins};
+use salvo::http::ResBody;
+use salvo::prelude::*;
+use salvo::test::{ResponseExt, TestClient};
+use sealed_session::frameworks::salvo1::{
+    Failure, RequireField, RequireSession, SessionLayer, SessionOf,
+};
+use sealed_session::frameworks::tower::Sessions;
+use sealed_session::{AppKey, CookieStore, Session, SessionError, TypedSession};
+
+#[handler]
+async fn count(session: Session) -> Result<String, SessionError> {
+    behaviours::count(&session)
+}
+
+#[handler]
+async fn cached(session: Session, response: &mut Response) -> Result<String, SessionError> {
+    for (name, value) in CACHED {
+        response.add_header(name, value, false).unwrap();
+    }
+    behaviours::count(&session)
+}
+
+#[handler]
+async fn too_much(session: Session) -> Result<String, SessionError> {
+    behaviours::too_much(&session)
+}
+
+#[handler]
+async fn wrong_type(session: Session) -> Result<String, SessionError> {
+    behaviours::wrong_type(&session)
+}
+
+#[handler]
+async fn both(visit: TypedSession<Visit>, admin: SessionOf<Admin>) -> Result<String, SessionError> {
+    behaviours::both(&visit, &admin)
+}
+
+#[handler]
+async fn log_in(session: Session) -> Result<&'static str, SessionError> {
+    behaviours::log_in(&session)
+}
+
+#[handler]
+async fn hold(session: Session) -> Result<&'static str, SessionError> {
+    behaviours::hold(&session)
+}
+
+#[handler]
+async fn read(_session: Session) -> &'static str {
+    "read"
+}
+
+#[handler]
+async fn log_out(session: Session, response: &mut Response) {
+    session.destroy();
+    response.status_code(StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[handler]
+async fn untouched() -> &'static str {
+    "untouched"
+}
+
+#[handler]
+async fn yours() -> &'static str {
+    "yours"
+}
+
+/// The routes below these hoops.
+fn routes(hoops: impl FnOnce(Router) -> Router) -> Router {
+    let pages = RequireField::new(USER).or_answer(|request: &http::request::Parts| {
+        let to = format!("/login?next={}", request.uri.path());
+        let answer = http::Response::builder().status(StatusCode::SEE_OTHER);
+        answer.header("location", to).body(ResBody::None).unwrap()
+    });
+    let polled = RequireField::new(USER).leave_idle();
+    hoops(Router::new().hoop(admins().compat()))
+        .push(Router::with_path("count").get(count))
+        .push(Router::with_path("cached").get(cached))
+        .push(Router::with_path("too-much").get(too_much))
+        .push(Router::with_path("wrong-type").get(wrong_type))
+        .push(Router::with_path("both").get(both))
+        .push(Router::with_path("login").get(log_in))
+        .push(Router::with_path("hold").get(hold))
+        .push(Router::with_path("read").get(read))
+        .push(Router::with_path("by-path").get(read))
+        .push(Router::with_path("logout").get(log_out))
+        .push(Router::with_path("untouched").get(untouched))
+        .push(guarded("api", RequireField::new(USER).compat()))
+        .push(guarded("profile", pages.compat()))
+        .push(guarded("polled", polled.compat()))
+}
+
+fn guarded(path: &str, guard: impl Handler) -> Router {
+    Router::with_path(path).hoop(guard).get(yours)
+}
+
+fn plain<S: Sessions>(store: S) -> impl Handler {
+    let layer = SessionLayer::new(store)
+        .leave_idle_if(|request: &http::request::Parts| request.uri.path() == "/by-path");
+    layer.compat()
+}
+
+fn hooked<S: Sessions>(store: S) -> impl Handler {
+    let layer = SessionLayer::new(store).on_error(|failure: &Failure| {
+        let answer = http::Response::builder().status(StatusCode::SERVICE_UNAVAILABLE);
+        answer.body(ResBody::from(about(failure))).unwrap()
+    });
+    layer.compat()
+}
+
+async fn send(router: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = TestClient::get(format!("http://localhost{path}"));
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse().unwrap();
+        request = request.add_header(name, *value, false);
+    }
+    let mut response = request.send(router).await;
+    let headers = response.headers().iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().into()));
+    Answer {
+        status: response.status_code.unwrap().as_u16(),
+        headers: headers.collect(),
+        text: response.take_string().await.unwrap_or_default(),
+    }
+}
+
+/// Without salvo's catchers, which would write a page into each empty error.
+fn service(router: Router) -> Service {
+    let quiet = salvo::catcher::Catcher::new(skip_all);
+    Service::new(router).catcher(quiet)
+}
+
+#[handler]
+async fn skip_all(flow: &mut FlowCtrl) {
+    flow.skip_rest();
+}
+
+fn start(layers: Layers) -> Send {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    let context = runtime.enter();
+    let service = service(match layers {
+        Layers::One(store) => routes(|router| router.hoop(plain(store))),
+        Layers::WithOnError(store) => routes(|router| router.hoop(hooked(store))),
+        Layers::OfBackend(store) => routes(|router| router.hoop(plain(store))),
+        Layers::OfBackendWithOnError(store) => routes(|router| router.hoop(hooked(store))),
+        Layers::Two(inner, outer) => routes(|router| router.hoop(plain(outer)).hoop(plain(inner))),
+        Layers::None => routes(|router| router),
+    });
+    drop(context);
+    Box::new(move |path, headers| runtime.block_on(send(&service, path, headers)))
+}
+
+behaviours!(start);
+
+#[tokio::test]
+async fn the_error_handler_answers_for_a_layer_that_is_there_twice() {
+    let store = || CookieStore::new(AppKey::generate().unwrap());
+    let twice = |router: Router| router.hoop(plain(store())).hoop(hooked(store()));
+    let twice = service(routes(twice));
+    for path in ["/count", "/api"] {
+        let answer = send(&twice, path, &[]).await;
+        assert_eq!(
+            (answer.status, answer.text.as_str()),
+            (503, "load"),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_guard_for_any_session_is_a_hoop_too() {
+    let layer = SessionLayer::new(CookieStore::new(AppKey::generate().unwrap()));
+    let router = Router::new()
+        .hoop(layer.compat())
+        .push(Router::with_path("count").get(count))
+        .push(guarded("guarded", RequireSession::new().compat()));
+    let router = service(router);
+    assert_eq!(send(&router, "/guarded", &[]).await.status, 401);
+    let visited = send(&router, "/count", &[]).await;
+    let cookie = [("cookie", visited.cookie())];
+    assert_eq!(send(&router, "/guarded", &cookie).await.text, "yours");
+}

@@ -1,0 +1,259 @@
+//! Managed keys for real: three processes, one file or one Redis, keys that rotate every few
+//! seconds.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sealed_session::keys::{KeyFile, KeyRedis, KeyStore, KeyStoreErrorKind, conformance};
+use sealed_session::{AppKey, ManagedKeys};
+use sealed_session_stores::patience::PATIENCE;
+use sealed_session_stores::redis::{Cluster, Sentinel, Server};
+use tokio::runtime::Runtime;
+
+/// p(1 + j) + t + V for the file, which has the longer timeout, and some slack for a machine that is
+/// busy with other things.
+const PROMISE: Duration = Duration::from_millis(25 + 1000 + 2000);
+
+/// Whoever writes to the disk does so alone, because each test writes as much as the disk takes.
+static DISK: Mutex<()> = Mutex::new(());
+
+fn disk() -> MutexGuard<'static, ()> {
+    DISK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Process {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_keys-child"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            input: child.stdin.take().unwrap(),
+            output: BufReader::new(child.stdout.take().unwrap()),
+            child,
+        }
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        writeln!(self.input, "{command}").unwrap();
+        let mut answer = String::new();
+        self.output.read_line(&mut answer).unwrap();
+        assert!(answer.ends_with('\n'), "the process has ended: {command}");
+        answer.trim_end().to_owned()
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Visitors whose cookies go from process to process while the key is rotated fifty times.
+fn rotates_fifty_times_and_logs_nobody_out(arguments: &[&str]) {
+    let mut fleet = [(); 3].map(|()| Process::start(arguments));
+    let mut sealed_under = BTreeSet::new();
+    let mut jars: Vec<(String, Instant)> = Vec::new();
+    let (mut turn, mut visitors) = (0_usize, 0);
+    while sealed_under.len() <= 50 {
+        turn += 1;
+        let seals = fleet[turn % 3].ask("seals");
+        if seals != "none" {
+            sealed_under.insert(seals);
+        }
+        if jars.len() < 20 {
+            let jar = fleet[turn % 3].ask("new");
+            if jar != "none" {
+                jars.push((jar, Instant::now()));
+                visitors += 1;
+            }
+        }
+        // A session lives for two seconds; one in its last half is not asked for any more.
+        jars.retain(|(_, since)| since.elapsed() < Duration::from_millis(1500));
+        for (jar, _) in &jars {
+            turn += 1;
+            assert_eq!(fleet[turn % 3].ask(&format!("load {jar}")), "opened");
+        }
+    }
+    assert!(visitors > 100, "only {visitors} could log in");
+}
+
+fn dies_everywhere_within_the_promise(arguments: &[&str]) {
+    let mut fleet = [(); 3].map(|()| Process::start(arguments));
+    for round in 0..5 {
+        let jar = fleet[round % 3].ask("new");
+        let began = Instant::now();
+        let fresh = fleet[(round + 1) % 3].ask("revoke");
+        for process in &mut fleet {
+            while process.ask(&format!("load {jar}")) == "opened" {
+                assert!(began.elapsed() < PROMISE, "a revoked key still opens");
+            }
+            while process.ask("seals") != fresh {
+                assert!(began.elapsed() < PROMISE, "the fresh key does not seal");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fleet_over_a_file_rotates_fifty_times_and_logs_nobody_out() {
+    let _alone = disk();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    rotates_fifty_times_and_logs_nobody_out(&[path.to_str().unwrap()]);
+}
+
+#[test]
+fn a_fleet_over_redis_rotates_fifty_times_and_logs_nobody_out() {
+    let (server, _runtime) = server();
+    let root = AppKey::generate().unwrap().to_base64();
+    rotates_fifty_times_and_logs_nobody_out(&[&server.url(), &root]);
+}
+
+#[test]
+fn a_revoked_key_is_dead_everywhere_within_the_promise() {
+    let _alone = disk();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    dies_everywhere_within_the_promise(&[path.to_str().unwrap()]);
+    let (server, _runtime) = server();
+    let root = AppKey::generate().unwrap().to_base64();
+    dies_everywhere_within_the_promise(&[&server.url(), &root]);
+}
+
+fn files_in(folder: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_process_that_is_killed_fifty_times_in_the_middle_of_its_work_leaves_a_good_ring() {
+    let _alone = disk();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    let path = path.to_str().unwrap();
+    let mut witness = Process::start(&[path]);
+    for round in 0..50_u32 {
+        let mut victim = Process::start(&[path]);
+        // Each revocation writes the file; it dies at another place of it each time.
+        writeln!(victim.input, "revoke\nrevoke\nrevoke").unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_micros(u64::from(round) * 300) {
+            std::hint::spin_loop();
+        }
+        victim.kill();
+        let jar = Process::start(&[path]).ask("new");
+        let began = Instant::now();
+        while witness.ask(&format!("load {jar}")) != "opened" {
+            assert!(began.elapsed() < PROMISE, "the fleet has come apart");
+        }
+    }
+    let mut last = Process::start(&[path]);
+    last.ask("revoke");
+    let expected = ["keys", "keys.lock"].map(str::to_owned);
+    assert_eq!(files_in(folder.path()), BTreeSet::from(expected));
+}
+
+#[test]
+fn a_file_and_redis_keep_the_promises_of_a_key_store() {
+    let _alone = disk();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    conformance::check(|| KeyFile::owned(&path)).unwrap();
+    let (server, _runtime) = server();
+    let url = server.url();
+    conformance::check(|| KeyRedis::open(url.as_str()).unwrap().key("ring")).unwrap();
+}
+
+#[test]
+fn a_cluster_and_a_master_behind_a_sentinel_keep_the_promises_of_a_key_store() {
+    let runtime = Runtime::new().unwrap();
+    let cluster = runtime.block_on(Cluster::start());
+    conformance::check(|| patient(KeyRedis::cluster(cluster.client()))).unwrap();
+    let sentinel = runtime.block_on(Sentinel::start());
+    conformance::check(|| patient(KeyRedis::sentinel(sentinel.client()))).unwrap();
+}
+
+#[test]
+fn after_a_failover_the_keys_are_read_from_the_new_master_and_written_there() {
+    let runtime = Runtime::new().unwrap();
+    let sentinel = runtime.block_on(Sentinel::start());
+    let root = AppKey::generate().unwrap();
+    let builder = || {
+        let store = patient(KeyRedis::sentinel(sentinel.client()));
+        let builder = ManagedKeys::builder(store).root(root.clone());
+        builder.without_thread()
+    };
+    let keys = builder().build().unwrap();
+    let [master, replica] = &sentinel.servers;
+    runtime.block_on(master.wait_until_on(replica));
+    runtime.block_on(sentinel.fail_over());
+    // Until the former master knows that it is none, it takes writes that are lost later.
+    runtime.block_on(sentinel.wait_for_demotion());
+    let revocation = keys.revoke(keys.seals().unwrap()).unwrap();
+    let other = builder().must_exist().build().unwrap();
+    assert_eq!(other.seals(), revocation.fresh);
+    runtime.block_on(replica.wait_until_on(master));
+    assert_eq!(keys.refresh(), Ok(()));
+}
+
+#[test]
+fn a_redis_that_was_away_is_asked_again_on_a_new_connection() {
+    let (mut server, runtime) = server();
+    let store = patient(KeyRedis::client(server.client()));
+    let keys = ManagedKeys::builder(store).root(AppKey::generate().unwrap());
+    let keys = keys.without_thread().build().unwrap();
+    let sealing = keys.seals();
+    server.kill();
+    let error = keys.refresh().unwrap_err();
+    assert_eq!(error.kind(), KeyStoreErrorKind::Unavailable);
+    // It comes back empty, and the process puts back what it knows.
+    runtime.block_on(server.start_again());
+    keys.refresh().unwrap();
+    assert_eq!(keys.seals(), sealing);
+    let load = KeyRedis::client(server.client()).load().unwrap();
+    assert!(load.is_some());
+}
+
+#[test]
+fn keys_in_redis_are_built_and_changed_within_another_runtime() {
+    let (server, runtime) = server();
+    runtime.block_on(async {
+        let store = patient(KeyRedis::client(server.client()));
+        let keys = ManagedKeys::builder(store).root(AppKey::generate().unwrap());
+        let keys = keys.build().unwrap();
+        keys.add().unwrap().unwrap();
+        assert_eq!(keys.opens().len(), 2);
+    });
+}
+
+/// A store that never takes a slow machine for a server that is away.
+fn patient(store: KeyRedis) -> KeyRedis {
+    store.timeout(PATIENCE)
+}
+
+fn server() -> (Server, Runtime) {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(Server::start());
+    (server, runtime)
+}
