@@ -46,7 +46,7 @@ fn main() {
     let returned = sealed.chain(timed).chain(raw).collect();
     let dictionary = fs::read_to_string(root.join("dictionaries/session.dict")).unwrap();
 
-    let seeds: [(&str, Vec<Vec<u8>>); 11] = [
+    let seeds: [(&str, Vec<Vec<u8>>); 12] = [
         ("app_key", bytes_of(&KEYS)),
         ("cookie_header", bytes_of(&COOKIE_HEADERS)),
         ("device", devices(root)),

@@ -43,7 +43,7 @@ pub use value::value;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, in the order of their names.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("app_key", app_key),
     ("cookie_header", cookie_header),
     ("device", device),

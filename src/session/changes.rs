@@ -317,7 +317,8 @@ impl Changes {
     ) {
         let whole = self.revision.whole != planned.whole;
         self.in_cookie = None;
-        // The record from now on is another one, or none.
+        // Without its device, none of the record goes into the one that takes its place.
+        let base = base.filter(|_| !self.lacks_device());
         if let Some(device) = &mut self.shown {
             device.is_missing = false;
         }

@@ -383,3 +383,23 @@ proptest! {
         }
     }
 }
+
+#[cfg(all(feature = "device-bound", feature = "server"))]
+#[test]
+fn what_comes_during_a_login_without_the_device_takes_nothing_from_its_record() {
+    let of = |key: &str| loaded_with(&[(key.to_owned(), 5)]);
+    let device = Device {
+        is_missing: true,
+        ..Device::default()
+    };
+    let bounds = flow().bounds.clone();
+    let session = Session::shown(of("theirs"), device, now(), bounds);
+    session.log_in().unwrap();
+    session.insert("mine", "xxxxx").unwrap();
+    let planned = session.lock(|changes, _| changes.revision);
+    session.insert("later", 7).unwrap();
+    session.acknowledge(planned, Some(of("mine")));
+    assert_eq!(session.get::<String>("theirs"), Ok(None));
+    assert_eq!(session.get("mine"), Ok(Some("xxxxx".to_owned())));
+    assert_eq!(session.get("later"), Ok(Some(7)));
+}

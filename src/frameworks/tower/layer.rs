@@ -139,7 +139,7 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
 
     /// Says how to make a body of the service's type from text, for the answers that the layer
     /// gives itself to browsers with device-bound sessions. You need this only if the type is not
-    /// axum's `Body`, `String` or `Vec<u8>`; with actix-web never. Without it such an answer is the
+    /// axum's `Body`, salvo's `ResBody`, `String` or `Vec<u8>`; with actix-web, poem and Rocket never. Without it such an answer is the
     /// one of [`on_error`](Self::on_error), and no session gets bound.
     ///
     /// ```

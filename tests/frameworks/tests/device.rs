@@ -214,3 +214,82 @@ async fn the_layer_and_the_guard_answer_in_actix() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_layer_and_the_guard_answer_in_poem() {
+    use poem::{Endpoint, EndpointExt, FromRequest, Request, Route};
+
+    let endpoint = || {
+        poem::endpoint::make(|request: Request| async move {
+            let session = Session::from_request_without_body(&request).await?;
+            Ok::<_, poem::Error>(who(session).await)
+        })
+    };
+    let site = Site::new();
+    let guard = ours::RequireDevice::new().proven_within(Duration::from_secs(30));
+    let app = Route::new()
+        .at("/who", endpoint())
+        .nest("/shop", Route::new().at("/pay", endpoint()).with(guard))
+        .with(ours::SessionLayer::new(site.store.clone()));
+    holds(&site, async |method, uri, fields, cookies| {
+        let uri: poem::http::Uri = uri.parse().unwrap();
+        let mut request = Request::builder().method(method.parse().unwrap()).uri(uri);
+        for (name, value) in fields.iter().copied().chain([("cookie", cookies)]) {
+            request = request.header(name, value);
+        }
+        let response = app.get_response(request.finish()).await;
+        let headers = response.headers();
+        let location = headers
+            .get("location")
+            .map(|it| it.to_str().unwrap().to_owned());
+        let set_cookies = set(headers);
+        let removed = removed(set_cookies.iter().map(String::as_str));
+        let status = response.status().as_u16();
+        let text = response.into_body().into_string().await.unwrap();
+        (status, location, removed, text)
+    })
+    .await;
+}
+
+#[rocket::get("/who")]
+async fn who_in_rocket(session: Session) -> String {
+    who(session).await
+}
+
+#[rocket::get("/pay")]
+async fn pay_in_rocket(session: Session) -> String {
+    who(session).await
+}
+
+#[tokio::test]
+async fn the_layer_and_the_guard_answer_in_rocket() {
+    use rocket::http::Header;
+    use rocket::local::asynchronous::Client;
+
+    let site = Site::new();
+    let guard = ours::RequireDevice::new().proven_within(Duration::from_secs(30));
+    let config = rocket::Config {
+        log_level: rocket::config::LogLevel::Off,
+        ..rocket::Config::debug_default()
+    };
+    let app = rocket::custom(config)
+        .attach(ours::SessionLayer::new(site.store.clone()))
+        .mount("/", rocket::routes![who_in_rocket])
+        .mount("/shop", guard.guard(rocket::routes![pay_in_rocket]));
+    let client = Client::untracked(app).await.unwrap();
+    holds(&site, async |method, uri, fields, cookies| {
+        let method: rocket::http::Method = method.parse().unwrap();
+        let mut request = client.req(method, uri.to_owned());
+        for (name, value) in fields.iter().copied().chain([("cookie", cookies)]) {
+            request.add_header(Header::new(name.to_owned(), value.to_owned()));
+        }
+        let response = request.dispatch().await;
+        let headers = response.headers();
+        let location = headers.get_one("location").map(ToOwned::to_owned);
+        let removed = removed(headers.get("set-cookie"));
+        let status = response.status().code;
+        let text = response.into_string().await.unwrap_or_default();
+        (status, location, removed, text)
+    })
+    .await;
+}
