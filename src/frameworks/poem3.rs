@@ -102,7 +102,7 @@ fn answer_device<S: Sessions, H>(settings: &Settings<S, H>, request: &Request) -
     };
     let answer = settings.device_answer(&device::Request {
         method: request.method().as_str(),
-        path: request.original_uri().path(),
+        path: request.uri().path(),
         each: &each,
     })?;
     let body = answer.body().to_owned();

@@ -14,9 +14,9 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Sessions;
-#[cfg(feature = "tower-sessions")]
 #[cfg(feature = "device-bound")]
 use crate::device::{self, DeviceAnswer};
+#[cfg(feature = "tower-sessions")]
 use crate::error::SaveError;
 use crate::error::{LoadError, LoadErrorKind};
 use crate::event::{Event, Events};
