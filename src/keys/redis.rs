@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::store::{KeyStore, KeyStoreError, KeyStoreErrorKind, MAX_STORED};
 use crate::error::{BackendError, BackendErrorKind, ConfigError};
-use crate::server::redis::Link;
+use crate::server::redis::{Link, client_of};
 use line::Line;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,15 +65,7 @@ impl KeyRedis {
     ///
     /// If the URL is not a server's.
     pub fn open(url: impl IntoConnectionInfo) -> Result<Self, ConfigError> {
-        let client = Client::open(url).map_err(|error| {
-            let problem = format!(
-                "it is not a server's ({}); write `redis://host:6379`, or `rediss://` with a TLS \
-                 feature of the crate `redis`",
-                error.category()
-            );
-            ConfigError::new("redis URL", problem)
-        })?;
-        Ok(Self::client(client))
+        Ok(Self::client(client_of(url)?))
     }
 
     /// Uses the server of a client.

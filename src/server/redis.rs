@@ -20,7 +20,7 @@ use super::backend::{
 use crate::error::{BackendError, BackendErrorKind, ConfigError};
 use crate::time::Millis;
 pub(crate) use feed::{Feed, PAGE, Page, Position, Reset, SPAN};
-pub(crate) use link::{Link, Timeouts};
+pub(crate) use link::{Link, Timeouts, client_of};
 
 /// The most characters of a value, unless the store sets another limit.
 const LONGEST: usize = 16 << 20;
@@ -151,15 +151,7 @@ impl Redis {
     ///
     /// If the URL is not one of these.
     pub fn open(url: impl IntoConnectionInfo) -> Result<Self, ConfigError> {
-        let client = Client::open(url).map_err(|error| {
-            let problem = format!(
-                "it is not a server's ({}); write `redis://host:6379`, or `rediss://` with a TLS \
-                 feature of the crate `redis`",
-                error.category()
-            );
-            ConfigError::new("redis URL", problem)
-        })?;
-        Ok(Self::client(client))
+        Ok(Self::client(client_of(url)?))
     }
 
     /// Uses the server of a client.

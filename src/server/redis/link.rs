@@ -13,10 +13,12 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::SentinelClient;
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, Pipeline, ProtocolVersion, PushInfo, RedisError,
-    RedisResult, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion,
+    PushInfo, RedisError, RedisResult, ServerErrorKind, Value,
 };
 use tokio::sync::watch;
+
+use crate::error::ConfigError;
 
 /// An answer for each command, or the error that left all without one.
 pub(crate) type Answers = RedisResult<Vec<RedisResult<Value>>>;
@@ -46,6 +48,18 @@ pub(crate) enum Link {
     Server(Box<dyn Sender>),
     /// Takes only commands with the same key together.
     Cluster(Pool<ClusterConnection>),
+}
+
+/// The client of the server at a URL.
+pub(crate) fn client_of(url: impl IntoConnectionInfo) -> Result<Client, ConfigError> {
+    Client::open(url).map_err(|error| {
+        let problem = format!(
+            "it is not a server's ({}); write `redis://host:6379`, or `rediss://` with a TLS \
+             feature of the crate `redis`",
+            error.category()
+        );
+        ConfigError::new("redis URL", problem)
+    })
 }
 
 impl Link {
