@@ -94,6 +94,26 @@ impl CookieConfig {
         self.domain.as_deref()
     }
 
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn same_site(&self) -> SameSite {
+        self.same_site
+    }
+
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn is_partitioned(&self) -> bool {
+        self.partitioned
+    }
+
     pub(crate) fn is_persistent(&self) -> bool {
         self.persistent
     }

@@ -182,6 +182,8 @@ pub(crate) enum SaveErrorKind {
     Conflict,
     /// Another request has given the session a new id.
     Moved,
+    /// The session is bound to a device that the request does not come from.
+    Unproven,
     /// Another request has taken or changed an entry that this one claimed, or has ended the
     /// session.
     #[cfg(feature = "server")]
@@ -216,6 +218,11 @@ impl fmt::Display for SaveError {
                 "another request has taken or changed what this one has claimed, or has ended the \
                  session, and nothing of this one was saved; do without, or load the session again",
             ),
+            SaveErrorKind::Unproven => f.write_str(
+                "the visitor's session is bound to a device, and nothing proves that this request \
+                 comes from there, so nothing was saved; let the visitor load the page again, or \
+                 log in, which renews the session",
+            ),
             SaveErrorKind::Moved => f.write_str(
                 "the session has got a new id in another request, and nothing of this one was \
                  saved; try again with the new cookie",
@@ -245,13 +252,14 @@ impl Error for SaveError {
 impl SaveError {
     /// Whether another request caused the error. That request gave the session a new id, took an
     /// entry that this one [claimed](crate::Session::claim), or saved the session first at each
-    /// attempt.
+    /// attempt. Also true if the session is bound to a device, and this request does not prove that
+    /// it comes from there ([`Refusal::Unproven`]).
     ///
     /// Nothing is wrong with the store. Answer with status 409, for example: the client may try
     /// again with its newest cookie.
     pub fn is_conflict(&self) -> bool {
         match self.0 {
-            SaveErrorKind::Moved => true,
+            SaveErrorKind::Moved | SaveErrorKind::Unproven => true,
             #[cfg(feature = "server")]
             SaveErrorKind::Conflict | SaveErrorKind::Claimed => true,
             _ => false,

@@ -73,6 +73,81 @@ pub enum Event {
     /// The directory of a `FileStore` was missing or replaced, and the store made a new one. The
     /// sessions in the old one have ended.
     DirectoryRemade,
+    /// A browser has registered the key of its device for a session (feature `device-bound`).
+    DeviceRegistered,
+    /// A device has proven its key again.
+    DeviceRefreshed,
+    /// A registration or a proof was refused.
+    DeviceRefused(DeviceRefusal),
+    /// A browser that takes part sent a request without a proof, and says why.
+    DeviceSkipped(DeviceSkip),
+    /// A browser was told to forget its key, because it has no session, or the session needs
+    /// another key.
+    DeviceEnded,
+}
+
+/// Why a registration or a proof of a device was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeviceRefusal {
+    /// The request is not from a page of this origin, or a proxy has removed `Sec-Fetch-Site`.
+    NotSameOrigin,
+    /// No registration was offered to this browser in the last minute.
+    NotOffered,
+    /// What it sent is no JWT with ES256, or has no key on the curve.
+    Malformed,
+    /// The signature is not of the session's key.
+    Signature,
+    /// The signature is good, but over an old challenge or one for something else.
+    Challenge,
+    /// The browser's session is bound to another key.
+    OtherSession,
+    /// The session has ended.
+    Over,
+    /// The browser's key or session is sealed under a key that this server does not have.
+    UnknownKey,
+}
+
+impl DeviceRefusal {
+    /// A short, constant name in snake case, fit for a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSameOrigin => "not_same_origin",
+            Self::NotOffered => "not_offered",
+            Self::Malformed => "malformed",
+            Self::Signature => "signature",
+            Self::Challenge => "challenge",
+            Self::OtherSession => "other_session",
+            Self::Over => "over",
+            Self::UnknownKey => "unknown_key",
+        }
+    }
+}
+
+/// Why a browser says that it sent a request without a proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeviceSkip {
+    /// It has signed too often: six times in nine minutes.
+    Quota,
+    /// The endpoint could not be reached.
+    Unreachable,
+    /// The endpoint answered with an error.
+    ServerError,
+    /// Something else.
+    Other,
+}
+
+impl DeviceSkip {
+    /// A short, constant name in snake case, fit for a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quota => "quota_exceeded",
+            Self::Unreachable => "unreachable",
+            Self::ServerError => "server_error",
+            Self::Other => "other",
+        }
+    }
 }
 
 impl Event {
@@ -94,13 +169,20 @@ impl Event {
             Self::Lost => "lost",
             Self::BackendFailed => "backend_failed",
             Self::DirectoryRemade => "directory_remade",
+            Self::DeviceRegistered => "device_registered",
+            Self::DeviceRefreshed => "device_refreshed",
+            Self::DeviceRefused(_) => "device_refused",
+            Self::DeviceSkipped(_) => "device_skipped",
+            Self::DeviceEnded => "device_ended",
         }
     }
 
-    /// Why a token was refused, as a label: [`Refusal::as_str`].
+    /// Why something was refused, as a label, such as [`Refusal::as_str`].
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Refused(refusal) | Self::Expired(refusal) => Some(refusal.as_str()),
+            Self::DeviceRefused(refusal) => Some(refusal.as_str()),
+            Self::DeviceSkipped(skip) => Some(skip.as_str()),
             _ => None,
         }
     }
@@ -138,10 +220,20 @@ impl Event {
             };
         }
         match self {
-            Self::Expired(_) | Self::Resealed | Self::Unsaved | Self::Replayed | Self::Lost => {
+            Self::Expired(_)
+            | Self::Resealed
+            | Self::Unsaved
+            | Self::Replayed
+            | Self::Lost
+            | Self::DeviceRegistered
+            | Self::DeviceRefreshed
+            | Self::DeviceEnded => {
                 at!(debug);
             }
-            Self::Refused(_) | Self::Ambiguous => at!(info),
+            Self::Refused(_)
+            | Self::Ambiguous
+            | Self::DeviceRefused(_)
+            | Self::DeviceSkipped(_) => at!(info),
             Self::TooLarge
             | Self::EntryGivenUp
             | Self::ChangedTooLate
@@ -174,6 +266,11 @@ impl fmt::Display for Event {
             Self::Lost => "a session has ended while a request held it",
             Self::BackendFailed => "a backend failed, and the request goes on without",
             Self::DirectoryRemade => "the directory of sessions was gone, and was made anew",
+            Self::DeviceRegistered => "a browser has registered its device for a session",
+            Self::DeviceRefreshed => "a device has proven its key again",
+            Self::DeviceRefused(_) => "a device's registration or proof was refused",
+            Self::DeviceSkipped(_) => "a browser sent a request without its device's proof",
+            Self::DeviceEnded => "a browser was told to forget its device's key",
         })
     }
 }

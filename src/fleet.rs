@@ -29,11 +29,19 @@ pub use builder::InFleet;
 use crate::envelope::{KeyRing, TakesKeys, os_random};
 use crate::error::{BackendError, BackendErrorKind, LoadError, LoadErrorKind, Origin, SaveError};
 use crate::event::{Event, Events};
+#[cfg(feature = "device-bound")]
+use crate::flow::InCookie;
+#[cfg(feature = "device-bound")]
+use crate::flow::Plan;
 use crate::flow::{Opened, Outgoing};
 use crate::policy::CLOCK_SKEW;
 use crate::record::{MAX_NAME, SessionId};
 use crate::revocation::{OldId, Revocation};
 use crate::session::Session;
+#[cfg(feature = "device-bound")]
+use crate::session::Status;
+#[cfg(feature = "device-bound")]
+use crate::store::StoreCore;
 use crate::time::Millis;
 use crate::transport::Transport;
 use process::Inner;
@@ -310,8 +318,31 @@ impl RevocableCookieStore {
                 },
                 None => {}
             }
+            #[cfg(feature = "device-bound")]
+            self.bind(session, &mut plan).await?;
             return Ok(core.sent(session, plan));
         }
+    }
+
+    /// Ends copies of the session's cookie from before it was bound, in all processes.
+    ///
+    /// While Redis is away, a session that only reads goes on without its binding, and the next
+    /// request tries again.
+    #[cfg(feature = "device-bound")]
+    async fn bind<W>(&self, session: &Session, plan: &mut Plan<W>) -> Result<(), SaveError> {
+        let Some(bound) = plan.bound else {
+            return Ok(());
+        };
+        let entry = bound.into();
+        match self.inner.publish(slice::from_ref(&entry)).await {
+            Ok(()) => drop(self.inner.list.put(entry)),
+            Err(error) if session.status() == Status::Unmodified => {
+                self.events().report(Event::BackendFailed, Some(&error));
+                plan.outgoing.leave_cookies_alone();
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Ends the session with this id. No cookie of it may be alive after `until`: see
@@ -465,6 +496,11 @@ impl RevocableCookieStore {
     #[cfg(feature = "tower")]
     pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
         self.inner.core.flow.handed_out(session)
+    }
+
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn core(&self) -> &StoreCore<InCookie> {
+        &self.inner.core
     }
 
     pub(crate) fn events(&self) -> &Events {

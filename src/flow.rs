@@ -8,20 +8,32 @@ mod placement;
 use std::iter::empty;
 use std::sync::Arc;
 
+#[cfg(feature = "device-bound")]
+use outgoing::{Beside, CHALLENGE, REGISTRATION};
 pub use outgoing::{HeaderChange, Outgoing, SiteData};
 pub use placement::InCookie;
 pub(crate) use placement::{Due, NextRecord, Opened, Place, Placement};
 
 use http::HeaderValue;
 
+#[cfg(feature = "device-bound")]
+use crate::binding::{Binding, DeviceStage, For, Shown};
 use crate::cookie::CookieConfig;
+#[cfg(feature = "device-bound")]
+use crate::cookie::header::Candidates;
 use crate::envelope::{Envelope, KeyRing, Random, encoded_len};
 use crate::error::{Origin, Refusal, SaveError, SaveErrorKind};
 use crate::event::Events;
 use crate::limit::Limit;
 use crate::policy::{CLOCK_SKEW, LONGEST_MAX_AGE, Policy};
+#[cfg(feature = "device-bound")]
+use crate::record::BindingId;
 use crate::record::{Body, Header, Names, Record, SessionId};
+#[cfg(feature = "device-bound")]
+use crate::revocation::Revocation;
 use crate::revocation::{GRACE, Late, Moving, OldId, RevocationList};
+#[cfg(feature = "device-bound")]
+use crate::session::Device;
 use crate::session::changes::{Birth, Over, Past, Revision, View};
 use crate::session::{Bounds, Loaded, Session, StoreId};
 use crate::time::Millis;
@@ -37,6 +49,9 @@ pub(crate) struct Flow<P> {
     pub(crate) placement: P,
     /// The list of ended sessions, for sessions that are whole in their cookies.
     pub(crate) revocations: Option<RevocationList>,
+    /// Binds sessions to devices.
+    #[cfg(feature = "device-bound")]
+    pub(crate) binding: Option<Box<Binding>>,
     /// Whether a response is private if its handler was given an opened session and says nothing to
     /// caches.
     pub(crate) private_by_default: bool,
@@ -69,6 +84,43 @@ pub(crate) struct Plan<W> {
     pub(crate) planned: Revision,
     /// The cookie was sealed by an accepted key, and the response seals it under the sealing key.
     pub(crate) is_resealed: bool,
+    /// A session in a cookie that this save binds: copies of its cookie from before must end.
+    #[cfg(feature = "device-bound")]
+    pub(crate) bound: Option<Bound>,
+}
+
+/// A session that gets its binding.
+#[cfg(feature = "device-bound")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bound {
+    pub(crate) id: SessionId,
+    pub(crate) binding: BindingId,
+    /// When the last copy of its cookie has expired.
+    pub(crate) until: Millis,
+}
+
+#[cfg(feature = "device-bound")]
+impl From<Bound> for Revocation {
+    fn from(bound: Bound) -> Self {
+        let Bound { id, binding, until } = bound;
+        Self::Bound { id, binding, until }
+    }
+}
+
+/// A read that is needed to get a session, and what the request showed besides.
+#[derive(Debug)]
+pub(crate) struct Asked<F> {
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "without backends nothing is elsewhere")
+    )]
+    pub(crate) fetch: F,
+    #[cfg(feature = "device-bound")]
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "without backends nothing is elsewhere")
+    )]
+    pub(crate) proof: Option<Shown>,
 }
 
 /// What other requests have made of a session while this request ran.
@@ -80,6 +132,8 @@ pub(crate) enum Standing {
     Over,
     /// The session has another id, and changes under the old one would be lost.
     Moved,
+    /// The session's device is missing, and the request has changes that are no login.
+    Unproven,
 }
 
 /// The times that a save gives a session.
@@ -96,6 +150,8 @@ struct Sealed<W> {
     write: Option<W>,
     birth: Birth,
     is_in_cookie: bool,
+    #[cfg(feature = "device-bound")]
+    binding: Option<BindingId>,
     /// The session moves between the cookie and the backend.
     moves: bool,
 }
@@ -122,6 +178,7 @@ impl<P: Placement> Flow<P> {
                 claims: placement.claims(),
                 max_lifetime: policy.max_lifetime,
                 idle: policy.idle,
+                may_bind: false,
                 events,
             },
             in_cookie,
@@ -130,6 +187,8 @@ impl<P: Placement> Flow<P> {
             transport,
             placement,
             revocations: None,
+            #[cfg(feature = "device-bound")]
+            binding: None,
             private_by_default: true,
             clear_site_data: None,
         }
@@ -138,6 +197,10 @@ impl<P: Placement> Flow<P> {
     pub(crate) fn replace_keys(&self, ring: &KeyRing) {
         self.envelope.replace_keys(ring);
         self.placement.replace_keys(ring);
+        #[cfg(feature = "device-bound")]
+        if let Some(binding) = &self.binding {
+            binding.replace_keys(ring);
+        }
     }
 
     /// Returns the session in the request fields that the transport reads, or a new one if no valid
@@ -146,7 +209,10 @@ impl<P: Placement> Flow<P> {
         &self,
         fields: impl IntoIterator<Item = &'a [u8]>,
         now: Millis,
-    ) -> Opened<Session, P::Fetch> {
+    ) -> Opened<Session, Asked<P::Fetch>> {
+        #[cfg(feature = "device-bound")]
+        let (candidates, proof) = self.candidates(fields, now);
+        #[cfg(not(feature = "device-bound"))]
         let candidates = self.transport.candidates(fields);
         let mut best: Option<Loaded> = None;
         let mut first_refusal: Option<(Refusal, Option<Past>)> = None;
@@ -169,12 +235,89 @@ impl<P: Placement> Flow<P> {
         }
         Opened::Ready(match (best, first_refusal) {
             (Some(loaded), _) => match self.placement.locate(loaded) {
+                #[cfg(feature = "device-bound")]
+                Opened::Ready(loaded) => self.proven(loaded, proof.as_ref(), now),
+                #[cfg(not(feature = "device-bound"))]
                 Opened::Ready(loaded) => self.opened(loaded, now),
-                Opened::Fetch(fetch) => return Opened::Fetch(fetch),
+                Opened::Fetch(fetch) => {
+                    return Opened::Fetch(Asked {
+                        fetch,
+                        #[cfg(feature = "device-bound")]
+                        proof,
+                    });
+                }
             },
             (None, Some((refusal, past))) => self.refused(refusal, past, now),
             (None, None) => self.fresh(Origin::Absent, now),
         })
+    }
+
+    /// The request's session tokens, and the device's proof.
+    #[cfg(feature = "device-bound")]
+    fn candidates<'a>(
+        &self,
+        fields: impl IntoIterator<Item = &'a [u8]>,
+        now: Millis,
+    ) -> (Candidates<'a>, Option<Shown>) {
+        let Some(binding) = &self.binding else {
+            return (self.transport.candidates(fields), None);
+        };
+        let names = [self.transport.name(), binding.cookies.proof.name()];
+        let [candidates, proofs] = Candidates::find_both(names, fields);
+        (candidates, binding.proof(&proofs, now))
+    }
+
+    /// The session of this record, for a request that brought this proof. Without the proof that it
+    /// needs, it counts as absent.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn proven(&self, loaded: Loaded, proof: Option<&Shown>, now: Millis) -> Session {
+        let Some(binding) = &self.binding else {
+            return self.opened(loaded, now);
+        };
+        let header = loaded.record.header();
+        let list = self.revocations.as_ref().filter(|_| loaded.is_in_cookie());
+        let listed = list.and_then(|list| list.bound_to(header.id));
+        let device = binding.judge(header, proof, listed);
+        if device.is_nothing() {
+            return self.opened(loaded, now);
+        }
+        Session::shown(loaded, device, now, self.bounds.clone())
+    }
+
+    /// Whether a request's session opens but for the proof that it needs. For a session in a
+    /// backend this is what its cookie says.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn lacks_proof(&self, fields: Vec<&[u8]>, now: Millis) -> bool {
+        let (candidates, proof) = self.candidates(fields, now);
+        let header = self.header_in(candidates.iter(), now).unwrap_or_default();
+        let (Some(binding), Some(header)) = (&self.binding, header) else {
+            return false;
+        };
+        let listed = self.revocations.as_ref();
+        let listed = listed.and_then(|list| list.bound_to(header.id));
+        binding.judge(&header, proof.as_ref(), listed).is_missing
+    }
+
+    /// Returns the header of the session in a request, wherever its values are, if there is exactly
+    /// one. Its device need not be there.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn header_in<'a>(
+        &self,
+        candidates: impl Iterator<Item = &'a [u8]>,
+        now: Millis,
+    ) -> Result<Option<Header>, Refusal> {
+        let mut found: Result<Option<Header>, Refusal> = Ok(None);
+        for token in candidates {
+            match (self.admit(token, now), &found) {
+                (Ok(loaded), Ok(Some(known))) if loaded.record.header().id != known.id => {
+                    return Ok(None);
+                }
+                (Ok(loaded), _) => found = Ok(Some(*loaded.record.header())),
+                (Err((refusal, _)), Ok(None)) => found = Err(refusal),
+                (Err(_), _) => {}
+            }
+        }
+        found
     }
 
     /// Opens and checks a token. If its session was ended elsewhere, the error says which session
@@ -270,6 +413,12 @@ impl<P: Placement> Flow<P> {
             let is_resealed = is_sealed && is_under_old_key && view.base().is_some();
             let (mut write, mut old_id, mut in_cookie) = (refresh, None, None);
             let is_logout = view.is_destroyed() && matches!(due, Due::Removal);
+            #[cfg(feature = "device-bound")]
+            let (device, bound_to) = (view.device(), view.binding());
+            #[cfg(feature = "device-bound")]
+            let mut offered = None;
+            #[cfg(feature = "device-bound")]
+            let mut bound = None;
             let value = match due {
                 Due::Nothing => None,
                 Due::Removal => {
@@ -290,6 +439,12 @@ impl<P: Placement> Flow<P> {
                 },
                 Due::Record => {
                     let record = self.record(view, loaded, now, random)?;
+                    #[cfg(feature = "device-bound")]
+                    {
+                        let is_due = record.binding.is_none() && view.is_offered(record.moves);
+                        offered = is_due.then_some(record.birth.id);
+                        bound = self.bound(view, &record);
+                    }
                     write = record.write;
                     old_id = self.moved(view, loaded, record.birth.id, now);
                     in_cookie = record.is_in_cookie.then_some(record.birth);
@@ -300,9 +455,13 @@ impl<P: Placement> Flow<P> {
                     record.value
                 }
             };
+            #[cfg(feature = "device-bound")]
+            let beside = self.beside(ends, device, bound_to, offered, now, random)?;
             changes.sent |= is_changed;
             Ok(Plan {
                 outgoing: Outgoing {
+                    #[cfg(feature = "device-bound")]
+                    beside,
                     carried: value.map(|value| self.transport.carry(value)),
                     former,
                     clears: self.clear_site_data.clone().filter(|_| is_logout),
@@ -313,6 +472,8 @@ impl<P: Placement> Flow<P> {
                 in_cookie,
                 planned: changes.revision,
                 is_resealed,
+                #[cfg(feature = "device-bound")]
+                bound,
             })
         })
     }
@@ -327,7 +488,60 @@ impl<P: Placement> Flow<P> {
             is_personal: self.private_by_default && session.origin() == Origin::Opened,
             vary: self.transport.vary(),
             clears: None,
+            #[cfg(feature = "device-bound")]
+            beside: None,
         }
+    }
+
+    /// The headers of device binding that a response needs: removals if the session `ends` or the
+    /// browser shall drop its proof, a challenge if it is asked for a new one, and an offer to the session that somebody has logged in to.
+    #[cfg(feature = "device-bound")]
+    fn beside(
+        &self,
+        ends: bool,
+        device: Device,
+        bound_to: Option<BindingId>,
+        offered: Option<SessionId>,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<Option<Box<Beside>>, SaveError> {
+        let binding = self.binding.as_deref();
+        let Some(binding) = binding.filter(|it| it.settings.stage() >= DeviceStage::Serve) else {
+            return Ok(None);
+        };
+        let mut beside = Beside::default();
+        if ends {
+            beside.cookies.extend(binding.removals());
+        } else if device.drops_proof {
+            beside.cookies.extend(binding.cookies.proof.remove());
+            // Otherwise the browser may show again what it has signed a minute ago.
+            if let Some(bound_to) = bound_to.filter(|_| device.is_asked) {
+                let challenge = binding.challenge(For::Refreshing(bound_to), now, random)?;
+                let challenge = binding.challenge_header(&challenge);
+                beside.request = challenge.map(|value| (CHALLENGE, value));
+            }
+        }
+        let offers = binding.settings.stage() >= DeviceStage::Offer;
+        if let Some(session) = offered.filter(|_| offers) {
+            let [offer, registration] = binding.offer(session, now, random)?;
+            beside.cookies.extend(offer);
+            beside.request = registration.map(|value| (REGISTRATION, value));
+        }
+        let is_something = !beside.cookies.is_empty();
+        Ok(is_something.then(|| Box::new(beside)))
+    }
+
+    /// The session that a save binds, if copies of its cookie from before could be about.
+    #[cfg(feature = "device-bound")]
+    fn bound(&self, view: View<'_>, sealed: &Sealed<P::Write>) -> Option<Bound> {
+        let list = self.revocations.as_ref()?;
+        let birth = sealed.birth;
+        let is_due = sealed.is_in_cookie && view.is_binding_due() && view.continued().is_some();
+        Some(Bound {
+            id: birth.id,
+            binding: sealed.binding.filter(|_| is_due)?,
+            until: list.last_copy(birth.issued_at, birth.expires_at),
+        })
     }
 
     /// The id to end of a session in a cookie. If the session had already ended, its successor's
@@ -383,6 +597,9 @@ impl<P: Placement> Flow<P> {
         session.lock_for_save(|changes, loaded| {
             let view = View::new(loaded.map(|loaded| &loaded.record), changes);
             let is_changed = view.is_changed();
+            if view.lacks_device() {
+                return Standing::Unproven;
+            }
             match changes.over {
                 Over::Before(past) if is_changed && past.has_just_moved => return Standing::Moved,
                 Over::Meanwhile if is_changed && !view.is_destroyed() => return Standing::Over,
@@ -448,10 +665,12 @@ impl<P: Placement> Flow<P> {
         random: Random<'_>,
     ) -> Result<Sealed<P::Write>, SaveError> {
         let body = view.body();
-        let length = body.len(view.has_login());
+        let length = body.len(view.optional());
         let place = self.placement.place(view, loaded, length);
         let birth = self.birth(view, &place, now, random)?;
         let header = self.header(view, birth, now);
+        #[cfg(feature = "device-bound")]
+        let binding = header.binding;
         let value = if place.in_cookie {
             let write = |buffer: &mut Vec<u8>| body.append_to(buffer, &header);
             self.field(&header, length, write, now, random)?
@@ -472,6 +691,8 @@ impl<P: Placement> Flow<P> {
             write: self.placement.write(&next, &place, random)?,
             birth,
             is_in_cookie: place.in_cookie,
+            #[cfg(feature = "device-bound")]
+            binding,
             moves: place.moves,
         })
     }
@@ -485,6 +706,8 @@ impl<P: Placement> Flow<P> {
     ) -> (Due, Option<P::Write>) {
         let (due, write) = match (view.is_changed(), view.base(), loaded) {
             (true, ..) => (Due::Record, None),
+            #[cfg(feature = "device-bound")]
+            (false, Some(_), Some(_)) if self.binds(view) => (Due::Record, None),
             (false, Some(_), Some(loaded)) => {
                 self.placement.refresh(loaded, is_use, now, &self.policy)
             }
@@ -501,6 +724,22 @@ impl<P: Placement> Flow<P> {
             }
         }
         (due, write)
+    }
+
+    /// Binds sessions to devices from now on. Nothing has been loaded yet.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn bind_with(&mut self, binding: Option<Box<Binding>>) {
+        self.bounds.may_bind = binding.is_some();
+        self.binding = binding;
+    }
+
+    /// Whether a save is due that only binds the session, and the longer record has room.
+    #[cfg(feature = "device-bound")]
+    fn binds(&self, view: View<'_>) -> bool {
+        view.is_binding_due() && {
+            let length = view.body().len(view.optional());
+            self.bounds.limit.check(length).is_ok()
+        }
     }
 
     /// Whether the request counts as use. Without an idle timeout, every request does.
@@ -583,6 +822,7 @@ impl<P: Placement> Flow<P> {
             transient: view.transient().unwrap_or_else(by_default),
             in_backend: false,
             kept_for: None,
+            binding: view.binding(),
         }
     }
 
@@ -601,7 +841,7 @@ impl<P: Placement> Flow<P> {
         };
         let body = Body::new(Names::default(), empty(), empty());
         let write = |buffer: &mut Vec<u8>| body.append_to(buffer, &stub);
-        self.field(header, body.len(false), write, now, random)
+        self.field(header, body.len(stub.optional()), write, now, random)
     }
 
     /// Seals what `write` writes into the value of a Set-Cookie header, or of the token's own

@@ -67,7 +67,7 @@ impl Record {
             self.0.values().iter(),
             self.0.flashes().iter(),
         );
-        let length = body.len(self.0.header().logged_in_at.is_some());
+        let length = body.len(self.0.header().optional());
         let mut bytes = Vec::with_capacity(length);
         body.append_to(&mut bytes, self.0.header());
         debug_assert_eq!(length, bytes.len());
@@ -167,6 +167,28 @@ impl Envelope {
         self.0
             .open(token, max_length)
             .map(|opened| opened.plaintext)
+    }
+}
+
+/// Reads a JWT as a browser's proof: its challenge, and the compressed key in it.
+#[cfg(feature = "device-bound")]
+pub fn read_jwt(field: &[u8]) -> Option<(Option<String>, Option<[u8; 33]>)> {
+    crate::device::read_jwt(field)
+}
+
+/// How many kinds of tokens there are for device-bound sessions.
+#[cfg(feature = "device-bound")]
+pub const DEVICE_TOKENS: u8 = 4;
+
+/// Decodes what is in a token of this kind, and encodes it again.
+#[cfg(feature = "device-bound")]
+pub fn device_token(kind: u8, bytes: &[u8]) -> Option<Vec<u8>> {
+    use crate::binding::{Challenge, Key, Offer, Proof, Sealed};
+    match kind {
+        0 => Some(Offer::decode(bytes).ok()?.encode()),
+        1 => Some(Key::decode(bytes).ok()?.encode()),
+        2 => Some(Proof::decode(bytes).ok()?.encode()),
+        _ => Some(Challenge::decode(bytes).ok()?.encode()),
     }
 }
 

@@ -68,12 +68,18 @@
 //!   session of tower-sessions.
 //! - `managed-keys`: `ManagedKeys` are app keys that look after themselves, in a file, in Redis or in
 //!   a store of your own.
+//! - `device-bound`: sessions bound to the device that logged in, in browsers that take part
+//!   (experimental). `DeviceBound` switches it on; docs/device-bound.md has the rest.
 //! - `tracing`: each [`Event`] also goes to the crate `tracing`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "device-bound")]
+mod binding;
 mod caching;
 mod cookie;
+#[cfg(feature = "device-bound")]
+mod device;
 mod env;
 mod envelope;
 mod error;
@@ -110,7 +116,11 @@ mod value;
 #[cfg(test)]
 mod vectors;
 
+#[cfg(feature = "device-bound")]
+pub use binding::{DeviceBound, DeviceStage};
 pub use cookie::{CookieConfig, CookieConfigBuilder, SameSite};
+#[cfg(feature = "device-bound")]
+pub use device::DeviceAnswer;
 pub use envelope::{AppKey, KeyError, KeyId, KeyRing, Keys, Plaintext, Sealer, Token};
 #[cfg(any(feature = "tower", feature = "server"))]
 pub use error::LoadError;
@@ -118,7 +128,7 @@ pub use error::{
     ConfigError, ErrorKind, HostError, OpenError, Origin, RandomError, Refusal, SaveError,
     SealError, SessionError,
 };
-pub use event::Event;
+pub use event::{DeviceRefusal, DeviceSkip, Event};
 #[cfg(feature = "redis")]
 pub use fleet::{InFleet, RevocableCookieStore};
 pub use flow::{HeaderChange, InCookie, Outgoing, SiteData};
@@ -150,6 +160,11 @@ pub use value::Value;
 #[cfg(all(doctest, feature = "managed-keys"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples of the page on device-bound sessions.
+#[cfg(all(doctest, feature = "device-bound", feature = "tower"))]
+#[doc = include_str!("../docs/device-bound.md")]
+struct DeviceBoundPage;
 
 /// The recipes of the page on keys.
 #[cfg(all(doctest, feature = "managed-keys", feature = "redis"))]

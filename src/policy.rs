@@ -227,6 +227,7 @@ mod tests {
             in_backend: false,
             kept_for: None,
             logged_in_at: None,
+            binding: None,
         }
     }
 

@@ -9,8 +9,9 @@
 //! seen_at     6     with the flag 0x04, in a backend only: milliseconds that it keeps the record
 //!                   after its last use
 //! expires_at  6
-//! further     1     with the flag 0x10 only: 0x01 login, 0x02 named
+//! further     1     with the flag 0x10 only: 0x01 login, 0x02 named, 0x04 bound
 //! login       6     with the further flag 0x01 only: Unix milliseconds
+//! binding    16     with the further flag 0x04 only: names the device key that the session needs
 //! subject     str   at most 255 bytes, empty if none
 //! label       str   with the further flag 0x02 only: the same
 //! sid         str   with the further flag 0x02 only: the same
@@ -41,6 +42,7 @@ const FURTHER: u8 = 0x10;
 // Further flags.
 const LOGIN: u8 = 0x01;
 const NAMED: u8 = 0x02;
+const BOUND: u8 = 0x04;
 
 /// The bytes that every record has before the subject.
 const HEADER: usize = 36;
@@ -71,7 +73,7 @@ impl SessionId {
         Ok(Self(id))
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", feature = "device-bound"))]
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -105,6 +107,37 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// Names a device-bound session and what belongs to it: 16 random bytes, drawn when a browser
+/// registers its key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct BindingId([u8; 16]);
+
+impl BindingId {
+    pub(crate) const LEN: usize = 16;
+
+    #[cfg(any(test, feature = "redis", feature = "device-bound"))]
+    pub(crate) fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn random(random: Random<'_>) -> Result<Self, RandomError> {
+        let mut id = [0; Self::LEN];
+        random(&mut id)?;
+        Ok(Self(id))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for BindingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BindingId(..)")
+    }
+}
+
 impl From<Malformed> for Refusal {
     fn from(_: Malformed) -> Self {
         Self::BadRecord
@@ -131,12 +164,28 @@ pub(crate) struct Header {
     /// When somebody last proved who they are. The lifetime counts from then, and not from the
     /// later moment when the session got its present id.
     pub(crate) logged_in_at: Option<Millis>,
+    /// The binding of a session that needs a device's proof.
+    pub(crate) binding: Option<BindingId>,
+}
+
+/// Which of its optional parts a header has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Optional {
+    pub(crate) login: bool,
+    pub(crate) binding: bool,
 }
 
 impl Header {
     /// When the session's lifetime began.
     pub(crate) fn began_at(&self) -> Millis {
         self.logged_in_at.unwrap_or(self.issued_at)
+    }
+
+    pub(crate) fn optional(&self) -> Optional {
+        Optional {
+            login: self.logged_in_at.is_some(),
+            binding: self.binding.is_some(),
+        }
     }
 }
 
@@ -304,13 +353,18 @@ fn read_rest(mut reader: Reader<'_>, length: usize, flags: u8) -> Result<(Header
     } else {
         reader.byte()?
     };
-    if further & !(LOGIN | NAMED) != 0 {
+    if further & !(LOGIN | NAMED | BOUND) != 0 {
         return Err(Refusal::Newer);
     }
     let logged_in_at = if further & LOGIN == 0 {
         None
     } else {
         Some(Millis::from_be_bytes(reader.array()?))
+    };
+    let binding = if further & BOUND == 0 {
+        None
+    } else {
+        Some(BindingId(reader.array()?))
     };
     let header = Header {
         id,
@@ -321,6 +375,7 @@ fn read_rest(mut reader: Reader<'_>, length: usize, flags: u8) -> Result<(Header
         transient: flags & TRANSIENT != 0,
         in_backend: flags & IN_BACKEND != 0,
         kept_for,
+        binding,
     };
     let times_are_in_order = header.began_at() <= issued_at && issued_at <= header.expires_at;
     let subject = read_name(&mut reader)?;
@@ -635,12 +690,14 @@ impl<'a, V: Content, F: Content> Body<'a, V, F> {
         }
     }
 
-    /// The length of the written record in bytes, under a header that does or does not remember a
-    /// login.
-    pub(crate) fn len(&self, has_login: bool) -> usize {
-        let further = usize::from(has_login || self.names.are_optional());
-        let login = if has_login { MOMENT } else { 0 };
-        HEADER + further + login + self.names.len() + self.values.len() + self.flashes.len()
+    /// The length of the written record in bytes, under a header with these parts.
+    pub(crate) fn len(&self, optional: Optional) -> usize {
+        let Optional { login, binding } = optional;
+        let further = usize::from(login || binding || self.names.are_optional());
+        let login = if login { MOMENT } else { 0 };
+        let binding = if binding { BindingId::LEN } else { 0 };
+        let fixed = HEADER + further + login + binding;
+        fixed + self.names.len() + self.values.len() + self.flashes.len()
     }
 
     /// The length of the longer list. Each list may have [`MAX_ENTRIES`].
@@ -650,8 +707,9 @@ impl<'a, V: Content, F: Content> Body<'a, V, F> {
 
     pub(crate) fn append_to(&self, buffer: &mut Vec<u8>, header: &Header) {
         let flag = |is_set, flag| if is_set { flag } else { 0 };
-        let further =
-            flag(header.logged_in_at.is_some(), LOGIN) | flag(self.names.are_optional(), NAMED);
+        let further = flag(header.logged_in_at.is_some(), LOGIN)
+            | flag(self.names.are_optional(), NAMED)
+            | flag(header.binding.is_some(), BOUND);
         let flags = flag(header.transient, TRANSIENT)
             | flag(header.in_backend, IN_BACKEND)
             | flag(header.kept_for.is_some(), KEPT)
@@ -668,6 +726,9 @@ impl<'a, V: Content, F: Content> Body<'a, V, F> {
         }
         if let Some(time) = header.logged_in_at {
             buffer.extend_from_slice(&time.to_be_bytes());
+        }
+        if let Some(binding) = &header.binding {
+            buffer.extend_from_slice(binding.as_bytes());
         }
         push_bytes(buffer, self.names.subject.as_bytes());
         if self.names.are_optional() {
@@ -759,10 +820,7 @@ mod tests {
         );
         let mut bytes = Vec::new();
         body.append_to(&mut bytes, record.header());
-        assert_eq!(
-            bytes.len(),
-            body.len(record.header().logged_in_at.is_some())
-        );
+        assert_eq!(bytes.len(), body.len(record.header().optional()));
         bytes
     }
 
@@ -845,6 +903,29 @@ mod tests {
     }
 
     #[test]
+    fn a_binding_stands_after_the_login_and_takes_sixteen_bytes_where_there_is_one() {
+        let login = Millis::from_raw(900).to_be_bytes();
+        let without = with(b"\x02me\x00\x00");
+        assert_eq!(decode(&without).unwrap().header().binding, None);
+        for (further, before) in [(BOUND, &b""[..]), (BOUND | LOGIN, &login)] {
+            let rest = [before, &[0xcd; 16], b"\x02me\x00\x00"].concat();
+            let bytes = with_further(further, &rest);
+            let record = decode(&bytes).unwrap();
+            assert_eq!(record.header().binding, Some(BindingId([0xcd; 16])));
+            assert_eq!(record.header().logged_in_at.is_some(), !before.is_empty());
+            assert_eq!(record.names().subject, "me");
+            assert_eq!(encode(&record), bytes);
+            for length in 0..bytes.len() {
+                assert_eq!(decode(&bytes[..length]).unwrap_err(), Refusal::BadRecord);
+            }
+            assert_eq!(
+                format!("{:?}", record.header().binding),
+                "Some(BindingId(..))"
+            );
+        }
+    }
+
+    #[test]
     fn a_login_and_names_are_read_where_their_flags_say_so_and_written_back() {
         let login = Millis::from_raw(900).to_be_bytes();
         for (further, before, after) in [
@@ -899,7 +980,7 @@ mod tests {
         }
         let bytes = with_further(LOGIN, &[&early.to_be_bytes()[..], &[0, 0, 0]].concat());
         assert!(decode(&bytes).is_ok());
-        for further in [0x04, 0x08, 0x10, 0x20, 0x40, 0x80] {
+        for further in [0x08, 0x10, 0x20, 0x40, 0x80] {
             let bytes = with_further(further, &[]);
             assert_eq!(decode(&bytes).unwrap_err(), Refusal::Newer);
         }
@@ -1030,7 +1111,7 @@ mod tests {
                 let mut written = Vec::new();
                 body.append_to(&mut written, &header);
                 assert_eq!(
-                    body.len(false),
+                    body.len(Optional::default()),
                     written.len(),
                     "{length} bytes, {count} entries"
                 );
@@ -1104,7 +1185,7 @@ mod tests {
             let body = Body::new(named(&subject), values.clone(), values.clone());
             let mut bytes = Vec::new();
             body.append_to(&mut bytes, &header);
-            prop_assert_eq!(body.len(false), bytes.len());
+            prop_assert_eq!(body.len(Optional::default()), bytes.len());
             let written = postcard::to_allocvec(&(&subject, &entries, &entries)).unwrap();
             prop_assert_eq!(&bytes[HEADER..], written);
             let record = decode(&bytes).unwrap();

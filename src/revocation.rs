@@ -18,6 +18,8 @@ use table::{Spread, Table};
 
 use crate::error::{Refusal, SessionError};
 use crate::policy::CLOCK_SKEW;
+#[cfg(any(feature = "redis", feature = "device-bound"))]
+use crate::record::BindingId;
 use crate::record::{Names, Record, SessionId};
 use crate::session::Session;
 use crate::time::Millis;
@@ -70,8 +72,9 @@ const TICK: u64 = 1000;
 /// # Size
 ///
 /// An ended session takes 39 to 78 bytes until it is forgotten, a subject or sid 38 to 76 and its
-/// text. A
-/// session that has got a new id takes as much again for five minutes. As the list grows, it
+/// text. A session that has got a new id takes as much again for five minutes, and one that is bound
+/// to a device (feature `device-bound`) takes about as much until no copy of its cookie can be alive;
+/// [`len`](Self::len) does not count these. As the list grows, it
 /// removes dead entries, a thirty-second part at a time; it holds at most twice as many dead as
 /// living ones. Only genuine sessions get on the list, each once: to make it grow, a client has to
 /// be given sessions and end them.
@@ -85,6 +88,10 @@ struct Shared {
     ids: Table<SessionId, Span>,
     /// The new ids of sessions, kept for [`MARKED`].
     moves: Table<SessionId, Move>,
+    /// Sessions that are bound to a device, each with its binding: copies of their cookies from
+    /// before have ended.
+    #[cfg(any(feature = "redis", feature = "device-bound"))]
+    bound: Table<SessionId, Bond>,
     /// Subjects, each with the moment before which its sessions are void.
     subjects: Table<Box<str>, Millis>,
     /// The same for logins at the identity provider.
@@ -128,6 +135,14 @@ impl Move {
     fn is_forgotten(self, now: Millis) -> bool {
         self.at.plus(MARKED) <= now
     }
+}
+
+/// The binding of a session in a cookie.
+#[cfg(any(feature = "redis", feature = "device-bound"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bond {
+    binding: BindingId,
+    until: Millis,
 }
 
 /// What happens to the old id of a session in a cookie.
@@ -191,6 +206,14 @@ pub(crate) enum Revocation {
     },
     All {
         moment: Millis,
+    },
+    /// The session is bound to a device. Its cookies from before, and those of another binding,
+    /// have ended.
+    #[cfg(any(feature = "redis", feature = "device-bound"))]
+    Bound {
+        id: SessionId,
+        binding: BindingId,
+        until: Millis,
     },
     /// The new id of a session.
     #[cfg(feature = "redis")]
@@ -381,6 +404,11 @@ impl RevocationList {
         shared.moves.each_unseen(round, |&id, Move { next, at }| {
             unseen.push(Revocation::Moved { id, next, at });
         });
+        shared
+            .bound
+            .each_unseen(round, |&id, Bond { binding, until }| {
+                unseen.push(Revocation::Bound { id, binding, until });
+            });
         shared.lifetimes.each_unseen(round, |&longest, until| {
             unseen.push(Revocation::Lifetime { longest, until });
         });
@@ -400,6 +428,7 @@ impl RevocationList {
                 moment.raw() <= shared.not_before_seen.load(Ordering::Relaxed)
             }
             Revocation::Moved { id, .. } => shared.moves.is_seen(id, round),
+            Revocation::Bound { id, .. } => shared.bound.is_seen(id, round),
             Revocation::Lifetime { longest, .. } => shared.lifetimes.is_seen(longest, round),
         }
     }
@@ -488,6 +517,25 @@ impl RevocationList {
         span.is_some_and(|span| span.counts(now))
     }
 
+    /// The binding of a session in a cookie, if the list knows it to be bound.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn bound_to(&self, id: SessionId) -> Option<BindingId> {
+        self.shared.bound.get(&id).map(|bond| bond.binding)
+    }
+
+    /// Whether the session with this id was ended for good, and did not just get another id.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn is_over(&self, id: SessionId, now: Millis) -> bool {
+        let span = self.shared.ids.get(&id);
+        span.is_some_and(|span| span.counts(now) && span.from == Millis::default())
+    }
+
+    /// Whether everything from before this moment was ended.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn ends_all_before(&self, moment: Millis) -> bool {
+        moment.raw() < self.shared.not_before.load(Ordering::Relaxed)
+    }
+
     /// The id that replaced this one in another request, and how long ago, if the list still knows.
     pub(crate) fn moved(&self, id: SessionId, now: Millis) -> Option<(SessionId, Duration)> {
         let moved = self.shared.moves.get(&id)?;
@@ -560,7 +608,9 @@ impl RevocationList {
     #[cfg(feature = "redis")]
     pub(crate) fn matters(&self, revocation: &Revocation, now: Millis) -> bool {
         match revocation {
-            Revocation::Id { until, .. } | Revocation::Lifetime { until, .. } => *until > now,
+            Revocation::Id { until, .. }
+            | Revocation::Bound { until, .. }
+            | Revocation::Lifetime { until, .. } => *until > now,
             Revocation::Subject { moment, .. }
             | Revocation::Sid { moment, .. }
             | Revocation::All { moment } => !self.is_forgotten(*moment, now),
@@ -616,6 +666,17 @@ impl RevocationList {
                 let join = |before: Option<Millis>| before.map_or(until, |it| it.max(until));
                 let is_over = |until: &Millis| *until <= now;
                 shared.lifetimes.put(longest, join, is_over, round);
+                None
+            }
+            #[cfg(any(feature = "redis", feature = "device-bound"))]
+            Revocation::Bound { id, binding, until } => {
+                let new = Bond { binding, until };
+                // The first binding holds.
+                let join = |before: Option<Bond>| Bond {
+                    until: before.map_or(until, |it| it.until.max(until)),
+                    ..before.unwrap_or(new)
+                };
+                shared.bound.put(id, join, |it| it.until <= now, round);
                 None
             }
             #[cfg(feature = "redis")]

@@ -60,9 +60,9 @@ pub use builder::Behind;
 use crate::envelope::{KeyRing, TakesKeys};
 use crate::error::{LoadError, LoadErrorKind, Refusal, SaveError};
 use crate::event::{Event, Events};
-use crate::flow::Opened;
 #[cfg(feature = "tower")]
 use crate::flow::Outgoing;
+use crate::flow::{Asked, Opened};
 use crate::session::Session;
 use crate::store::StoreCore;
 use crate::transport::Transport;
@@ -132,28 +132,32 @@ impl<B: Backend> ServerStore<B> {
         self.finish(opened).await
     }
 
-    pub(crate) fn open(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Opened<Session, Fetch> {
+    pub(crate) fn open(
+        &self,
+        fields: &mut dyn Iterator<Item = &[u8]>,
+    ) -> Opened<Session, Asked<Fetch>> {
         let core = &self.inner.core;
         core.flow.open(fields, core.now())
     }
 
     pub(crate) async fn finish(
         &self,
-        opened: Opened<Session, Fetch>,
+        opened: Opened<Session, Asked<Fetch>>,
     ) -> Result<Session, LoadError> {
         let core = &self.inner.core;
         let session = match opened {
             Opened::Ready(session) => session,
-            Opened::Fetch(fetch) => {
+            Opened::Fetch(asked) => {
+                let fetch = &asked.fetch;
                 let found = self.inner.backend.load(&fetch.key).await;
                 let now = core.now();
                 let (placement, policy) = (&core.flow.placement, &core.flow.policy);
                 let loaded = match found {
                     Ok(stored) => {
                         let stored = stored.as_ref();
-                        let fetched = placement.fetched(&fetch, stored, now, policy);
+                        let fetched = placement.fetched(fetch, stored, now, policy);
                         fetched.map_err(|refusal| {
-                            (refusal, placement.past(&fetch, stored, refusal, now))
+                            (refusal, placement.past(fetch, stored, refusal, now))
                         })
                     }
                     Err(error) if self.inner.empty_if_unavailable => {
@@ -163,6 +167,9 @@ impl<B: Backend> ServerStore<B> {
                     Err(error) => return Err(LoadError(LoadErrorKind::Backend(error))),
                 };
                 match loaded {
+                    #[cfg(feature = "device-bound")]
+                    Ok(loaded) => core.flow.proven(loaded, asked.proof.as_ref(), now),
+                    #[cfg(not(feature = "device-bound"))]
                     Ok(loaded) => core.flow.opened(loaded, now),
                     Err((refusal, past)) => core.flow.refused(refusal, past, now),
                 }
@@ -229,6 +236,11 @@ impl<B: Backend> ServerStore<B> {
     #[cfg(feature = "tower")]
     pub(crate) fn handed_out(&self, session: &Session) -> Outgoing {
         self.inner.core.flow.handed_out(session)
+    }
+
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn core(&self) -> &StoreCore<InBackend> {
+        &self.inner.core
     }
 
     pub(crate) fn events(&self) -> &Events {

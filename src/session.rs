@@ -3,8 +3,11 @@
 mod access;
 mod base;
 pub(crate) mod changes;
+mod device;
 mod entry;
 mod field;
+#[cfg(feature = "device-bound")]
+mod proving;
 mod saving;
 mod sorted;
 mod state;
@@ -32,6 +35,8 @@ pub use version::Version;
 #[cfg(feature = "server")]
 pub(crate) use base::BackendState;
 pub(crate) use base::Loaded;
+#[cfg(feature = "device-bound")]
+pub(crate) use device::Device;
 #[cfg(feature = "server")]
 pub(crate) use saving::{Lost, Rebased};
 pub(crate) use state::{Bounds, Claims, StoreId};
@@ -617,7 +622,7 @@ impl Session {
     /// when somebody enters the password again. Without it, somebody who has prepared a session for
     /// the visitor would share it, and a session would not outlive the visit before the login.
     ///
-    /// The moment takes seven bytes in the session, nine or ten characters of its cookie.
+    /// The moment takes six bytes in the session, eight characters of its cookie.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -17,6 +17,8 @@ pub(crate) use any::each;
 pub use any::{AnyStore, Chosen};
 pub use driver::{Driver, RedisUrl};
 
+#[cfg(feature = "device-bound")]
+use crate::binding::DeviceStage;
 use crate::cookie::{CookieConfig, SameSite};
 use crate::env::{self, Process, Variables};
 use crate::envelope::{KeyRing, Keys};
@@ -158,6 +160,16 @@ pub struct Settings {
     /// Visitors with an older session must log in again. Use it after an incident.
     pub not_before: Option<SystemTime>,
 
+    /// Binds sessions to the device that logged in, in browsers that take part (experimental):
+    /// `off`, `serve`, `offer` or `enforce`, in upper or lower case. Default `off`. Needs the
+    /// feature `device-bound`.
+    ///
+    /// With `enforce`, a copied cookie is worth nothing after some minutes. It needs https, and
+    /// `driver` can be any. On several servers, set `serve` on all of them, then `offer`, then
+    /// `enforce`: see docs/device-bound.md.
+    #[cfg(feature = "device-bound")]
+    pub device_bound: Option<DeviceStage>,
+
     /// The most bytes of a session in a backend, before it is sealed; at least 4096. Default 1 MiB.
     /// Not for `cookie`, where the cookie is the limit.
     ///
@@ -248,6 +260,9 @@ impl Settings {
 
     /// The one place that parses both sources.
     fn read(fields: &Fields) -> Result<Self, ConfigError> {
+        let device_bound = fields.get("device_bound", Given::stage)?;
+        #[cfg(not(feature = "device-bound"))]
+        let _: Option<()> = device_bound;
         Ok(Self {
             driver: fields.get("driver", Given::driver)?,
             cookie_name: fields.get("cookie_name", Given::text)?,
@@ -264,6 +279,8 @@ impl Settings {
             persistent: fields.get("persistent", Given::truth)?,
             context: fields.get("context", Given::text)?,
             not_before: fields.get("not_before", Given::moment)?,
+            #[cfg(feature = "device-bound")]
+            device_bound,
             max_size: fields.get("max_size", Given::size)?,
             empty_if_unavailable: fields.get("empty_if_unavailable", Given::truth)?,
             adopt_cookies: fields.get("adopt_cookies", Given::truth)?,
@@ -346,6 +363,10 @@ impl Settings {
         }
         if let Some(not_before) = self.not_before {
             builder = builder.not_before(not_before);
+        }
+        #[cfg(feature = "device-bound")]
+        if let Some(stage) = self.device_bound {
+            builder = builder.device_bound(stage);
         }
         builder
             .policy()

@@ -46,7 +46,7 @@ use crate::transport::Transport;
 /// ```
 #[derive(Clone)]
 pub struct CookieStore {
-    core: Arc<StoreCore<InCookie>>,
+    pub(crate) core: Arc<StoreCore<InCookie>>,
 }
 
 /// Builds a [`CookieStore`].
@@ -172,6 +172,8 @@ impl CookieStore {
                 }
                 _ => {}
             }
+            #[cfg(feature = "device-bound")]
+            self.core.bind(plan.bound);
             return Ok(self.core.sent(session, plan));
         }
     }

@@ -23,6 +23,8 @@ use crate::value::Value;
 
 #[cfg(feature = "server")]
 mod backend;
+#[cfg(feature = "device-bound")]
+mod device;
 mod refused;
 mod sessions;
 
@@ -111,6 +113,11 @@ pub(crate) struct Vector {
         expect(dead_code, reason = "read where there is a fleet")
     )]
     pub(crate) ended: Option<Ended>,
+    #[cfg_attr(
+        not(feature = "device-bound"),
+        expect(dead_code, reason = "read where sessions are bound")
+    )]
+    device: Option<DeviceToken>,
     #[cfg(feature = "managed-keys")]
     pub(crate) held: Option<Held>,
     #[serde(default)]
@@ -155,6 +162,8 @@ struct Contents {
     expires_at: u64,
     flags: u8,
     logged_in_at: Option<u64>,
+    #[serde(default)]
+    binding: Option<Hex>,
     subject: String,
     label: Option<String>,
     sid: Option<String>,
@@ -178,6 +187,23 @@ pub(crate) struct Ended {
     pub(crate) moment: Option<u64>,
     pub(crate) longest: Option<u64>,
     pub(crate) next: Option<Hex>,
+    pub(crate) binding: Option<Hex>,
+}
+
+/// What a vector of a `device-` kind says.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(
+    not(feature = "device-bound"),
+    expect(dead_code, reason = "read where sessions are bound")
+)]
+pub(crate) struct DeviceToken {
+    binding: Option<Hex>,
+    session: Option<Hex>,
+    point: Option<Hex>,
+    issued_at: Option<u64>,
+    proven_at: Option<u64>,
+    expires_at: Option<u64>,
 }
 
 /// What a vector of kind `keys` holds. Times and lengths are in milliseconds.
@@ -234,6 +260,18 @@ enum KindName {
     Timed,
     #[cfg(feature = "redis")]
     Revocation,
+    #[cfg(feature = "device-bound")]
+    #[serde(rename = "device-offer")]
+    DeviceOffer,
+    #[cfg(feature = "device-bound")]
+    #[serde(rename = "device-key")]
+    DeviceKey,
+    #[cfg(feature = "device-bound")]
+    #[serde(rename = "device-proof")]
+    DeviceProof,
+    #[cfg(feature = "device-bound")]
+    #[serde(rename = "device-challenge")]
+    DeviceChallenge,
     #[cfg(feature = "managed-keys")]
     Keys,
 }
@@ -304,6 +342,10 @@ impl Vector {
             Kind::Store => self.token.len(),
             #[cfg(feature = "redis")]
             Kind::Revocation => self.token.len(),
+            #[cfg(feature = "device-bound")]
+            Kind::DeviceOffer | Kind::DeviceKey | Kind::DeviceProof | Kind::DeviceChallenge => {
+                self.token.len()
+            }
             #[cfg(feature = "managed-keys")]
             Kind::Keys => self.token.len(),
         };

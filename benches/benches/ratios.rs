@@ -9,9 +9,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use sealed_session::CookieStore;
+use sealed_session::{CookieStore, DeviceAnswer};
 use sealed_session_benches::{
-    Case, SIZES, list_of, open, request, seal, sealing_first, sealing_last, session_of, token_of,
+    Case, Device, SIZES, list_of, open, request, seal, sealing_first, sealing_last, session_of,
+    token_of,
 };
 
 const MILLION: usize = 1_000_000;
@@ -39,6 +40,9 @@ fn main() {
         rows_of(&Case::new(text), row);
         if text == 0 && chosen.iter().all(|word| size == word || word == "list") {
             rows_of_lists(row);
+        }
+        if text == 0 && chosen.iter().all(|word| size == word || word == "device") {
+            rows_of_devices(row);
         }
     }
 }
@@ -72,6 +76,55 @@ fn rows_of_lists(mut row: impl FnMut(&str, f64, &mut dyn FnMut(), &mut dyn FnMut
         row(sides, 1.15, &mut || load(&listed, at.next()), &mut || {
             load(&plain, then.next())
         });
+    }
+}
+
+type Refuse = fn(&Device) -> DeviceAnswer;
+
+/// What binding sessions to devices costs a request, and a refresh.
+fn rows_of_devices(mut row: impl FnMut(&str, f64, &mut dyn FnMut(), &mut dyn FnMut())) {
+    let plain = CookieStore::new(sealing_first(1));
+    let device = Device::new(|session| {
+        session.insert("user_id", 48_213).unwrap();
+    });
+    let load = |store: &CookieStore, request: &HeaderMap| {
+        let session = store.load(black_box(request));
+        debug_assert!(session.contains("user_id"));
+        drop(black_box(session));
+    };
+    let store = &device.store;
+    row(
+        "open, device on, unbound / off",
+        1.05,
+        &mut || load(store, &device.unbound),
+        &mut || load(&plain, &device.unbound),
+    );
+    row(
+        "open, bound / unbound, device on",
+        2.0,
+        &mut || load(store, &device.bound),
+        &mut || load(store, &device.unbound),
+    );
+    row(
+        "device refresh / bare verify",
+        1.25,
+        &mut || drop(black_box(device.refresh())),
+        &mut || {
+            black_box(device.verify());
+        },
+    );
+    let refusals: [(&str, Refuse); 3] = [
+        ("device refresh, wrong key / good", Device::refuse),
+        ("device refresh, junk JWT / good", Device::refuse_junk),
+        ("device refresh, junk key / good", Device::refuse_stranger),
+    ];
+    for (sides, refuse) in refusals {
+        row(
+            sides,
+            1.0,
+            &mut || drop(black_box(refuse(&device))),
+            &mut || drop(black_box(device.refresh())),
+        );
     }
 }
 

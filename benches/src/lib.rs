@@ -2,6 +2,7 @@
 //! same work on the same bytes.
 
 mod bare;
+mod device;
 
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +11,7 @@ use http::header::{COOKIE, HeaderValue, SET_COOKIE};
 use sealed_session::{AppKey, CookieStore, KeyRing, RevocationList, Session};
 
 pub use bare::Bare;
+pub use device::Device;
 
 /// The sessions: six everyday values, and so many bytes of text besides.
 pub const SIZES: [(&str, usize); 3] = [("six", 0), ("six+800", 800), ("six+2400", 2400)];

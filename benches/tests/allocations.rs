@@ -3,7 +3,7 @@
 use allocation_counter::{AllocationInfo, measure};
 use http::HeaderMap;
 use sealed_session::{CookieStore, Origin, Refusal};
-use sealed_session_benches::{Case, SIZES, list_of, request, sealing_last};
+use sealed_session_benches::{Case, Device, SIZES, list_of, request, sealing_last};
 
 /// An opened session owns its token's bytes and the state of its own.
 const OPENED: u64 = 2;
@@ -203,4 +203,18 @@ fn a_list_allocates_nothing_for_a_request_and_so_much_for_each_entry() {
         let opened = load(&store, &case.request(), Origin::Opened);
         assert_eq!(opened.count_total, OPENED);
     }
+}
+
+#[test]
+fn an_unbound_session_allocates_no_more_where_sessions_are_bound_and_a_bound_one_two_more() {
+    let device = Device::new(|session| session.insert("user_id", 48_213).unwrap());
+    let store = &device.store;
+    assert_eq!(
+        load(store, &device.unbound, Origin::Opened).count_total,
+        OPENED
+    );
+    assert_eq!(
+        load(store, &device.bound, Origin::Opened).count_total,
+        OPENED + 2
+    );
 }

@@ -46,9 +46,10 @@ fn main() {
     let returned = sealed.chain(timed).chain(raw).collect();
     let dictionary = fs::read_to_string(root.join("dictionaries/session.dict")).unwrap();
 
-    let seeds: [(&str, Vec<Vec<u8>>); 11] = [
+    let seeds: [(&str, Vec<Vec<u8>>); 12] = [
         ("app_key", bytes_of(&KEYS)),
         ("cookie_header", bytes_of(&COOKIE_HEADERS)),
+        ("device", devices(root)),
         ("keys", RINGS.iter().map(ring_of).collect()),
         (
             "load",
@@ -80,6 +81,15 @@ fn main() {
             fs::write(folder.join(format!("seed-{n:03}")), input).unwrap();
         }
     }
+}
+
+/// JWTs, whole and in their parts, and what is in the vectors' tokens.
+fn devices(root: &Path) -> Vec<Vec<u8>> {
+    let path = root.join("../tests/vectors/device.json");
+    let vectors: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let vectors = vectors["vectors"].as_array().unwrap().iter();
+    let sealed = vectors.map(|vector| hex(text(vector, "plaintext")));
+    bytes_of(&JWTS).into_iter().chain(sealed).collect()
 }
 
 fn bytes_of(texts: &[&str]) -> Vec<Vec<u8>> {
@@ -321,6 +331,17 @@ const STORIES: [&str; 18] = [
     // Of no store, and of another.
     "hours hours -, New, Insert 01 Bool 00, Expire 01 ff 03, Save, Save, SaveElsewhere, \
      Insert 01 Bool 00, SaveElsewhere, New, SaveElsewhere",
+];
+
+/// The second has the base point of the curve for a key.
+const JWTS: [&str; 7] = [
+    "eyJhbGciOiJFUzI1NiIsInR5cCI6ImRic2Mrand0In0.eyJqdGkiOiJjaGFsbGVuZ2UifQ.MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMA",
+    r#"{"alg":"ES256","jwk":{"crv":"P-256","kty":"EC","x":"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY","y":"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"},"typ":"dbsc+jwt"}.{"jti":"challenge"}.................................................................."#,
+    r#"{"alg":"none","typ":"dbsc+jwt"}.{"jti":"challenge"}."#,
+    r#"{"alg":"ES256","typ":"dbsc+jwt","crit":[]}.{"jti":"a","jti":"b"}.x"#,
+    "\"eyJhbGciOiJFUzI1NiIsInR5cCI6ImRic2Mrand0In0.eyJqdGkiOiJjaGFsbGVuZ2UifQ.MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMA\"",
+    "quota_exceeded;session_identifier=\"session\"",
+    "__Host-session=x; __Host-device-proof-session=y; __Secure-device-key-session=z",
 ];
 
 /// Format, fence, and the lines of the keys, which `;` ends.

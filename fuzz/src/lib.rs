@@ -12,6 +12,7 @@ compile_error!(
 
 mod app_key;
 mod cookie_header;
+mod device;
 mod keys;
 mod load;
 mod measure;
@@ -27,6 +28,7 @@ mod value;
 
 pub use app_key::app_key;
 pub use cookie_header::cookie_header;
+pub use device::device;
 pub use keys::keys;
 pub use load::load;
 pub use record::record;
@@ -41,9 +43,10 @@ pub use value::value;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, in the order of their names.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("app_key", app_key),
     ("cookie_header", cookie_header),
+    ("device", device),
     ("keys", keys),
     ("load", load),
     ("record", record),

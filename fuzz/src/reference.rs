@@ -127,6 +127,8 @@ pub(crate) struct Record {
     /// How long after its last use a backend keeps it; `seen_at` is then the time of issue.
     pub(crate) kept_for: Option<u64>,
     pub(crate) logged_in_at: Option<u64>,
+    /// What a session needs that is bound to a device.
+    pub(crate) binding: Option<[u8; 16]>,
     pub(crate) subject: String,
     pub(crate) label: String,
     pub(crate) sid: String,
@@ -165,7 +167,7 @@ fn read_known(bytes: &[u8], known: u8) -> Result<Record, Refusal> {
         _ => return Err(Refusal::Newer),
     };
     let further = bytes.get(36).filter(|_| flags & 0x10 != 0);
-    if flags & !known != 0 || further.is_some_and(|further| further & !3 != 0) {
+    if flags & !known != 0 || further.is_some_and(|further| further & !7 != 0) {
         return Err(Refusal::Newer);
     }
     read_fields(&bytes[2..], flags).ok_or(Refusal::BadRecord)
@@ -194,6 +196,10 @@ fn read_fields(bytes: &[u8], flags: u8) -> Option<Record> {
         logged_in_at: match further & 1 {
             0 => None,
             _ => Some(input.moment()?),
+        },
+        binding: match further & 4 {
+            0 => None,
+            _ => Some(input.take(16)?.try_into().ok()?),
         },
         subject: input.text()?,
         label: if is_named {

@@ -231,7 +231,8 @@ impl Setup {
         let outgoing = self.save(&session).expect("a backend that answers");
         let puts = self.puts();
         let is_put_due = self.terms.is_under_old_key || self.is_kept_otherwise(&record);
-        let is_stub_due = record.expires_at != NOW + DAY || record.transient;
+        let is_stub_due =
+            record.expires_at != NOW + DAY || record.transient || record.binding.is_some();
         if (is_put_due || is_stub_due) && self.ends(&record, &outgoing) {
             return;
         }

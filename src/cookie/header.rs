@@ -52,32 +52,44 @@ impl<'a> Candidates<'a> {
         })
     }
 
+    /// Reads two cookies at once.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn find_both(
+        names: [&str; 2],
+        fields: impl IntoIterator<Item = &'a [u8]>,
+    ) -> [Self; 2] {
+        let mut found = [Self::none(), Self::none()];
+        let [first, second] = &mut found;
+        walk(b';', fields, |pair| {
+            for (name, found) in names.iter().zip([&mut *first, &mut *second]) {
+                if let Some(value) = value_of(name.as_bytes(), pair) {
+                    found.add(value);
+                }
+            }
+            first.count < MAX_CANDIDATES || second.count < MAX_CANDIDATES
+        });
+        found
+    }
+
+    fn none() -> Self {
+        Self {
+            values: [&[]; MAX_CANDIDATES],
+            count: 0,
+        }
+    }
+
     fn collect(
         separator: u8,
         fields: impl IntoIterator<Item = &'a [u8]>,
         value: impl Fn(&'a [u8]) -> Option<&'a [u8]>,
     ) -> Self {
-        let mut found = Self {
-            values: [&[]; MAX_CANDIDATES],
-            count: 0,
-        };
-        let mut bytes = MAX_BYTES;
-        let mut parts = MAX_PARTS;
-        for field in fields {
-            let field = field.get(..bytes).unwrap_or(field);
-            bytes -= field.len();
-            let mut rest = Some(field);
-            while let Some((part, after)) = rest.map(|rest| split(separator, rest)) {
-                if parts == 0 || found.count == MAX_CANDIDATES {
-                    return found;
-                }
-                parts -= 1;
-                rest = after;
-                if let Some(value) = value(part) {
-                    found.add(value);
-                }
+        let mut found = Self::none();
+        walk(separator, fields, |part| {
+            if let Some(value) = value(part) {
+                found.add(value);
             }
-        }
+            found.count < MAX_CANDIDATES
+        });
         found
     }
 
@@ -92,6 +104,32 @@ impl<'a> Candidates<'a> {
         if let Some(place) = self.values.get_mut(self.count) {
             *place = value;
             self.count += 1;
+        }
+    }
+}
+
+/// Shows `look` each part of the fields, until it has seen enough.
+#[inline(always)]
+fn walk<'a>(
+    separator: u8,
+    fields: impl IntoIterator<Item = &'a [u8]>,
+    mut look: impl FnMut(&'a [u8]) -> bool,
+) {
+    let mut bytes = MAX_BYTES;
+    let mut parts = MAX_PARTS;
+    for field in fields {
+        let field = field.get(..bytes).unwrap_or(field);
+        bytes -= field.len();
+        let mut rest = Some(field);
+        while let Some((part, after)) = rest.map(|rest| split(separator, rest)) {
+            if parts == 0 {
+                return;
+            }
+            parts -= 1;
+            rest = after;
+            if !look(part) {
+                return;
+            }
         }
     }
 }

@@ -39,6 +39,14 @@ pub(crate) enum Kind {
     Timed,
     #[cfg(feature = "redis")]
     Revocation,
+    #[cfg(feature = "device-bound")]
+    DeviceOffer,
+    #[cfg(feature = "device-bound")]
+    DeviceKey,
+    #[cfg(feature = "device-bound")]
+    DeviceProof,
+    #[cfg(feature = "device-bound")]
+    DeviceChallenge,
     /// The ring of a key store, sealed as a whole.
     #[cfg(feature = "managed-keys")]
     Keys,
@@ -54,6 +62,14 @@ impl Kind {
             Self::Timed => "timed",
             #[cfg(feature = "redis")]
             Self::Revocation => "revocation",
+            #[cfg(feature = "device-bound")]
+            Self::DeviceOffer => "device-offer",
+            #[cfg(feature = "device-bound")]
+            Self::DeviceKey => "device-key",
+            #[cfg(feature = "device-bound")]
+            Self::DeviceProof => "device-proof",
+            #[cfg(feature = "device-bound")]
+            Self::DeviceChallenge => "device-challenge",
             #[cfg(feature = "managed-keys")]
             Self::Keys => "keys",
         }

@@ -66,6 +66,9 @@ pub enum Refusal {
     Idle,
     /// Ended early: it is on the [`RevocationList`](crate::RevocationList).
     Revoked,
+    /// Bound to a device, and the request has no proof that it comes from there (feature
+    /// `device-bound`).
+    Unproven,
 }
 
 impl Refusal {
@@ -93,6 +96,7 @@ impl Refusal {
             Self::Cutoff => "cutoff",
             Self::Idle => "idle",
             Self::Revoked => "revoked",
+            Self::Unproven => "unproven",
         }
     }
 }
@@ -122,6 +126,9 @@ impl fmt::Display for Refusal {
             Self::Cutoff => "it was issued before the store's cutoff",
             Self::Idle => "it was not used for longer than the idle timeout",
             Self::Revoked => "it was ended before its time",
+            Self::Unproven => {
+                "it is bound to a device, and nothing proves that it comes from there"
+            }
         })
     }
 }

@@ -48,6 +48,27 @@ pub struct Outgoing {
     pub(super) vary: HeaderValue,
     /// What the browser is to clear after a logout.
     pub(super) clears: Option<HeaderValue>,
+    /// What else a device-bound session needs.
+    #[cfg(feature = "device-bound")]
+    pub(super) beside: Option<Box<Beside>>,
+}
+
+/// The header that asks a browser to register a key for its session.
+#[cfg(feature = "device-bound")]
+pub(super) const REGISTRATION: HeaderName = HeaderName::from_static("secure-session-registration");
+
+/// The header with what a browser has to sign next.
+#[cfg(feature = "device-bound")]
+pub(super) const CHALLENGE: HeaderName = HeaderName::from_static("secure-session-challenge");
+
+/// The headers of a device-bound session beside the session's own.
+#[cfg(feature = "device-bound")]
+#[derive(Clone, Default)]
+pub(super) struct Beside {
+    /// Cookies to set or to remove.
+    pub(super) cookies: Vec<HeaderValue>,
+    /// Asks the browser to register or to sign. Other layers may have headers of that name.
+    pub(super) request: Option<(HeaderName, HeaderValue)>,
 }
 
 /// What a browser clears after a logout: see
@@ -137,12 +158,31 @@ impl Outgoing {
             is_personal: false,
             vary: HeaderValue::from_static("Cookie"),
             clears: None,
+            #[cfg(feature = "device-bound")]
+            beside: None,
         }
     }
 
-    /// Whether the response carries a cookie or a token for its session.
+    /// Whether the response carries a cookie or a token for its session, or a cookie beside it.
     pub(crate) fn writes(&self) -> bool {
-        self.carried.is_some() || !self.former().is_empty()
+        self.carried.is_some() || !self.former().is_empty() || !self.beside().is_empty()
+    }
+
+    #[cfg(feature = "device-bound")]
+    fn beside(&self) -> &[HeaderValue] {
+        self.beside.as_ref().map_or(&[], |beside| &beside.cookies)
+    }
+
+    #[cfg(not(feature = "device-bound"))]
+    #[expect(clippy::unused_self, reason = "with the feature there is a choice")]
+    fn beside(&self) -> &[HeaderValue] {
+        &[]
+    }
+
+    /// The header that asks the browser for something, if there is one.
+    #[cfg(feature = "device-bound")]
+    fn request(&self) -> Option<&(HeaderName, HeaderValue)> {
+        self.beside.as_ref()?.request.as_ref()
     }
 
     fn former(&self) -> &[String] {
@@ -154,6 +194,10 @@ impl Outgoing {
         self.carried = None;
         self.former = None;
         self.clears = None;
+        #[cfg(feature = "device-bound")]
+        {
+            self.beside = None;
+        }
     }
 
     /// The values of the Set-Cookie fields to add, in order.
@@ -162,7 +206,15 @@ impl Outgoing {
             Some(Carried::SetCookie(set_cookie)) => set_cookie.to_str().ok(),
             _ => None,
         };
-        self.former().iter().map(String::as_str).chain(ours)
+        let beside = self
+            .beside()
+            .iter()
+            .filter_map(|cookie| cookie.to_str().ok());
+        self.former()
+            .iter()
+            .map(String::as_str)
+            .chain(ours)
+            .chain(beside)
     }
 
     /// The `Cookie` header that a browser sends after this response, as `name=value`. Empty if the
@@ -235,10 +287,24 @@ impl Outgoing {
             for value in self.former().iter().cloned().filter_map(sensitive) {
                 headers.append(SET_COOKIE, value);
             }
+            let beside = self.beside().to_vec();
             match self.carried.take() {
                 Some(Carried::SetCookie(value)) => drop(headers.append(SET_COOKIE, value)),
                 Some(Carried::Header(name, value)) => drop(headers.insert(name, value)),
                 None => {}
+            }
+            for value in beside {
+                headers.append(SET_COOKIE, value);
+            }
+        }
+        #[cfg(feature = "device-bound")]
+        if let Some((name, ours)) = self.request().cloned() {
+            let present = headers.get_all(&name).iter();
+            let others = present.filter(|it| !is_of_same(it.as_bytes(), &ours));
+            let others: Vec<_> = others.cloned().collect();
+            headers.insert(&name, ours);
+            for value in others {
+                headers.append(&name, value);
             }
         }
         if let Some(value) = orders.cache_control {
@@ -273,6 +339,15 @@ impl Outgoing {
                 clears = None;
             }
         }
+        #[cfg(feature = "device-bound")]
+        let others: Vec<&[u8]> = match self.request() {
+            Some((name, ours)) => present
+                .iter()
+                .filter(|(of, value)| name == *of && !is_of_same(value, ours))
+                .map(|(_, value)| *value)
+                .collect(),
+            None => Vec::new(),
+        };
         let orders = self.orders(present.into_iter());
         let mut changes = Vec::new();
         let added: Vec<&str> = self.set_cookies().collect();
@@ -283,6 +358,12 @@ impl Outgoing {
         }
         if let Some((name, value)) = self.token_header() {
             changes.push(HeaderChange::new(name.clone(), &[value.as_bytes()], true));
+        }
+        #[cfg(feature = "device-bound")]
+        if let Some((name, ours)) = self.request() {
+            let mut values = vec![ours.as_bytes()];
+            values.extend(others);
+            changes.push(HeaderChange::new(name.clone(), &values, true));
         }
         let cache_control = orders.cache_control.map(|value| (CACHE_CONTROL, value));
         for (name, value) in cache_control.into_iter().chain(orders.targeted) {
@@ -329,7 +410,9 @@ impl Outgoing {
             Some(Carried::SetCookie(ours)) => Some(name_of(ours.as_bytes())),
             _ => None,
         };
+        let is_same = |ours: &HeaderValue| is_same_name(ours.as_bytes(), set_cookie);
         ours.is_some_and(|ours| ours == name_of(set_cookie).trim_ascii())
+            || self.beside().iter().any(is_same)
             || self
                 .former()
                 .iter()
@@ -358,6 +441,21 @@ impl Outgoing {
 fn name_of(set_cookie: &[u8]) -> &[u8] {
     let mut parts = set_cookie.split(|&byte| byte == b'=');
     parts.next().unwrap_or_default()
+}
+
+fn is_same_name(ours: &[u8], set_cookie: &[u8]) -> bool {
+    name_of(ours) == name_of(set_cookie).trim_ascii()
+}
+
+/// Whether both headers are of the same store: one is from an earlier save.
+#[cfg(feature = "device-bound")]
+fn is_of_same(present: &[u8], ours: &HeaderValue) -> bool {
+    let store = |value: &[u8]| {
+        let mut parts = value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let part = parts.find(|part| part.starts_with(b"path=") || part.starts_with(b"id="));
+        part.map(<[u8]>::to_vec)
+    };
+    store(present) == store(ours.as_bytes())
 }
 
 /// Never `None` in practice: names, paths and domains are checked when they are configured, and
@@ -412,6 +510,8 @@ mod tests {
             is_personal: false,
             vary: HeaderValue::from_static("Cookie"),
             clears: None,
+            #[cfg(feature = "device-bound")]
+            beside: None,
         }
     }
 

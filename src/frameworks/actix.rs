@@ -16,12 +16,18 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::uri::Authority;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
+#[cfg(feature = "device-bound")]
+pub use crate::frameworks::tower::RequireDevice;
 pub use crate::frameworks::tower::{
     Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 
+#[cfg(feature = "device-bound")]
+use crate::device;
 use crate::error::{LoadError, SessionError};
 use crate::flow::Outgoing;
+#[cfg(feature = "device-bound")]
+use crate::frameworks::tower::Settings;
 use crate::frameworks::tower::{
     Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Reply,
     ResponseFuture, SessionService, Sessions,
@@ -74,6 +80,12 @@ where
         let name = settings.request_header();
         let values = || request.headers().get_all(name.as_str());
         let fields = Fields::joined(&name, || values().map(HeaderValue::as_bytes));
+        #[cfg(feature = "device-bound")]
+        if let Some(answer) = answer_device(&settings, &request) {
+            let (open, _) = self.layer.start(settings, fields);
+            let response = request.into_response(answer).map_into_right_body();
+            return ResponseFuture::answered(response, open);
+        }
         let (open, pending) = self.layer.start(settings, fields);
         if self.layer.leaves_idle(request.request()) {
             pending.leave_idle();
@@ -83,6 +95,30 @@ where
         }
         ResponseFuture::new(self.inner.call(request), open)
     }
+}
+
+/// Answers in place of the service, if device binding has an answer.
+#[cfg(feature = "device-bound")]
+fn answer_device<S: Sessions, H>(
+    settings: &Settings<S, H>,
+    request: &ServiceRequest,
+) -> Option<HttpResponse> {
+    let headers = request.headers();
+    let each = |name: &'static str, take: &mut dyn FnMut(_)| {
+        let values = headers.get_all(name);
+        values.for_each(|value| take(HeaderValue::as_bytes(value)));
+    };
+    let answer = settings.device_answer(&device::Request {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        each: &each,
+    })?;
+    let status = StatusCode::from_u16(answer.status().as_u16()).ok()?;
+    let mut response = HttpResponse::build(status);
+    for (name, value) in answer.headers() {
+        response.append_header((name.as_str(), value.as_bytes()));
+    }
+    Some(response.body(answer.body().to_owned()))
 }
 
 impl<B, H: Answer<Failure, HttpResponse>> Reply<H> for ServiceResponse<EitherBody<B>> {
@@ -263,10 +299,36 @@ where
                     let response = inner.call(request).await?;
                     return Ok(response.map_into_left_body());
                 }
+                #[cfg(feature = "device-bound")]
+                Ok(session) => match again(&guard, &session, &request) {
+                    Some(answer) => answer,
+                    None => guard.refuse(request.request()),
+                },
+                #[cfg(not(feature = "device-bound"))]
                 Ok(_) => guard.refuse(request.request()),
                 Err(error) => error.error_response(),
             };
             Ok(request.into_response(answer).map_into_right_body())
         })
     }
+}
+
+/// The answer that makes the device prove its key and the request come again.
+#[cfg(feature = "device-bound")]
+fn again<C: Condition, N, A>(
+    guard: &Guard<C, N, A>,
+    session: &Session,
+    request: &ServiceRequest,
+) -> Option<HttpResponse> {
+    let mut from = request.headers().get_all("sec-fetch-site");
+    let from = match (from.next(), from.next()) {
+        (Some(only), None) => Some(only.as_bytes()),
+        _ => None,
+    };
+    let uri = request.uri();
+    let to = guard.asks_for_proof(session, from, uri.path(), uri.query())?;
+    let mut answer = HttpResponse::build(StatusCode::TEMPORARY_REDIRECT);
+    answer.append_header(("location", to));
+    answer.append_header(("cache-control", "no-store"));
+    Some(answer.finish())
 }

@@ -6,6 +6,8 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
+#[cfg(feature = "device-bound")]
+pub use crate::frameworks::tower::RequireDevice;
 pub use crate::frameworks::tower::{
     Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };

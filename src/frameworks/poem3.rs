@@ -3,6 +3,8 @@
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/poem.md"))]
 
 use std::convert::Infallible;
+#[cfg(feature = "device-bound")]
+use std::future::Ready;
 
 use http::header::HOST;
 use http::uri::Authority;
@@ -12,12 +14,18 @@ use poem::{
     Endpoint, Error, FromRequest, IntoResponse, Middleware, Request, RequestBody, Response, Result,
 };
 
+#[cfg(feature = "device-bound")]
+pub use crate::frameworks::tower::RequireDevice;
 pub use crate::frameworks::tower::{
     Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 
+#[cfg(feature = "device-bound")]
+use crate::device;
 use crate::error::{LoadError, SessionError};
 use crate::flow::Outgoing;
+#[cfg(feature = "device-bound")]
+use crate::frameworks::tower::Settings;
 use crate::frameworks::tower::{
     Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Reply,
     ResponseFuture, SessionService, Sessions,
@@ -58,6 +66,16 @@ where
             named_by(authority, hosts.map(HeaderValue::as_bytes))
         });
         let fields = Fields::of(request.headers(), &settings.request_header());
+        #[cfg(feature = "device-bound")]
+        if let Some(response) = answer_device(&settings, &request) {
+            let (open, _) = self.layer.start(settings, fields);
+            let answered = ResponseFuture::<Ready<Result<_, Infallible>>, S, _, H>::answered(
+                Ok(response),
+                open,
+            );
+            let Ok(outcome) = answered.await;
+            return outcome;
+        }
         let (open, pending) = self.layer.start(settings, fields);
         if self.layer.leaves_idle(&request) {
             pending.leave_idle();
@@ -72,6 +90,46 @@ where
         let Ok(outcome) = ResponseFuture::<_, S, Result<Response>, H>::new(call, open).await;
         outcome
     }
+}
+
+/// Answers in place of the endpoint, if device binding has an answer.
+#[cfg(feature = "device-bound")]
+fn answer_device<S: Sessions, H>(settings: &Settings<S, H>, request: &Request) -> Option<Response> {
+    let headers = request.headers();
+    let each = |name: &'static str, take: &mut dyn FnMut(_)| {
+        let values = headers.get_all(name).iter();
+        values.for_each(|value| take(HeaderValue::as_bytes(value)));
+    };
+    let answer = settings.device_answer(&device::Request {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        each: &each,
+    })?;
+    let body = answer.body().to_owned();
+    let (parts, body) = answer.into_response_with(body).into_parts();
+    let mut response = Response::from(body);
+    response.set_status(parts.status);
+    *response.headers_mut() = parts.headers;
+    Some(response)
+}
+
+/// The answer that makes the device prove its key and the request come again.
+#[cfg(feature = "device-bound")]
+fn again<C: Condition, N, A>(
+    guard: &Guard<C, N, A>,
+    session: &Session,
+    request: &Request,
+) -> Option<Response> {
+    let mut from = request.headers().get_all("sec-fetch-site").iter();
+    let from = match (from.next(), from.next()) {
+        (Some(only), None) => Some(only.as_bytes()),
+        _ => None,
+    };
+    let uri = request.uri();
+    let to = guard.asks_for_proof(session, from, uri.path(), uri.query())?;
+    let answer = Response::builder().status(StatusCode::TEMPORARY_REDIRECT);
+    let answer = answer.header("location", to);
+    Some(answer.header("cache-control", "no-store").finish())
 }
 
 /// Marks an error that a layer has seen, so that the innermost answers for it.
@@ -209,6 +267,10 @@ where
     async fn call(&self, request: Request) -> Result<Response> {
         let session = self.guard.load(request.extensions().get()).await?;
         if !self.guard.lets_in(&session) {
+            #[cfg(feature = "device-bound")]
+            if let Some(answer) = again(&self.guard, &session, &request) {
+                return Ok(answer);
+            }
             return Ok(self.guard.refuse(&request));
         }
         let response = self.inner.call(request).await?;

@@ -4,6 +4,8 @@
 
 use std::convert::Infallible;
 use std::future::ready;
+#[cfg(feature = "device-bound")]
+use std::io::Cursor;
 use std::marker::PhantomData;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,12 +19,18 @@ use http::header::{COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
+#[cfg(feature = "device-bound")]
+pub use crate::frameworks::tower::RequireDevice;
 pub use crate::frameworks::tower::{
     Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 
+#[cfg(feature = "device-bound")]
+use crate::device::{self, DeviceAnswer};
 use crate::error::{LoadError, SessionError};
 use crate::flow::Outgoing;
+#[cfg(feature = "device-bound")]
+use crate::frameworks::tower::Settings;
 use crate::frameworks::tower::{
     Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Open, Reply,
     ResponseFuture, Sessions,
@@ -49,6 +57,12 @@ struct Held<S: Sessions, N, H> {
 /// The last failure of an extractor or a session in this request.
 #[derive(Default)]
 struct Noted(Mutex<Option<Failure>>);
+
+/// The answer of device binding, which replaces the response. A fairing cannot answer a request
+/// before it is routed.
+#[cfg(feature = "device-bound")]
+#[derive(Default)]
+struct OfDevice(Mutex<Option<DeviceAnswer>>);
 
 impl<N> Default for Slot<N> {
     fn default() -> Self {
@@ -98,6 +112,11 @@ where
             let authority = request.host().filter(|_| hosts().next().is_none());
             named_by(authority.map(ToString::to_string).as_deref(), hosts())
         });
+        #[cfg(feature = "device-bound")]
+        if let Some(answer) = answer_device(&settings, request) {
+            *lock(&request.local_cache(OfDevice::default).0) = Some(answer);
+            return;
+        }
         let fields = fields(request, &settings.request_header());
         let (open, pending) = self.start(settings, fields);
         if L::ASKS && self.leaves_idle(&head(request)) {
@@ -112,6 +131,10 @@ where
     }
 
     async fn on_response<'r>(&self, request: &'r Request<'_>, response: &mut Response<'r>) {
+        #[cfg(feature = "device-bound")]
+        if let Some(answer) = lock(&request.local_cache(OfDevice::default).0).take() {
+            *response = of_device(&answer);
+        }
         let held = request.local_cache(Held::<S, N, H>::default);
         let Some(open) = lock(&held.open).take() else {
             return;
@@ -130,6 +153,56 @@ where
             slot.is_open = false;
         }
     }
+}
+
+/// The answer of device binding to a request, if it has one.
+#[cfg(feature = "device-bound")]
+fn answer_device<S: Sessions, H>(
+    settings: &Settings<S, H>,
+    request: &Request<'_>,
+) -> Option<DeviceAnswer> {
+    let each = |name: &'static str, take: &mut dyn FnMut(_)| {
+        let values = request.headers().get(name);
+        values.for_each(|value| take(value.as_bytes()));
+    };
+    settings.device_answer(&device::Request {
+        method: request.method().as_str(),
+        path: request.uri().path().as_str(),
+        each: &each,
+    })
+}
+
+#[cfg(feature = "device-bound")]
+fn of_device(answer: &DeviceAnswer) -> Response<'static> {
+    let body = answer.body().to_owned();
+    let mut response = bare(Status::new(answer.status().as_u16()));
+    for (name, value) in answer.headers() {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        response.adjoin_raw_header(name.as_str().to_owned(), value);
+    }
+    response.set_sized_body(body.len(), Cursor::new(body));
+    response
+}
+
+/// The answer that makes the device prove its key and the request come again.
+#[cfg(feature = "device-bound")]
+fn again<C: Condition, N, A>(
+    guard: &Guard<C, N, A>,
+    session: &Session,
+    request: &Request<'_>,
+) -> Option<Response<'static>> {
+    let mut from = request.headers().get("sec-fetch-site");
+    let from = match (from.next(), from.next()) {
+        (Some(only), None) => Some(only.as_bytes()),
+        _ => None,
+    };
+    let uri = request.uri();
+    let query = uri.query().map(|query| query.as_str());
+    let to = guard.asks_for_proof(session, from, uri.path().as_str(), query)?;
+    let mut answer = bare(Status::TemporaryRedirect);
+    answer.set_raw_header("location", to);
+    answer.set_raw_header("cache-control", "no-store");
+    Some(answer)
 }
 
 /// The values of the header that may hold a token. Rocket's local client puts cookies only into its
@@ -320,8 +393,21 @@ where
     async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> route::Outcome<'r> {
         match self.guard.load(pending(request).as_ref()).await {
             Ok(session) if self.guard.lets_in(&session) => self.inner.handle(request, data).await,
-            Ok(_) if A::REPLACES => route::Outcome::Success(self.guard.refuse(&head(request))),
-            Ok(_) => route::Outcome::Error(Status::Unauthorized),
+            #[cfg_attr(
+                not(feature = "device-bound"),
+                expect(unused_variables, reason = "only a device can be asked again")
+            )]
+            Ok(session) => {
+                #[cfg(feature = "device-bound")]
+                if let Some(answer) = again(&self.guard, &session, request) {
+                    return route::Outcome::Success(answer);
+                }
+                if A::REPLACES {
+                    route::Outcome::Success(self.guard.refuse(&head(request)))
+                } else {
+                    route::Outcome::Error(Status::Unauthorized)
+                }
+            }
             Err(error) => {
                 note(request, Failure::Load(error));
                 route::Outcome::Error(Status::InternalServerError)

@@ -10,6 +10,8 @@ use salvo_core::http::ResBody;
 use salvo_core::writing::Scribe;
 use salvo_core::{Depot, Request, Response, Writer};
 
+#[cfg(feature = "device-bound")]
+pub use crate::frameworks::tower::RequireDevice;
 pub use crate::frameworks::tower::{
     Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };

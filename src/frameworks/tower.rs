@@ -65,6 +65,8 @@
 //! timeouts and layers that turn panics into answers inside the session layer. Compression and the
 //! like can go on either side.
 
+#[cfg(feature = "device-bound")]
+mod bodies;
 mod future;
 mod guard;
 mod host;
@@ -84,10 +86,18 @@ pub use guard::{
     AnySession, Guard, GuardFuture, GuardService, HasField, RecentLogin, RequireField,
     RequireLogin, RequireSession,
 };
+#[cfg(feature = "device-bound")]
+pub use guard::{FromDevice, RequireDevice};
 #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use pending::Fields;
 #[cfg(feature = "rocket")]
 pub(crate) use pending::Open;
+
+#[cfg(all(
+    feature = "device-bound",
+    any(feature = "actix-web", feature = "poem", feature = "rocket")
+))]
+pub(crate) use pending::Settings;
 
 pub use layer::{SessionLayer, SessionService};
 #[cfg(feature = "tower-sessions")]
@@ -96,6 +106,8 @@ pub use pending::{LoadFuture, PendingSession, SessionOf};
 /// What puts a [`SessionLayer`] or a guard around a service that no router takes it for.
 pub use tower_layer::Layer;
 
+#[cfg(feature = "device-bound")]
+use crate::device::{self, DeviceAnswer};
 use crate::error::{LoadError, SaveError, SessionError};
 use crate::event::Event;
 #[cfg(feature = "tower-sessions")]
@@ -170,6 +182,10 @@ mod sealed {
         fn handed_out(&self, session: &Session) -> Outgoing;
 
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>);
+
+        /// Returns the answer in place of the handler's, if device binding has one.
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer>;
     }
 
     impl Store for CookieStore {
@@ -200,6 +216,11 @@ mod sealed {
 
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
+        }
+
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+            self.answer_device(request)
         }
     }
 
@@ -243,6 +264,11 @@ mod sealed {
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
         }
+
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+            self.answer_device(request)
+        }
     }
 
     impl<S: Store + HasCookie> Store for HostStores<S> {
@@ -282,6 +308,11 @@ mod sealed {
                 Err(_) => Events::default().report(event, error),
             }
         }
+
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+            self.found().ok()?.device_answer(request)
+        }
     }
 
     #[cfg(feature = "server")]
@@ -303,7 +334,7 @@ mod sealed {
             let (store, opened) = (self.clone(), Self::open(self, &mut std::iter::once(field)));
             let id = match &opened {
                 Opened::Ready(session) => session.id(),
-                Opened::Fetch(fetch) => Some(fetch.id()),
+                Opened::Fetch(asked) => Some(asked.fetch.id()),
             };
             (id, Box::pin(async move { store.finish(opened).await }))
         }
@@ -319,6 +350,11 @@ mod sealed {
 
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             self.events().report(event, error);
+        }
+
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+            self.answer_device(request)
         }
     }
 
@@ -358,6 +394,11 @@ mod sealed {
         fn report(&self, event: Event, error: Option<&(dyn Error + 'static)>) {
             each!(self, store => store.events().report(event, error));
         }
+
+        #[cfg(feature = "device-bound")]
+        fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+            each!(self, store => store.answer_device(request))
+        }
     }
 }
 
@@ -369,6 +410,10 @@ pub enum Failure {
     Load(LoadError),
     /// The handler returned an error of its session.
     Call(SessionError),
+    /// The layer had to answer a browser itself, for a device-bound session, and cannot make a body
+    /// of the service's type: see [`SessionLayer::answer_devices_with`].
+    #[cfg(feature = "device-bound")]
+    DeviceBody,
     /// The session could not be saved.
     Save(SaveError),
 }

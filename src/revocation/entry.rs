@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! format   1   0x01
-//! kind     1   0x01 a session, 0x02 a subject, 0x03 all, 0x04 a lifetime, 0x05 a new id, 0x06 a sid
+//! kind     1   0x01 a session, 0x02 a subject, 0x03 all, 0x04 a lifetime, 0x05 a new id, 0x06 a sid,
+//!              0x07 a bound session
 //!
 //! a session:   id 16, from 6, until 6
 //! a subject:   moment 6, subject: the rest, 1 to 255 bytes
@@ -10,6 +11,7 @@
 //! a lifetime:  longest 6, until 6
 //! a new id:    old id 16, moment 6, new id 16
 //! a sid:       moment 6, sid: the rest, 1 to 255 bytes
+//! bound:       id 16, binding 16, until 6
 //! ```
 //!
 //! Moments are Unix milliseconds, big-endian. A lifetime is in milliseconds.
@@ -18,7 +20,7 @@ use super::Revocation;
 use crate::envelope::encoded_len;
 use crate::error::Refusal;
 use crate::reader::{Malformed, Reader};
-use crate::record::{MAX_NAME, SessionId};
+use crate::record::{BindingId, MAX_NAME, SessionId};
 use crate::time::Millis;
 
 const FORMAT: u8 = 1;
@@ -29,6 +31,7 @@ const ALL: u8 = 0x03;
 const LIFETIME: u8 = 0x04;
 const MOVED: u8 = 0x05;
 const SID: u8 = 0x06;
+const BOUND: u8 = 0x07;
 
 /// The longest token of an entry, in characters.
 pub(crate) const MAX_TOKEN: usize = encoded_len(2 + 6 + MAX_NAME);
@@ -69,6 +72,12 @@ impl Revocation {
                 bytes.extend_from_slice(&at.to_be_bytes());
                 bytes.extend_from_slice(next.as_bytes());
             }
+            Self::Bound { id, binding, until } => {
+                bytes.push(BOUND);
+                bytes.extend_from_slice(id.as_bytes());
+                bytes.extend_from_slice(binding.as_bytes());
+                bytes.extend_from_slice(&until.to_be_bytes());
+            }
         }
         bytes
     }
@@ -105,6 +114,11 @@ impl Revocation {
                 at: moment(&mut reader)?,
                 next: SessionId::from_bytes(reader.array()?),
             },
+            BOUND => Self::Bound {
+                id: SessionId::from_bytes(reader.array()?),
+                binding: BindingId::from_bytes(reader.array()?),
+                until: moment(&mut reader)?,
+            },
             _ => return Err(Refusal::Newer),
         };
         reader.finish()?;
@@ -134,7 +148,7 @@ mod tests {
     use super::*;
     use crate::vectors::{File, vectors};
 
-    fn entries() -> [Revocation; 7] {
+    fn entries() -> [Revocation; 8] {
         let moment = Millis::from_raw(1_700_000_000_123);
         [
             Revocation::Id {
@@ -163,6 +177,11 @@ mod tests {
             Revocation::Sid {
                 sid: "08a5019c".into(),
                 moment,
+            },
+            Revocation::Bound {
+                id: SessionId::from_bytes([7; 16]),
+                binding: BindingId::from_bytes([9; 16]),
+                until: moment,
             },
         ]
     }
@@ -200,7 +219,7 @@ mod tests {
                 assert_eq!(Revocation::decode(&long), Err(Refusal::BadRecord));
             }
         }
-        for bytes in [[2, 1], [1, 0], [1, 7]] {
+        for bytes in [[2, 1], [1, 0], [1, 8]] {
             assert_eq!(Revocation::decode(&bytes), Err(Refusal::Newer));
         }
         for subject in [&[][..], &[0xff], &[b'a'; MAX_NAME + 1]] {
@@ -214,7 +233,7 @@ mod tests {
     #[test]
     fn every_vector_opens_to_what_has_ended_and_is_written_alike() {
         let file: File = vectors!("revocations.json");
-        assert_eq!(file.vectors.len(), 10);
+        assert_eq!(file.vectors.len(), 11);
         for vector in &file.vectors {
             let opened = vector.open().unwrap().plaintext;
             assert_eq!(*opened, *vector.plaintext, "{vector}");
@@ -227,6 +246,13 @@ mod tests {
                 },
                 _ if stated.longest.is_some() => Revocation::Lifetime {
                     longest: Duration::from_millis(stated.longest.unwrap()).into(),
+                    until: moment(stated.until),
+                },
+                (Some(id), _) if stated.binding.is_some() => Revocation::Bound {
+                    id: SessionId::from_bytes(id[..].try_into().unwrap()),
+                    binding: BindingId::from_bytes(
+                        stated.binding.as_ref().unwrap()[..].try_into().unwrap(),
+                    ),
                     until: moment(stated.until),
                 },
                 (Some(id), _) if stated.next.is_some() => Revocation::Moved {

@@ -24,6 +24,7 @@ fn record(id: SessionId, subject: &str, issued_at: Millis) -> Record {
         issued_at,
         seen_at: issued_at,
         kept_for: None,
+        binding: None,
         expires_at: issued_at.plus(DAY),
         transient: false,
         in_backend: false,
@@ -350,5 +351,19 @@ mod rounds {
         assert_eq!(list.unseen(at(1000)), [ended(1, 0, 9000)]);
         list.put(ended(1, 0, 9000));
         assert_eq!(list.unseen(at(1000)), []);
+    }
+}
+
+#[cfg(feature = "device-bound")]
+#[test]
+fn the_first_binding_of_a_session_holds() {
+    let list = RevocationList::new();
+    let id = SessionId::from_bytes([7; 16]);
+    let [one, other] = [[1; 16], [2; 16]].map(BindingId::from_bytes);
+    assert_eq!(list.bound_to(id), None);
+    for (binding, until) in [(one, 1000), (other, 3000), (one, 2000)] {
+        let until = Millis::from_raw(until);
+        list.put(Revocation::Bound { id, binding, until });
+        assert_eq!(list.bound_to(id), Some(one));
     }
 }

@@ -174,6 +174,7 @@ impl Placement for InBackend {
         let goes_on = view.continued().map(Record::header);
         let is_as_sent = goes_on.is_some_and(|header| {
             view.expires_at() == Some(header.expires_at)
+                && view.binding() == header.binding
                 && view.transient() == Some(header.transient)
                 && loaded.is_some_and(|loaded| !loaded.cookie_is_due)
         });
@@ -201,7 +202,7 @@ impl Placement for InBackend {
             ..next.header
         };
         let body = next.view.body();
-        let length = body.len(header.logged_in_at.is_some());
+        let length = body.len(header.optional());
         let mut plaintext = Vec::with_capacity(length);
         body.append_to(&mut plaintext, &header);
         let plaintext = Plaintext::from_vec(plaintext);
@@ -363,6 +364,7 @@ impl InBackend {
             in_backend: true,
             kept_for: None,
             logged_in_at: None,
+            binding: None,
         };
         let to = match to {
             Some(Trail::Backend(key)) => key.to_string(),
@@ -525,6 +527,7 @@ impl InBackend {
         loaded.cookie_is_due = fetch.stub.under_old_key
             || policy.cookie_is_due(stub, now)
             || stub.expires_at != record.expires_at
+            || stub.binding != record.binding
             || stub.transient != record.transient;
         loaded.under_old_key |= fetch.stub.under_old_key;
         Ok(loaded)

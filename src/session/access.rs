@@ -163,8 +163,10 @@ impl Session {
         let limit = bounds.map_or(by_default, |bounds| bounds.limit);
         let measure = |changes: &Changes| {
             let view = View::new(record, changes);
+            let mut optional = view.optional();
+            optional.binding |= bounds.is_some_and(|bounds| bounds.may_bind);
             let body = view.body();
-            (body.len(view.has_login()), body.entries())
+            (body.len(optional), body.entries())
         };
         let (size, entries) = measure(changes);
         let checked = limit.check(size).and_then(|()| check_entries(entries));

@@ -8,12 +8,14 @@ use std::iter::Peekable;
 
 use zeroize::Zeroizing;
 
+use super::device::Device;
 use super::sorted::Sorted;
 #[cfg(feature = "server")]
 use super::version::Version;
 use super::{Loaded, Status};
 use crate::record::{
-    Amended, Body, Content, Entries, Entry, Header, Measured, Names, Record, SessionId,
+    Amended, BindingId, Body, Content, Entries, Entry, Header, Measured, Names, Optional, Record,
+    SessionId,
 };
 use crate::time::Millis;
 
@@ -61,6 +63,8 @@ pub(crate) struct Changes {
     /// An earlier attempt to end the session may have succeeded.
     pub(super) may_have_ended: bool,
     pub(crate) revision: Revision,
+    /// What the request has shown of the session's device. Most sessions have none, so it is apart.
+    pub(crate) shown: Option<Box<Device>>,
 }
 
 /// Changes to the session's names.
@@ -172,9 +176,35 @@ impl Changes {
         }
     }
 
-    /// The record, unless it was destroyed.
+    /// No changes yet, for a session of which the request has shown this.
+    #[cfg(feature = "device-bound")]
+    pub(super) fn with(device: Device) -> Self {
+        Self {
+            shown: Some(Box::new(device)),
+            ..Self::default()
+        }
+    }
+
+    /// The record, unless it was destroyed or its device is missing.
     fn base<'r>(&self, loaded: Option<&'r Record>) -> Option<&'r Record> {
-        loaded.filter(|_| !self.destroyed)
+        loaded.filter(|_| !self.destroyed && !self.lacks_device())
+    }
+
+    /// Whether a save ends the record: the session was destroyed, or somebody logs in without the
+    /// device that the record needs.
+    fn gives_up_record(&self) -> bool {
+        self.destroyed || (self.login == Some(Login::Now) && self.lacks_device())
+    }
+
+    /// Whether the record needs a device that the request does not come from.
+    fn lacks_device(&self) -> bool {
+        self.shown.as_ref().is_some_and(|device| device.is_missing)
+    }
+
+    /// What the request has shown of the session's device.
+    #[cfg(feature = "device-bound")]
+    pub(super) fn device(&self) -> Device {
+        self.shown.as_deref().copied().unwrap_or_default()
     }
 
     /// The record, if its content stays.
@@ -230,7 +260,7 @@ impl Changes {
     /// Another request has ended the session. If this request began a new one in its place, that
     /// stays.
     pub(super) fn lose(&mut self) {
-        if !self.destroyed {
+        if !self.gives_up_record() {
             *self = self.afresh();
         }
         self.in_cookie = None;
@@ -270,6 +300,7 @@ impl Changes {
             over: self.over,
             may_have_ended: self.may_have_ended,
             revision: self.revision,
+            shown: self.shown.take(),
             ..Self::default()
         }
     }
@@ -286,6 +317,11 @@ impl Changes {
     ) {
         let whole = self.revision.whole != planned.whole;
         self.in_cookie = None;
+        // Without its device, none of the record goes into the one that takes its place.
+        let base = base.filter(|_| !self.lacks_device());
+        if let Some(device) = &mut self.shown {
+            device.is_missing = false;
+        }
         let Some(written) = written else {
             self.may_have_ended = true;
             if self.revision == planned || !self.destroyed {
@@ -730,6 +766,14 @@ impl<'a> View<'a> {
         self.logs_in() || self.kept_login().is_some()
     }
 
+    /// Which optional parts the header of a save has.
+    pub(crate) fn optional(self) -> Optional {
+        Optional {
+            login: self.has_login(),
+            binding: self.binding().is_some(),
+        }
+    }
+
     /// When the last login was. `None` if the save has yet to happen that remembers it.
     pub(crate) fn logged_in_at(self) -> Option<Millis> {
         if self.logs_in() {
@@ -761,8 +805,47 @@ impl<'a> View<'a> {
             && !self.has_login()
     }
 
+    /// Whether the record ends with a save: the session was destroyed, or somebody has logged in
+    /// without the device that the record needs.
     pub(crate) fn is_destroyed(self) -> bool {
-        self.changes.destroyed
+        self.changes.gives_up_record()
+    }
+
+    /// Whether the session's device is missing, so that only a login or the session's end may be
+    /// saved.
+    pub(crate) fn lacks_device(self) -> bool {
+        self.changes.lacks_device() && self.is_changed() && !self.is_destroyed()
+    }
+
+    /// The binding that a save writes.
+    pub(crate) fn binding(self) -> Option<BindingId> {
+        let header = self.base()?.header();
+        let due = || self.changes.shown.as_ref()?.binds;
+        header.binding.or_else(due)
+    }
+
+    /// Whether a save is due only to bind the session to the device that has proven its key.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn is_binding_due(self) -> bool {
+        let is_unbound = |record: &Record| record.header().binding.is_none();
+        self.device().binds.is_some() && self.base().is_some_and(is_unbound)
+    }
+
+    /// Whether a device is to be offered a binding to this session: somebody logs in, the session
+    /// gets a subject, or it is somebody's and gets a new id, which an earlier offer does not name.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn is_offered(self, moves: bool) -> bool {
+        let was_somebodys = self.content().is_some_and(|record| {
+            !record.subject().is_empty() || record.header().logged_in_at.is_some()
+        });
+        let is_somebodys = !self.names().subject.is_empty() || self.has_login();
+        let gets_an_id = moves || self.changes.renewed;
+        self.logs_in() || is_somebodys && (gets_an_id || !was_somebodys)
+    }
+
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn device(self) -> Device {
+        self.changes.device()
     }
 
     /// Whether another request ended the session during this one, and this one has begun no new

@@ -92,6 +92,8 @@ pub(crate) struct Bounds {
     pub(crate) claims: Claims,
     pub(crate) max_lifetime: Duration,
     pub(crate) idle: Option<Idle>,
+    /// Whether the store binds sessions to devices: one that is not bound yet leaves room for it.
+    pub(crate) may_bind: bool,
     pub(crate) events: Events,
 }
 

@@ -11,7 +11,7 @@ use crate::event::Events;
 use crate::flow::{Flow, InCookie, Outgoing};
 use crate::limit::Limit;
 use crate::policy::Policy;
-use crate::record::Record;
+use crate::record::{Optional, Record};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -256,6 +256,7 @@ fn a_session_that_is_too_large_already_may_shrink_and_may_not_grow() {
         },
         max_lifetime: DAY,
         idle: None,
+        may_bind: false,
         events: Events::default(),
     };
     let session = Session::opened(loaded(record), now(), bounds);
@@ -372,7 +373,7 @@ proptest! {
                 let header = *loaded_with(&[]).record.header();
                 let mut written = Vec::new();
                 body.append_to(&mut written, &header);
-                assert_eq!(written.len(), body.len(false), "{op:?}");
+                assert_eq!(written.len(), body.len(Optional::default()), "{op:?}");
                 let count = view.values().count().max(view.flashes().count());
                 assert_eq!(count, body.entries(), "{op:?}");
                 let record = loaded(written).record;
@@ -381,4 +382,24 @@ proptest! {
             });
         }
     }
+}
+
+#[cfg(all(feature = "device-bound", feature = "server"))]
+#[test]
+fn what_comes_during_a_login_without_the_device_takes_nothing_from_its_record() {
+    let of = |key: &str| loaded_with(&[(key.to_owned(), 5)]);
+    let device = Device {
+        is_missing: true,
+        ..Device::default()
+    };
+    let bounds = flow().bounds.clone();
+    let session = Session::shown(of("theirs"), device, now(), bounds);
+    session.log_in().unwrap();
+    session.insert("mine", "xxxxx").unwrap();
+    let planned = session.lock(|changes, _| changes.revision);
+    session.insert("later", 7).unwrap();
+    session.acknowledge(planned, Some(of("mine")));
+    assert_eq!(session.get::<String>("theirs"), Ok(None));
+    assert_eq!(session.get("mine"), Ok(Some("xxxxx".to_owned())));
+    assert_eq!(session.get("later"), Ok(Some(7)));
 }

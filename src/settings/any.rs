@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName};
 
 use super::{Driver, Settings};
+#[cfg(feature = "device-bound")]
+use crate::device::DeviceAnswer;
 use crate::envelope::{KeyRing, Keys};
 use crate::error::{BackendError, ConfigError, LoadError, SaveError};
 use crate::flow::{InCookie, Outgoing};
@@ -198,6 +200,18 @@ impl AnyStore {
     /// As [`save`](Self::save).
     pub async fn respond(&self, session: &Session) -> Result<Outgoing, SaveError> {
         each!(self, store => store.respond(session), store => store.respond(session).await)
+    }
+
+    /// Returns the answer to a request that device binding answers itself: see
+    /// [`CookieStore::device_answer`].
+    #[cfg(feature = "device-bound")]
+    pub fn device_answer<'h>(
+        &self,
+        method: &str,
+        path: &str,
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+    ) -> Option<DeviceAnswer> {
+        each!(self, store => store.device_answer(method, path, headers))
     }
 
     /// Lists the sessions of `subject`, the last used first.

@@ -11,11 +11,13 @@ use zeroize::Zeroizing;
 
 use super::driver::{Driver, RedisUrl};
 use super::duration;
+#[cfg(feature = "device-bound")]
+use crate::binding::DeviceStage;
 use crate::cookie::SameSite;
 use crate::env::{self, Variables};
 use crate::error::ConfigError;
 
-pub(super) const FIELDS: [&str; 23] = [
+pub(super) const FIELDS: [&str; 24] = [
     "driver",
     "cookie_name",
     "max_age",
@@ -31,6 +33,7 @@ pub(super) const FIELDS: [&str; 23] = [
     "persistent",
     "context",
     "not_before",
+    "device_bound",
     "max_size",
     "empty_if_unavailable",
     "adopt_cookies",
@@ -256,6 +259,28 @@ impl Given {
         match self {
             Self::Text(text) => Ok(text.to_string()),
             _ => Err("it must be UTF-8 text; in a file, in quotes"),
+        }
+    }
+
+    /// The stage of device-bound sessions.
+    #[cfg(feature = "device-bound")]
+    pub(super) fn stage(&self) -> Understood<DeviceStage> {
+        let text = self.text().unwrap_or_default();
+        match text.to_ascii_lowercase().as_str() {
+            "off" => Ok(DeviceStage::Off),
+            "serve" => Ok(DeviceStage::Serve),
+            "offer" => Ok(DeviceStage::Offer),
+            "enforce" => Ok(DeviceStage::Enforce),
+            _ => Err("it must be `off`, `serve`, `offer` or `enforce`"),
+        }
+    }
+
+    /// Without the feature, sessions can only stay unbound.
+    #[cfg(not(feature = "device-bound"))]
+    pub(super) fn stage(&self) -> Understood<()> {
+        match self.text() {
+            Ok(text) if text.eq_ignore_ascii_case("off") => Ok(()),
+            _ => Err("this build can only have it `off`; turn on the feature `device-bound`"),
         }
     }
 

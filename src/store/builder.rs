@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 
 use super::core::{Clock, StoreCore};
+#[cfg(feature = "device-bound")]
+use crate::binding::{Binding, DeviceBound, DeviceStage};
 use crate::cookie::CookieConfig;
 use crate::envelope::{Envelope, Keys, Kind, Use, check_context};
 use crate::error::ConfigError;
@@ -48,6 +50,8 @@ pub struct StoreBuilder<P> {
     pub(crate) revocations: Option<RevocationList>,
     private_by_default: bool,
     clear_site_data: Option<HeaderValue>,
+    #[cfg(feature = "device-bound")]
+    device_bound: Option<DeviceBound>,
     clock: Box<Clock>,
     events: Events,
 }
@@ -71,6 +75,8 @@ impl<P> StoreBuilder<P> {
             revocations: None,
             private_by_default: true,
             clear_site_data: None,
+            #[cfg(feature = "device-bound")]
+            device_bound: None,
             clock: Box::new(SystemTime::now),
             events: Events::default(),
         }
@@ -162,6 +168,20 @@ impl<P> StoreBuilder<P> {
         self
     }
 
+    /// Binds sessions to the device that logged in, in browsers that take part (experimental). A
+    /// copied cookie is then worth nothing after some minutes. Default: no session is bound, and
+    /// sessions that are bound open everywhere.
+    ///
+    /// `DeviceBound::default()` does all of it. With a `SessionLayer` (feature `tower`) nothing
+    /// else is needed; otherwise answer requests with `device_answer` of the store first. The
+    /// service must be on https. A service that runs on several servers switches it on in steps:
+    /// see [`DeviceStage`](crate::DeviceStage) and docs/device-bound.md.
+    #[cfg(feature = "device-bound")]
+    pub fn device_bound(mut self, settings: impl Into<DeviceBound>) -> Self {
+        self.device_bound = Some(settings.into());
+        self
+    }
+
     /// What a browser clears when a request [destroys](crate::Session::destroy) its session: the
     /// response then has `Clear-Site-Data`, unless the handler has set it. Browsers obey it over
     /// https only, and some take a second or more to clear the cache. Default: nothing.
@@ -218,6 +238,10 @@ impl<P> StoreBuilder<P> {
                     "it is shorter than a millisecond",
                 ));
             }
+        }
+        #[cfg(feature = "device-bound")]
+        if let Some(settings) = &self.device_bound {
+            settings.check(present)?;
         }
         let (lifetime, max_lifetime) = self.lifetimes()?;
         let not_before = self.not_before.into();
@@ -278,6 +302,8 @@ impl<P> StoreBuilder<P> {
             revocations: self.revocations,
             private_by_default: self.private_by_default,
             clear_site_data: self.clear_site_data,
+            #[cfg(feature = "device-bound")]
+            device_bound: self.device_bound,
             clock: self.clock,
             events: self.events,
         };
@@ -298,6 +324,17 @@ impl<P> StoreBuilder<P> {
         Envelope::new(&self.keys.ring(), used_for)
     }
 
+    /// `None` if no session is bound here. `policy` has checked that it can be.
+    #[cfg(feature = "device-bound")]
+    fn binding(&self, longest: Duration) -> Option<Box<Binding>> {
+        let settings = self.device_bound.clone()?;
+        let cookie = self.transport.cookie()?;
+        let is_on = settings.stage() != DeviceStage::Off;
+        let keys_for = |kind| self.keys_for(kind);
+        let binding = is_on.then(|| Binding::new(settings, cookie, longest, keys_for))?;
+        binding.ok().map(Box::new)
+    }
+
     /// Assembles a store's core with these settings. `place` makes the placement, given the store's
     /// keys and the limit of its cookie.
     pub(crate) fn assemble<Q: Placement>(
@@ -309,6 +346,8 @@ impl<P> StoreBuilder<P> {
         let limit = Limit::Cookie { name: name.len() };
         let placement = place(&|kind| self.keys_for(kind), limit);
         let envelope = self.keys_for(self.transport.kind());
+        #[cfg(feature = "device-bound")]
+        let binding = self.binding(policy.max_lifetime);
         let (transport, former) = (self.transport, &self.former);
         let revocations = self.revocations;
         if let Some(list) = &revocations {
@@ -318,6 +357,8 @@ impl<P> StoreBuilder<P> {
         flow.revocations = revocations;
         flow.private_by_default = self.private_by_default;
         flow.clear_site_data = self.clear_site_data;
+        #[cfg(feature = "device-bound")]
+        flow.bind_with(binding);
         StoreCore {
             kept: self.keys.kept(),
             flow,

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 use crate::envelope::{Kept, KeyRing, TakesKeys};
 use crate::error::{SaveError, SaveErrorKind};
 use crate::event::{Event, Events};
+#[cfg(feature = "device-bound")]
+use crate::flow::Bound;
 use crate::flow::{Flow, Outgoing, Placement, Plan, Standing};
 use crate::revocation::Late;
 use crate::session::Session;
@@ -49,6 +51,7 @@ impl<P: Placement> StoreCore<P> {
                 Ok(())
             }
             Standing::Moved => Err(SaveError(SaveErrorKind::Moved)),
+            Standing::Unproven => Err(SaveError(SaveErrorKind::Unproven)),
         }
     }
 
@@ -70,6 +73,14 @@ impl<P: Placement> StoreCore<P> {
             session.has_ended();
         } else if session.was_over(plan.planned) {
             plan.outgoing.leave_cookies_alone();
+        }
+    }
+
+    /// Ends copies of a session's cookie from before it was bound.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn bind(&self, bound: Option<Bound>) {
+        if let (Some(list), Some(bound)) = (&self.flow.revocations, bound) {
+            list.put(bound.into());
         }
     }
 

@@ -9,14 +9,14 @@ use super::{Contents, File, Typed, Vector, given, vectors};
 use crate::envelope::Kind;
 use crate::error::Origin;
 use crate::policy::Policy;
-use crate::record::{Body, Header, Names, Record, SessionId};
+use crate::record::{BindingId, Body, Header, Names, Record, SessionId};
 use crate::session::Status;
 use crate::time::Millis;
 use crate::value::{self, Value};
 
 fn sessions() -> Vec<Vector> {
     let file: File = vectors!("sessions.json");
-    assert_eq!(file.vectors.len(), 53);
+    assert_eq!(file.vectors.len(), 56);
     file.vectors
 }
 
@@ -41,6 +41,10 @@ impl Contents {
             in_backend: false,
             kept_for,
             logged_in_at: self.logged_in_at.map(Millis::from_raw),
+            binding: self
+                .binding
+                .as_ref()
+                .map(|binding| BindingId::from_bytes(binding[..].try_into().unwrap())),
         }
     }
 
@@ -146,7 +150,7 @@ fn every_cookie_gives_a_handler_the_session_that_is_stated() {
             "{vector}"
         );
     }
-    assert_eq!(cookies, 48);
+    assert_eq!(cookies, 50);
 }
 
 #[test]
@@ -166,8 +170,11 @@ fn the_parts_of_every_session_make_its_plaintext_to_the_byte() {
         let mut plaintext = Vec::new();
         contents.append_to(&mut plaintext, &stated.header());
         assert_eq!(plaintext, vector.plaintext.0, "{vector}");
-        let has_login = stated.logged_in_at.is_some();
-        assert_eq!(contents.len(has_login), plaintext.len(), "{vector}");
+        assert_eq!(
+            contents.len(stated.header().optional()),
+            plaintext.len(),
+            "{vector}"
+        );
     }
 }
 
@@ -181,6 +188,7 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
         let in_one_request = stated.seen_at == stated.issued_at
             && stated.expires_at > stated.issued_at
             && stated.logged_in_at.is_none_or(|at| at == stated.issued_at)
+            && stated.binding.is_none()
             && vector.kind == Kind::Cookie;
         // An empty new session is not worth a cookie.
         let is_empty =

@@ -13,8 +13,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
 use sealed_session::{
-    AppKey, CookieConfig, CookieStore, Event, Field, HostStores, InCookie, KeyRing, Keys,
-    RandomError, RevocationList, SameSite, Sealer, SiteData, Token, Transport, TypedSession, Value,
+    AppKey, CookieConfig, CookieStore, DeviceRefusal, DeviceSkip, Event, Field, HostStores,
+    InCookie, KeyRing, Keys, RandomError, RevocationList, SameSite, Sealer, SiteData, Token,
+    Transport, TypedSession, Value,
 };
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -233,6 +234,8 @@ fn no_public_type_error_or_panic_shows_a_key_a_token_or_a_value() {
     log.show("Session", &session);
     log.show("SameSite", SameSite::Strict);
     log.show("Event", Event::TooLarge);
+    log.show("DeviceRefusal", DeviceRefusal::Signature);
+    log.show("DeviceSkip", DeviceSkip::Quota);
     let list = RevocationList::new();
     list.revoke_subject(TEXT, SystemTime::now());
     list.revoke_sid(TEXT, SystemTime::now());

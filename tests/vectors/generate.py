@@ -16,8 +16,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 sys.dont_write_bytecode = True
-from reader import (COOKIE_LIMIT, DAY_MS, ELSEWHERE, FURTHER, KEPT, LOGIN, NAMED, RING_BYTES, RING_LIMIT, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys, aes256,
-                    hmac_sha256, outcome, sid_tag, store_key, subject_tag, xaes_key)
+from reader import (BOUND, COOKIE_LIMIT, DAY_MS, ELSEWHERE, FURTHER, KEPT, LOGIN, NAMED, RING_BYTES, RING_LIMIT, SEALER_LIMIT, SKEW_MS, TRANSIENT, Keys,
+                    aes256, hmac_sha256, outcome, sid_tag, store_key, subject_tag, xaes_key)
 
 HOUR_MS = 60 * 60 * 1000
 ISSUED = 1_800_000_000_000
@@ -90,11 +90,11 @@ def head(name, issued_at=ISSUED, seen_at=ISSUED, expires_at=None, flags=0, furth
     return bytes([version, flags]) + fixed_bytes("id of " + name, 16) + times + bytes([further] if further else [])
 
 
-def record(name, values=(), flashes=(), subject="", logged_in_at=None, label=None, sid=None, flags=0, **fixed):
-    further = (LOGIN if logged_in_at is not None else 0) | (NAMED if label is not None else 0)
+def record(name, values=(), flashes=(), subject="", logged_in_at=None, label=None, sid=None, binding=b"", flags=0, **fixed):
+    further = (LOGIN if logged_in_at is not None else 0) | (NAMED if label is not None else 0) | (BOUND if binding else 0)
     login = b"" if logged_in_at is None else logged_in_at.to_bytes(6, "big")
     names = block(subject) + (b"" if label is None else block(label) + block(sid))
-    return head(name, flags=flags, further=further, **fixed) + login + names + sorted_entries(dict(values)) + sorted_entries(dict(flashes))
+    return head(name, flags=flags, further=further, **fixed) + login + binding + names + sorted_entries(dict(values)) + sorted_entries(dict(flashes))
 
 
 # Sealing
@@ -168,10 +168,12 @@ def nested(levels, kinds, innermost):
 
 
 def session(name, why, *, values=(), flashes=(), subject="", key=KEY_A, ring=None, kind="cookie",
-            cookie=COOKIE, context="", now_ms=NOW, settings=(), logged_in_at=None, label=None, sid=None, **fixed):
+            cookie=COOKIE, context="", now_ms=NOW, settings=(), logged_in_at=None, label=None, sid=None, is_bound=False, **fixed):
     ring = [key] if ring is None else ring
-    plaintext = record(name, values, flashes, subject, logged_in_at, label, sid, **fixed)
+    binding = fixed_bytes("binding of " + name, 16) if is_bound else b""
+    plaintext = record(name, values, flashes, subject, logged_in_at, label, sid, binding, **fixed)
     login = {} if logged_in_at is None else {"logged_in_at": logged_in_at}
+    bound = {"binding": binding.hex()} if binding else {}
     names = {} if label is None else {"label": label, "sid": sid}
     times = {field: int.from_bytes(plaintext[at : at + 6], "big")
              for field, at in (("issued_at", 18), ("seen_at", 24), ("expires_at", 30))}
@@ -187,7 +189,7 @@ def session(name, why, *, values=(), flashes=(), subject="", key=KEY_A, ring=Non
         "opened_under": "sealing" if ring[0] == key else "accepted",
         "now_ms": now_ms,
         **dict(settings),
-        "session": {"id": plaintext[2:18].hex(), **times, "flags": plaintext[1], **login, "subject": subject, **names,
+        "session": {"id": plaintext[2:18].hex(), **times, "flags": plaintext[1], **login, **bound, "subject": subject, **names,
                     "values": dict(values), "flashes": dict(flashes)},
     }
 
@@ -261,6 +263,11 @@ def sessions():
         session("kind store", "a session as a server store keeps it", kind="store", cookie="sessions", values={"user_id": integer(42)}),
         session("kept by its last use", "flag 0x04: in place of seen_at, how long after its last use the store keeps it",
                 kind="store", cookie="sessions", seen_at=HOUR_MS * 3 // 2, flags=KEPT, values={"user_id": integer(42)}),
+        session("bound to a device", "further flag 0x04: sixteen bytes name what the session needs", subject="user:42",
+                values={"user_id": integer(42)}, is_bound=True),
+        session("bound and transient", "flags are independent", values={"cart": integer(3)}, flags=TRANSIENT, is_bound=True),
+        session("bound, and kept by its last use", "in a store as in a cookie", kind="store", cookie="sessions",
+                seen_at=HOUR_MS * 3 // 2, flags=KEPT, is_bound=True, values={"user_id": integer(42)}),
         session("32 levels of lists", "the deepest that are read", values={"deep": nested(32, ["list"], NULL)}),
         session("32 levels of maps", "the deepest that are read", values={"deep": nested(32, ["map"], NULL)}),
         session("32 levels of both", "lists and maps count alike", values={"deep": nested(32, ["list", "map"], integer(1))}),
@@ -488,6 +495,8 @@ def refused_records():
         bad("expires before it was issued", "by one millisecond", empty, fixed=head("before", expires_at=ISSUED - 1)),
         bad("bad record that has expired too", "the record is read before its times are judged", empty + b"\0", fixed=past),
         bad("bad record with its values elsewhere", "the flag does not excuse the rest", empty + b"\0", fixed=head("bad stub", flags=ELSEWHERE)),
+        bad("bound without a binding", "the subject is read as its first byte", empty, fixed=head("no binding", further=BOUND)),
+        bad("bound, with a binding of 15 bytes", "one is missing", bytes(13) + empty[:2], fixed=head("short binding", further=BOUND)),
         *(newer(f"format version {n}", "only 1 is known", record(f"format {n}", version=n)) for n in (0, 2, 255)),
         *(newer(f"flag {flag:#04x}", "not known", record(f"flag {flag}", flags=flag)) for flag in (0x04, 0x40, 0x80)),
         newer("an unknown flag beside the known ones", "one is enough", record("flags", flags=0xFF)),
@@ -917,6 +926,12 @@ def revocations():
         plaintext = b"\x01\x05" + session_id + NOW.to_bytes(6, "big") + next_id
         return vector(name, why, plaintext, id=session_id.hex(), moment=NOW, next=next_id.hex())
 
+    def bound(name, why):
+        session_id, binding = fixed_bytes("id of " + name, 16), fixed_bytes("binding of " + name, 16)
+        until = ISSUED + DAY_MS
+        plaintext = b"\x01\x07" + session_id + binding + until.to_bytes(6, "big")
+        return vector(name, why, plaintext, id=session_id.hex(), binding=binding.hex(), until=until)
+
     return [
         session("a destroyed session", "at once, until no copy can be alive", 0, ISSUED + DAY_MS),
         session("a renewed session", "ten seconds later, for requests on their way", NOW + 10_000, ISSUED + DAY_MS),
@@ -927,6 +942,7 @@ def revocations():
         vector("a lifetime", "until then, sessions may live this long",
                b"\x01\x04" + (30 * DAY_MS).to_bytes(6, "big") + (NOW + 34 * DAY_MS).to_bytes(6, "big"),
                longest=30 * DAY_MS, until=NOW + 34 * DAY_MS),
+        bound("a session that is bound to a device", "copies of its cookie from before end"),
         moved("a new id", "what a renewed session has become, for a logout with its old cookie"),
         subject("a subject of 255 bytes", "the longest there is", "s" * 255),
         sid("a sid", "all sessions of this login at the identity provider from before", "08a5019c-17e1-4977-8f42-65a12843ea02"),
@@ -1038,6 +1054,91 @@ def write(file, comment, **sections):
     (Path(__file__).parent / file).write_text(document, encoding="ascii", newline="\n")
 
 
+# device.json
+
+
+def device_tokens():
+    binding, session_id = fixed_bytes("a binding", 16), fixed_bytes("the id of a session", 16)
+    # The base point of the curve: the public key of the private key 1.
+    point = bytes.fromhex("036b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")
+
+    def plaintext(kind, fields):
+        def moment(name):
+            return fields[name].to_bytes(6, "big")
+
+        match kind:
+            case "device-offer": return b"\x01" + session_id + moment("expires_at")
+            case "device-key": return b"\x01" + binding + session_id + b"\x01" + point + moment("issued_at")
+            case "device-proof":
+                tail = session_id if "session" in fields else b""
+                return b"\x01" + binding + moment("proven_at") + moment("expires_at") + tail
+            case "device-challenge":
+                what = b"\x01" + session_id if "session" in fields else b"\x02" + binding
+                return b"\x01" + what + moment("expires_at")
+
+    def token(kind, name, why, *, now_ms=NOW, ring=(KEY_A,), **fields):
+        return {
+            "name": name, "why": why, **derived(KEY_A, kind, COOKIE, ""), "kind": kind, "cookie": COOKIE, "context": "",
+            **seal(name, plaintext(kind, fields), KEY_A, kind, COOKIE), "ring": [key.hex() for key in ring],
+            "opened_under": "sealing" if ring[0] == KEY_A else "accepted", "now_ms": now_ms, "device": fields,
+        }
+
+    def bad(reason, kind, name, why, data, *, now_ms=NOW):
+        return {"name": name, "why": why, "ring": [KEY_A.hex()], "kind": kind, "cookie": COOKIE, "context": "",
+                "now_ms": now_ms, "token": seal(name, data, KEY_A, kind, COOKIE)["token"], "reason": reason}
+
+    session, bound, minute = {"session": session_id.hex()}, {"binding": binding.hex()}, 60_000
+    key = bound | session | {"point": point.hex()}
+    offer, challenge, proof = "device-offer", "device-challenge", "device-proof"
+    good = [
+        token(offer, "an offer", "which session may register, for a minute", **session, expires_at=NOW + minute),
+        token(offer, "the last millisecond of an offer", "a minute more for clocks", **session, expires_at=NOW - SKEW_MS + 1),
+        token(offer, "an offer from a clock that is ahead", "by 60 seconds", **session, expires_at=NOW + minute + SKEW_MS),
+        token("device-key", "a key", "ES256, the base point of the curve", **key, issued_at=NOW),
+        token("device-key", "a key under an accepted app key", "opens like any other", ring=(KEY_B, KEY_A), **key, issued_at=NOW),
+        token("device-key", "the last millisecond of a key", "the longest lifetime", **key, issued_at=NOW - DAY_MS + 1),
+        token(proof, "a first proof", "names the session, whose record does not yet say that it is bound", **bound,
+              proven_at=NOW, expires_at=NOW + 10 * minute, **session),
+        token(proof, "a later proof", "names the binding alone", **bound, proven_at=NOW, expires_at=NOW + 10 * minute),
+        token(proof, "the last millisecond of a proof", "no more for clocks", **bound, proven_at=NOW - minute, expires_at=NOW + 1),
+        token(proof, "a proof from a clock that is ahead", "by 60 seconds", **bound, proven_at=NOW + SKEW_MS, expires_at=NOW + 10 * minute),
+        token(challenge, "a challenge to register", "for a session", **session, expires_at=NOW + minute),
+        token(challenge, "a challenge to refresh", "for a binding", **bound, expires_at=NOW + minute),
+    ]
+    late, early = (NOW - SKEW_MS).to_bytes(6, "big"), (NOW + minute + SKEW_MS + 1).to_bytes(6, "big")
+    now, soon = NOW.to_bytes(6, "big"), (NOW + minute).to_bytes(6, "big")
+    whole_key = b"\x01" + binding + session_id + b"\x01" + point
+    refused = [
+        bad("expired", offer, "an old offer", "to the millisecond", b"\x01" + session_id + late),
+        bad("future", offer, "an offer too far ahead", "by a millisecond", b"\x01" + session_id + early),
+        bad("newer", offer, "an offer of format 2", "only 1 is known", b"\x02" + session_id + soon),
+        bad("bad_record", offer, "an offer cut short", "by a byte", b"\x01" + session_id + soon[:5]),
+        bad("expired", challenge, "an old challenge", "to the millisecond", b"\x01\x02" + binding + late),
+        bad("newer", challenge, "a challenge for something else", "only two purposes are known", b"\x01\x03" + binding + soon),
+        bad("bad_record", challenge, "a challenge and a byte more", "left over", b"\x01\x02" + binding + soon + b"\0"),
+        bad("expired", proof, "an old proof", "to the millisecond", b"\x01" + binding + now + now),
+        bad("future", proof, "a proof too far ahead", "by a millisecond",
+            b"\x01" + binding + (NOW + SKEW_MS + 1).to_bytes(6, "big") + early),
+        bad("bad_record", proof, "a proof with half a session", "all or nothing", b"\x01" + binding + now + soon + session_id[:8]),
+        bad("expired", "device-key", "an old key", "the longest lifetime to the millisecond", whole_key + (NOW - DAY_MS).to_bytes(6, "big")),
+        bad("future", "device-key", "a key too far ahead", "by a millisecond", whole_key + (NOW + SKEW_MS + 1).to_bytes(6, "big")),
+        bad("newer", "device-key", "a key of another algorithm", "only ES256 is known",
+            whole_key[:33] + b"\x02" + whole_key[34:] + now),
+        bad("bad_record", "device-key", "an uncompressed point", "33 bytes are read", whole_key[:34] + b"\x04" + bytes(64) + now),
+    ]
+    # A token of one kind never opens as another.
+    kinds = (offer, "device-key", proof, challenge)
+    tokens = {vector["kind"]: vector["token"] for vector in good}
+    for kind in kinds:
+        for other in (*kinds, "cookie"):
+            if other != kind:
+                refused.append({
+                    "name": f"{kind} as {other}", "why": "the kind is in the derivation", "ring": [KEY_A.hex()], "kind": other,
+                    "cookie": COOKIE, "context": "", "now_ms": NOW, "token": tokens[kind], "reason": "forged",
+                })
+    return {"vectors": good, "refused": refused}
+
+
 def main():
     write("primitives.json", "Published vectors of what the format is built from. All values are hex.", **primitives())
     write("sessions.json", "Tokens that open. Byte strings are hex, times are Unix milliseconds, a float is the hex of its "
@@ -1053,6 +1154,8 @@ def main():
           backend=backends())
     write("revocations.json", "Tokens of kind revocation: what has ended, as the processes of a fleet tell each other.",
           vectors=revocations())
+    write("device.json", "Tokens of device-bound sessions: what a browser carries beside its session, and what it signs.",
+          **device_tokens())
     write("keys.json", "Tokens of kind keys: the ring of a key store, sealed as a whole under a root key. No vector that opens has "
           "a key's material, because a printed key is refused.", vectors=rings(), refused=rings_refused())
 

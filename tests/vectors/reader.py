@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 DAY_MS, SKEW_MS = 24 * 60 * 60 * 1000, 60_000
 ELSEWHERE, TRANSIENT, KEPT, FURTHER = 0x01, 0x02, 0x04, 0x10
-LOGIN, NAMED = 0x01, 0x02
+LOGIN, NAMED, BOUND = 0x01, 0x02, 0x04
 COOKIE_LIMIT, SEALER_LIMIT = 4096, 87_492
 RING_BYTES, RING_LIMIT = 49_152, 65_639
 
@@ -200,9 +200,10 @@ def read_record(plaintext, kind):
     record = {"id": at.take(16).hex(), "flags": flags}
     record |= {time: at.number(6) for time in ("issued_at", "seen_at", "expires_at")}
     further = at.number(1) if flags & FURTHER else 0
-    refuse_if(further & ~(LOGIN | NAMED), "newer")
+    refuse_if(further & ~(LOGIN | NAMED | BOUND), "newer")
     at.check(further or not flags & FURTHER)
     record |= {"logged_in_at": at.number(6)} if further & LOGIN else {}
+    record |= {"binding": at.take(16).hex()} if further & BOUND else {}
     record["subject"] = at.text()
     record |= {"label": at.text(), "sid": at.text()} if further & NAMED else {}
     record |= {part: at.entries(at.block, limit=1024) for part in ("values", "flashes")}
@@ -222,9 +223,45 @@ def read_revocation(plaintext):
         case 4: ended = {"longest": at.number(6), "until": at.number(6)}
         case 5: ended = {"id": at.take(16).hex(), "moment": at.number(6), "next": at.take(16).hex()}
         case 6: ended = {"moment": at.number(6), "sid": at.take(len(at.data)).decode()}
+        case 7: ended = {"id": at.take(16).hex(), "binding": at.take(16).hex(), "until": at.number(6)}
         case _: raise Refused("newer")
     at.check(not at.data and all(1 <= len(ended.get(name, "-").encode()) <= 255 for name in ("subject", "sid")))
     return ended
+
+
+def read_device(plaintext, kind):
+    """What a token of device binding says, and from when and until when it is good."""
+    at = Cursor(plaintext, "bad_record")
+    refuse_if(at.number(1) != 1, "newer")
+    if kind == "device-challenge":
+        purpose = at.number(1)
+        refuse_if(purpose not in (1, 2), "newer")
+        found = {("session", "binding")[purpose - 1]: at.take(16).hex(), "expires_at": at.number(6)}
+    elif kind == "device-offer":
+        found = {"session": at.take(16).hex(), "expires_at": at.number(6)}
+    elif kind == "device-proof":
+        found = {"binding": at.take(16).hex(), "proven_at": at.number(6), "expires_at": at.number(6)}
+        if at.data:
+            found["session"] = at.take(16).hex()
+    else:
+        found = {"binding": at.take(16).hex(), "session": at.take(16).hex()}
+        refuse_if(at.number(1) != 1, "newer")
+        found |= {"point": at.take(33).hex(), "issued_at": at.number(6)}
+    at.check(not at.data)
+    return found
+
+
+def check_device(kind, found, now_ms, max_lifetime_ms=DAY_MS):
+    match kind:
+        case "device-proof":
+            refuse_if(found["proven_at"] > now_ms + SKEW_MS, "future")
+            refuse_if(now_ms >= found["expires_at"], "expired")
+        case "device-key":
+            refuse_if(found["issued_at"] > now_ms + SKEW_MS, "future")
+            refuse_if(now_ms >= found["issued_at"] + max_lifetime_ms, "expired")
+        case _:
+            refuse_if(now_ms >= found["expires_at"] + SKEW_MS, "expired")
+            refuse_if(found["expires_at"] > now_ms + 60_000 + SKEW_MS, "future")
 
 
 def read_ring(plaintext):
@@ -311,6 +348,10 @@ def open_vector(vector):
         return found | {"expires_at": expires_at, "data": plaintext[6:].hex()}
     if kind == "revocation":
         return found | {"ended": read_revocation(plaintext)}
+    if kind.startswith("device-"):
+        device = read_device(plaintext, kind)
+        check_device(kind, device, vector["now_ms"])
+        return found | {"device": device}
     if kind == "keys":
         return found | {"held": read_ring(plaintext)}
     record = read_record(plaintext, kind)

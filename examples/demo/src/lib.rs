@@ -1,22 +1,34 @@
 //! One page that shows what a sealed session is.
 
 mod page;
+mod tls;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use axum::extract::{Form, State};
-use axum::http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE};
+use axum::http::header::{CACHE_CONTROL, COOKIE, HOST, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use sealed_session::frameworks::axum::SessionLayer;
-use sealed_session::{AppKey, CookieStore, Field, KeyRing, RandomError, Session, SessionError};
+use sealed_session::{
+    AppKey, ConfigError, CookieStore, DeviceBound, Field, KeyRing, Session, SessionError,
+};
 use serde::Deserialize;
 
 use page::Page;
+pub use tls::Certificate;
 
 const COOKIE_NAME: &str = "__Host-session";
+
+/// The proof of a device, which goes with the session's cookie.
+const PROOF_NAME: &str = "__Host-device-proof-session";
+
+/// How long such a proof is good.
+const PROOF_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 const USER: Field<String> = Field::new("user");
 const CART: Field<Vec<String>> = Field::new("cart");
@@ -27,15 +39,19 @@ const NOTICE: Field<String> = Field::new("notice");
 struct Demo {
     store: CookieStore,
     keys: Arc<Mutex<Vec<AppKey>>>,
+    /// How many seconds the service's clock is ahead, so that nobody has to wait.
+    ahead: Arc<AtomicU64>,
 }
 
 impl Demo {
-    fn new() -> Result<Self, RandomError> {
+    fn new() -> Result<Self, Box<dyn std::error::Error>> {
         let key = AppKey::generate()?;
-        let store = CookieStore::new(key.clone());
+        let ahead = Arc::new(AtomicU64::new(0));
+        let store = store(key.clone(), Arc::clone(&ahead))?;
         Ok(Self {
             store,
             keys: Arc::new(Mutex::new(vec![key])),
+            ahead,
         })
     }
 
@@ -61,8 +77,19 @@ impl Demo {
     }
 }
 
+fn store(key: AppKey, ahead: Arc<AtomicU64>) -> Result<CookieStore, ConfigError> {
+    CookieStore::builder(key)
+        .device_bound(DeviceBound::default().proof_lifetime(PROOF_LIFETIME))
+        .clock(move || SystemTime::now() + Duration::from_secs(ahead.load(Ordering::Relaxed)))
+        .build()
+}
+
 /// The whole application, with an app key of its own.
-pub fn app() -> Result<Router, RandomError> {
+///
+/// # Errors
+///
+/// If the operating system has no random bytes.
+pub fn app() -> Result<Router, Box<dyn std::error::Error>> {
     let demo = Demo::new()?;
     let layer = SessionLayer::new(demo.store.clone());
     Ok(Router::new()
@@ -71,6 +98,8 @@ pub fn app() -> Result<Router, RandomError> {
         .route("/cart", post(add_to_cart))
         .route("/tamper", post(tamper))
         .route("/rotate", post(rotate))
+        .route("/later", post(later))
+        .route("/whoami", get(who_am_i))
         .route("/logout", post(log_out))
         .with_state(demo)
         .layer(layer)
@@ -92,7 +121,7 @@ async fn show(
     headers: HeaderMap,
 ) -> Result<Response, SessionError> {
     let notice = session.take_flash(NOTICE)?;
-    Ok(Page::of(&session, token(&headers), &demo.keys())?
+    Ok(page(&demo, &session, &headers)?
         .render(notice.as_deref(), None)
         .into_response())
 }
@@ -139,7 +168,7 @@ async fn add_to_cart(
     let Err(error) = added else {
         return Ok(Redirect::to("/").into_response());
     };
-    let page = Page::of(&session, token(&headers), &demo.keys())?;
+    let page = page(&demo, &session, &headers)?;
     let body = page.render(None, Some(&error.to_string()));
     Ok((StatusCode::CONFLICT, body).into_response())
 }
@@ -167,13 +196,55 @@ async fn rotate(State(demo): State<Demo>) -> Response {
     }
 }
 
+/// Lets the time of a proof pass. The browser is asked for a new one, and goes on.
+async fn later(State(demo): State<Demo>, session: Session) -> Redirect {
+    let seconds = PROOF_LIFETIME.as_secs();
+    demo.ahead.fetch_add(seconds, Ordering::Relaxed);
+    session.ask_for_device_proof();
+    Redirect::to("/")
+}
+
+/// For whoever has copied the cookies: a line of text.
+async fn who_am_i(session: Session) -> Result<String, SessionError> {
+    Ok(match session.get(USER)? {
+        Some(user) => format!("You are {user}.\n"),
+        None => format!("You are a guest: {:?}.\n", session.origin()),
+    })
+}
+
 async fn log_out(session: Session) -> Redirect {
     session.destroy();
     Redirect::to("/")
 }
 
-/// The cookie as the browser sent it; to look at, not to trust.
+fn page<'a>(
+    demo: &Demo,
+    session: &Session,
+    headers: &'a HeaderMap,
+) -> Result<Page<'a>, SessionError> {
+    let copied = copied(headers);
+    Page::of(session, token(headers), copied, &demo.keys())
+}
+
+/// The command that asks with copies of the visitor's cookies who he is.
+fn copied(headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(HOST)?.to_str().ok()?;
+    let pairs = [COOKIE_NAME, PROOF_NAME].into_iter().filter_map(|name| {
+        let value = cookie(headers, name)?;
+        Some(format!("{name}={value}"))
+    });
+    let pairs = pairs.collect::<Vec<_>>().join("; ");
+    Some(format!(
+        "curl -k https://{host}/whoami -H 'Cookie: {pairs}'"
+    ))
+}
+
+/// The session's cookie as the browser sent it; to look at, not to trust.
 fn token(headers: &HeaderMap) -> Option<&str> {
+    cookie(headers, COOKIE_NAME)
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let pairs = headers
         .get_all(COOKIE)
         .iter()
@@ -182,6 +253,6 @@ fn token(headers: &HeaderMap) -> Option<&str> {
         .flat_map(|field| field.split("; "))
         .filter_map(|pair| pair.split_once('='));
     pairs
-        .find(|(name, token)| *name == COOKIE_NAME && token.is_ascii())
+        .find(|(of, token)| *of == name && token.is_ascii())
         .map(|(_, token)| token)
 }

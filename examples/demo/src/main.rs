@@ -1,23 +1,30 @@
-//! Serves the demo on loopback and prints its address: `cargo demo`, or `cargo demo -- 8080`.
+//! Serves the demo on loopback and prints its address: `cargo demo`, `cargo demo -- 8080`, or
+//! `cargo demo -- --https` for a browser that binds sessions to its device.
 
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
+use sealed_session_demo::Certificate;
 use tokio::net::TcpListener;
 
 const DEFAULT_PORT: u16 = 3000;
 
+const USAGE: &str = "usage: cargo demo [-- [--https] [PORT]]; PORT is a number, 0 for any free one";
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let port = match std::env::args().nth(1).map(|port| port.parse()) {
-        None => DEFAULT_PORT,
-        Some(Ok(port)) => port,
-        Some(Err(_)) => {
-            eprintln!("usage: cargo demo [-- PORT]; PORT is a number, 0 for any free one");
-            return ExitCode::from(2);
+    let (mut port, mut https) = (DEFAULT_PORT, false);
+    for argument in std::env::args().skip(1) {
+        match (argument.as_str(), argument.parse()) {
+            ("--https", _) => https = true,
+            (_, Ok(number)) => port = number,
+            _ => {
+                eprintln!("{USAGE}");
+                return ExitCode::from(2);
+            }
         }
-    };
-    match serve(port).await {
+    }
+    match serve(port, https).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the demo cannot listen on port {port}: {error}; try `cargo demo -- 0`");
@@ -26,10 +33,21 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn serve(port: u16) -> Result<(), Box<dyn std::error::Error>> {
+async fn serve(port: u16, https: bool) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let port = listener.local_addr()?.port();
+    let app = sealed_session_demo::app()?;
     // `localhost`, not 127.0.0.1: browsers take Secure cookies over plain http only from there.
-    println!("http://localhost:{}/", listener.local_addr()?.port());
-    axum::serve(listener, sealed_session_demo::app()?).await?;
+    if !https {
+        println!("http://localhost:{port}/");
+        axum::serve(listener, app).await?;
+        return Ok(());
+    }
+    let certificate = Certificate::new()?;
+    let [trust, bind] = certificate.flags();
+    println!("https://localhost:{port}/");
+    println!("On Linux, a browser that trusts it and binds sessions to a key in software:");
+    println!("chromium --user-data-dir=/tmp/demo-profile {trust} {bind} https://localhost:{port}/");
+    axum::serve(certificate.over(listener), app).await?;
     Ok(())
 }

@@ -20,12 +20,17 @@ pub(crate) struct Page<'a> {
     issued_at: Option<SystemTime>,
     expires_at: Option<SystemTime>,
     ring: Vec<KeyId>,
+    /// When the visitor's device proved its key.
+    proven_at: Option<SystemTime>,
+    /// The command of somebody who has copied the cookies.
+    copied: Option<String>,
 }
 
 impl<'a> Page<'a> {
     pub(crate) fn of(
         session: &Session,
         token: Option<&'a str>,
+        copied: Option<String>,
         keys: &[AppKey],
     ) -> Result<Self, SessionError> {
         let text = |value: &Value| serde_json::to_string(value).unwrap_or_default();
@@ -42,6 +47,8 @@ impl<'a> Page<'a> {
             issued_at: session.issued_at(),
             expires_at: session.expires_at(),
             ring: keys.iter().map(AppKey::id).collect(),
+            proven_at: session.device_proven_at(),
+            copied,
         })
     }
 
@@ -108,6 +115,7 @@ impl<'a> Page<'a> {
                     (button("/logout", "logout", "Log out", None))
                 }
             }
+            (self.device())
             div.pair {
                 section {
                     h2 { "What the server reads" }
@@ -121,6 +129,26 @@ impl<'a> Page<'a> {
                 section {
                     h2 { "What the browser holds" }
                     (self.cookie())
+                }
+            }
+        }
+    }
+
+    /// What a thief would get, and for how long.
+    fn device(&self) -> Markup {
+        html! {
+            section {
+                h2 { "Copy my cookies" }
+                @if let Some(proven_at) = self.proven_at {
+                    p #bound { "This session is bound to this device, which proved its key at " (moment(Some(proven_at))) ". A copy works for at most ten minutes, and this browser goes on." }
+                } @else {
+                    p #unbound { "This browser does not take part in device-bound sessions, or has not registered yet: reload to see. Until then a copy works until the session's deadline. Start the demo with " code { "--https" } ", which prints how to start Chromium." }
+                }
+                @if let Some(copied) = &self.copied {
+                    p { "Run this in a terminal: it is you." }
+                    p.token { code #copied { (copied) } }
+                    p { "Then let ten minutes pass, and run it again." }
+                    (button("/later", "later", "Ten minutes later", None))
                 }
             }
         }

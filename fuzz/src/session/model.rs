@@ -417,6 +417,7 @@ impl Visit {
                 .map_or(now, |record| record.seen_at.max(now)),
             expires_at,
             logged_in_at,
+            binding: None,
             transient: self
                 .transient
                 .or(base.map(|record| record.transient))

@@ -60,11 +60,18 @@ fn tokens() -> Vec<Vector> {
         vectors!("revocations.json"),
         #[cfg(feature = "managed-keys")]
         vectors!("keys.json"),
+        #[cfg(feature = "device-bound")]
+        vectors!("device.json"),
     ];
-    let of_a_fleet = if cfg!(feature = "redis") { 10 } else { 0 };
+    let of_a_fleet = if cfg!(feature = "redis") { 11 } else { 0 };
     let rings = if cfg!(feature = "managed-keys") { 7 } else { 0 };
+    let of_devices = if cfg!(feature = "device-bound") {
+        12
+    } else {
+        0
+    };
     let all: Vec<_> = files.into_iter().flat_map(|file| file.vectors).collect();
-    assert_eq!(all.len(), 53 + 16 + 4 + of_a_fleet + rings);
+    assert_eq!(all.len(), 56 + 16 + 4 + of_a_fleet + rings + of_devices);
     all
 }
 

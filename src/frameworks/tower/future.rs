@@ -73,12 +73,21 @@ pin_project! {
     enum Stage<F, W, R> {
         Calling { #[pin] call: F },
         Saving { save: W, response: Option<R> },
+        Answered { response: Option<R> },
     }
 }
 
 impl<F, S: Sessions, R, H> ResponseFuture<F, S, R, H> {
     pub(crate) fn new(call: F, open: Open<S, H>) -> Self {
         let stage = Stage::Calling { call };
+        Self { stage, open }
+    }
+
+    /// The layer's own answer.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn answered(response: R, open: Open<S, H>) -> Self {
+        let response = Some(response);
+        let stage = Stage::Answered { response };
         Self { stage, open }
     }
 }
@@ -116,6 +125,12 @@ where
                     }
                     let response = Some(response);
                     this.stage.set(Stage::Saving { save, response });
+                }
+                StageProjection::Answered { response } => {
+                    return match response.take() {
+                        Some(response) => Poll::Ready(Ok(response)),
+                        None => Poll::Pending,
+                    };
                 }
                 StageProjection::Saving { save, response } => {
                     let outcome = ready!(Pin::new(save).poll(context));

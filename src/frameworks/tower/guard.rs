@@ -7,6 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+#[cfg(feature = "device-bound")]
+use http::StatusCode;
+#[cfg(feature = "device-bound")]
+use http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use http::{Request, Response, request};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -38,6 +42,20 @@ pub type RequireSession<N = (), A = Bare> = Guard<AnySession, N, A>;
 /// });
 /// ```
 pub type RequireField<N = (), A = Bare> = Guard<HasField, N, A>;
+
+/// Lets requests through that come from the device that their session is bound to.
+///
+/// Put it before what matters most, such as payments and settings. Browsers that do not take part
+/// in device-bound sessions are refused there, and still work everywhere else.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use sealed_session::frameworks::tower::RequireDevice;
+/// let settings = RequireDevice::new();
+/// let payment = RequireDevice::new().proven_within(Duration::from_secs(30));
+/// ```
+#[cfg(feature = "device-bound")]
+pub type RequireDevice<N = (), A = Bare> = Guard<FromDevice, N, A>;
 
 /// Lets requests through whose visitor has logged in lately, in front of what only somebody may do
 /// who has just proved who they are: [`Session::log_in`]. Answer with the page that asks for the
@@ -74,6 +92,14 @@ pub struct AnySession;
 #[derive(Clone, Debug)]
 pub struct HasField(Arc<str>);
 
+/// The condition of [`RequireDevice`]: a request from the device that the session is bound to.
+#[cfg(feature = "device-bound")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FromDevice {
+    /// How old the device's proof may be.
+    within: Option<Duration>,
+}
+
 /// The condition of [`RequireLogin`]: a login within this time.
 #[derive(Clone, Copy, Debug)]
 pub struct RecentLogin(Duration);
@@ -81,6 +107,54 @@ pub struct RecentLogin(Duration);
 /// Decides which sessions may pass.
 pub trait Condition: Clone {
     fn lets_in(&self, session: &Session) -> bool;
+
+    /// Whether the same request may pass once the device has proven its key again.
+    #[cfg(feature = "device-bound")]
+    fn passes_with_new_proof(&self, _: &Session) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "device-bound")]
+impl Condition for FromDevice {
+    fn lets_in(&self, session: &Session) -> bool {
+        match self.within {
+            Some(within) => session.is_device_proven_within(within),
+            None => session.is_device_bound(),
+        }
+    }
+
+    fn passes_with_new_proof(&self, session: &Session) -> bool {
+        self.within.is_some() && session.is_device_bound()
+    }
+}
+
+#[cfg(feature = "device-bound")]
+impl Guard<FromDevice> {
+    /// Returns a guard that answers 401 without a body unless the request comes from the device
+    /// that its session is bound to.
+    pub fn new() -> Self {
+        Self::with(FromDevice::default())
+    }
+}
+
+#[cfg(feature = "device-bound")]
+impl Default for Guard<FromDevice> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(feature = "device-bound")]
+impl<N, A> Guard<FromDevice, N, A> {
+    /// Also asks for a proof that is at most this old, to the second: 30 seconds for a payment. If
+    /// it is older, and the request is from a page of your own, the guard answers 307 with the same
+    /// address. The browser then proves its key and repeats the request. Other requests are
+    /// refused, so that no foreign page can use up the browser's six signatures in nine minutes.
+    pub fn proven_within(mut self, duration: Duration) -> Self {
+        self.condition.within = Some(duration);
+        self
+    }
 }
 
 impl Condition for AnySession {
@@ -183,6 +257,33 @@ impl<C: Condition, N, A> Guard<C, N, A> {
 
     pub(crate) fn lets_in(&self, session: &Session) -> bool {
         self.condition.lets_in(session)
+    }
+
+    /// Where a request goes again, after its device has proven its key, if it may then pass. A
+    /// page of this origin must have sent it. `path` is the end of the path, as far as it is known
+    /// here: the address is relative, because a router or a proxy may have taken off the rest.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn asks_for_proof(
+        &self,
+        session: &Session,
+        from: Option<&[u8]>,
+        path: &str,
+        query: Option<&str>,
+    ) -> Option<String> {
+        let is_same_origin = from == Some(b"same-origin");
+        if !is_same_origin || !self.condition.passes_with_new_proof(session) {
+            return None;
+        }
+        session.ask_for_device_proof();
+        let last = path.rsplit('/').next().unwrap_or_default();
+        let last = Some(last).filter(|last| !last.is_empty());
+        let place = last.map_or_else(String::new, |last| format!("./{last}"));
+        Some(match (query, last) {
+            (Some(query), _) => format!("{place}?{query}"),
+            (None, Some(_)) => place,
+            // The address up to its query.
+            (None, None) => "?".to_owned(),
+        })
     }
 
     pub(crate) fn refuse<Q, R>(&self, request: &Q) -> R
@@ -288,8 +389,16 @@ where
                             let call = inner.call(request);
                             stage.set(Stage::Calling { call });
                         }
-                        Ok(_) => {
+                        #[cfg_attr(
+                            not(feature = "device-bound"),
+                            expect(unused_variables, reason = "only a device can be asked again")
+                        )]
+                        Ok(session) => {
                             let parts = request.into_parts().0;
+                            #[cfg(feature = "device-bound")]
+                            if let Some(to) = again(guard, &session, &parts) {
+                                return Poll::Ready(Ok(to));
+                            }
                             return Poll::Ready(Ok(guard.refuse(&parts)));
                         }
                         Err(error) => return Poll::Ready(Ok(failed(Failure::Load(error)))),
@@ -299,6 +408,26 @@ where
             }
         }
     }
+}
+
+/// The answer that makes the device prove its key and the request come again.
+#[cfg(feature = "device-bound")]
+fn again<C: Condition, N, A, D: Default>(
+    guard: &Guard<C, N, A>,
+    session: &Session,
+    parts: &request::Parts,
+) -> Option<Response<D>> {
+    let mut from = parts.headers.get_all("sec-fetch-site").iter();
+    let from = match (from.next(), from.next()) {
+        (Some(only), None) => Some(only.as_bytes()),
+        _ => None,
+    };
+    let to = guard.asks_for_proof(session, from, parts.uri.path(), parts.uri.query())?;
+    let mut response = super::bare(StatusCode::TEMPORARY_REDIRECT);
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, HeaderValue::try_from(to).ok()?);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
 }
 
 impl<C: Clone, N, A> Clone for Guard<C, N, A> {

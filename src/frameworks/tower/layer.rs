@@ -11,9 +11,13 @@ use http::{HeaderValue, Request, Response, request};
 use tower_layer::Layer;
 use tower_service::Service;
 
+#[cfg(feature = "device-bound")]
+use super::bodies::Bodies;
 use super::future::ResponseFuture;
 use super::pending::{Fields, Open, PendingSession, Settings};
 use super::{Answer, Bare, Failure, Leaves, NoRequest, Sessions};
+#[cfg(feature = "device-bound")]
+use crate::device;
 use crate::hosts::named_by;
 
 /// Gives a service's requests sessions, and saves them: see [the module](super).
@@ -24,6 +28,8 @@ use crate::hosts::named_by;
 pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
     leaves: Arc<L>,
+    #[cfg(feature = "device-bound")]
+    bodies: Bodies,
     of: PhantomData<fn() -> N>,
 }
 
@@ -42,6 +48,8 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
                 on_error: Arc::new(on_error),
             }),
             leaves,
+            #[cfg(feature = "device-bound")]
+            bodies: Bodies::default(),
             of: PhantomData,
         }
     }
@@ -67,6 +75,8 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
         SessionLayer {
             settings: self.settings,
             leaves: self.leaves,
+            #[cfg(feature = "device-bound")]
+            bodies: self.bodies,
             of: PhantomData,
         }
     }
@@ -91,7 +101,16 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_error<R, G: Fn(&Failure) -> R>(self, answer: G) -> SessionLayer<S, N, G, L> {
-        SessionLayer::with(self.settings.store.clone(), answer, self.leaves)
+        SessionLayer {
+            settings: Arc::new(Settings {
+                store: self.settings.store.clone(),
+                on_error: Arc::new(answer),
+            }),
+            leaves: self.leaves,
+            #[cfg(feature = "device-bound")]
+            bodies: self.bodies,
+            of: PhantomData,
+        }
     }
 
     /// Sets which requests do not count as use of their session, such as those that a page makes by
@@ -112,8 +131,33 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
         SessionLayer {
             settings: self.settings,
             leaves: Arc::new(request),
+            #[cfg(feature = "device-bound")]
+            bodies: self.bodies,
             of: PhantomData,
         }
+    }
+
+    /// Says how to make a body of the service's type from text, for the answers that the layer
+    /// gives itself to browsers with device-bound sessions. You need this only if the type is not
+    /// axum's `Body`, salvo's `ResBody`, `String` or `Vec<u8>`; with actix-web, poem and Rocket never. Without it such an answer is the
+    /// one of [`on_error`](Self::on_error), and no session gets bound.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, DeviceBound};
+    /// # use sealed_session::frameworks::tower::SessionLayer;
+    /// # struct Full(Vec<u8>);
+    /// # let builder = CookieStore::builder(AppKey::generate()?);
+    /// let store = builder.device_bound(DeviceBound::default()).build()?;
+    /// SessionLayer::new(store).answer_devices_with(|text| Full(text.into_bytes()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "device-bound")]
+    pub fn answer_devices_with<B: 'static>(
+        mut self,
+        body: impl Fn(String) -> B + Send + Sync + 'static,
+    ) -> Self {
+        self.bodies = Bodies::of(body);
+        self
     }
 }
 
@@ -144,6 +188,33 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
         L: Leaves<Q>,
     {
         self.leaves.leaves_idle(request)
+    }
+
+    /// Answers in place of the service, if device binding has an answer.
+    #[cfg(feature = "device-bound")]
+    fn answer_device<B, C: 'static>(
+        &self,
+        settings: &Settings<S, H>,
+        request: &Request<B>,
+    ) -> Option<Response<C>>
+    where
+        H: Answer<Failure, Response<C>>,
+    {
+        let headers = request.headers();
+        let each = |name: &'static str, take: &mut dyn FnMut(_)| {
+            let values = headers.get_all(name).iter();
+            values.for_each(|value| take(HeaderValue::as_bytes(value)));
+        };
+        let answer = settings.device_answer(&device::Request {
+            method: request.method().as_str(),
+            path: request.uri().path(),
+            each: &each,
+        })?;
+        let body = self.bodies.make(answer.body().to_owned());
+        let Some(body) = body else {
+            return Some(settings.on_error.answer(&Failure::DeviceBody));
+        };
+        Some(answer.into_response_with(body))
     }
 
     /// Begins a request. The framework puts the [`PendingSession`] where handlers find it. If one
@@ -178,6 +249,7 @@ where
     N: 'static,
     H: Answer<Failure, Response<C>>,
     L: Leaves<request::Parts>,
+    C: 'static,
 {
     type Response = Response<C>;
     type Error = I::Error;
@@ -200,6 +272,11 @@ where
             named_by(authority.map(Authority::as_str), hosts())
         });
         let fields = Fields::of(request.headers(), &settings.request_header());
+        #[cfg(feature = "device-bound")]
+        if let Some(response) = self.layer.answer_device(&settings, &request) {
+            let (open, _) = self.layer.start(settings, fields);
+            return ResponseFuture::answered(response, open);
+        }
         let mut leaves_idle = false;
         if L::ASKS {
             let (parts, body) = request.into_parts();
@@ -222,6 +299,8 @@ impl<S, N, H, L> Clone for SessionLayer<S, N, H, L> {
         Self {
             settings: Arc::clone(&self.settings),
             leaves: Arc::clone(&self.leaves),
+            #[cfg(feature = "device-bound")]
+            bodies: self.bodies.clone(),
             of: PhantomData,
         }
     }

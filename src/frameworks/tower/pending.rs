@@ -14,6 +14,8 @@ use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Sessions;
+#[cfg(feature = "device-bound")]
+use crate::device::{self, DeviceAnswer};
 #[cfg(feature = "tower-sessions")]
 use crate::error::SaveError;
 use crate::error::{LoadError, LoadErrorKind};
@@ -224,6 +226,12 @@ pub(crate) struct Settings<S, H> {
 }
 
 impl<S: Sessions, H> Settings<S, H> {
+    /// The store's answer in place of the service, if device binding has one.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+        self.store.device_answer(request)
+    }
+
     pub(crate) fn request_header(&self) -> HeaderName {
         self.store.request_header()
     }

@@ -138,6 +138,11 @@ impl sealed::Store for Gated {
     fn report(&self, event: Event, _: Option<&(dyn Error + 'static)>) {
         self.events.lock().unwrap().push(event);
     }
+
+    #[cfg(feature = "device-bound")]
+    fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
+        self.store.answer_device(request)
+    }
 }
 
 /// A task that counts how often it is woken.

@@ -313,6 +313,8 @@ fn of_failure(failure: &Failure) -> Error {
     match failure {
         Failure::Load(error) => failed(error),
         Failure::Call(error) => failed(error),
+        #[cfg(feature = "device-bound")]
+        Failure::DeviceBody => Error::Backend("a body cannot be made".to_owned()),
         Failure::Save(error) => failed(error),
     }
 }

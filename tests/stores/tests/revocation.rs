@@ -3,6 +3,8 @@
 
 #[path = "revocation/attacks.rs"]
 mod attacks;
+#[path = "revocation/bound.rs"]
+mod bound;
 #[path = "revocation/lifetimes.rs"]
 mod lifetimes;
 #[path = "revocation/managed.rs"]

@@ -1,0 +1,260 @@
+//! Binds a session to a device, without state: everything that a server must remember is sealed and
+//! carried by the browser. Here are the sealed tokens, their cookies, and what a session's proof is
+//! worth. At the endpoints of the room `device` browsers register and prove their keys.
+
+mod cookies;
+mod names;
+mod settings;
+mod tokens;
+
+use std::time::Duration;
+
+use http::HeaderValue;
+
+pub use settings::{DeviceBound, DeviceStage};
+
+pub(crate) use cookies::Jar;
+pub(crate) use tokens::{Challenge, For, Key, Offer, POINT, Proof, Sealed};
+
+use crate::cookie::CookieConfig;
+use crate::cookie::header::Candidates;
+use crate::envelope::{Envelope, KeyRing, Kind, Random};
+use crate::error::{ConfigError, NotSealed, Refusal};
+use crate::policy::CLOCK_SKEW;
+use crate::record::{BindingId, Header, SessionId};
+use crate::session::Device;
+use crate::time::Millis;
+use cookies::Cookies;
+use names::Names;
+use tokens::MINUTE;
+
+/// Binds the sessions of one store.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    pub(crate) settings: DeviceBound,
+    pub(crate) names: Names,
+    pub(crate) cookies: Cookies,
+    /// The longest lifetime of a session, and so of a key.
+    pub(crate) longest: Duration,
+    // Each is large, and a binding moves about on the stack while it is made.
+    offers: Box<Envelope>,
+    keys: Box<Envelope>,
+    proofs: Box<Envelope>,
+    challenges: Box<Envelope>,
+}
+
+/// A token of the kind that was asked for, and whether the sealing key sealed it.
+#[derive(Debug)]
+pub(crate) struct Found<T> {
+    pub(crate) token: T,
+    pub(crate) under_old_key: bool,
+}
+
+/// A genuine proof that a request brought.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    Proof(Proof),
+    /// It is over.
+    Over,
+}
+
+impl Binding {
+    /// `keys_for` makes the envelope for a kind of token.
+    ///
+    /// # Errors
+    ///
+    /// If the session's cookie does not go with device binding.
+    pub(crate) fn new(
+        settings: DeviceBound,
+        cookie: &CookieConfig,
+        longest: Duration,
+        keys_for: impl Fn(Kind) -> Envelope,
+    ) -> Result<Self, ConfigError> {
+        let names = Names::of(cookie.name());
+        let boxed = |kind| Box::new(keys_for(kind));
+        Ok(Self {
+            cookies: Cookies::of(&names, cookie)?,
+            names,
+            settings,
+            longest,
+            offers: boxed(Kind::DeviceOffer),
+            keys: boxed(Kind::DeviceKey),
+            proofs: boxed(Kind::DeviceProof),
+            challenges: boxed(Kind::DeviceChallenge),
+        })
+    }
+
+    pub(crate) fn replace_keys(&self, ring: &KeyRing) {
+        for envelope in [&self.offers, &self.keys, &self.proofs, &self.challenges] {
+            envelope.replace_keys(ring);
+        }
+    }
+
+    fn envelope<T: Sealed>(&self) -> &Envelope {
+        match T::KIND {
+            Kind::DeviceOffer => &self.offers,
+            Kind::DeviceKey => &self.keys,
+            Kind::DeviceProof => &self.proofs,
+            _ => &self.challenges,
+        }
+    }
+
+    pub(crate) fn seal<T: Sealed>(
+        &self,
+        token: &T,
+        random: Random<'_>,
+    ) -> Result<String, NotSealed> {
+        let bytes = token.encode();
+        let mut text = String::new();
+        let write = |buffer: &mut Vec<u8>| buffer.extend_from_slice(&bytes);
+        self.envelope::<T>()
+            .seal_into(&mut text, bytes.len(), write, random)?;
+        Ok(text)
+    }
+
+    /// Opens a token, and checks that it is good for this moment.
+    pub(crate) fn open<T: Sealed>(&self, text: &[u8], now: Millis) -> Result<Found<T>, Refusal> {
+        let opened = self.envelope::<T>().open(text, T::MAX_LENGTH)?;
+        let token = T::decode(&opened.plaintext)?;
+        token.check(now, self.longest)?;
+        Ok(Found {
+            token,
+            under_old_key: !opened.under_sealing_key,
+        })
+    }
+
+    /// The newest of the proofs that a request brought.
+    pub(crate) fn proof(&self, candidates: &Candidates<'_>, now: Millis) -> Option<Shown> {
+        let shown = candidates.iter().filter_map(|text| {
+            match self.open(text, now) {
+                Ok(Found { token, .. }) => Some(Shown::Proof(token)),
+                // The browser's clock is behind: without this, it would send it for long.
+                Err(Refusal::Expired) => Some(Shown::Over),
+                Err(_) => None,
+            }
+        });
+        shown.max_by_key(|shown| match shown {
+            Shown::Proof(proof) => Some(proof.proven_at),
+            Shown::Over => None,
+        })
+    }
+
+    /// What a request has shown of the device of the session with this header. `listed` is the
+    /// binding that the session is known to have, even if the record does not say so.
+    pub(crate) fn judge(
+        &self,
+        header: &Header,
+        shown: Option<&Shown>,
+        listed: Option<BindingId>,
+    ) -> Device {
+        let stage = self.settings.stage();
+        if stage == DeviceStage::Off {
+            return Device::default();
+        }
+        let known = header.binding.or(listed);
+        let proof = match shown {
+            Some(Shown::Proof(proof)) => Some(proof),
+            _ => None,
+        };
+        let own = proof.filter(|proof| match header.binding {
+            Some(binding) => proof.binding == binding,
+            None => proof.session == Some(header.id),
+        });
+        let own = own.filter(|proof| listed.is_none_or(|listed| listed == proof.binding));
+        Device {
+            is_missing: stage == DeviceStage::Enforce && known.is_some() && own.is_none(),
+            proven_at: own.map(|proof| proof.proven_at),
+            binds: own
+                .map(|proof| proof.binding)
+                .filter(|_| stage >= DeviceStage::Offer && header.binding.is_none()),
+            drops_proof: shown.is_some() && own.is_none(),
+            is_asked: false,
+        }
+    }
+
+    /// What a response offers when somebody logs in: a cookie that says for which session, and the
+    /// header that asks the browser to register.
+    pub(crate) fn offer(
+        &self,
+        session: SessionId,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<[Option<HeaderValue>; 2], NotSealed> {
+        let expires_at = now.plus(MINUTE);
+        let offer = self.seal(
+            &Offer {
+                session,
+                expires_at,
+            },
+            random,
+        )?;
+        let challenge = self.challenge(For::Registering(session), now, random)?;
+        let path = &self.names.register;
+        let header = format!("(ES256);path=\"{path}\";challenge=\"{challenge}\"");
+        let cookie = self.cookies.offer.set(&offer, Some(MINUTE));
+        Ok([cookie, HeaderValue::try_from(header).ok()])
+    }
+
+    pub(crate) fn challenge(
+        &self,
+        purpose: For,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<String, NotSealed> {
+        let expires_at = now.plus(MINUTE);
+        let challenge = Challenge {
+            purpose,
+            expires_at,
+        };
+        self.seal(&challenge, random)
+    }
+
+    /// The header that makes a browser sign this challenge next.
+    pub(crate) fn challenge_header(&self, challenge: &str) -> Option<HeaderValue> {
+        let text = format!("\"{challenge}\";id=\"{}\"", self.names.identifier);
+        let mut value = HeaderValue::try_from(text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// The cookie with a new proof of this binding, by a signature over a challenge of `asked_at`.
+    ///
+    /// The browser forgets it before the server does, so that it proves its key again in time,
+    /// whichever server's clock is ahead.
+    pub(crate) fn prove(
+        &self,
+        binding: BindingId,
+        session: Option<SessionId>,
+        (asked_at, now): (Millis, Millis),
+        random: Random<'_>,
+    ) -> Result<Option<HeaderValue>, NotSealed> {
+        let lifetime = self.settings.proof_lifetime;
+        let proof = Proof {
+            binding,
+            session,
+            proven_at: asked_at.min(now),
+            expires_at: now.plus(lifetime),
+        };
+        let kept = lifetime.saturating_sub(CLOCK_SKEW.min(lifetime / 4));
+        let token = self.seal(&proof, random)?;
+        Ok(self.cookies.proof.set(&token, Some(kept)))
+    }
+
+    /// The cookie with a key.
+    pub(crate) fn keep_key(
+        &self,
+        key: &Key,
+        random: Random<'_>,
+    ) -> Result<Option<HeaderValue>, NotSealed> {
+        let token = self.seal(key, random)?;
+        Ok(self.cookies.key.set(&token, Some(self.longest)))
+    }
+
+    /// The headers that remove everything but the session's own cookie.
+    pub(crate) fn removals(&self) -> impl Iterator<Item = HeaderValue> {
+        let Cookies {
+            proof, key, offer, ..
+        } = &self.cookies;
+        [proof, key, offer].into_iter().filter_map(Jar::remove)
+    }
+}

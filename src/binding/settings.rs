@@ -1,0 +1,189 @@
+//! What an application chooses.
+
+use std::time::Duration;
+
+use super::names::Names;
+use crate::cookie::{CookieConfig, SameSite};
+use crate::error::ConfigError;
+
+/// How long a proof is good for, unless it is set.
+const PROOF_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// How far a service has got on its way to device-bound sessions, or back.
+///
+/// On several servers, take one step on all of them before the next: see docs/device-bound.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum DeviceStage {
+    /// Nothing is bound, and the endpoints do not exist. Sessions that are bound open everywhere.
+    Off,
+    /// The endpoints are there, and nothing else happens.
+    Serve,
+    /// Browsers are asked to register, and bound sessions are marked. They still open without a
+    /// proof.
+    Offer,
+    /// A bound session opens only with a proof. The default.
+    #[default]
+    Enforce,
+}
+
+/// Settings of device-bound sessions, for [`device_bound`](crate::StoreBuilder::device_bound).
+///
+/// **Experimental.** It follows a draft of the W3C, Device Bound Session Credentials, and changes
+/// with it.
+///
+/// ```
+/// use std::time::Duration;
+/// use sealed_session::{AppKey, CookieStore, DeviceBound};
+///
+/// let store = CookieStore::builder(AppKey::generate()?)
+///     .device_bound(DeviceBound::default())
+///     .build()?;
+///
+/// let settings = DeviceBound::default().exclude("/public");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct DeviceBound {
+    stage: DeviceStage,
+    pub(crate) proof_lifetime: Duration,
+    pub(crate) excluded: Vec<String>,
+    pub(crate) initiators: Vec<String>,
+    pub(crate) reloads: bool,
+}
+
+impl Default for DeviceBound {
+    fn default() -> Self {
+        DeviceStage::default().into()
+    }
+}
+
+impl From<DeviceStage> for DeviceBound {
+    fn from(stage: DeviceStage) -> Self {
+        Self {
+            stage,
+            proof_lifetime: PROOF_LIFETIME,
+            excluded: Vec::new(),
+            initiators: Vec::new(),
+            reloads: true,
+        }
+    }
+}
+
+impl DeviceBound {
+    /// The stage of the rollout. Default [`DeviceStage::Enforce`].
+    pub fn stage(&self) -> DeviceStage {
+        self.stage
+    }
+
+    /// Sets the stage, and keeps everything else.
+    pub fn at(mut self, stage: DeviceStage) -> Self {
+        self.stage = stage;
+        self
+    }
+
+    /// How long a proof is good for, and so how long a stolen cookie is. Default 10 minutes, at
+    /// least 30 seconds, at most an hour.
+    ///
+    /// The browser is asked for a new proof a minute before the end, or a quarter of a shorter
+    /// lifetime. Browsers sign only six times in nine minutes, so use a shorter one only to try
+    /// things out.
+    pub fn proof_lifetime(mut self, lifetime: Duration) -> Self {
+        self.proof_lifetime = lifetime;
+        self
+    }
+
+    /// Leaves out a path and all below it: the browser does not hold back requests there until it
+    /// has a proof. A bound session counts as absent there if there is none. Use it for public
+    /// pages and files.
+    pub fn exclude(mut self, path: impl Into<String>) -> Self {
+        self.excluded.push(path.into());
+        self
+    }
+
+    /// Lets links on this other host's pages refresh the proof, so that the page which they lead to
+    /// need not be [loaded twice](Self::reload_foreign_links). That host's pages can then make the
+    /// browser use up its signatures. A name such as `partner.example`, never `*`.
+    pub fn refresh_from(mut self, host: impl Into<String>) -> Self {
+        self.initiators.push(host.into());
+        self
+    }
+
+    /// Whether a page that a link on another site leads to loads itself again, if the session lacks
+    /// its proof. Default `true`: browsers hold back no such request, and without this the visitor
+    /// would be greeted as a stranger.
+    pub fn reload_foreign_links(mut self, reload: bool) -> Self {
+        self.reloads = reload;
+        self
+    }
+
+    /// Checks these settings, and that the session's cookie goes with them. `None` is another
+    /// transport.
+    pub(crate) fn check(&self, cookie: Option<&CookieConfig>) -> Result<(), ConfigError> {
+        if self.stage == DeviceStage::Off {
+            return Ok(());
+        }
+        let refuse = |setting: &str, problem: &str| {
+            let why = format!("{problem}; change this, or leave out `device_bound`");
+            Err(ConfigError::new(setting, why))
+        };
+        let Some(cookie) = cookie else {
+            return refuse("transport", "only a cookie can be bound to a device");
+        };
+        if cookie.domain().is_some() {
+            return refuse("cookie domain", "a device-bound session is for one host");
+        }
+        if cookie.path() != "/" {
+            return refuse("cookie path", "a device-bound session needs `/`");
+        }
+        if cookie.same_site() == SameSite::None {
+            return refuse(
+                "cookie same_site",
+                "a device-bound session needs `Lax` or `Strict`",
+            );
+        }
+        if !cookie.is_secure() {
+            return refuse("cookie secure", "browsers bind sessions over https alone");
+        }
+        if cookie.is_partitioned() {
+            return refuse(
+                "cookie partitioned",
+                "a device-bound session has one cookie jar",
+            );
+        }
+        if Names::is_reserved(cookie.name()) {
+            return refuse(
+                "cookie name",
+                "device-bound sessions use such names themselves",
+            );
+        }
+        if Names::of(cookie.name()).offer.len() > crate::cookie::MAX_NAME {
+            return refuse("cookie name", "it is too long to make other names from it");
+        }
+        let (least, most) = (Duration::from_secs(30), Duration::from_secs(60 * 60));
+        if self.proof_lifetime < least || self.proof_lifetime > most {
+            let problem = "it must be at least 30 seconds and at most an hour";
+            return Err(ConfigError::new("device_bound proof_lifetime", problem));
+        }
+        let is_path = |path: &String| {
+            path.starts_with('/')
+                && path
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && !b"?#\"\\*".contains(&byte))
+        };
+        if !self.excluded.iter().all(is_path) {
+            let problem = "it must be a path such as `/public`, in visible ASCII without `?`, `#`, \
+                           `*`, quotes and backslashes";
+            return Err(ConfigError::new("device_bound exclude", problem));
+        }
+        let is_host = |host: &String| {
+            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte);
+            host.bytes().any(|byte| byte.is_ascii_alphanumeric()) && host.bytes().all(is_part)
+        };
+        if !self.initiators.iter().all(is_host) {
+            let problem = "it must be the name of one host, such as `partner.example`";
+            return Err(ConfigError::new("device_bound refresh_from", problem));
+        }
+        Ok(())
+    }
+}

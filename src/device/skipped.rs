@@ -1,0 +1,28 @@
+//! Why a browser sent a request without its proof.
+
+use super::request::Request;
+use crate::event::DeviceSkip;
+
+/// The most characters that are read.
+const MAX_LENGTH: usize = 1024;
+
+/// What the browser says, if it speaks of the session with this identifier. It excuses nothing,
+/// because a thief can say so too.
+pub(super) fn reason(request: &Request<'_, '_>, identifier: &str) -> Option<DeviceSkip> {
+    let field = request.field("secure-session-skipped")?;
+    let text = std::str::from_utf8(field.get(..MAX_LENGTH).unwrap_or(field)).ok()?;
+    let is_ours = |item: &&str| {
+        let mut parameters = item.split(';').skip(1).map(str::trim);
+        parameters.any(|parameter| {
+            let value = parameter.strip_prefix("session_identifier=");
+            value.is_some_and(|value| value.trim_matches('"') == identifier)
+        })
+    };
+    let item = text.split(',').find(is_ours)?;
+    Some(match item.split(';').next().unwrap_or_default().trim() {
+        "quota_exceeded" => DeviceSkip::Quota,
+        "unreachable" => DeviceSkip::Unreachable,
+        "server_error" => DeviceSkip::ServerError,
+        _ => DeviceSkip::Other,
+    })
+}

@@ -1,0 +1,75 @@
+//! What a session says of its device.
+
+use std::time::{Duration, SystemTime};
+
+use super::Session;
+use super::base::Loaded;
+use super::changes::Changes;
+use super::device::Device;
+use super::state::{Bounds, Flag};
+use crate::error::{Origin, Refusal};
+use crate::time::Millis;
+
+impl Session {
+    /// A session of whose device the request has shown something.
+    pub(crate) fn shown(loaded: Loaded, device: Device, read_at: Millis, bounds: Bounds) -> Self {
+        let origin = if device.is_missing {
+            Origin::Refused(Refusal::Unproven)
+        } else {
+            Origin::Opened
+        };
+        let (loaded, changes) = (Some(loaded), Changes::with(device));
+        let session = Self::with(origin, loaded, changes, Some(read_at), Some(bounds));
+        // Reading may not go past the lock if the record does not count, nor a save past its plan.
+        if device.is_due() {
+            session.inner.flags.set(Flag::Touched, Flag::Touched);
+        }
+        session
+    }
+
+    /// Whether this request comes from the device that the session is bound to: it brought the
+    /// proof of a key that only that device has. Also see the guard `RequireDevice` (feature
+    /// `tower`).
+    ///
+    /// It is `false` in a browser that does not take part, and until a browser that does has
+    /// registered its key, some moments after the login.
+    pub fn is_device_bound(&self) -> bool {
+        self.device_proven_at().is_some()
+    }
+
+    /// When the device last proved its key, if this request comes from the device that the session
+    /// is bound to.
+    pub fn device_proven_at(&self) -> Option<SystemTime> {
+        self.lock_for_save(|changes, _| changes.device().proven_at.map(SystemTime::from))
+    }
+
+    /// Whether the device proved its key at most this long before the request was read. For a
+    /// payment, [ask](Self::ask_for_device_proof) for a new proof if it did not.
+    pub fn is_device_proven_within(&self, duration: Duration) -> bool {
+        let proven_at = self.lock_for_save(|changes, _| changes.device().proven_at);
+        proven_at
+            .zip(self.inner.read_at)
+            .is_some_and(|(proven_at, read_at)| read_at.since(proven_at) <= duration)
+    }
+
+    /// Makes the device prove its key before its next request: the response takes away the proof
+    /// that the browser has. Answer with a redirect to the same address, status 307, and the
+    /// request comes again with a new proof. Without a [proof](Self::is_device_bound) in the
+    /// request this does nothing.
+    ///
+    /// Browsers sign six times in nine minutes. So call it only for a request of your own pages
+    /// (`Sec-Fetch-Site: same-origin`), and only if the last proof is too old. The guard
+    /// `RequireDevice` (feature `tower`) takes care of all this.
+    pub fn ask_for_device_proof(&self) {
+        self.lock_for_save(|changes, _| {
+            let Some(device) = &mut changes.shown else {
+                return;
+            };
+            if device.proven_at.is_some() {
+                device.drops_proof = true;
+                device.is_asked = true;
+                self.inner.flags.set(Flag::Touched, Flag::Touched);
+            }
+        });
+    }
+}
