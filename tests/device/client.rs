@@ -12,8 +12,8 @@ use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use sealed_session::server::{Behind, Memory, MemoryStore};
 use sealed_session::{
-    AppKey, CookieStore, CookieStoreBuilder, DeviceAnswer, DeviceBound, Event, KeyRing, SaveError,
-    Session, StoreBuilder,
+    AppKey, CookieStore, CookieStoreBuilder, DeviceAnswer, DeviceBound, Event, KeyRing, Keys,
+    SaveError, Session, StoreBuilder,
 };
 
 use crate::now::now;
@@ -54,12 +54,12 @@ impl Service {
 
     pub(crate) fn of(
         clock: &Clock,
-        ring: impl Into<KeyRing>,
+        keys: impl Into<Keys>,
         settings: impl FnOnce(CookieStoreBuilder) -> CookieStoreBuilder,
     ) -> Self {
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
         let (asked, seen) = (clock.clone(), Arc::clone(&events));
-        let builder = CookieStore::builder(ring)
+        let builder = CookieStore::builder(keys)
             .clock(move || asked.now())
             .on_event(move |event| seen.lock().unwrap().push(event));
         Self {

@@ -26,7 +26,7 @@ fn store(service: &Service) -> CookieStore {
 }
 
 /// What a page of this service says: who is logged in, and whether from the device.
-async fn page(request: Request<()>) -> Reply {
+pub(crate) async fn page(request: Request<()>) -> Reply {
     let pending = request.extensions().get::<PendingSession>().unwrap();
     let session = pending.session().await.unwrap();
     if request.uri().path() == "/login" {
@@ -36,7 +36,12 @@ async fn page(request: Request<()>) -> Reply {
     Ok(Response::new(text))
 }
 
-fn request(visitor: &Visitor, method: &str, uri: &str, fields: &[(&str, &str)]) -> Request<()> {
+pub(crate) fn request(
+    visitor: &Visitor,
+    method: &str,
+    uri: &str,
+    fields: &[(&str, &str)],
+) -> Request<()> {
     let path = uri.split('?').next().unwrap();
     let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in &visitor.headers(path, From::Here) {

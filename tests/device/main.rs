@@ -12,6 +12,8 @@ mod client;
 mod configuration;
 mod endpoint;
 mod foreign_links;
+mod hosts;
+mod keys;
 mod layer;
 mod life;
 #[path = "../support/now.rs"]
@@ -19,6 +21,9 @@ mod now;
 mod rollout;
 #[path = "../support/service.rs"]
 mod service;
+#[path = "../keys/shelf.rs"]
+#[expect(dead_code, reason = "the tests of keys use the rest")]
+mod shelf;
 mod stores;
 #[path = "../it/support.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]

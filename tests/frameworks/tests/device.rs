@@ -1,4 +1,4 @@
-//! Device-bound sessions in axum and actix-web: the layer answers by itself, and the guard asks for a
+//! Device-bound sessions in each framework: the layer answers by itself, and the guard asks for a
 //! new proof.
 
 use std::sync::Arc;
@@ -289,6 +289,49 @@ async fn the_layer_and_the_guard_answer_in_rocket() {
         let removed = removed(headers.get("set-cookie"));
         let status = response.status().code;
         let text = response.into_string().await.unwrap_or_default();
+        (status, location, removed, text)
+    })
+    .await;
+}
+
+mod in_salvo {
+    use salvo::prelude::*;
+    use sealed_session::Session;
+
+    #[handler]
+    pub(super) async fn page(session: Session) -> String {
+        super::who(session).await
+    }
+}
+
+#[tokio::test]
+async fn the_layer_and_the_guard_answer_in_salvo() {
+    use salvo::prelude::{Router, Service, TowerLayerCompat};
+    use salvo::test::{RequestBuilder, ResponseExt};
+
+    let site = Site::new();
+    let guard = ours::RequireDevice::new().proven_within(Duration::from_secs(30));
+    let layer = ours::SessionLayer::new(site.store.clone());
+    let shop = Router::with_path("shop").hoop(guard.compat());
+    let router = Router::new()
+        .push(Router::with_path("who").get(in_salvo::page))
+        .push(shop.push(Router::with_path("pay").get(in_salvo::page)));
+    let app = Service::new(router).hoop(layer.compat());
+    holds(&site, async |method, uri, fields, cookies| {
+        let method: http::Method = method.parse().unwrap();
+        let mut request = RequestBuilder::new(format!("http://localhost{uri}"), method);
+        for (name, value) in fields.iter().copied().chain([("cookie", cookies)]) {
+            request = request.add_header(name, value, false);
+        }
+        let mut response = request.send(&app).await;
+        let headers = response.headers();
+        let location = headers
+            .get("location")
+            .map(|it| it.to_str().unwrap().to_owned());
+        let fields = headers.get_all("set-cookie").iter();
+        let removed = removed(fields.map(|field| field.to_str().unwrap()));
+        let status = response.status_code.unwrap().as_u16();
+        let text = response.take_string().await.unwrap_or_default();
         (status, location, removed, text)
     })
     .await;
