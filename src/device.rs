@@ -35,7 +35,7 @@ pub(crate) fn answer<P: Placement>(
     request: &Request<'_, '_>,
     random: Random<'_>,
 ) -> Option<DeviceAnswer> {
-    let binding = core.flow.binding.as_deref()?;
+    let binding = core.flow.devices.binding()?;
     let path = request.path();
     if !path.starts_with(&binding.names.path) {
         if let Some(why) = skipped::reason(request, &binding.names.identifier) {
@@ -101,7 +101,7 @@ macro_rules! answers {
                 headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
             ) -> Option<DeviceAnswer> {
                 let $of = self;
-                $core.flow.binding.as_ref()?;
+                $core.flow.devices.binding()?;
                 let headers: Vec<(&str, &[u8])> = headers.into_iter().collect();
                 let each = |name: &'static str, take: &mut dyn FnMut(&'h [u8])| {
                     let is_it = |(of, _): &&(&str, _)| of.eq_ignore_ascii_case(name);

@@ -2,38 +2,33 @@
 //! turns a session into header changes. Both are functions of their arguments: nothing here waits,
 //! reads a clock or draws randomness itself.
 
+#[cfg(feature = "device-bound")]
+mod device;
+#[cfg(not(feature = "device-bound"))]
+#[path = "flow/without_device.rs"]
+mod device;
 mod outgoing;
 mod placement;
 
 use std::iter::empty;
 use std::sync::Arc;
 
-#[cfg(feature = "device-bound")]
-use outgoing::{Beside, CHALLENGE, REGISTRATION};
+use device::News;
+pub(crate) use device::{Bound, Devices, Shown};
 pub use outgoing::{HeaderChange, Outgoing, SiteData};
 pub use placement::InCookie;
 pub(crate) use placement::{Due, NextRecord, Opened, Place, Placement};
 
 use http::HeaderValue;
 
-#[cfg(feature = "device-bound")]
-use crate::binding::{Binding, DeviceStage, For, Shown};
 use crate::cookie::CookieConfig;
-#[cfg(feature = "device-bound")]
-use crate::cookie::header::Candidates;
 use crate::envelope::{Envelope, KeyRing, Random, encoded_len};
 use crate::error::{Origin, Refusal, SaveError, SaveErrorKind};
 use crate::event::Events;
 use crate::limit::Limit;
 use crate::policy::{CLOCK_SKEW, LONGEST_MAX_AGE, Policy};
-#[cfg(feature = "device-bound")]
-use crate::record::BindingId;
 use crate::record::{Body, Header, Names, Record, SessionId};
-#[cfg(feature = "device-bound")]
-use crate::revocation::Revocation;
 use crate::revocation::{GRACE, Late, Moving, OldId, RevocationList};
-#[cfg(feature = "device-bound")]
-use crate::session::Device;
 use crate::session::changes::{Birth, Over, Past, Revision, View};
 use crate::session::{Bounds, Loaded, Session, StoreId};
 use crate::time::Millis;
@@ -50,8 +45,7 @@ pub(crate) struct Flow<P> {
     /// The list of ended sessions, for sessions that are whole in their cookies.
     pub(crate) revocations: Option<RevocationList>,
     /// Binds sessions to devices.
-    #[cfg(feature = "device-bound")]
-    pub(crate) binding: Option<Box<Binding>>,
+    pub(crate) devices: Devices,
     /// Whether a response is private if its handler was given an opened session and says nothing to
     /// caches.
     pub(crate) private_by_default: bool,
@@ -85,26 +79,7 @@ pub(crate) struct Plan<W> {
     /// The cookie was sealed by an accepted key, and the response seals it under the sealing key.
     pub(crate) is_resealed: bool,
     /// A session in a cookie that this save binds: copies of its cookie from before must end.
-    #[cfg(feature = "device-bound")]
     pub(crate) bound: Option<Bound>,
-}
-
-/// A session that gets its binding.
-#[cfg(feature = "device-bound")]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bound {
-    pub(crate) id: SessionId,
-    pub(crate) binding: BindingId,
-    /// When the last copy of its cookie has expired.
-    pub(crate) until: Millis,
-}
-
-#[cfg(feature = "device-bound")]
-impl From<Bound> for Revocation {
-    fn from(bound: Bound) -> Self {
-        let Bound { id, binding, until } = bound;
-        Self::Bound { id, binding, until }
-    }
 }
 
 /// A read that is needed to get a session, and what the request showed besides.
@@ -115,7 +90,6 @@ pub(crate) struct Asked<F> {
         expect(dead_code, reason = "without backends nothing is elsewhere")
     )]
     pub(crate) fetch: F,
-    #[cfg(feature = "device-bound")]
     #[cfg_attr(
         not(feature = "server"),
         expect(dead_code, reason = "without backends nothing is elsewhere")
@@ -150,8 +124,6 @@ struct Sealed<W> {
     write: Option<W>,
     birth: Birth,
     is_in_cookie: bool,
-    #[cfg(feature = "device-bound")]
-    binding: Option<BindingId>,
     /// The session moves between the cookie and the backend.
     moves: bool,
 }
@@ -187,8 +159,7 @@ impl<P: Placement> Flow<P> {
             transport,
             placement,
             revocations: None,
-            #[cfg(feature = "device-bound")]
-            binding: None,
+            devices: Devices::NONE,
             private_by_default: true,
             clear_site_data: None,
         }
@@ -197,10 +168,7 @@ impl<P: Placement> Flow<P> {
     pub(crate) fn replace_keys(&self, ring: &KeyRing) {
         self.envelope.replace_keys(ring);
         self.placement.replace_keys(ring);
-        #[cfg(feature = "device-bound")]
-        if let Some(binding) = &self.binding {
-            binding.replace_keys(ring);
-        }
+        self.devices.replace_keys(ring);
     }
 
     /// Returns the session in the request fields that the transport reads, or a new one if no valid
@@ -210,10 +178,7 @@ impl<P: Placement> Flow<P> {
         fields: impl IntoIterator<Item = &'a [u8]>,
         now: Millis,
     ) -> Opened<Session, Asked<P::Fetch>> {
-        #[cfg(feature = "device-bound")]
-        let (candidates, proof) = self.candidates(fields, now);
-        #[cfg(not(feature = "device-bound"))]
-        let candidates = self.transport.candidates(fields);
+        let (candidates, proof) = self.devices.candidates(&self.transport, fields, now);
         let mut best: Option<Loaded> = None;
         let mut first_refusal: Option<(Refusal, Option<Past>)> = None;
         for token in candidates.iter() {
@@ -235,89 +200,12 @@ impl<P: Placement> Flow<P> {
         }
         Opened::Ready(match (best, first_refusal) {
             (Some(loaded), _) => match self.placement.locate(loaded) {
-                #[cfg(feature = "device-bound")]
                 Opened::Ready(loaded) => self.proven(loaded, proof.as_ref(), now),
-                #[cfg(not(feature = "device-bound"))]
-                Opened::Ready(loaded) => self.opened(loaded, now),
-                Opened::Fetch(fetch) => {
-                    return Opened::Fetch(Asked {
-                        fetch,
-                        #[cfg(feature = "device-bound")]
-                        proof,
-                    });
-                }
+                Opened::Fetch(fetch) => return Opened::Fetch(Asked { fetch, proof }),
             },
             (None, Some((refusal, past))) => self.refused(refusal, past, now),
             (None, None) => self.fresh(Origin::Absent, now),
         })
-    }
-
-    /// The request's session tokens, and the device's proof.
-    #[cfg(feature = "device-bound")]
-    fn candidates<'a>(
-        &self,
-        fields: impl IntoIterator<Item = &'a [u8]>,
-        now: Millis,
-    ) -> (Candidates<'a>, Option<Shown>) {
-        let Some(binding) = &self.binding else {
-            return (self.transport.candidates(fields), None);
-        };
-        let names = [self.transport.name(), binding.cookies.proof.name()];
-        let [candidates, proofs] = Candidates::find_both(names, fields);
-        (candidates, binding.proof(&proofs, now))
-    }
-
-    /// The session of this record, for a request that brought this proof. Without the proof that it
-    /// needs, it counts as absent.
-    #[cfg(feature = "device-bound")]
-    pub(crate) fn proven(&self, loaded: Loaded, proof: Option<&Shown>, now: Millis) -> Session {
-        let Some(binding) = &self.binding else {
-            return self.opened(loaded, now);
-        };
-        let header = loaded.record.header();
-        let list = self.revocations.as_ref().filter(|_| loaded.is_in_cookie());
-        let listed = list.and_then(|list| list.bound_to(header.id));
-        let device = binding.judge(header, proof, listed);
-        if device.is_nothing() {
-            return self.opened(loaded, now);
-        }
-        Session::shown(loaded, device, now, self.bounds.clone())
-    }
-
-    /// Whether a request's session opens but for the proof that it needs. For a session in a
-    /// backend this is what its cookie says.
-    #[cfg(feature = "device-bound")]
-    pub(crate) fn lacks_proof(&self, fields: Vec<&[u8]>, now: Millis) -> bool {
-        let (candidates, proof) = self.candidates(fields, now);
-        let header = self.header_in(candidates.iter(), now).unwrap_or_default();
-        let (Some(binding), Some(header)) = (&self.binding, header) else {
-            return false;
-        };
-        let listed = self.revocations.as_ref();
-        let listed = listed.and_then(|list| list.bound_to(header.id));
-        binding.judge(&header, proof.as_ref(), listed).is_missing
-    }
-
-    /// Returns the header of the session in a request, wherever its values are, if there is exactly
-    /// one. Its device need not be there.
-    #[cfg(feature = "device-bound")]
-    pub(crate) fn header_in<'a>(
-        &self,
-        candidates: impl Iterator<Item = &'a [u8]>,
-        now: Millis,
-    ) -> Result<Option<Header>, Refusal> {
-        let mut found: Result<Option<Header>, Refusal> = Ok(None);
-        for token in candidates {
-            match (self.admit(token, now), &found) {
-                (Ok(loaded), Ok(Some(known))) if loaded.record.header().id != known.id => {
-                    return Ok(None);
-                }
-                (Ok(loaded), _) => found = Ok(Some(*loaded.record.header())),
-                (Err((refusal, _)), Ok(None)) => found = Err(refusal),
-                (Err(_), _) => {}
-            }
-        }
-        found
     }
 
     /// Opens and checks a token. If its session was ended elsewhere, the error says which session
@@ -374,6 +262,16 @@ impl<P: Placement> Flow<P> {
         })
     }
 
+    /// The session of this record, for a request that brought this proof. Without the proof that it
+    /// needs, it counts as absent.
+    pub(crate) fn proven(&self, loaded: Loaded, proof: Option<&Shown>, now: Millis) -> Session {
+        let list = self.revocations.as_ref().filter(|_| loaded.is_in_cookie());
+        match self.devices.judge(loaded.record.header(), proof, list) {
+            Some(device) => device.session(loaded, now, self.bounds.clone()),
+            None => self.opened(loaded, now),
+        }
+    }
+
     pub(crate) fn opened(&self, loaded: Loaded, now: Millis) -> Session {
         Session::opened(loaded, now, self.bounds.clone())
     }
@@ -413,12 +311,7 @@ impl<P: Placement> Flow<P> {
             let is_resealed = is_sealed && is_under_old_key && view.base().is_some();
             let (mut write, mut old_id, mut in_cookie) = (refresh, None, None);
             let is_logout = view.is_destroyed() && matches!(due, Due::Removal);
-            #[cfg(feature = "device-bound")]
-            let (device, bound_to) = (view.device(), view.binding());
-            #[cfg(feature = "device-bound")]
-            let mut offered = None;
-            #[cfg(feature = "device-bound")]
-            let mut bound = None;
+            let mut news = News::of(view);
             let value = match due {
                 Due::Nothing => None,
                 Due::Removal => {
@@ -439,12 +332,15 @@ impl<P: Placement> Flow<P> {
                 },
                 Due::Record => {
                     let record = self.record(view, loaded, now, random)?;
-                    #[cfg(feature = "device-bound")]
-                    {
-                        let is_due = record.binding.is_none() && view.is_offered(record.moves);
-                        offered = is_due.then_some(record.birth.id);
-                        bound = self.bound(view, &record);
-                    }
+                    news.learn(view, (record.birth.id, record.moves), || {
+                        let list = self.revocations.as_ref().filter(|_| record.is_in_cookie)?;
+                        let Birth {
+                            issued_at,
+                            expires_at,
+                            ..
+                        } = record.birth;
+                        Some(list.last_copy(issued_at, expires_at))
+                    });
                     write = record.write;
                     old_id = self.moved(view, loaded, record.birth.id, now);
                     in_cookie = record.is_in_cookie.then_some(record.birth);
@@ -455,12 +351,10 @@ impl<P: Placement> Flow<P> {
                     record.value
                 }
             };
-            #[cfg(feature = "device-bound")]
-            let beside = self.beside(ends, device, bound_to, offered, now, random)?;
+            let beside = self.devices.beside(&news, ends, now, random)?;
             changes.sent |= is_changed;
             Ok(Plan {
                 outgoing: Outgoing {
-                    #[cfg(feature = "device-bound")]
                     beside,
                     carried: value.map(|value| self.transport.carry(value)),
                     former,
@@ -472,8 +366,7 @@ impl<P: Placement> Flow<P> {
                 in_cookie,
                 planned: changes.revision,
                 is_resealed,
-                #[cfg(feature = "device-bound")]
-                bound,
+                bound: news.bound,
             })
         })
     }
@@ -488,60 +381,8 @@ impl<P: Placement> Flow<P> {
             is_personal: self.private_by_default && session.origin() == Origin::Opened,
             vary: self.transport.vary(),
             clears: None,
-            #[cfg(feature = "device-bound")]
             beside: None,
         }
-    }
-
-    /// The headers of device binding that a response needs: removals if the session `ends` or the
-    /// browser shall drop its proof, a challenge if it is asked for a new one, and an offer to the session that somebody has logged in to.
-    #[cfg(feature = "device-bound")]
-    fn beside(
-        &self,
-        ends: bool,
-        device: Device,
-        bound_to: Option<BindingId>,
-        offered: Option<SessionId>,
-        now: Millis,
-        random: Random<'_>,
-    ) -> Result<Option<Box<Beside>>, SaveError> {
-        let binding = self.binding.as_deref();
-        let Some(binding) = binding.filter(|it| it.settings.stage() >= DeviceStage::Serve) else {
-            return Ok(None);
-        };
-        let mut beside = Beside::default();
-        if ends {
-            beside.cookies.extend(binding.removals());
-        } else if device.drops_proof {
-            beside.cookies.extend(binding.cookies.proof.remove());
-            // Otherwise the browser may show again what it has signed a minute ago.
-            if let Some(bound_to) = bound_to.filter(|_| device.is_asked) {
-                let challenge = binding.challenge(For::Refreshing(bound_to), now, random)?;
-                let challenge = binding.challenge_header(&challenge);
-                beside.request = challenge.map(|value| (CHALLENGE, value));
-            }
-        }
-        let offers = binding.settings.stage() >= DeviceStage::Offer;
-        if let Some(session) = offered.filter(|_| offers) {
-            let [offer, registration] = binding.offer(session, now, random)?;
-            beside.cookies.extend(offer);
-            beside.request = registration.map(|value| (REGISTRATION, value));
-        }
-        let is_something = !beside.cookies.is_empty();
-        Ok(is_something.then(|| Box::new(beside)))
-    }
-
-    /// The session that a save binds, if copies of its cookie from before could be about.
-    #[cfg(feature = "device-bound")]
-    fn bound(&self, view: View<'_>, sealed: &Sealed<P::Write>) -> Option<Bound> {
-        let list = self.revocations.as_ref()?;
-        let birth = sealed.birth;
-        let is_due = sealed.is_in_cookie && view.is_binding_due() && view.continued().is_some();
-        Some(Bound {
-            id: birth.id,
-            binding: sealed.binding.filter(|_| is_due)?,
-            until: list.last_copy(birth.issued_at, birth.expires_at),
-        })
     }
 
     /// The id to end of a session in a cookie. If the session had already ended, its successor's
@@ -669,8 +510,6 @@ impl<P: Placement> Flow<P> {
         let place = self.placement.place(view, loaded, length);
         let birth = self.birth(view, &place, now, random)?;
         let header = self.header(view, birth, now);
-        #[cfg(feature = "device-bound")]
-        let binding = header.binding;
         let value = if place.in_cookie {
             let write = |buffer: &mut Vec<u8>| body.append_to(buffer, &header);
             self.field(&header, length, write, now, random)?
@@ -691,8 +530,6 @@ impl<P: Placement> Flow<P> {
             write: self.placement.write(&next, &place, random)?,
             birth,
             is_in_cookie: place.in_cookie,
-            #[cfg(feature = "device-bound")]
-            binding,
             moves: place.moves,
         })
     }
@@ -706,8 +543,9 @@ impl<P: Placement> Flow<P> {
     ) -> (Due, Option<P::Write>) {
         let (due, write) = match (view.is_changed(), view.base(), loaded) {
             (true, ..) => (Due::Record, None),
-            #[cfg(feature = "device-bound")]
-            (false, Some(_), Some(_)) if self.binds(view) => (Due::Record, None),
+            (false, Some(_), Some(_)) if Devices::are_due(view, self.bounds.limit) => {
+                (Due::Record, None)
+            }
             (false, Some(_), Some(loaded)) => {
                 self.placement.refresh(loaded, is_use, now, &self.policy)
             }
@@ -724,22 +562,6 @@ impl<P: Placement> Flow<P> {
             }
         }
         (due, write)
-    }
-
-    /// Binds sessions to devices from now on. Nothing has been loaded yet.
-    #[cfg(feature = "device-bound")]
-    pub(crate) fn bind_with(&mut self, binding: Option<Box<Binding>>) {
-        self.bounds.may_bind = binding.is_some();
-        self.binding = binding;
-    }
-
-    /// Whether a save is due that only binds the session, and the longer record has room.
-    #[cfg(feature = "device-bound")]
-    fn binds(&self, view: View<'_>) -> bool {
-        view.is_binding_due() && {
-            let length = view.body().len(view.optional());
-            self.bounds.limit.check(length).is_ok()
-        }
     }
 
     /// Whether the request counts as use. Without an idle timeout, every request does.
@@ -881,6 +703,46 @@ impl<P: Placement> Flow<P> {
         field.extend_from_slice(after.as_bytes());
         max_age.for_each(|part| field.extend_from_slice(part));
         Ok(outgoing::sensitive(field))
+    }
+}
+
+#[cfg(feature = "device-bound")]
+impl<P: Placement> Flow<P> {
+    /// Binds sessions to devices from now on. Nothing has been loaded yet.
+    pub(crate) fn bind_with(&mut self, binding: Option<Box<crate::binding::Binding>>) {
+        self.bounds.may_bind = binding.is_some();
+        self.devices = Devices::new(binding);
+    }
+
+    /// Whether a request's session opens but for the proof that it needs. For a session in a
+    /// backend this is what its cookie says.
+    pub(crate) fn lacks_proof(&self, fields: Vec<&[u8]>, now: Millis) -> bool {
+        let (candidates, proof) = self.devices.candidates(&self.transport, fields, now);
+        let header = self.header_in(candidates.iter(), now).unwrap_or_default();
+        let list = self.revocations.as_ref();
+        let device = header.and_then(|header| self.devices.judge(&header, proof.as_ref(), list));
+        device.is_some_and(|device| device.is_missing)
+    }
+
+    /// Returns the header of the session in a request, wherever its values are, if there is exactly
+    /// one. Its device need not be there.
+    pub(crate) fn header_in<'a>(
+        &self,
+        candidates: impl Iterator<Item = &'a [u8]>,
+        now: Millis,
+    ) -> Result<Option<Header>, Refusal> {
+        let mut found: Result<Option<Header>, Refusal> = Ok(None);
+        for token in candidates {
+            match (self.admit(token, now), &found) {
+                (Ok(loaded), Ok(Some(known))) if loaded.record.header().id != known.id => {
+                    return Ok(None);
+                }
+                (Ok(loaded), _) => found = Ok(Some(*loaded.record.header())),
+                (Err((refusal, _)), Ok(None)) => found = Err(refusal),
+                (Err(_), _) => {}
+            }
+        }
+        found
     }
 }
 

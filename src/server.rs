@@ -167,10 +167,7 @@ impl<B: Backend> ServerStore<B> {
                     Err(error) => return Err(LoadError(LoadErrorKind::Backend(error))),
                 };
                 match loaded {
-                    #[cfg(feature = "device-bound")]
                     Ok(loaded) => core.flow.proven(loaded, asked.proof.as_ref(), now),
-                    #[cfg(not(feature = "device-bound"))]
-                    Ok(loaded) => core.flow.opened(loaded, now),
                     Err((refusal, past)) => core.flow.refused(refusal, past, now),
                 }
             }

@@ -172,7 +172,6 @@ impl CookieStore {
                 }
                 _ => {}
             }
-            #[cfg(feature = "device-bound")]
             self.core.bind(plan.bound);
             return Ok(self.core.sent(session, plan));
         }

@@ -49,7 +49,6 @@ pub struct Outgoing {
     /// What the browser is to clear after a logout.
     pub(super) clears: Option<HeaderValue>,
     /// What else a device-bound session needs.
-    #[cfg(feature = "device-bound")]
     pub(super) beside: Option<Box<Beside>>,
 }
 
@@ -62,7 +61,6 @@ pub(super) const REGISTRATION: HeaderName = HeaderName::from_static("secure-sess
 pub(super) const CHALLENGE: HeaderName = HeaderName::from_static("secure-session-challenge");
 
 /// The headers of a device-bound session beside the session's own.
-#[cfg(feature = "device-bound")]
 #[derive(Clone, Default)]
 pub(super) struct Beside {
     /// Cookies to set or to remove.
@@ -158,7 +156,6 @@ impl Outgoing {
             is_personal: false,
             vary: HeaderValue::from_static("Cookie"),
             clears: None,
-            #[cfg(feature = "device-bound")]
             beside: None,
         }
     }
@@ -168,19 +165,11 @@ impl Outgoing {
         self.carried.is_some() || !self.former().is_empty() || !self.beside().is_empty()
     }
 
-    #[cfg(feature = "device-bound")]
     fn beside(&self) -> &[HeaderValue] {
         self.beside.as_ref().map_or(&[], |beside| &beside.cookies)
     }
 
-    #[cfg(not(feature = "device-bound"))]
-    #[expect(clippy::unused_self, reason = "with the feature there is a choice")]
-    fn beside(&self) -> &[HeaderValue] {
-        &[]
-    }
-
     /// The header that asks the browser for something, if there is one.
-    #[cfg(feature = "device-bound")]
     fn request(&self) -> Option<&(HeaderName, HeaderValue)> {
         self.beside.as_ref()?.request.as_ref()
     }
@@ -194,10 +183,7 @@ impl Outgoing {
         self.carried = None;
         self.former = None;
         self.clears = None;
-        #[cfg(feature = "device-bound")]
-        {
-            self.beside = None;
-        }
+        self.beside = None;
     }
 
     /// The values of the Set-Cookie fields to add, in order.
@@ -297,7 +283,6 @@ impl Outgoing {
                 headers.append(SET_COOKIE, value);
             }
         }
-        #[cfg(feature = "device-bound")]
         if let Some((name, ours)) = self.request().cloned() {
             let present = headers.get_all(&name).iter();
             let others = present.filter(|it| !is_of_same(it.as_bytes(), &ours));
@@ -339,7 +324,6 @@ impl Outgoing {
                 clears = None;
             }
         }
-        #[cfg(feature = "device-bound")]
         let others: Vec<&[u8]> = match self.request() {
             Some((name, ours)) => present
                 .iter()
@@ -359,7 +343,6 @@ impl Outgoing {
         if let Some((name, value)) = self.token_header() {
             changes.push(HeaderChange::new(name.clone(), &[value.as_bytes()], true));
         }
-        #[cfg(feature = "device-bound")]
         if let Some((name, ours)) = self.request() {
             let mut values = vec![ours.as_bytes()];
             values.extend(others);
@@ -448,7 +431,6 @@ fn is_same_name(ours: &[u8], set_cookie: &[u8]) -> bool {
 }
 
 /// Whether both headers are of the same store: one is from an earlier save.
-#[cfg(feature = "device-bound")]
 fn is_of_same(present: &[u8], ours: &HeaderValue) -> bool {
     let store = |value: &[u8]| {
         let mut parts = value.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
@@ -510,7 +492,6 @@ mod tests {
             is_personal: false,
             vary: HeaderValue::from_static("Cookie"),
             clears: None,
-            #[cfg(feature = "device-bound")]
             beside: None,
         }
     }

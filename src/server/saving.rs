@@ -68,7 +68,6 @@ impl<B: Backend> ServerStore<B> {
                 core.let_go(session);
                 continue;
             }
-            #[cfg(feature = "device-bound")]
             core.bind(plan.bound);
             return Ok(core.sent(session, plan));
         }

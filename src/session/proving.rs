@@ -10,23 +10,25 @@ use super::state::{Bounds, Flag};
 use crate::error::{Origin, Refusal};
 use crate::time::Millis;
 
-impl Session {
-    /// A session of whose device the request has shown something.
-    pub(crate) fn shown(loaded: Loaded, device: Device, read_at: Millis, bounds: Bounds) -> Self {
-        let origin = if device.is_missing {
+impl Device {
+    /// The session of which a request has shown this.
+    pub(crate) fn session(self, loaded: Loaded, read_at: Millis, bounds: Bounds) -> Session {
+        let origin = if self.is_missing {
             Origin::Refused(Refusal::Unproven)
         } else {
             Origin::Opened
         };
-        let (loaded, changes) = (Some(loaded), Changes::with(device));
-        let session = Self::with(origin, loaded, changes, Some(read_at), Some(bounds));
+        let (loaded, changes) = (Some(loaded), Changes::with(self));
+        let session = Session::with(origin, loaded, changes, Some(read_at), Some(bounds));
         // Reading may not go past the lock if the record does not count, nor a save past its plan.
-        if device.is_due() {
+        if self.is_due() {
             session.inner.flags.set(Flag::Touched, Flag::Touched);
         }
         session
     }
+}
 
+impl Session {
     /// Whether this request comes from the device that the session is bound to: it brought the
     /// proof of a key that only that device has. Also see the guard `RequireDevice` (feature
     /// `tower`).

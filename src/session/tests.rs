@@ -393,7 +393,7 @@ fn what_comes_during_a_login_without_the_device_takes_nothing_from_its_record() 
         ..Device::default()
     };
     let bounds = flow().bounds.clone();
-    let session = Session::shown(of("theirs"), device, now(), bounds);
+    let session = device.session(of("theirs"), now(), bounds);
     session.log_in().unwrap();
     session.insert("mine", "xxxxx").unwrap();
     let planned = session.lock(|changes, _| changes.revision);

@@ -5,9 +5,7 @@ use std::time::SystemTime;
 use crate::envelope::{Kept, KeyRing, TakesKeys};
 use crate::error::{SaveError, SaveErrorKind};
 use crate::event::{Event, Events};
-#[cfg(feature = "device-bound")]
-use crate::flow::Bound;
-use crate::flow::{Flow, Outgoing, Placement, Plan, Standing};
+use crate::flow::{Bound, Flow, Outgoing, Placement, Plan, Standing};
 use crate::revocation::Late;
 use crate::session::Session;
 use crate::time::Millis;
@@ -77,7 +75,6 @@ impl<P: Placement> StoreCore<P> {
     }
 
     /// Ends copies of a session's cookie from before it was bound.
-    #[cfg(feature = "device-bound")]
     pub(crate) fn bind(&self, bound: Option<Bound>) {
         if let (Some(list), Some(bound)) = (&self.flow.revocations, bound) {
             list.put(bound.into());
