@@ -11,10 +11,11 @@ pub fn store() -> CookieStore {
     CookieStore::new(AppKey::generate().unwrap())
 }
 
-/// A router with the layer around it.
-pub struct Site(Router);
+/// A router that answers requests.
+pub struct Site(pub Router);
 
 impl Site {
+    /// Puts the layer around the router.
     pub fn new(router: Router) -> Self {
         Self(router.layer(SessionLayer::new(store())))
     }
