@@ -193,7 +193,7 @@ impl Ring {
         }
     }
 
-    /// When the keys stop that no date says it of, though another follows.
+    /// The keys that have no stop though another follows them, each with the stop that it gets.
     pub(super) fn missing_stops(&self, now: Millis) -> Vec<(KeyId, Millis)> {
         let Some((last, _)) = self.last() else {
             return Vec::new();
