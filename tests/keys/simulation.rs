@@ -668,6 +668,7 @@ fn is_called_dead(text: &str, key: KeyId) -> bool {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a long run tells how far it is")]
 fn simulation_of_a_fleet_for_three_years() {
     let number = |text: &str| text.parse::<u64>().unwrap();
     let seeds = match (env::var("SIMULATION_SEED"), env::var("SIMULATION_SEEDS")) {
