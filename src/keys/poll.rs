@@ -1,5 +1,6 @@
 //! How a process asks its key store, and does what is due.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use zeroize::Zeroizing;
@@ -23,7 +24,7 @@ type Change<'a> = &'a mut dyn FnMut(&mut Ring, Millis) -> Result<(), Refused>;
 
 /// What is to be written.
 struct Due {
-    next: Ring,
+    next: Arc<Ring>,
     made: Option<KeyId>,
     removed: Vec<KeyId>,
 }
@@ -74,13 +75,15 @@ impl Inner {
                 removed,
             } = self.due(work, base, now)?;
             if let Some(change) = &mut change {
-                change(&mut next, now)
+                let next = Arc::make_mut(&mut next);
+                change(next, now)
                     .map_err(|refused| KeyStoreError::new(KeyStoreErrorKind::Refused, refused))?;
+                next.settle();
             }
-            next.settle();
             let stored = work.stored.as_ref().filter(|_| is_there);
-            if stored.is_some_and(|stored| stored.ring.is_same_as(&next)) {
-                return self.learn(work, next, began, ticks);
+            if let Some(stored) = stored.filter(|stored| stored.ring.is_same_as(&next)) {
+                let ring = Arc::clone(&stored.ring);
+                return self.learn(work, ring, began, ticks);
             }
             let is_first = stored.is_none() && work.ring.is_none();
             if !self.write(work, &next, is_there)? {
@@ -143,6 +146,7 @@ impl Inner {
                 (read(&opened)?, Some(under))
             }
         };
+        let ring = Arc::new(ring);
         work.stored = Some(Stored { bytes, ring, under });
         Ok(true)
     }
@@ -154,22 +158,19 @@ impl Inner {
         is_there: bool,
         began: Millis,
         now: Millis,
-    ) -> Result<Ring, KeyStoreError> {
+    ) -> Result<Arc<Ring>, KeyStoreError> {
         let stored = work.stored.as_ref().filter(|_| is_there);
         if let Some(stored) = stored {
             let live = stored.ring.live().map(|(id, ..)| (*id, began));
             work.found.extend(live);
         }
-        let mut base = match (&work.ring, stored) {
-            (Some(known), Some(stored)) => known.clone().join(&stored.ring).map_err(|_| {
-                let problem = format!(
-                    "with the keys that this process knows it has more than {MAX_KEYS}; the \
-                     ring of another application is in its place"
-                );
-                self.failed(KeyStoreErrorKind::Damaged, problem)
-            })?,
-            (None, Some(stored)) => stored.ring.clone(),
-            (Some(known), None) => known.clone(),
+        match (&work.ring, stored) {
+            (Some(known), Some(stored)) if Arc::ptr_eq(known, &stored.ring) => {
+                Ok(Arc::clone(known))
+            }
+            (Some(known), Some(stored)) => self.union(known, &stored.ring, now).map(Arc::new),
+            (None, Some(stored)) => Ok(Arc::clone(&stored.ring)),
+            (Some(known), None) => Ok(Arc::clone(known)),
             (None, None) => {
                 if self.must_exist || !self.store.is_writable() {
                     return Err(self.failed(
@@ -178,13 +179,23 @@ impl Inner {
                          see whether the right folder or server is used",
                     ));
                 }
-                Ring::new(work.wanted)
+                Ok(Arc::new(Ring::new(work.wanted)))
             }
-        };
+        }
+    }
+
+    fn union(&self, known: &Ring, stored: &Ring, now: Millis) -> Result<Ring, KeyStoreError> {
+        let mut base = known.clone().join(stored).map_err(|_| {
+            let problem = format!(
+                "with the keys that this process knows it has more than {MAX_KEYS}; the ring of \
+                 another application is in its place"
+            );
+            self.failed(KeyStoreErrorKind::Damaged, problem)
+        })?;
         // A key that is over and that somebody has removed does not come back; what the store has
         // lost does, whatever the time is here.
         let is_removed = |id| {
-            let there = stored.and_then(|stored| stored.ring.entries.get(id));
+            let there = stored.entries.get(id);
             there.is_some_and(|there| there.key.is_none())
         };
         let over: Vec<_> = base
@@ -201,7 +212,7 @@ impl Inner {
     }
 
     /// What the time, the settings and the fleet ask for.
-    fn due(&self, work: &mut Work, base: Ring, now: Millis) -> Result<Due, KeyStoreError> {
+    fn due(&self, work: &mut Work, base: Arc<Ring>, now: Millis) -> Result<Due, KeyStoreError> {
         let mut due = Due {
             next: base,
             made: None,
@@ -213,16 +224,21 @@ impl Inner {
             ..work.wanted
         };
         let bounds = ring.bounds.join(wanted);
-        if check(bounds, &self.rules).is_ok() {
-            ring.bounds = bounds;
+        if bounds != ring.bounds && check(bounds, &self.rules).is_ok() {
+            Arc::make_mut(ring).bounds = bounds;
         }
         if let Some(adopted) = &self.adopted {
             for (key, seals) in adopted
                 .keys()
                 .zip(std::iter::once(true).chain(std::iter::repeat(false)))
             {
-                ring.adopt(key.clone(), now, seals)
-                    .map_err(|refused| KeyStoreError::new(KeyStoreErrorKind::Refused, refused))?;
+                if !ring.entries.contains_key(&key.id()) {
+                    Arc::make_mut(ring)
+                        .adopt(key.clone(), now, seals)
+                        .map_err(|refused| {
+                            KeyStoreError::new(KeyStoreErrorKind::Refused, refused)
+                        })?;
+                }
             }
         }
         if !self.is_plausible(ring, now)? {
@@ -232,10 +248,12 @@ impl Inner {
             return Ok(due);
         }
         work.trouble.is_implausible = false;
-        ring.stop_all_but_last(now);
+        if !ring.missing_stops(now).is_empty() {
+            Arc::make_mut(ring).stop_all_but_last(now);
+        }
         for id in ring.over(now, &self.rules) {
             if !work.removed.contains(&id) {
-                ring.strip(id);
+                Arc::make_mut(ring).strip(id);
                 due.removed.push(id);
             }
         }
@@ -243,7 +261,7 @@ impl Inner {
             Ok((made, from)) => {
                 let key = work.candidate(self, ring)?;
                 due.made = Some(key.id());
-                ring.rotate(key, made, from, now);
+                Arc::make_mut(ring).rotate(key, made, from, now);
                 work.trouble.is_full = false;
             }
             Err(NoNewKey::Full) => {
@@ -270,7 +288,12 @@ impl Inner {
     }
 
     /// Whether the store took it.
-    fn write(&self, work: &mut Work, next: &Ring, is_there: bool) -> Result<bool, KeyStoreError> {
+    fn write(
+        &self,
+        work: &mut Work,
+        next: &Arc<Ring>,
+        is_there: bool,
+    ) -> Result<bool, KeyStoreError> {
         if next.live().count() > MAX_KEYS {
             return Err(KeyStoreError::new(
                 KeyStoreErrorKind::Refused,
@@ -287,7 +310,7 @@ impl Inner {
         }
         work.stored = Some(Stored {
             bytes,
-            ring: next.clone(),
+            ring: Arc::clone(next),
             under,
         });
         Ok(true)
@@ -335,7 +358,7 @@ impl Inner {
             let text = text::write(&stored.ring);
             let (bytes, under) = self.sealed(&text, Some(root.first()))?;
             if self.store.replace(Some(&stored.bytes), &bytes)? {
-                let ring = stored.ring.clone();
+                let ring = Arc::clone(&stored.ring);
                 work.stored = Some(Stored { bytes, ring, under });
                 return Ok(true);
             }
@@ -350,12 +373,22 @@ impl Inner {
     fn learn(
         &self,
         work: &mut Work,
-        ring: Ring,
+        ring: Arc<Ring>,
         began: Millis,
         ticks: Instant,
     ) -> Result<(), KeyStoreError> {
+        let entries = &ring.entries;
+        self.signals.looked(|id| entries.contains_key(&id));
+        self.signals.heard(began, ticks);
+        if work
+            .ring
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, &ring))
+        {
+            return Ok(());
+        }
         let mut events = Vec::new();
-        for (id, entry) in &ring.entries {
+        for (id, entry) in entries {
             let known = work.ring.as_ref().map(|known| known.entries.get(id));
             let was_revoked = known
                 .flatten()
@@ -375,10 +408,7 @@ impl Inner {
         for event in events {
             work.tell(event);
         }
-        let entries = &ring.entries;
         work.found.retain(|id, _| entries.contains_key(id));
-        self.signals.looked(|id| entries.contains_key(&id));
-        self.signals.heard(began, ticks);
         work.ring = Some(ring);
         Ok(())
     }

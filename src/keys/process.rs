@@ -33,7 +33,7 @@ pub(super) struct Inner {
 /// What whoever polls has in hand.
 pub(super) struct Work {
     /// All that this process knows.
-    pub(super) ring: Option<Ring>,
+    pub(super) ring: Option<Arc<Ring>>,
     /// What the store had or took last, and what is in it.
     pub(super) stored: Option<Stored>,
     /// When each key was last found in the store.
@@ -51,7 +51,8 @@ pub(super) struct Work {
 
 pub(super) struct Stored {
     pub(super) bytes: Zeroizing<Vec<u8>>,
-    pub(super) ring: Ring,
+    /// The same as [`Work::ring`] while neither knows more.
+    pub(super) ring: Arc<Ring>,
     /// The root key that it is sealed under.
     pub(super) under: Option<KeyId>,
 }

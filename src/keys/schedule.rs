@@ -186,20 +186,29 @@ impl Ring {
 
     /// Gives all keys a stop that the last one follows.
     pub(super) fn stop_all_but_last(&mut self, now: Millis) {
-        let live: Vec<_> = self
-            .live()
-            .map(|(id, entry, _)| (entry.from, *id))
-            .filter(|(from, _)| *from != NEVER)
-            .collect();
-        let Some((last, _)) = self.last() else { return };
-        for (id, entry) in &mut self.entries {
-            if entry.key.is_none() || entry.stops.is_some() || *id == last {
-                continue;
+        for (id, stops) in self.missing_stops(now) {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.stops = Some(stops);
             }
-            let here = (entry.from, *id);
-            let next = live.iter().filter(|other| **other > here).min();
-            entry.stops = next.map(|(from, _)| now.max(*from));
         }
+    }
+
+    /// The keys that have no stop though another follows them, each with the stop that it gets.
+    pub(super) fn missing_stops(&self, now: Millis) -> Vec<(KeyId, Millis)> {
+        let Some((last, _)) = self.last() else {
+            return Vec::new();
+        };
+        let needs_one =
+            |(id, entry, _): &(&KeyId, &Entry, &AppKey)| entry.stops.is_none() && **id != last;
+        let stop = |(id, entry, _): (&KeyId, &Entry, &AppKey)| {
+            let here = (entry.from, *id);
+            let others = self.live().map(|(id, entry, _)| (entry.from, *id));
+            let next = others
+                .filter(|other| other.0 != NEVER && *other > here)
+                .min();
+            next.map(|(from, _)| (*id, now.max(from)))
+        };
+        self.live().filter(needs_one).filter_map(stop).collect()
     }
 
     /// The keys whose time is over, material and all.

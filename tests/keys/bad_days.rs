@@ -216,11 +216,59 @@ fn a_clock_that_is_a_year_off_writes_nothing_and_destroys_nothing() {
         if is_ahead {
             assert_eq!(process.keys.seals(), sealing);
         }
-        // What it knows, it may put back.
+        // What it knows, it may put back, and whole.
         shelf.put(None);
         process.poll();
         assert_eq!(shelf.text(), text);
+        let other = Shelf::default();
+        Process::start(&other, &clock);
+        shelf.put(other.bytes());
+        process.poll();
+        let there = shelf.text();
+        let mut keys = text.lines().filter(|line| line.starts_with("key "));
+        assert!(keys.all(|key| there.lines().any(|line| line == key)));
     }
+}
+
+#[test]
+fn what_a_clock_some_weeks_ahead_has_removed_comes_back_and_stays() {
+    let (shelf, clock) = (Shelf::default(), Clock::new());
+    let healthy = Process::start(&shelf, &clock);
+    healthy.live(90 * DAY + HOUR);
+    let good = shelf.text();
+    let ahead = Clock::new();
+    ahead.set(clock.now() + 20 * DAY);
+    let ahead = Process::start(&shelf, &ahead);
+    assert_ne!(shelf.text(), good);
+    healthy.poll();
+    assert_eq!(shelf.text(), good);
+    let writes = shelf.writes();
+    for _ in 0..3 {
+        ahead.poll();
+        healthy.poll();
+    }
+    assert_eq!((shelf.text(), shelf.writes()), (good, writes));
+    let removed = |event: &KeyEvent| matches!(event, KeyEvent::Removed(_));
+    assert_eq!(ahead.events().into_iter().filter(removed).count(), 1);
+}
+
+#[test]
+fn what_one_process_has_removed_no_other_brings_back() {
+    let (shelf, clock) = (Shelf::default(), Clock::new());
+    let first = Process::start(&shelf, &clock);
+    let old = first.keys.seals().unwrap();
+    let later = builder(&shelf, &clock).remove_after(30 * DAY);
+    let later = Process::start_with(&clock, later);
+    while !first.events().contains(&KeyEvent::Removed(old)) {
+        later.poll();
+        clock.forward(HOUR);
+        first.poll();
+    }
+    let without = shelf.text();
+    later.events();
+    later.poll();
+    assert_eq!(shelf.text(), without);
+    assert_eq!(later.events(), []);
 }
 
 #[test]
