@@ -1,20 +1,32 @@
 //! HTTP sessions in one encrypted cookie: no database, any framework, and key rotation without
 //! logging anyone out.
 //!
+//! With a framework, start at its module, where a layer loads and saves for you:
+//! [`axum`](frameworks/axum/index.html), [`actix`](frameworks/actix/index.html),
+//! [`rocket`](frameworks/rocket/index.html), [`poem3`](frameworks/poem3/index.html),
+//! [`salvo1`](frameworks/salvo1/index.html), [`tower`](frameworks/tower/index.html). The [`guide`]
+//! answers the questions that come next: login and logout, stores, keys, testing, deployment.
+//! Without a framework, this is all (`cargo add http` gives you the headers):
+//!
 //! ```
-//! use sealed_session::{AppKey, CookieStore, KeyRing};
+//! use http::{Request, Response};
+//! use sealed_session::{AppKey, CookieStore};
 //!
-//! # let request = http::Request::new(());
-//! # let mut response = http::Response::new(());
-//! # let ring = || AppKey::generate().map(KeyRing::new);
-//! let store = CookieStore::new(ring()?); // in a service: KeyRing::from_env()?
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // In a service, the key comes from a file or a variable: see `guide::rotation`.
+//!     let store = CookieStore::new(AppKey::generate()?);
+//!     let request = Request::new(());
+//!     let mut response = Response::new(());
 //!
-//! let session = store.load(request.headers());
-//! session.insert("user_id", 42)?;
-//! let id: Option<u64> = session.get("user_id")?;
-//! store.save(&session, response.headers_mut())?; // writes a Set-Cookie only if one is due
-//! # assert_eq!(id, Some(42));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//!     let session = store.load(request.headers());
+//!     session.insert("user_id", 42)?;
+//!     let id: Option<u64> = session.get("user_id")?;
+//!     store.save(&session, response.headers_mut())?; // a Set-Cookie, only if one is due
+//!
+//!     println!("{id:?} {:?}", response.headers());
+//! #   assert_eq!(id, Some(42));
+//!     Ok(())
+//! }
 //! ```
 //!
 //! - [`CookieStore`] loads and saves sessions. Its builder sets the lifetimes.
@@ -30,7 +42,7 @@
 //! Keeping nothing on the server has a price, which the README explains. A copied cookie works
 //! until its deadline, you cannot end a single session without a list, and the last response wins.
 //!
-//! docs/recipes.md has recipes: coming back from a payment page, WebSockets, a new name for the
+//! In the repository, docs/recipes.md has recipes: coming back from a payment page, WebSockets, a new name for the
 //! cookie, metrics and others.
 //!
 //! # How data flows
@@ -92,6 +104,8 @@ pub mod frameworks;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod hosts;
 #[cfg(feature = "managed-keys")]
 pub mod keys;
