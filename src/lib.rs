@@ -170,10 +170,10 @@ pub use store::{CookieStore, CookieStoreBuilder, StoreBuilder};
 pub use transport::Transport;
 pub use value::Value;
 
-/// The examples of the README, compiled and run as tests.
+/// The examples for hyper and other servers, compiled and run as tests.
 #[cfg(all(doctest, feature = "managed-keys"))]
-#[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/hyper.md")]
+struct HyperPage;
 
 /// The examples of the page on device-bound sessions.
 #[cfg(all(doctest, feature = "device-bound", feature = "tower"))]

@@ -53,15 +53,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // SESSION_DRIVER says where sessions are: cookie, memory, file or redis.
     let store = AnyStore::from_env()?;
     let router = Router::new()
-        .hoop(SessionLayer::new(store).compat())
         .get(front)
         .push(Router::with_path("profile").get(profile))
         .push(Router::with_path("cart").get(cart).post(add_to_cart))
         .push(Router::with_path("login").post(log_in))
         .push(Router::with_path("logout").post(log_out));
+    let service = Service::new(router).hoop(SessionLayer::new(store).compat());
     let listener = tokio::net::TcpListener::from_std(shop::listen()?)?;
     Server::new(TcpAcceptor::try_from(listener)?)
-        .serve(router)
+        .serve(service)
         .await;
     Ok(())
 }
