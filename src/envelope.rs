@@ -20,13 +20,13 @@ mod guard;
 mod key;
 mod keyring;
 mod plaintext;
+mod primitives;
 mod random;
 #[cfg(feature = "managed-keys")]
 mod root;
 mod sealer;
 mod source;
 mod token;
-mod xaes;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
