@@ -20,15 +20,14 @@ mod guard;
 mod key;
 mod keyring;
 mod plaintext;
+mod primitives;
 mod random;
 #[cfg(feature = "managed-keys")]
 mod root;
 mod sealer;
+mod sharded;
 mod source;
 mod token;
-mod xaes;
-
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use base64::Engine;
 
@@ -59,15 +58,14 @@ pub(crate) use token::encoded_len;
 
 use crate::error::{NotSealed, Refusal};
 use cipher::UseKeys;
+use sharded::Sharded;
 
 /// The keys of one ring, derived for one use. They are made once for each store and ring, not for
 /// each request. You can replace the ring while others seal and open.
 #[derive(Debug)]
 pub(crate) struct Envelope {
     used_for: Use,
-    /// Each seal or open holds the read lock. This takes microseconds, and costs less than counting
-    /// the users of a ring.
-    keys: RwLock<RingKeys>,
+    keys: Sharded<RingKeys>,
 }
 
 /// The derived keys of a ring.
@@ -124,17 +122,12 @@ pub(crate) struct Opened {
 
 impl Envelope {
     pub(crate) fn new(ring: &KeyRing, used_for: Use) -> Self {
-        let keys = RwLock::new(RingKeys::derive(ring, &used_for));
+        let keys = Sharded::new(RingKeys::derive(ring, &used_for));
         Self { used_for, keys }
     }
 
     pub(crate) fn replace_keys(&self, ring: &KeyRing) {
-        let keys = RingKeys::derive(ring, &self.used_for);
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
-    }
-
-    fn keys(&self) -> RwLockReadGuard<'_, RingKeys> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner)
+        self.keys.replace(RingKeys::derive(ring, &self.used_for));
     }
 
     /// Appends a token to `out`. `write` appends its `length` bytes of plaintext to the given
@@ -175,7 +168,7 @@ impl Envelope {
     ) -> Result<Vec<u8>, NotSealed> {
         let mut nonce = [0; token::NONCE];
         random(&mut nonce)?;
-        let keys = self.keys();
+        let keys = self.keys.read();
         #[cfg(feature = "managed-keys")]
         keys.check_sealing()?;
         Ok(keys.sealing.seal(length, write, &nonce))
@@ -185,13 +178,13 @@ impl Envelope {
     /// envelope is for a backend.
     #[cfg(feature = "server")]
     pub(crate) fn hidden(&self, kind: Hidden, name: &str) -> Option<[u8; 32]> {
-        self.keys().sealing.hide(kind, name)
+        self.keys.read().sealing.hide(kind, name)
     }
 
     /// The same hash under each key of the ring.
     #[cfg(feature = "server")]
     pub(crate) fn hidden_under_all(&self, kind: Hidden, name: &str) -> Vec<[u8; 32]> {
-        let keys = self.keys();
+        let keys = self.keys.read();
         let keys = std::iter::once(&keys.sealing).chain(&keys.accepted);
         keys.filter_map(|keys| keys.hide(kind, name)).collect()
     }
@@ -200,7 +193,7 @@ impl Envelope {
     pub(crate) fn open(&self, token: &[u8], max_length: usize) -> Result<Opened, Refusal> {
         let mut token = Token::parse_bytes(token, max_length)?;
         let id = token.key_id();
-        let ring = self.keys();
+        let ring = self.keys.read();
         #[cfg(feature = "managed-keys")]
         ring.check_opening()?;
         let under_sealing_key = ring.sealing.id == id;

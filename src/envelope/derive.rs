@@ -7,9 +7,9 @@
 //! LP(x)   = u16 big-endian length of x ‖ x
 //! ```
 
-use hkdf::Hkdf;
-use sha2::Sha256;
 use zeroize::Zeroizing;
+
+use super::primitives;
 
 pub(super) const SALT: &[u8] = b"sealed-session/v1";
 
@@ -98,8 +98,7 @@ pub(super) fn info(parts: &[&str]) -> Vec<u8> {
 }
 
 pub(super) fn extract(ikm: &[u8]) -> Zeroizing<[u8; 32]> {
-    let (prk, _) = Hkdf::<Sha256>::extract(Some(SALT), ikm);
-    Zeroizing::new(prk.into())
+    primitives::extract(SALT, ikm)
 }
 
 pub(super) fn key_id(prk: &[u8; 32]) -> [u8; 4] {
@@ -108,15 +107,8 @@ pub(super) fn key_id(prk: &[u8; 32]) -> [u8; 4] {
     id
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "both lengths are constants of this file"
-)]
 fn expand(prk: &[u8; 32], parts: &[&str], out: &mut [u8]) {
-    Hkdf::<Sha256>::from_prk(prk)
-        .expect("a PRK of SHA-256's length")
-        .expand(&info(parts), out)
-        .expect("at most 32 bytes");
+    primitives::expand(prk, &info(parts), out);
 }
 
 pub(super) fn subkey(prk: &[u8; 32], label: &str, used_for: &Use) -> Zeroizing<[u8; 32]> {

@@ -10,13 +10,13 @@ mod vectors;
 
 /// A ciphertext and its tag, of GCM or XAES.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Sealed {
-    ciphertext: Vec<u8>,
-    tag: [u8; 16],
+pub(super) struct Sealed {
+    pub(super) ciphertext: Vec<u8>,
+    pub(super) tag: [u8; 16],
 }
 
 impl Sealed {
-    fn seal<C: AeadInOut + KeyInit>(
+    pub(super) fn seal<C: AeadInOut + KeyInit>(
         key: &[u8],
         nonce: &[u8],
         aad: &[u8],

@@ -6,6 +6,7 @@ use base64::engine::{self, Engine, general_purpose};
 
 use super::key::KeyId;
 use super::plaintext::Plaintext;
+pub(super) use super::primitives::{NONCE, TAG};
 use crate::error::{OpenError, Refusal};
 
 pub(super) const VERSION: u8 = 1;
@@ -14,9 +15,7 @@ pub(super) const VERSION: u8 = 1;
 const ACCEPTED: [u8; 1] = [VERSION];
 
 pub(super) const NONCE_AT: usize = 5;
-pub(super) const NONCE: usize = 24;
 pub(super) const CIPHERTEXT_AT: usize = NONCE_AT + NONCE;
-pub(super) const TAG: usize = 16;
 pub(super) const MAC: usize = 32;
 
 /// The bytes that an envelope adds to its plaintext, before base64.

@@ -87,7 +87,8 @@ where
             return ResponseFuture::answered(response, open);
         }
         let (open, pending) = self.layer.start(settings, fields);
-        if self.layer.leaves_idle(request.request()) {
+        let leaves = self.layer.leaves();
+        if leaves.is_some_and(|leaves| leaves.leaves_idle(request.request())) {
             pending.leave_idle();
         }
         if request.extensions_mut().insert(pending).is_some() {

@@ -77,7 +77,8 @@ where
             return outcome;
         }
         let (open, pending) = self.layer.start(settings, fields);
-        if self.layer.leaves_idle(&request) {
+        let leaves = self.layer.leaves();
+        if leaves.is_some_and(|leaves| leaves.leaves_idle(&request)) {
             pending.leave_idle();
         }
         if request.extensions_mut().insert(pending).is_some() {

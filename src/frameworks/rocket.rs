@@ -119,7 +119,10 @@ where
         }
         let fields = fields(request, &settings.request_header());
         let (open, pending) = self.start(settings, fields);
-        if L::ASKS && self.leaves_idle(&head(request)) {
+        if self
+            .leaves()
+            .is_some_and(|leaves| leaves.leaves_idle(&head(request)))
+        {
             pending.leave_idle();
         }
         *slot = Some(InSlot {

@@ -436,10 +436,6 @@ impl<Q, R, F: Fn(&Q) -> R + Send + Sync + 'static> Answer<Q, R> for F {
 
 /// Decides which requests leave their session idle: a function of the request, or [`NoRequest`].
 pub trait Leaves<Q>: Send + Sync + 'static {
-    /// Whether it needs to see requests at all.
-    #[doc(hidden)]
-    const ASKS: bool = true;
-
     /// Returns whether this request does not count as use.
     fn leaves_idle(&self, request: &Q) -> bool;
 }
@@ -455,8 +451,6 @@ impl<Q, F: Fn(&Q) -> bool + Send + Sync + 'static> Leaves<Q> for F {
 pub struct NoRequest;
 
 impl<Q> Leaves<Q> for NoRequest {
-    const ASKS: bool = false;
-
     fn leaves_idle(&self, _: &Q) -> bool {
         false
     }

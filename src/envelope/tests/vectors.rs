@@ -1,54 +1,12 @@
-//! Keys and tokens against the vectors, in both directions, and the primitives against the
-//! vectors that their authors published.
+//! Keys and tokens against the vectors, in both directions.
 
-use aes::Aes256;
-use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt};
-use hkdf::Hkdf;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 use xaes_256_gcm::Xaes256Gcm;
 use xaes_256_gcm::aes_gcm::Aes256Gcm;
 
 use super::derive::{extract, key_id, subkey};
 use super::token::Parts;
 use super::*;
-use crate::vectors::{File, Hex, Vector, Xaes, vectors};
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Primitives {
-    #[serde(rename = "comment")]
-    _comment: String,
-    aes_256: Vec<AesVector>,
-    hmac_sha256: Vec<HmacVector>,
-    hkdf_sha256: Vec<HkdfVector>,
-    xaes_256_gcm: Vec<Xaes>,
-}
-
-#[derive(serde::Deserialize)]
-struct AesVector {
-    key: Hex,
-    plaintext: Hex,
-    ciphertext: Hex,
-}
-
-#[derive(serde::Deserialize)]
-struct HmacVector {
-    name: String,
-    key: Hex,
-    data: Hex,
-    mac: Hex,
-}
-
-#[derive(serde::Deserialize)]
-struct HkdfVector {
-    name: String,
-    ikm: Hex,
-    salt: Hex,
-    info: Hex,
-    prk: Hex,
-    okm: Hex,
-}
+use crate::vectors::{File, Vector, vectors};
 
 /// Every token of the vectors that opens: sessions, a Sealer's, and those of the collisions.
 fn tokens() -> Vec<Vector> {
@@ -73,76 +31,6 @@ fn tokens() -> Vec<Vector> {
     let all: Vec<_> = files.into_iter().flat_map(|file| file.vectors).collect();
     assert_eq!(all.len(), 56 + 16 + 4 + of_a_fleet + rings + of_devices);
     all
-}
-
-#[test]
-fn the_published_vectors_hold_for_what_is_in_use() {
-    let Primitives {
-        aes_256,
-        hmac_sha256,
-        hkdf_sha256,
-        xaes_256_gcm,
-        ..
-    } = vectors!("primitives.json");
-    let counts = [
-        aes_256.len(),
-        hmac_sha256.len(),
-        hkdf_sha256.len(),
-        xaes_256_gcm.len(),
-    ];
-    assert_eq!(counts, [1, 7, 3, 2]);
-
-    for vector in aes_256 {
-        let aes = Aes256::new_from_slice(&vector.key).unwrap();
-        let mut block = Array(vector.plaintext[..].try_into().unwrap());
-        aes.encrypt_block(&mut block);
-        assert_eq!(block[..], *vector.ciphertext);
-        aes.decrypt_block(&mut block);
-        assert_eq!(block[..], *vector.plaintext);
-    }
-    for vector in hmac_sha256 {
-        let mac = Hmac::<Sha256>::new_from_slice(&vector.key).unwrap();
-        let mac = mac.chain_update(&vector.data[..]).finalize().into_bytes();
-        assert!(vector.mac.len() >= 16);
-        assert_eq!(mac[..vector.mac.len()], *vector.mac, "{}", vector.name);
-    }
-    for vector in hkdf_sha256 {
-        let (prk, hkdf) = Hkdf::<Sha256>::extract(Some(&vector.salt), &vector.ikm);
-        let mut okm = vec![0; vector.okm.len()];
-        hkdf.expand(&vector.info, &mut okm).unwrap();
-        assert_eq!(
-            (&prk[..], okm),
-            (&*vector.prk, vector.okm.0),
-            "{}",
-            vector.name
-        );
-    }
-    for vector in xaes_256_gcm {
-        let stated = Sealed {
-            ciphertext: vector.ciphertext.0,
-            tag: vector.gcm_tag[..].try_into().unwrap(),
-        };
-        let Xaes {
-            key,
-            nonce,
-            aad,
-            plaintext,
-            xaes_key,
-            name,
-            ..
-        } = vector;
-        let sealed = Sealed::seal::<Xaes256Gcm>(&key, &nonce, &aad, &plaintext);
-        assert_eq!(sealed, stated, "{name}");
-        let ours = xaes::Xaes::new(key[..].try_into().unwrap());
-        let mut ciphertext = plaintext.to_vec();
-        let tag = ours.encrypt(nonce[..].try_into().unwrap(), &aad, &mut ciphertext);
-        let sealed = tag.map(|tag| Sealed { ciphertext, tag });
-        assert_eq!(sealed.unwrap(), stated, "{name}");
-        let opened = stated.open::<Xaes256Gcm>(&key, &nonce, &aad);
-        assert_eq!(opened, Some(plaintext.to_vec()), "{name}");
-        let sealed = Sealed::seal::<Aes256Gcm>(&xaes_key, &nonce[12..], &aad, &plaintext);
-        assert_eq!(sealed, stated, "{name}");
-    }
 }
 
 #[test]

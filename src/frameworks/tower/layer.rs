@@ -27,7 +27,9 @@ use crate::hosts::named_by;
 /// `with`, and a fairing for Rocket's `attach`.
 pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
-    leaves: Arc<L>,
+    /// `None` if no request leaves its session idle. Frameworks clone a layer for each request,
+    /// which writes to each counter of the clone.
+    leaves: Option<Arc<L>>,
     #[cfg(feature = "device-bound")]
     bodies: Bodies,
     of: PhantomData<fn() -> N>,
@@ -36,24 +38,20 @@ pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
 impl<S: Sessions> SessionLayer<S> {
     /// Returns a layer without a name, for the one session that most applications have.
     pub fn new(store: S) -> Self {
-        Self::with(store, Bare, Arc::new(NoRequest))
-    }
-}
-
-impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
-    fn with(store: S, on_error: H, leaves: Arc<L>) -> Self {
         Self {
             settings: Arc::new(Settings {
                 store,
-                on_error: Arc::new(on_error),
+                on_error: Arc::new(Bare),
             }),
-            leaves,
+            leaves: None,
             #[cfg(feature = "device-bound")]
             bodies: Bodies::default(),
             of: PhantomData,
         }
     }
+}
 
+impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     /// Names the layer, so that a request can have several sessions. Ask for this one with
     /// [`SessionOf<M>`](super::SessionOf) or [`PendingSession<M>`](super::PendingSession). Any type
     /// of your own can be a name. Each layer needs a store with its own cookie.
@@ -130,7 +128,7 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     pub fn leave_idle_if<Q, P: Fn(&Q) -> bool>(self, request: P) -> SessionLayer<S, N, H, P> {
         SessionLayer {
             settings: self.settings,
-            leaves: Arc::new(request),
+            leaves: Some(Arc::new(request)),
             #[cfg(feature = "device-bound")]
             bodies: self.bodies,
             of: PhantomData,
@@ -182,12 +180,10 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
         }
     }
 
+    /// What decides which requests leave their session idle, if anything does.
     #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
-    pub(crate) fn leaves_idle<Q>(&self, request: &Q) -> bool
-    where
-        L: Leaves<Q>,
-    {
-        self.leaves.leaves_idle(request)
+    pub(crate) fn leaves(&self) -> Option<&L> {
+        self.leaves.as_deref()
     }
 
     /// Answers in place of the service, if device binding has an answer.
@@ -278,9 +274,9 @@ where
             return ResponseFuture::answered(response, open);
         }
         let mut leaves_idle = false;
-        if L::ASKS {
+        if let Some(leaves) = &self.layer.leaves {
             let (parts, body) = request.into_parts();
-            leaves_idle = self.layer.leaves.leaves_idle(&parts);
+            leaves_idle = leaves.leaves_idle(&parts);
             request = Request::from_parts(parts, body);
         }
         let (open, pending) = self.layer.start(settings, fields);
@@ -298,7 +294,7 @@ impl<S, N, H, L> Clone for SessionLayer<S, N, H, L> {
     fn clone(&self) -> Self {
         Self {
             settings: Arc::clone(&self.settings),
-            leaves: Arc::clone(&self.leaves),
+            leaves: self.leaves.clone(),
             #[cfg(feature = "device-bound")]
             bodies: self.bodies.clone(),
             of: PhantomData,
