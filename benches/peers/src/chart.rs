@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 const WIDTH: f64 = 860.0;
-const LABEL: f64 = 230.0;
+const LABEL: f64 = 250.0;
 const BAR: f64 = 16.0;
 const GAP: f64 = 6.0;
 const TITLE: f64 = 34.0;
@@ -34,9 +34,9 @@ pub(crate) fn draw(label: &str, beside: Option<&str>, groups: &[(String, Vec<Bar
     );
     if let Some(beside) = beside {
         for (class, x, what) in [
-            ("o", LABEL, "in our server"),
-            ("p", LABEL + 130.0, "in another server"),
-            ("b", LABEL + 285.0, beside),
+            ("o", LABEL, "server with sealed-session"),
+            ("p", LABEL + 210.0, "server without"),
+            ("b", LABEL + 345.0, beside),
         ] {
             let _ = writeln!(
                 svg,

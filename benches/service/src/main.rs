@@ -26,13 +26,13 @@ const SESSIONS: usize = 64;
 
 /// What the requests ask for, and how many bytes of text the session has besides six values.
 const COLUMNS: [(&str, &str, usize); 7] = [
-    ("no session asked for", "/untouched", 0),
-    ("read, six values", "/read", 0),
-    ("read, and 800 bytes", "/read", 800),
-    ("read, and 2,400 bytes", "/read", 2400),
-    ("write, six values", "/write", 0),
-    ("write, and 800 bytes", "/write", 800),
-    ("write, and 2,400 bytes", "/write", 2400),
+    ("No session asked for", "/untouched", 0),
+    ("Read, six values", "/read", 0),
+    ("Read, and 800 bytes", "/read", 800),
+    ("Read, and 2,400 bytes", "/read", 2400),
+    ("Write, six values", "/write", 0),
+    ("Write, and 800 bytes", "/write", 800),
+    ("Write, and 2,400 bytes", "/write", 2400),
 ];
 
 /// A cell of the table.
@@ -225,7 +225,7 @@ fn picture(cells: &[Cell]) -> String {
     let groups: Vec<_> = (0..COLUMNS.len()).map(group).collect();
     chart::draw(
         "Microseconds of processor time for a request, by session library",
-        Some("in Redis"),
+        Some("Redis"),
         &groups,
     )
 }

@@ -127,16 +127,16 @@ macro_rules! actix_routes {
             if *size > 0 {
                 session.insert("text", text(*size)).unwrap();
             }
-            HttpResponse::Ok()
+            HttpResponse::Ok().finish()
         };
         let read = |session: $session| async move {
             assert_eq!(session.get::<u64>("user_id").unwrap(), Some(USER));
-            HttpResponse::Ok()
+            HttpResponse::Ok().finish()
         };
         let write = |session: $session| async move {
             let cart: u32 = session.get("cart").unwrap().unwrap();
             session.insert("cart", cart ^ 1).unwrap();
-            HttpResponse::Ok()
+            HttpResponse::Ok().finish()
         };
         App::new()
             .route("/start/{size}", web::get().to(start))
@@ -147,7 +147,7 @@ macro_rules! actix_routes {
 }
 
 async fn untouched() -> impl Responder {
-    HttpResponse::Ok()
+    HttpResponse::Ok().finish()
 }
 
 async fn on_actix(name: &str, redis: &str, listener: TcpListener) -> Result<(), Failure> {
