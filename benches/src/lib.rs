@@ -3,6 +3,7 @@
 
 mod bare;
 mod device;
+mod growth;
 
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,7 @@ use sealed_session::{AppKey, CookieStore, KeyRing, RevocationList, Session};
 
 pub use bare::Bare;
 pub use device::Device;
+pub use growth::{Content, Growth, Operation, Place};
 
 /// The sessions: six everyday values, and so many bytes of text besides.
 pub const SIZES: [(&str, usize); 3] = [("six", 0), ("six+800", 800), ("six+2400", 2400)];

@@ -6,13 +6,14 @@ use std::time::Instant;
 use actix_session::SessionMiddleware;
 use actix_session::storage::CookieSessionStore;
 use actix_web::dev::ServiceResponse;
+use actix_web::http::header::{self, HeaderValue as ActixValue};
 use actix_web::{App, HttpResponse, test, web};
-use axum::Router;
 use axum::body::Body;
 use axum::extract::FromRef;
-use axum::http::header::{COOKIE, HeaderMap, SET_COOKIE};
-use axum::http::{HeaderValue, Request, StatusCode};
-use axum::routing::get;
+use axum::http::header::{COOKIE, SET_COOKIE};
+use axum::http::{HeaderValue, Request, StatusCode, Uri};
+use axum::routing::{RouterIntoService, get};
+use axum::{Extension, Router};
 use axum_extra::extract::PrivateCookieJar;
 use axum_extra::extract::cookie::{Cookie, Key};
 use sealed_session::frameworks::axum::SessionLayer;
@@ -79,26 +80,36 @@ macro_rules! tower_sessions_routes {
 
 /// Everybody who takes part, each with a session of `data` in its cookie.
 pub(crate) fn contestants(data: &Data, job: Job, runtime: &Rc<Runtime>) -> Vec<Contestant> {
-    let on_axum = |name, router| on_axum(name, router, job, runtime);
+    let cookie = our_cookie(data, runtime);
+    let on_axum = |name, router| on_axum(name, router, job, &cookie, runtime);
     vec![
         on_axum("bare axum", bare()),
+        on_axum(
+            "axum, a layer that does nothing",
+            bare().layer(Extension(())),
+        ),
         on_axum("sealed-session", ours(data)),
         on_axum("axum-extra PrivateCookieJar", private_jar(data)),
         on_axum("seshcookie", seshcookie(data)),
         on_axum("tower-sessions-cookie-store", cookie_store(data)),
         on_axum("tower-sessions, in memory", in_memory(data)),
-        on_actix("bare actix-web", None, job, runtime),
-        on_actix("actix-session cookies", Some(data), job, runtime),
+        on_actix("bare actix-web", None, job, &cookie, runtime),
+        on_actix("actix-session cookies", Some(data), job, &cookie, runtime),
     ]
 }
 
 /// Our session, and the same one taken as a session of tower-sessions.
 pub(crate) fn as_tower_sessions(data: &Data, job: Job, runtime: &Rc<Runtime>) -> Vec<Contestant> {
-    let on_axum = |name, router| on_axum(name, router, job, runtime);
+    let cookie = our_cookie(data, runtime);
+    let on_axum = |name, router| on_axum(name, router, job, &cookie, runtime);
     let routes = || tower_sessions_routes!(tower_sessions_core::Session, data);
     let layer = || TowerSessionsLayer::new(CookieStore::new(AppKey::generate().unwrap()));
     vec![
         on_axum("bare axum", bare()),
+        on_axum(
+            "axum, a layer that does nothing",
+            bare().layer(Extension(())),
+        ),
         on_axum("sealed-session", ours(data)),
         on_axum("TowerSessionsLayer", routes().layer(layer())),
         on_axum(
@@ -224,29 +235,28 @@ fn cookie_store(data: &Data) -> Router {
         .layer(CookieSessionManagerLayer::private(key))
 }
 
-fn on_axum(name: &'static str, router: Router, job: Job, runtime: &Rc<Runtime>) -> Contestant {
+/// `spare` is the Cookie header of whoever sets none, so that all get a request of the same parts.
+fn on_axum(
+    name: &'static str,
+    router: Router,
+    job: Job,
+    spare: &HeaderValue,
+    runtime: &Rc<Runtime>,
+) -> Contestant {
     let runtime = Rc::clone(runtime);
-    let mut service = router.into_service::<Body>();
-    let request = |path: &str, cookie: &Option<HeaderValue>| {
+    let mut service = served(router);
+    let own = started(&mut service, &runtime);
+    let cookie = own.as_ref().unwrap_or(spare).clone();
+    let request = move || {
         let mut request = Request::new(Body::empty());
-        *request.uri_mut() = path.parse().unwrap();
-        if let Some(cookie) = cookie {
-            request.headers_mut().insert(COOKIE, cookie.clone());
-        }
+        *request.uri_mut() = Uri::from_static(job.path());
+        request.headers_mut().insert(COOKIE, cookie.clone());
         request
     };
-    let start = runtime
-        .block_on(service.call(request("/start", &None)))
-        .unwrap();
-    assert_eq!(start.status(), StatusCode::OK, "{name}");
-    let cookie = cookie_of(start.headers());
-    let size = value_size(&cookie);
-    let probe = runtime
-        .block_on(service.call(request(job.path(), &cookie)))
-        .unwrap();
+    let probe = runtime.block_on(service.call(request())).unwrap();
     assert_eq!(probe.status(), StatusCode::OK, "{name}");
-    let stateless = !name.starts_with("bare") && !name.ends_with("in memory");
-    if stateless {
+    let own = own.filter(|_| !name.ends_with("in memory"));
+    if own.is_some() {
         let sets = probe.headers().contains_key(SET_COOKIE);
         assert_eq!(
             sets,
@@ -258,7 +268,7 @@ fn on_axum(name: &'static str, router: Router, job: Job, runtime: &Rc<Runtime>) 
         runtime.block_on(async {
             let start = Instant::now();
             for _ in 0..times {
-                let response = service.call(request(job.path(), &cookie)).await.unwrap();
+                let response = service.call(request()).await.unwrap();
                 assert_eq!(std::hint::black_box(response).status(), StatusCode::OK);
             }
             start.elapsed()
@@ -267,39 +277,45 @@ fn on_axum(name: &'static str, router: Router, job: Job, runtime: &Rc<Runtime>) 
     Contestant {
         name,
         work,
-        cookie: size.filter(|_| stateless),
+        cookie: own.map(|cookie| value_size(&cookie)),
     }
 }
 
-/// The Cookie header of a browser that got these headers.
-fn cookie_of(headers: &HeaderMap) -> Option<HeaderValue> {
-    let set_cookie = headers.get(SET_COOKIE)?.to_str().unwrap();
+/// The router as `axum::serve` has it: with its state, and so with its routes layered once.
+fn served(router: Router) -> RouterIntoService<Body> {
+    router.with_state::<()>(()).into_service()
+}
+
+/// The Cookie header of a browser that has asked for a session.
+fn started(service: &mut RouterIntoService<Body>, runtime: &Runtime) -> Option<HeaderValue> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = Uri::from_static("/start");
+    let start = runtime.block_on(service.call(request)).unwrap();
+    assert_eq!(start.status(), StatusCode::OK);
+    let set_cookie = start.headers().get(SET_COOKIE)?.to_str().unwrap();
     Some(HeaderValue::from_str(set_cookie.split(';').next().unwrap()).unwrap())
 }
 
-fn value_size(cookie: &Option<HeaderValue>) -> Option<usize> {
-    Some(
-        cookie
-            .as_ref()?
-            .to_str()
-            .unwrap()
-            .split_once('=')
-            .unwrap()
-            .1
-            .len(),
-    )
+fn our_cookie(data: &Data, runtime: &Runtime) -> HeaderValue {
+    started(&mut served(ours(data)), runtime).unwrap()
+}
+
+fn value_size(cookie: &HeaderValue) -> usize {
+    let (_, value) = cookie.to_str().unwrap().split_once('=').unwrap();
+    value.len()
 }
 
 fn on_actix(
     name: &'static str,
     data: Option<&Data>,
     job: Job,
+    spare: &HeaderValue,
     runtime: &Rc<Runtime>,
 ) -> Contestant {
     use actix_session::Session;
     let runtime = Rc::clone(runtime);
     let ok = || async { HttpResponse::Ok().finish() };
-    let (service, cookie) = runtime.block_on(async {
+    let (service, own) = runtime.block_on(async {
         let Some(data) = data.cloned() else {
             let app = App::new()
                 .route("/read", web::get().to(ok))
@@ -345,20 +361,18 @@ fn on_actix(
             .unwrap()
             .to_str()
             .unwrap();
-        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let cookie = HeaderValue::from_str(cookie.split(';').next().unwrap()).unwrap();
         (boxed(service), Some(cookie))
     });
-    let size = cookie
-        .as_ref()
-        .map(|cookie| cookie.split_once('=').unwrap().1.len());
+    let size = own.as_ref().map(value_size);
+    let cookie = own.as_ref().unwrap_or(spare);
+    let cookie = ActixValue::from_bytes(cookie.as_bytes()).unwrap();
     let work: Work = Box::new(move |times| {
         runtime.block_on(async {
             let start = Instant::now();
             for _ in 0..times {
-                let mut request = test::TestRequest::with_uri(job.path());
-                if let Some(cookie) = &cookie {
-                    request = request.insert_header(("cookie", cookie.as_str()));
-                }
+                let cookie = (header::COOKIE, cookie.clone());
+                let request = test::TestRequest::with_uri(job.path()).insert_header(cookie);
                 assert!(service(request.to_request()).await, "{name}");
             }
             start.elapsed()

@@ -108,9 +108,11 @@ pub(super) fn read_head(file: &fs::File) -> io::Result<Option<Content>> {
 }
 
 fn read_up_to(file: &fs::File, value_len: usize) -> io::Result<Option<Content>> {
-    let mut bytes = Vec::new();
-    let limit = LONG_HEADER_LEN + value_len;
-    file.take(limit as u64).read_to_end(&mut bytes)?;
+    let limit = (LONG_HEADER_LEN + value_len) as u64;
+    // One allocation and few reads, whatever the session's size.
+    let length = file.metadata()?.len().min(limit);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(parse(bytes))
 }
 
