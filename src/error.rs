@@ -150,10 +150,7 @@ impl SessionError {
     }
 
     pub(crate) fn not_storable(what: impl fmt::Display, problem: impl fmt::Display) -> Self {
-        let message = format!(
-            "{what}: {problem}; store a type made of numbers of at most 64 bits, text, bytes, \
-             lists, and maps and structs with text as keys"
-        );
+        let message = format!("{what}: {problem}; store it as text, or as a simpler type");
         Self::new(ErrorKind::NotStorable, message)
     }
 

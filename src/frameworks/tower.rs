@@ -65,6 +65,10 @@
 //! timeouts and layers that turn panics into answers inside the session layer. Compression and the
 //! like can go on either side.
 //!
+//! After a logout, browsers can still show pages that they have kept. To have them forgotten, send
+//! private pages with `no-store`, and build the store with
+//! [`clear_site_data`](crate::StoreBuilder::clear_site_data).
+//!
 //! # When something fails
 //!
 //! To see why the layer answered 500 in a release build, set up a `tracing` subscriber (feature

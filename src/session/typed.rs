@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use super::Session;
 use super::changes::{Changes, Stored, View};
 use super::entry::copy;
-use crate::error::SessionError;
-use crate::value::{changes_to, decode_entries, encode_fields};
+use crate::error::{ErrorKind, SessionError};
+use crate::value::{ValueError, changes_to, decode_entries, encode_fields};
 
 /// A session read and written as a `T`: each field of the struct is an entry of the session.
 ///
@@ -112,8 +112,10 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
 
     /// Sets the fields if the entries are still as they were `before`. Otherwise returns `false`.
     fn replace(&self, value: &T, before: &Entries) -> Result<bool, SessionError> {
-        let fields =
-            changes_to(value, before).map_err(|error| SessionError::not_storable(TYPED, error))?;
+        let fields = changes_to(value, before).map_err(of_kind(
+            ErrorKind::NotStorable,
+            "use a struct whose fields a session can hold",
+        ))?;
         self.session.change(|changes, record| {
             if copy(View::new(record, changes).values()) != *before {
                 return Ok(false);
@@ -150,10 +152,15 @@ impl<T> TypedSession<T> {
 type Entries = Vec<(String, Stored)>;
 
 fn decode<T: DeserializeOwned>(entries: &Entries) -> Result<T, SessionError> {
-    decode_entries(entries).map_err(|error| SessionError::wrong_type(TYPED, error))
+    decode_entries(entries).map_err(of_kind(
+        ErrorKind::WrongType,
+        "make the field an `Option`, give it a default, or remove the entry",
+    ))
 }
 
-const TYPED: &str = "the typed session";
+fn of_kind(kind: ErrorKind, advice: &str) -> impl Fn(ValueError) -> SessionError {
+    move |error| SessionError::new(kind, format!("the typed session: {error}; {advice}"))
+}
 
 impl<T> From<Session> for TypedSession<T> {
     fn from(session: Session) -> Self {
