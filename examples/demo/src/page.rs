@@ -169,7 +169,7 @@ impl<'a> Page<'a> {
                 "The server has a new key. Your cookie came under the old one, and was sealed again under the new one. You are still logged in, since the same moment."
             }
             Did::Waited => {
-                "Ten minutes have passed on the server's clock. Run the command below again."
+                "Ten minutes have passed on the server's clock. Now run the old command once more in your terminal, not the new one below."
             }
         };
         let class = if step.did == Did::Filled {
@@ -212,7 +212,7 @@ impl<'a> Page<'a> {
                     dl #values {
                         @for entry in &self.entries {
                             dt { (entry.key) }
-                            dd { code { (entry.text) } }
+                            dd { (folded(&entry.text, &html! { code { (entry.text) } })) }
                         }
                         dt { "Logged in" }
                         dd #issued { (moment(self.issued_at)) }
@@ -318,10 +318,10 @@ impl<'a> Page<'a> {
                 @if let Some(copied) = &self.copied {
                     ol {
                         li { "Be the thief: run this in a terminal. It has copies of your cookies. Look for: " b { "You are " (self.user.as_deref().unwrap_or_default()) "." }
-                            p.token.long[copied.command.len() > 1000] { code #copied { (copied.command) } } }
+                            (folded(&copied.command, &html! { p.token { code #copied { (copied.command) } } })) }
                         li { "Let ten minutes pass. Look for: you are still logged in here" @if is_bound { ", with a newer proof" } "."
                             (button("/later", "later", "Let ten minutes pass", None)) }
-                        li { "Run the same command again. Look for: "
+                        li { "Run the old command again: in the terminal, press ↑ and Enter. (The one above changes with your cookies.) Look for: "
                             @if is_bound { b { "You are a guest" } ". The copy has lost its value, and you noticed nothing." }
                             @else { b { "You are " (self.user.as_deref().unwrap_or_default()) "." } " The copy works until the session ends." } }
                     }
@@ -390,6 +390,15 @@ fn button(action: &str, id: &str, text: &str, items: Option<u32>) -> Markup {
             button id=(id) { (text) }
         }
     }
+}
+
+/// A text that would push all else off a small screen is there on demand.
+fn folded(text: &str, whole: &Markup) -> Markup {
+    if text.len() <= 1000 {
+        return whole.clone();
+    }
+    let start: String = text.chars().take(30).collect();
+    html! { details { summary { code { (start) "…" } " all " (text.len()) " characters" } (whole) } }
 }
 
 fn moment(time: Option<SystemTime>) -> String {

@@ -116,7 +116,7 @@ async fn a_cart_that_does_not_fit_is_refused_on_the_page_itself_and_stays_as_it_
     }
     assert_eq!(browser.path().await, "/");
     assert_eq!(browser.text("#values").await, before);
-    assert!(before.contains("marmalade no. 20"), "{before}");
+    assert!(before.contains("characters"), "{before}");
     // There is room for the message however full the cart is.
     browser.go("/").await;
     let one_more = async || {
