@@ -1,7 +1,8 @@
 //! Errors: one type for each kind of call.
 //!
 //! Every message says what was wrong, where, and what to do. No message shows a key, a token or a
-//! value. The names of settings and of a session's entries are shown.
+//! value. The names of settings and of a session's entries are shown. docs/errors.md lists them all,
+//! and a test compares it with the enums.
 
 #[cfg(feature = "server")]
 mod backend;
@@ -16,6 +17,21 @@ use std::time::Duration;
 pub use backend::{BackendError, BackendErrorKind};
 pub use refusal::{Origin, Refusal};
 pub(crate) use size::{Measure, TooLarge};
+
+/// One value of each variant. A variant that is left out does not compile.
+#[cfg(test)]
+macro_rules! one_of_each {
+    ($type:ty: $($(#[$attribute:meta])* $pattern:pat => $value:expr,)+) => {{
+        let _ = |each: &$type| match each {
+            $($(#[$attribute])* $pattern => {})+
+        };
+        let mut all: Vec<$type> = Vec::new();
+        $($(#[$attribute])* all.push($value);)+
+        all
+    }};
+}
+#[cfg(test)]
+pub(crate) use one_of_each;
 
 /// The error of a token that does not open.
 ///
@@ -45,7 +61,7 @@ impl fmt::Debug for OpenError {
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the token does not open")
+        f.write_str("the token does not open; refuse it, and log the error's `reason`")
     }
 }
 
@@ -106,8 +122,9 @@ pub enum ErrorKind {
 
 /// The error of a call on a [`Session`](crate::Session). The session is unchanged.
 ///
-/// The message names the entry and the types or sizes, never a value. If a handler returns this
-/// error (features `axum` and `actix-web`), the response is a 500 without details.
+/// The message names the entry and the types or sizes, never a value. With a framework's feature, a
+/// handler can return this error: the response is a 500, which has the message as its body in debug
+/// builds only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionError {
     kind: ErrorKind,
@@ -122,6 +139,19 @@ impl SessionError {
             message,
             sizes: None,
         }
+    }
+
+    pub(crate) fn wrong_type(what: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        let message = format!(
+            "{what}: {problem}; read the type that was stored, or give the value up with \
+             `get_or_remove`"
+        );
+        Self::new(ErrorKind::WrongType, message)
+    }
+
+    pub(crate) fn not_storable(what: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        let message = format!("{what}: {problem}; store it as text, or as a simpler type");
+        Self::new(ErrorKind::NotStorable, message)
     }
 
     /// A size and its limit, in bytes.
@@ -196,7 +226,9 @@ pub(crate) enum SaveErrorKind {
 impl fmt::Display for SaveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            SaveErrorKind::Random(_) => f.write_str("the session could not be sealed"),
+            SaveErrorKind::Random(_) => {
+                f.write_str("the session could not be sealed; the cause says why")
+            }
             #[cfg(feature = "managed-keys")]
             SaveErrorKind::NoKey => f.write_str(NO_KEY),
             SaveErrorKind::OtherStore => f.write_str(
@@ -207,7 +239,7 @@ impl fmt::Display for SaveError {
                 write!(f, "the session is too large: {too_large}")
             }
             #[cfg(feature = "server")]
-            SaveErrorKind::Backend(_) => f.write_str("the session's backend failed"),
+            SaveErrorKind::Backend(_) => f.write_str(BACKEND_FAILED),
             #[cfg(feature = "server")]
             SaveErrorKind::Conflict => f.write_str(
                 "too many requests save this session at once, and nothing of this one was saved; \
@@ -231,7 +263,8 @@ impl fmt::Display for SaveError {
             SaveErrorKind::Unreadable(refusal) => {
                 write!(
                     f,
-                    "the session was saved by another request, and cannot be read: {refusal}"
+                    "the session was saved by another request, and cannot be read: {refusal}; \
+                     give all servers the same keys and the same version"
                 )
             }
         }
@@ -299,8 +332,10 @@ impl From<NotSealed> for SaveError {
     }
 }
 
-/// The error of a request without a usable session, through no fault of the client. If a handler
-/// returns this error (features `axum` and `actix-web`), the response is a 500 without details.
+/// The error of a request without a usable session, through no fault of the client.
+///
+/// With a framework's feature, a handler can return this error: the response is a 500, which has the
+/// message as its body in debug builds only.
 #[cfg(any(feature = "tower", feature = "server"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadError(pub(crate) LoadErrorKind);
@@ -353,9 +388,13 @@ impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             HostErrorKind::Unknown => {
-                "no sessions for this host: the request names one that is unknown, several, or none"
+                "no sessions for this host: the request names one that is unknown, several, or \
+                 none; answer 404, or let the function of `HostStores` know the host"
             }
-            HostErrorKind::Config(_) => "the store of the request's host cannot be made",
+            HostErrorKind::Config(_) => {
+                "the store of the request's host cannot be made; correct the setting that the \
+                 cause names"
+            }
         })
     }
 }
@@ -421,9 +460,9 @@ impl fmt::Display for LoadError {
                  returns, and keep it for code that runs later"
             }
             #[cfg(feature = "tower")]
-            LoadErrorKind::Host(_) => "the request's host has no sessions",
+            LoadErrorKind::Host(_) => "the request's host has no sessions; the cause says why",
             #[cfg(feature = "server")]
-            LoadErrorKind::Backend(_) => "the session's backend failed",
+            LoadErrorKind::Backend(_) => BACKEND_FAILED,
         })
     }
 }
@@ -449,11 +488,27 @@ pub struct RandomError(pub(crate) ());
 
 impl fmt::Display for RandomError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the operating system's random source failed")
+        f.write_str(
+            "the operating system's random source failed; let the process call `getrandom`, or \
+             read /dev/urandom",
+        )
     }
 }
 
 impl Error for RandomError {}
+
+/// An error and its causes, in one line.
+#[cfg(any(feature = "tower", feature = "tracing"))]
+pub(crate) struct WithCauses<'e>(pub(crate) &'e (dyn Error + 'static));
+
+#[cfg(any(feature = "tower", feature = "tracing"))]
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        std::iter::successors(self.0.source(), |&cause| cause.source())
+            .try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
 
 /// Why an envelope does not seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -462,6 +517,10 @@ pub(crate) enum NotSealed {
     #[cfg(feature = "managed-keys")]
     NoKey,
 }
+
+#[cfg(feature = "server")]
+const BACKEND_FAILED: &str = "the session's backend failed; see that it runs and can be reached, \
+                              and what the cause says";
 
 const NO_KEY: &str = "no key may seal now, because the key store has been out of reach for too \
                       long; bring it back, or see what the events of the managed keys say";
@@ -513,11 +572,12 @@ pub enum SealError {
 impl fmt::Display for SealError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Random(_) => f.write_str("the token could not be sealed"),
+            Self::Random(_) => f.write_str("the token could not be sealed; the cause says why"),
             Self::TooLarge { size, limit } => {
                 write!(
                     f,
-                    "{size} bytes are too many to seal in one token, the limit is {limit}"
+                    "{size} bytes are too many to seal in one token, the limit is {limit}; keep \
+                     the data elsewhere, and seal its key"
                 )
             }
             Self::NoKey => f.write_str(NO_KEY),

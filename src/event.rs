@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "tracing")]
+use crate::error::WithCauses;
 use crate::error::{Origin, Refusal};
 
 /// Something that an operator may want to see or count. No event holds a key, a token or a value.
@@ -272,19 +274,6 @@ impl fmt::Display for Event {
             Self::DeviceSkipped(_) => "a browser sent a request without its device's proof",
             Self::DeviceEnded => "a browser was told to forget its device's key",
         })
-    }
-}
-
-/// An error and its causes, in one line.
-#[cfg(feature = "tracing")]
-struct WithCauses<'e>(&'e (dyn Error + 'static));
-
-#[cfg(feature = "tracing")]
-impl fmt::Display for WithCauses<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        std::iter::successors(self.0.source(), |&cause| cause.source())
-            .try_for_each(|cause| write!(f, ": {cause}"))
     }
 }
 

@@ -55,6 +55,12 @@
 //! Each arrow is a module of that name. The module `flow` joins them and does no I/O. A store such
 //! as [`CookieStore`] adds the keys and the time.
 //!
+//! # Errors
+//!
+//! To see why a release build answered 500, set up a `tracing` subscriber (feature `tracing`) or log
+//! the failure in `SessionLayer::on_error`. In debug builds, the answer's body and standard error say
+//! why. docs/errors.md lists every error, when it happens and what to do.
+//!
 //! # Features
 //!
 //! All are off by default.
@@ -95,6 +101,8 @@ mod device;
 mod env;
 mod envelope;
 mod error;
+#[cfg(all(test, feature = "managed-keys", feature = "server", feature = "tower"))]
+mod errors_page;
 mod event;
 #[cfg(feature = "redis")]
 mod fleet;
@@ -184,6 +192,11 @@ struct DeviceBoundPage;
 #[cfg(all(doctest, feature = "managed-keys", feature = "redis"))]
 #[doc = include_str!("../docs/keys.md")]
 struct KeysPage;
+
+/// The example of the page on errors.
+#[cfg(all(doctest, feature = "tower"))]
+#[doc = include_str!("../docs/errors.md")]
+struct ErrorsPage;
 
 /// The example of the page on settings.
 #[cfg(all(doctest, feature = "settings"))]

@@ -604,7 +604,10 @@ impl Session {
     fn set_name(&self, what: &str, (of, now): Of, name: String) -> Result<(), SessionError> {
         if name.len() > MAX_NAME {
             let size = name.len();
-            let message = format!("{what} has {size} bytes, at most {MAX_NAME} are possible");
+            let message = format!(
+                "{what} has {size} bytes, at most {MAX_NAME} are possible; use a shorter one, such \
+                 as an id or a hash"
+            );
             return Err(SessionError::sized(message, size, MAX_NAME));
         }
         self.change(|changes, record| {

@@ -118,7 +118,7 @@ fn junk(data: &[u8]) {
             .map(|_| ())
             .expect_err("junk does not open");
         assert_eq!(error.reason(), reason);
-        assert_eq!(error.to_string(), "the token does not open");
+        assert!(error.to_string().starts_with("the token does not open;"));
     }
     let refusal = KEYS.envelope.open(text.as_bytes(), MAX_TOKEN).map(|_| ());
     assert_eq!(refusal, Err(reason));

@@ -399,6 +399,41 @@ impl fmt::Debug for KeyError {
 
 impl Error for KeyError {}
 
+#[cfg(test)]
+impl KeyError {
+    /// One error for each problem.
+    pub(crate) fn of_each_kind() -> Vec<Self> {
+        use crate::error::one_of_each;
+        let weak = one_of_each! { Weakness:
+            Weakness::Placeholder => Weakness::Placeholder,
+            Weakness::AllEqual => Weakness::AllEqual,
+            Weakness::Text => Weakness::Text,
+            Weakness::FewDistinct(_) => Weakness::FewDistinct(7),
+            Weakness::Repeated => Weakness::Repeated,
+            Weakness::Sequence => Weakness::Sequence,
+            Weakness::Interleaved => Weakness::Interleaved,
+            Weakness::Sorted => Weakness::Sorted,
+            Weakness::FewDigits => Weakness::FewDigits,
+            Weakness::OneCase => Weakness::OneCase,
+        };
+        let unreadable = "it and `APP_KEY` are both set; leave one of them out".to_owned();
+        let mut problems = one_of_each! { Problem:
+            Problem::NotSet => Problem::NotSet,
+            Problem::Unreadable(_) => Problem::Unreadable(unreadable),
+            Problem::EmptyItem => Problem::EmptyItem,
+            Problem::Quoted => Problem::Quoted,
+            Problem::NoPrefix => Problem::NoPrefix,
+            Problem::NotBase64 => Problem::NotBase64,
+            Problem::NotHex => Problem::NotHex,
+            Problem::TooShort(_) => Problem::TooShort(16),
+            Problem::Weak(_) => Problem::Weak(Weakness::AllEqual),
+            Problem::SameId(_) => Problem::SameId(KeyId([1, 2, 3, 4])),
+        };
+        problems.extend(weak.into_iter().map(Problem::Weak));
+        problems.into_iter().map(Self::from).collect()
+    }
+}
+
 /// Lets one error type cover everything that a service reads at its start, keys included.
 impl From<KeyError> for ConfigError {
     fn from(error: KeyError) -> Self {

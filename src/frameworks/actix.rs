@@ -29,8 +29,8 @@ use crate::flow::Outgoing;
 #[cfg(feature = "device-bound")]
 use crate::frameworks::tower::Settings;
 use crate::frameworks::tower::{
-    Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Reply,
-    ResponseFuture, SessionService, Sessions,
+    Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, REASON_HEADERS,
+    Reply, ResponseFuture, SessionService, Sessions, reason,
 };
 use crate::hosts::named_by;
 use crate::session::{Session, TypedSession};
@@ -222,23 +222,37 @@ impl<T: 'static> FromRequest for TypedSession<T> {
     }
 }
 
-/// Answers 500 without details, or the layer's `on_error` if you set it.
+/// Answers 500, or the layer's `on_error` if you set it. In debug builds the body has the reason.
 impl ResponseError for LoadError {
     fn error_response(&self) -> HttpResponse {
         failed(Failure::Load(self.clone()))
     }
 }
 
-/// Answers 500 without details, or the layer's `on_error` if you set it.
+/// Answers 500, or the layer's `on_error` if you set it. In debug builds the body has the reason.
 impl ResponseError for SessionError {
     fn error_response(&self) -> HttpResponse {
         failed(Failure::Call(self.clone()))
     }
 }
 
-/// Returns a 500 that carries the failure for the layer, and shows it to nobody else.
+/// Returns a 500 whose body is the reason in debug builds.
+fn explained(failure: &Failure) -> HttpResponse {
+    let mut response = HttpResponse::InternalServerError();
+    match reason(failure) {
+        Some(text) => {
+            for header in REASON_HEADERS {
+                response.insert_header(header);
+            }
+            response.body(text)
+        }
+        None => response.finish(),
+    }
+}
+
+/// Returns a 500 that carries the failure for the layer.
 fn failed(failure: Failure) -> HttpResponse {
-    let mut response = HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = explained(&failure);
     response.extensions_mut().insert(failure);
     response
 }
@@ -246,8 +260,8 @@ fn failed(failure: Failure) -> HttpResponse {
 impl Answer<Failure, HttpResponse> for Bare {
     const REPLACES: bool = false;
 
-    fn answer(&self, _: &Failure) -> HttpResponse {
-        HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR)
+    fn answer(&self, failure: &Failure) -> HttpResponse {
+        explained(failure)
     }
 }
 

@@ -83,14 +83,14 @@ impl<S: Sync, T> FromRequestParts<S> for TypedSession<T> {
     }
 }
 
-/// Answers 500 without details, or the layer's `on_error` if you set it.
+/// Answers 500, or the layer's `on_error` if you set it. In debug builds the body has the reason.
 impl IntoResponse for LoadError {
     fn into_response(self) -> Response {
         failed(Failure::Load(self))
     }
 }
 
-/// Answers 500 without details, or the layer's `on_error` if you set it.
+/// Answers 500, or the layer's `on_error` if you set it. In debug builds the body has the reason.
 impl IntoResponse for SessionError {
     fn into_response(self) -> Response {
         failed(Failure::Call(self))

@@ -27,8 +27,8 @@ use crate::flow::Outgoing;
 #[cfg(feature = "device-bound")]
 use crate::frameworks::tower::Settings;
 use crate::frameworks::tower::{
-    Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Reply,
-    ResponseFuture, SessionService, Sessions,
+    Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, REASON_HEADERS,
+    Reply, ResponseFuture, SessionService, Sessions, reason,
 };
 use crate::hosts::named_by;
 use crate::session::{Session, TypedSession};
@@ -205,33 +205,46 @@ impl<'a, T> FromRequest<'a> for TypedSession<T> {
     }
 }
 
-/// Answers 500 without details, or the layer's `on_error` if you set it.
+/// Answers 500, or the layer's `on_error` if you set it. In debug builds the body has the reason.
 impl ResponseError for LoadError {
     fn status(&self) -> StatusCode {
         StatusCode::INTERNAL_SERVER_ERROR
     }
 
     fn as_response(&self) -> Response {
-        self.status().into()
+        explained(&Failure::Load(self.clone()))
     }
 }
 
-/// Answers 500 without details, or the layer's `on_error` if you set it.
+/// Answers 500, or the layer's `on_error` if you set it. In debug builds the body has the reason.
 impl ResponseError for SessionError {
     fn status(&self) -> StatusCode {
         StatusCode::INTERNAL_SERVER_ERROR
     }
 
     fn as_response(&self) -> Response {
-        self.status().into()
+        explained(&Failure::Call(self.clone()))
     }
+}
+
+/// Returns a 500 whose body is the reason in debug builds.
+fn explained(failure: &Failure) -> Response {
+    let mut response = Response::from(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Some(text) = reason(failure) {
+        response.set_body(text);
+        for (name, value) in REASON_HEADERS {
+            let headers = response.headers_mut();
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    response
 }
 
 impl Answer<Failure, Response> for Bare {
     const REPLACES: bool = false;
 
-    fn answer(&self, _: &Failure) -> Response {
-        StatusCode::INTERNAL_SERVER_ERROR.into()
+    fn answer(&self, failure: &Failure) -> Response {
+        explained(failure)
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::convert::Infallible;
 use std::future::ready;
-#[cfg(feature = "device-bound")]
 use std::io::Cursor;
 use std::marker::PhantomData;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,8 +31,8 @@ use crate::flow::Outgoing;
 #[cfg(feature = "device-bound")]
 use crate::frameworks::tower::Settings;
 use crate::frameworks::tower::{
-    Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Open, Reply,
-    ResponseFuture, Sessions,
+    Answer, Bare, Condition, Fields, Guard, GuardService, Leaves, LoadFuture, Open, REASON_HEADERS,
+    Reply, ResponseFuture, Sessions, reason,
 };
 use crate::hosts::named_by;
 use crate::session::{Session, TypedSession};
@@ -142,9 +141,15 @@ where
         let Some(open) = lock(&held.open).take() else {
             return;
         };
+        let failure = lock(&request.local_cache(Noted::default).0).take();
+        let is_500 = response.status() == Status::InternalServerError;
+        let is_ours = is_500 && !H::REPLACES && !has_catcher(request);
+        if let Some(failure) = failure.as_ref().filter(|_| is_ours) {
+            explain(response, failure);
+        }
         let answered = Answered {
             response: std::mem::take(response),
-            failure: lock(&request.local_cache(Noted::default).0).take(),
+            failure,
         };
         let saved = ResponseFuture::<_, S, Answered<'r>, H>::new(
             ready(Ok::<_, Infallible>(answered)),
@@ -282,7 +287,9 @@ impl<H: Answer<Failure, Response<'static>>> Reply<H> for Answered<'_> {
     }
 }
 
+/// Keeps the failure for the layer. Without a layer, nobody else would tell the developer of it.
 fn note(request: &Request<'_>, failure: Failure) {
+    reason(&failure);
     *lock(&request.local_cache(Noted::default).0) = Some(failure);
 }
 
@@ -330,7 +337,8 @@ impl<'r, T> FromRequest<'r> for TypedSession<T> {
     }
 }
 
-/// Answers by the catcher for 500, or the layer's `on_error` if you set it.
+/// Answers by the catcher for 500, or the layer's `on_error` if you set it. In debug builds, the
+/// layer's answer has the reason if you have no such catcher.
 impl<'r> Responder<'r, 'static> for LoadError {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         note(request, Failure::Load(self));
@@ -338,7 +346,8 @@ impl<'r> Responder<'r, 'static> for LoadError {
     }
 }
 
-/// Answers by the catcher for 500, or the layer's `on_error` if you set it.
+/// Answers by the catcher for 500, or the layer's `on_error` if you set it. In debug builds, the
+/// layer's answer has the reason if you have no such catcher.
 impl<'r> Responder<'r, 'static> for SessionError {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         note(request, Failure::Call(self));
@@ -350,11 +359,35 @@ fn bare(status: Status) -> Response<'static> {
     Response::build().status(status).finalize()
 }
 
+/// In debug builds, makes the reason the body of a 500.
+fn explain(response: &mut Response<'_>, failure: &Failure) {
+    if let Some(text) = reason(failure) {
+        response.set_sized_body(text.len(), Cursor::new(text));
+        for (name, value) in REASON_HEADERS {
+            response.set_raw_header(name, value);
+        }
+    }
+}
+
+/// Whether the application has a catcher of its own for a 500 of this request.
+fn has_catcher(request: &Request<'_>) -> bool {
+    let path = request.uri().path().as_str();
+    let mut catchers = request.rocket().catchers();
+    catchers.any(|catcher| {
+        let base = catcher.base.path().as_str().trim_end_matches('/');
+        let rest = path.strip_prefix(base);
+        let is_below = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        is_below && catcher.code.is_none_or(|code| code == 500)
+    })
+}
+
 impl Answer<Failure, Response<'static>> for Bare {
     const REPLACES: bool = false;
 
-    fn answer(&self, _: &Failure) -> Response<'static> {
-        bare(Status::InternalServerError)
+    fn answer(&self, failure: &Failure) -> Response<'static> {
+        let mut response = bare(Status::InternalServerError);
+        explain(&mut response, failure);
+        response
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use salvo_core::extract::{Extractible, Metadata};
 use salvo_core::http::ResBody;
 use salvo_core::writing::Scribe;
@@ -17,7 +17,7 @@ pub use crate::frameworks::tower::{
 };
 
 use crate::error::{LoadError, SessionError};
-use crate::frameworks::tower::LoadFuture;
+use crate::frameworks::tower::{LoadFuture, REASON_HEADERS, reason};
 use crate::session::{Session, TypedSession};
 
 async fn load<N: 'static>(request: &Request) -> Result<Session, LoadError> {
@@ -70,23 +70,33 @@ impl<'ex, T> Extractible<'ex> for TypedSession<T> {
     }
 }
 
-/// Answers 500 without details, or the layer's `on_error` if you set it.
+/// Answers 500, or the layer's `on_error` if you set it. In debug builds the body has the reason.
 impl Scribe for LoadError {
     fn render(self, response: &mut Response) {
         fail(response, Failure::Load(self));
     }
 }
 
-/// Answers 500 without details, or the layer's `on_error` if you set it.
+/// Answers 500, or the layer's `on_error` if you set it. In debug builds the body has the reason.
 impl Scribe for SessionError {
     fn render(self, response: &mut Response) {
         fail(response, Failure::Call(self));
     }
 }
 
-/// Makes a 500 that carries the failure for the layer, and shows it to nobody else.
+/// Makes a 500 that carries the failure for the layer. In debug builds its body is the reason;
+/// otherwise it has none, and salvo's catcher makes one.
 fn fail(response: &mut Response, failure: Failure) {
     response.status_code = Some(StatusCode::INTERNAL_SERVER_ERROR);
-    response.body = ResBody::None;
+    response.body = match reason(&failure) {
+        Some(text) => {
+            for (name, value) in REASON_HEADERS {
+                let headers = response.headers_mut();
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+            text.into()
+        }
+        None => ResBody::None,
+    };
     response.extensions.insert(failure);
 }

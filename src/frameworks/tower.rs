@@ -64,18 +64,32 @@
 //! So a change that must hold, such as ending the session at logout, must reach an answer. Put
 //! timeouts and layers that turn panics into answers inside the session layer. Compression and the
 //! like can go on either side.
+//!
+//! After a logout, browsers can still show pages that they have kept. To have them forgotten, send
+//! private pages with `no-store`, and build the store with
+//! [`clear_site_data`](crate::StoreBuilder::clear_site_data).
+//!
+//! # When something fails
+//!
+//! To see why the layer answered 500 in a release build, set up a `tracing` subscriber (feature
+//! `tracing`) or log the failure in [`on_error`](SessionLayer::on_error). In debug builds you need
+//! neither: the answer's body says why, and so does standard error, once for each kind of reason.
+//! If the service's body is not axum's `Body`, salvo's `ResBody`, `String` or `Vec<u8>`, only
+//! standard error does. No reason shows a key, a token or a value. docs/errors.md lists all errors.
 
-#[cfg(feature = "device-bound")]
 mod bodies;
 mod future;
 mod guard;
 mod host;
 mod layer;
 mod pending;
+mod reason;
 
+use std::error::Error;
+use std::fmt;
 use std::future::{Ready, ready};
 
-use http::{HeaderName, Response, StatusCode, request};
+use http::{HeaderName, HeaderValue, Response, StatusCode, request};
 
 #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use future::Reply;
@@ -103,12 +117,13 @@ pub use layer::{SessionLayer, SessionService};
 #[cfg(feature = "tower-sessions")]
 pub(crate) use pending::Ask;
 pub use pending::{LoadFuture, PendingSession, SessionOf};
+pub(crate) use reason::{HEADERS as REASON_HEADERS, reason};
 /// What puts a [`SessionLayer`] or a guard around a service that no router takes it for.
 pub use tower_layer::Layer;
 
 #[cfg(feature = "device-bound")]
 use crate::device::{self, DeviceAnswer};
-use crate::error::{LoadError, SaveError, SessionError};
+use crate::error::{LoadError, SaveError, SessionError, WithCauses};
 use crate::event::Event;
 #[cfg(feature = "tower-sessions")]
 use crate::flow::Opened;
@@ -140,7 +155,6 @@ impl Sessions for AnyStore {}
 impl<S: Sessions + HasCookie> Sessions for HostStores<S> {}
 
 mod sealed {
-    use std::error::Error;
     #[cfg(feature = "server")]
     use std::pin::Pin;
 
@@ -403,6 +417,9 @@ mod sealed {
 }
 
 /// Why a [`SessionLayer`] answers in place of the handler.
+///
+/// `{failure}` prints the error, and `{failure:#}` the error with its causes in one line, for your
+/// log. Neither shows a key, a token or a value, but do not send them to visitors either.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
@@ -416,6 +433,37 @@ pub enum Failure {
     DeviceBody,
     /// The session could not be saved.
     Save(SaveError),
+}
+
+impl Failure {
+    fn error(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Load(error) => Some(error),
+            Self::Call(error) => Some(error),
+            #[cfg(feature = "device-bound")]
+            Self::DeviceBody => None,
+            Self::Save(error) => Some(error),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.error() {
+            Some(error) if f.alternate() => WithCauses(error).fmt(f),
+            Some(error) => write!(f, "{error}"),
+            None => f.write_str(
+                "the layer cannot make a body of the service's type, for its answer to a browser \
+                 with a device-bound session; say how with `SessionLayer::answer_devices_with`",
+            ),
+        }
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error()?.source()
+    }
 }
 
 /// Answers in place of a handler: a function of the problem, or [`Bare`].
@@ -456,15 +504,16 @@ impl<Q> Leaves<Q> for NoRequest {
     }
 }
 
-/// Answers without a body: 500 from a layer, 401 from a guard.
+/// Answers without a body: 500 from a layer, 401 from a guard. In debug builds the 500 has the reason
+/// as its body: see [what happens when something fails](self#when-something-fails).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bare;
 
-impl<B: Default> Answer<Failure, Response<B>> for Bare {
+impl<B: Default + 'static> Answer<Failure, Response<B>> for Bare {
     const REPLACES: bool = false;
 
-    fn answer(&self, _: &Failure) -> Response<B> {
-        bare(StatusCode::INTERNAL_SERVER_ERROR)
+    fn answer(&self, failure: &Failure) -> Response<B> {
+        explained(failure)
     }
 }
 
@@ -480,9 +529,23 @@ fn bare<B: Default>(status: StatusCode) -> Response<B> {
     response
 }
 
-/// Returns a 500 that carries the failure for the layer, and shows it to nobody else.
-pub(crate) fn failed<B: Default>(failure: Failure) -> Response<B> {
+/// Returns a 500 whose body is the reason in debug builds, if its type is known.
+fn explained<B: Default + 'static>(failure: &Failure) -> Response<B> {
     let mut response = bare(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Some(body) = reason(failure).and_then(bodies::known) {
+        *response.body_mut() = body;
+        for (name, value) in REASON_HEADERS {
+            let name = HeaderName::from_static(name);
+            let headers = response.headers_mut();
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    response
+}
+
+/// Returns a 500 that carries the failure for the layer.
+pub(crate) fn failed<B: Default + 'static>(failure: Failure) -> Response<B> {
+    let mut response = explained(&failure);
     response.extensions_mut().insert(failure);
     response
 }

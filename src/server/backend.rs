@@ -81,7 +81,11 @@ pub trait Backend: Send + Sync + 'static {
         after: Option<Cursor>,
     ) -> impl Future<Output = Result<(Vec<StoreKey>, Option<Cursor>), BackendError>> + Send {
         let _ = after;
-        async { Err(BackendError::unsupported("to list its keys")) }
+        async {
+            Err(BackendError::unsupported(
+                "to list its keys; use one that implements `scan`",
+            ))
+        }
     }
 
     /// Returns the keys of all values that were put with this tag, as either of an
@@ -94,7 +98,11 @@ pub trait Backend: Send + Sync + 'static {
         tag: &Tag,
     ) -> impl Future<Output = Result<Vec<StoreKey>, BackendError>> + Send {
         let _ = tag;
-        async { Err(BackendError::unsupported("to find a subject's sessions")) }
+        async {
+            Err(BackendError::unsupported(
+                "to find a subject's sessions; use one that implements `scan_tag`",
+            ))
+        }
     }
 
     /// The store calls this once, when it is built. Call `report` for events of the backend itself,

@@ -201,7 +201,13 @@ fn failed(error: &io::Error) -> BackendError {
         _ if error.raw_os_error().is_some_and(is_out_of_files) => BackendErrorKind::Unavailable,
         _ => BackendErrorKind::Other,
     };
-    BackendError::new(kind, format_args!("the directory of sessions: {error}"))
+    BackendError::new(
+        kind,
+        format_args!(
+            "the directory of sessions: {error}; see that there is room, and that this process may \
+             read and write there"
+        ),
+    )
 }
 
 fn is_out_of_files(errno: i32) -> bool {

@@ -163,15 +163,21 @@ fn expiry_in(ttl: Duration) -> OffsetDateTime {
 /// Converts the store's error, and drops its text if that quotes a key or a value.
 fn failed(error: Error, id: Id, sealed: Option<&str>) -> BackendError {
     let (kind, message) = match &error {
-        Error::Encode(_) => (BackendErrorKind::Other, "the store cannot encode a session"),
-        Error::Decode(_) => (BackendErrorKind::Other, "the store cannot decode a session"),
+        Error::Encode(_) => (
+            BackendErrorKind::Other,
+            "the store cannot encode a session; use another of its encodings, such as MessagePack",
+        ),
+        Error::Decode(_) => (
+            BackendErrorKind::Other,
+            "the store cannot decode a session; see that nothing else writes to its table",
+        ),
         Error::Backend(message) => (BackendErrorKind::Unavailable, message.as_str()),
     };
     let quotes = |text: &str| message.contains(text);
     if quotes(&id.to_string()) || quotes(&id.0.to_string()) || sealed.is_some_and(quotes) {
         return BackendError::new(
             kind,
-            "the store failed, in words that quote a key or a value",
+            "the store failed, in words that quote a key or a value; see the database's own log",
         );
     }
     BackendError::new(kind, message)

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::changes::{Changes, Stored};
-use crate::error::{ErrorKind, SessionError};
+use crate::error::SessionError;
 use crate::record::Record;
 use crate::value;
 
@@ -53,11 +53,11 @@ pub(super) fn text(key: &[u8]) -> String {
 }
 
 pub(super) fn encode<T: Serialize>(key: &str, value: &T) -> Result<Stored, SessionError> {
-    value::encode(value)
-        .map_err(|error| SessionError::new(ErrorKind::NotStorable, format!("{key:?}: {error}")))
+    let refused = |error| SessionError::not_storable(format_args!("{key:?}"), error);
+    value::encode(value).map_err(refused)
 }
 
 pub(super) fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, SessionError> {
-    value::decode(bytes)
-        .map_err(|error| SessionError::new(ErrorKind::WrongType, format!("{key:?}: {error}")))
+    let refused = |error| SessionError::wrong_type(format_args!("{key:?}"), error);
+    value::decode(bytes).map_err(refused)
 }

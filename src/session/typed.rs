@@ -112,7 +112,10 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
 
     /// Sets the fields if the entries are still as they were `before`. Otherwise returns `false`.
     fn replace(&self, value: &T, before: &Entries) -> Result<bool, SessionError> {
-        let fields = changes_to(value, before).map_err(of_kind(ErrorKind::NotStorable))?;
+        let fields = changes_to(value, before).map_err(of_kind(
+            ErrorKind::NotStorable,
+            "use a struct whose fields a session can hold",
+        ))?;
         self.session.change(|changes, record| {
             if copy(View::new(record, changes).values()) != *before {
                 return Ok(false);
@@ -149,11 +152,14 @@ impl<T> TypedSession<T> {
 type Entries = Vec<(String, Stored)>;
 
 fn decode<T: DeserializeOwned>(entries: &Entries) -> Result<T, SessionError> {
-    decode_entries(entries).map_err(of_kind(ErrorKind::WrongType))
+    decode_entries(entries).map_err(of_kind(
+        ErrorKind::WrongType,
+        "make the field an `Option`, give it a default, or remove the entry",
+    ))
 }
 
-fn of_kind(kind: ErrorKind) -> impl Fn(ValueError) -> SessionError {
-    move |error| SessionError::new(kind, format!("the typed session: {error}"))
+fn of_kind(kind: ErrorKind, advice: &str) -> impl Fn(ValueError) -> SessionError {
+    move |error| SessionError::new(kind, format!("the typed session: {error}; {advice}"))
 }
 
 impl<T> From<Session> for TypedSession<T> {

@@ -184,7 +184,12 @@ impl<P> StoreBuilder<P> {
 
     /// What a browser clears when a request [destroys](crate::Session::destroy) its session: the
     /// response then has `Clear-Site-Data`, unless the handler has set it. Browsers obey it over
-    /// https only, and some take a second or more to clear the cache. Default: nothing.
+    /// https and on localhost only, and some take a second or more to clear the cache. Default:
+    /// nothing.
+    ///
+    /// With [`SiteData::Cache`], the Back button shows no page of the visitor from two or more steps
+    /// back. Chromium still keeps the page that they log out from, unless you send it with
+    /// `Cache-Control: no-store`: docs/recipes.md has both.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieStore, SiteData};

@@ -80,7 +80,7 @@ fn ten_thousand_levels_on_a_small_stack_are_an_error_and_leave_the_session_as_it
             assert_eq!(error.kind(), ErrorKind::NotStorable);
             assert_eq!(
                 error.to_string(),
-                "\"deep\": it is nested deeper than 32 levels"
+                "\"deep\": it is nested deeper than 32 levels; store it as text, or as a simpler type"
             );
         }
         assert!(sets_no_cookie(&site.save(&session)));

@@ -8,6 +8,8 @@
 )]
 
 mod ends;
+#[path = "../support/explained.rs"]
+mod explained;
 mod ids;
 mod refused;
 #[path = "../support/service.rs"]
@@ -22,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use cookie::time::OffsetDateTime;
+use explained::assert_explained;
 use http::header::{COOKIE, SET_COOKIE, VARY};
 use http::{Request, Response, StatusCode, request};
 use pollster::block_on;

@@ -36,18 +36,23 @@ async fn main() -> ExitCode {
 async fn serve(port: u16, https: bool) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let port = listener.local_addr()?.port();
-    let app = sealed_session_demo::app()?;
-    // `localhost`, not 127.0.0.1: browsers take Secure cookies over plain http only from there.
     if !https {
-        println!("http://localhost:{port}/");
-        axum::serve(listener, app).await?;
+        println!("Open this link in Chrome or Firefox. Ctrl+C ends the demo.\n");
+        println!("    http://localhost:{port}/\n");
+        axum::serve(listener, sealed_session_demo::app()?).await?;
         return Ok(());
     }
     let certificate = Certificate::new()?;
     let [trust, bind] = certificate.flags();
-    println!("https://localhost:{port}/");
-    println!("On Linux, a browser that trusts it and binds sessions to a key in software:");
-    println!("chromium --user-data-dir=/tmp/demo-profile {trust} {bind} https://localhost:{port}/");
+    println!(
+        "Start Chromium with this command: it trusts the demo's certificate, and binds sessions"
+    );
+    println!("to a key in software. Ctrl+C ends the demo.\n");
+    println!(
+        "    chromium --user-data-dir=/tmp/demo-profile {trust} {bind} https://localhost:{port}/\n"
+    );
+    println!("Any other browser warns of the certificate: https://localhost:{port}/\n");
+    let app = sealed_session_demo::app_over("https")?;
     axum::serve(certificate.over(listener), app).await?;
     Ok(())
 }

@@ -1,38 +1,24 @@
 //! Makes the bodies of a layer's own answers, in whatever type the service has.
 
 use std::any::Any;
+#[cfg(feature = "device-bound")]
 use std::fmt;
+#[cfg(feature = "device-bound")]
 use std::sync::Arc;
 
-/// Makes bodies of a type that the layer does not know, if the application has said how.
-#[derive(Clone, Default)]
-pub(super) struct Bodies(Option<Arc<dyn Any + Send + Sync>>);
-
-struct Maker<B>(Box<dyn Fn(String) -> B + Send + Sync>);
-
-impl Bodies {
-    pub(super) fn of<B: 'static>(make: impl Fn(String) -> B + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(Maker(Box::new(make)))))
-    }
-
-    /// `None` if the type is not known.
-    pub(super) fn make<B: 'static>(&self, text: String) -> Option<B> {
-        let maker = self.0.as_deref();
-        if let Some(Maker(make)) = maker.and_then(|maker| maker.downcast_ref::<Maker<B>>()) {
-            return Some(make(text));
-        }
-        #[cfg(feature = "axum")]
-        let text = match cast(axum_core::body::Body::from(text.clone())) {
-            Some(body) => return Some(body),
-            None => text,
-        };
-        #[cfg(feature = "salvo")]
-        let text = match cast(salvo_core::http::ResBody::from(text.clone())) {
-            Some(body) => return Some(body),
-            None => text,
-        };
-        cast(text.clone()).or_else(|| cast(text.into_bytes()))
-    }
+/// Makes a body of a type that the layer knows.
+pub(super) fn known<B: 'static>(text: String) -> Option<B> {
+    #[cfg(feature = "axum")]
+    let text = match cast(axum_core::body::Body::from(text.clone())) {
+        Some(body) => return Some(body),
+        None => text,
+    };
+    #[cfg(feature = "salvo")]
+    let text = match cast(salvo_core::http::ResBody::from(text.clone())) {
+        Some(body) => return Some(body),
+        None => text,
+    };
+    cast(text.clone()).or_else(|| cast(text.into_bytes()))
 }
 
 /// The same value, if it has the type that is asked for.
@@ -42,6 +28,31 @@ fn cast<T: 'static, B: 'static>(value: T) -> Option<B> {
     value.downcast_mut::<Option<B>>()?.take()
 }
 
+/// Makes bodies of a type that the layer does not know, if the application has said how.
+#[cfg(feature = "device-bound")]
+#[derive(Clone, Default)]
+pub(super) struct Bodies(Option<Arc<dyn Any + Send + Sync>>);
+
+#[cfg(feature = "device-bound")]
+struct Maker<B>(Box<dyn Fn(String) -> B + Send + Sync>);
+
+#[cfg(feature = "device-bound")]
+impl Bodies {
+    pub(super) fn of<B: 'static>(make: impl Fn(String) -> B + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(Maker(Box::new(make)))))
+    }
+
+    /// `None` if the type is not known.
+    pub(super) fn make<B: 'static>(&self, text: String) -> Option<B> {
+        let maker = self.0.as_deref();
+        match maker.and_then(|maker| maker.downcast_ref::<Maker<B>>()) {
+            Some(Maker(make)) => Some(make(text)),
+            None => known(text),
+        }
+    }
+}
+
+#[cfg(feature = "device-bound")]
 impl fmt::Debug for Bodies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bodies").finish_non_exhaustive()

@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
 use super::pending::{Open, Settings};
+use super::reason::reason;
 use super::{Answer, Failure, Sessions};
 use crate::event::Event;
 use crate::flow::Outgoing;
@@ -108,6 +109,7 @@ where
                     let mut response = R::of(ready!(call.poll(context))?);
                     let Settings { store, on_error } = this.open.settings();
                     if let Some(failure) = response.take_failure() {
+                        reason(&failure);
                         if let Failure::Call(error) = &failure {
                             store.report(Event::CallFailed, Some(error));
                         }
@@ -148,6 +150,7 @@ where
             Err(error) => {
                 store.report(Event::SaveFailed, Some(&error));
                 let failure = Failure::Save(error);
+                reason(&failure);
                 response = response.replace(&failure, on_error);
                 if let Some(session) = this.open.session() {
                     response.apply(store.handed_out(&session));

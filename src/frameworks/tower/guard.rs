@@ -323,7 +323,7 @@ where
     C: Condition,
     N: 'static,
     A: Answer<request::Parts, Response<D>>,
-    D: Default,
+    D: Default + 'static,
 {
     type Response = Response<D>;
     type Error = I::Error;
@@ -370,7 +370,7 @@ where
     I: Service<Request<B>, Response = Response<D>>,
     C: Condition,
     A: Answer<request::Parts, Response<D>>,
-    D: Default,
+    D: Default + 'static,
 {
     type Output = Result<Response<D>, I::Error>;
 

@@ -79,9 +79,9 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
         }
     }
 
-    /// Sets the answer when a session cannot be saved. It also replaces the bare 500 from
-    /// extractors, guards and session errors. Default a 500 without a body. The
-    /// function returns the framework's response: an `HttpResponse` of actix-web, a `Response` of
+    /// Sets the answer when a session cannot be saved. It also replaces the 500 from extractors,
+    /// guards and session errors. Default a 500 without a body, or in debug builds with the reason
+    /// as its body. The function returns the framework's response: an `HttpResponse` of actix-web, a `Response` of
     /// poem, a `Response<'static>` of Rocket.
     ///
     /// With several layers, each answers for its own save, and the innermost for everything else.
@@ -91,7 +91,8 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     /// # use sealed_session::frameworks::tower::{Failure, SessionLayer};
     /// # use http::{Response, StatusCode};
     /// # let store = CookieStore::new(AppKey::generate()?);
-    /// SessionLayer::new(store).on_error(|_: &Failure| {
+    /// SessionLayer::new(store).on_error(|failure: &Failure| {
+    ///     eprintln!("{failure:#}"); // in a service: your log
     ///     let mut response = Response::new("please try again".to_owned());
     ///     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     ///     response

@@ -75,7 +75,7 @@ impl<I, N, B, C> Service<Request<B>> for TowerSessionsService<I, N>
 where
     I: Service<Request<B>, Response = Response<C>>,
     N: 'static,
-    C: Default,
+    C: Default + 'static,
 {
     type Response = Response<C>;
     type Error = I::Error;
@@ -115,7 +115,7 @@ pin_project! {
 impl<F, C, E> Future for TowerSessionsFuture<F, C>
 where
     F: Future<Output = Result<Response<C>, E>>,
-    C: Default,
+    C: Default + 'static,
 {
     type Output = Result<Response<C>, E>;
 

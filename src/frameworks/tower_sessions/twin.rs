@@ -24,7 +24,7 @@ use tower_sessions_core::{Expiry, Session as Theirs, SessionStore};
 use zeroize::Zeroizing;
 
 use crate::envelope::os_random;
-use crate::error::{LoadError, Origin, SessionError};
+use crate::error::{LoadError, Origin, SessionError, WithCauses};
 use crate::frameworks::tower::{Ask, Failure};
 use crate::record::SessionId;
 use crate::session::{Ends, Session, Twin};
@@ -309,26 +309,13 @@ fn json(entries: Vec<(String, Zeroizing<Vec<u8>>)>) -> Entries {
         .collect()
 }
 
+/// Their error holds a text and no source, so the text names every cause.
 fn of_failure(failure: &Failure) -> Error {
-    match failure {
-        Failure::Load(error) => failed(error),
-        Failure::Call(error) => failed(error),
-        #[cfg(feature = "device-bound")]
-        Failure::DeviceBody => Error::Backend("a body cannot be made".to_owned()),
-        Failure::Save(error) => failed(error),
-    }
+    Error::Backend(format!("{failure:#}"))
 }
 
-/// Their error holds a text and no source, so the text names every cause.
-fn failed(error: &dyn std::error::Error) -> Error {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    Error::Backend(text)
+fn failed(error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::Backend(WithCauses(error).to_string())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

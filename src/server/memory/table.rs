@@ -143,7 +143,10 @@ impl Table {
                 return Ok(());
             };
             if self.reclaim(now, 1) == 0 {
-                let full = format!("{problem}, and none of them has expired");
+                let full = format!(
+                    "{problem}, and none of them has expired; raise the limit, or let sessions end \
+                     sooner"
+                );
                 return Err(BackendError::new(BackendErrorKind::Full, full));
             }
         }

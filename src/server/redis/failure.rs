@@ -15,15 +15,28 @@ impl From<&RedisError> for BackendError {
             _ => error.category().to_owned(),
         };
         match kind {
-            BackendErrorKind::Timeout => Self::new(kind, "redis did not answer in time"),
+            BackendErrorKind::Timeout => Self::new(
+                kind,
+                "redis did not answer in time; see what slows it or the network down, or allow it more time",
+            ),
             BackendErrorKind::Full => Self::new(
                 kind,
                 "redis is full: raise its `maxmemory`, or remove what is not needed",
             ),
-            BackendErrorKind::Unavailable => {
-                Self::new(kind, format_args!("redis is not there: {}", because()))
-            }
-            _ => Self::new(kind, format_args!("redis refused: {}", because())),
+            BackendErrorKind::Unavailable => Self::new(
+                kind,
+                format_args!(
+                    "redis is not there: {}; start it, or correct its address",
+                    because()
+                ),
+            ),
+            _ => Self::new(
+                kind,
+                format_args!(
+                    "redis refused: {}; see its log, and what its user may do",
+                    because()
+                ),
+            ),
         }
     }
 }

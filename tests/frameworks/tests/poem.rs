@@ -155,6 +155,8 @@ fn start(layers: Layers) -> Send {
     Box::new(move |path, headers| send(&app, path, headers))
 }
 
+const EXPLAINS_WITHOUT_LAYER: bool = true;
+
 behaviours!(start);
 
 /// An error of the application's own.

@@ -183,6 +183,9 @@ fn start(layers: Layers) -> Send {
     Box::new(move |path, headers| get(&client, path, headers))
 }
 
+/// Rocket answers for its guards by a catcher, and only a fairing could change that answer.
+const EXPLAINS_WITHOUT_LAYER: bool = false;
+
 behaviours!(start);
 
 fn store() -> CookieStore {
@@ -250,6 +253,35 @@ fn a_catcher_has_the_session_and_answers_for_guards() {
     assert_eq!(session.get("wanted"), Ok(Some("/read".to_owned())));
     let came_back = get(&client, "/read", &[("cookie", refused.cookie())]);
     assert_eq!(came_back.text, "read");
+}
+
+#[test]
+fn a_catcher_of_ones_own_answers_for_the_layer_in_debug_builds_too() {
+    #[catch(500)]
+    fn broken() -> &'static str {
+        "something is broken"
+    }
+    #[catch(500)]
+    fn elsewhere() -> &'static str {
+        "elsewhere"
+    }
+    let app = |base: &str, catchers| {
+        let app = rocket().register(base, catchers).attach(plain(store()));
+        get(&Client::untracked(app).unwrap(), "/too-much", &[])
+    };
+    let answer = app("/", catchers![broken]);
+    assert_eq!(
+        (answer.status, answer.text.as_str()),
+        (500, "something is broken")
+    );
+    answer.cookie();
+    let answer = app("/too", catchers![elsewhere]);
+    assert_eq!(
+        answer.text.starts_with("sealed-session answered"),
+        cfg!(debug_assertions),
+        "{}",
+        answer.text
+    );
 }
 
 #[test]

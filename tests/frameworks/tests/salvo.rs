@@ -159,6 +159,8 @@ fn start(layers: Layers) -> Send {
     Box::new(move |path, headers| runtime.block_on(send(&service, path, headers)))
 }
 
+const EXPLAINS_WITHOUT_LAYER: bool = true;
+
 behaviours!(start);
 
 #[tokio::test]

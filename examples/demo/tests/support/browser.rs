@@ -148,6 +148,12 @@ impl Browser {
             .unwrap();
     }
 
+    /// Where the browser is, with the query.
+    pub(crate) async fn path(&self) -> String {
+        let url = self.client.current_url().await.unwrap();
+        url.as_str()[self.url.len()..].to_owned()
+    }
+
     pub(crate) async fn text(&self, css: &str) -> String {
         self.element(css).await.text().await.unwrap()
     }

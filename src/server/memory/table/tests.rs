@@ -106,7 +106,8 @@ fn a_full_table_refuses_what_is_new_and_keeps_what_is_there() {
     assert_eq!(error.kind(), BackendErrorKind::Full);
     assert_eq!(
         error.to_string(),
-        "2 sessions are in memory, and none of them has expired"
+        "2 sessions are in memory, and none of them has expired; raise the limit, or let \
+         sessions end sooner"
     );
     assert_eq!(
         (text(&table, 1, 9), text(&table, 2, 9)),

@@ -12,7 +12,7 @@ use sealed_session::{
 };
 
 use crate::browser::{Browser, keys};
-use crate::recipes::{cdn, changed_type, cross_site, ports, rename, two_tabs};
+use crate::recipes::{cdn, changed_type, cross_site, logout, ports, rename, two_tabs};
 
 async fn log_in(session: Session) -> Result<(), SessionError> {
     session.log_in()?;
@@ -277,4 +277,22 @@ async fn a_page_for_everybody_may_be_kept_by_a_cdn_and_a_personal_one_may_not() 
     assert_eq!(page.text, "hello, Ada");
     assert_eq!(page.headers[CACHE_CONTROL], "private");
     assert_eq!(page.headers[VARY], "Cookie");
+}
+
+#[tokio::test]
+async fn a_private_page_is_not_stored_and_a_logout_clears_the_cache() {
+    let keys = keys();
+    let app = logout::app(keys.clone()).unwrap();
+    let site = with_sessions(routes(), CookieStore::new(keys));
+    let mut browser = Browser::default();
+    browser.post(&site, "/login", "").await;
+
+    let page = browser.get(&app, "/account").await;
+    assert_eq!(page.text, "hello, Ada");
+    assert_eq!(page.headers[CACHE_CONTROL], "no-store");
+    assert!(!page.headers.contains_key("clear-site-data"));
+
+    let left = browser.post(&app, "/logout", "").await;
+    assert_eq!(left.headers["clear-site-data"], "\"cache\"");
+    assert_eq!(browser.get(&app, "/account").await.text, "hello, stranger");
 }
