@@ -39,8 +39,9 @@
 //!   logout.
 //! - [`Sealer`] seals other tokens: invitations, password resets.
 //!
-//! Keeping nothing on the server has a price, which the README explains. A copied cookie works
-//! until its deadline, you cannot end a single session without a list, and the last response wins.
+//! Keeping nothing on the server has a price: a copied cookie works until its deadline, you cannot
+//! end a single session without a list, and the last response wins. In the repository,
+//! docs/limits.md has the details.
 //!
 //! In the repository, docs/recipes.md has recipes: coming back from a payment page, WebSockets, a new name for the
 //! cookie, metrics and others.

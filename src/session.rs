@@ -6,8 +6,6 @@ pub(crate) mod changes;
 mod device;
 mod entry;
 mod field;
-#[cfg(feature = "device-bound")]
-mod proving;
 mod saving;
 mod sorted;
 mod state;
@@ -97,57 +95,8 @@ impl Default for Session {
     }
 }
 
+/// Values.
 impl Session {
-    /// A new session outside of any request, for testing handlers. Any store can save it. Its size
-    /// is checked as for the default cookie.
-    pub fn new() -> Self {
-        Self::fresh(Origin::Absent, None, None)
-    }
-
-    pub(crate) fn fresh(origin: Origin, read_at: Option<Millis>, bounds: Option<Bounds>) -> Self {
-        Self::after(None, origin, read_at, bounds)
-    }
-
-    /// A new session that replaces one that was over when the request arrived.
-    pub(crate) fn after(
-        past: Option<Past>,
-        origin: Origin,
-        read_at: Option<Millis>,
-        bounds: Option<Bounds>,
-    ) -> Self {
-        Self::with(origin, None, Changes::after(past), read_at, bounds)
-    }
-
-    pub(crate) fn opened(loaded: Loaded, read_at: Millis, bounds: Bounds) -> Self {
-        let (loaded, changes) = (Some(loaded), Changes::default());
-        Self::with(Origin::Opened, loaded, changes, Some(read_at), Some(bounds))
-    }
-
-    #[inline]
-    fn with(
-        origin: Origin,
-        first: Option<Loaded>,
-        changes: Changes,
-        read_at: Option<Millis>,
-        bounds: Option<Bounds>,
-    ) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                origin,
-                first,
-                read_at,
-                bounds,
-                flags: Flags::default(),
-                #[cfg(all(feature = "tower", feature = "tower-sessions"))]
-                twin: std::sync::OnceLock::new(),
-                since: Mutex::new(Since {
-                    changes,
-                    newer: Newer::default(),
-                }),
-            }),
-        }
-    }
-
     /// Returns the value under `key`, or `None` if the session has none.
     ///
     /// # Errors
@@ -158,53 +107,6 @@ impl Session {
         self.find(key.name())
             .map(|bytes| decode(key.name(), &bytes))
             .transpose()
-    }
-
-    /// Returns the value under `key`. If the value is not a `T`, removes it and returns `None`.
-    ///
-    /// Use this where the type has changed between two versions of your service, and losing the old
-    /// value does no harm. The removal is saved like any other change, and reported as
-    /// [`Event::EntryGivenUp`](crate::Event::EntryGivenUp). If the session [is
-    /// closed](Self::is_closed), the value stays.
-    ///
-    /// ```
-    /// # use sealed_session::Session;
-    /// # let session = Session::new();
-    /// session.insert("theme", "dark")?; // an earlier version saved a name
-    /// assert!(session.get::<u8>("theme").is_err()); // now it is a number
-    ///
-    /// assert_eq!(session.get_or_remove::<u8>("theme"), None);
-    /// assert_eq!(session.get::<u8>("theme"), Ok(None));
-    /// # Ok::<(), sealed_session::SessionError>(())
-    /// ```
-    #[doc(alias = "get_or_forget")]
-    #[doc(alias = "get_lossy")]
-    pub fn get_or_remove<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Option<T> {
-        let name = key.name();
-        loop {
-            let found = self.find(name)?;
-            let error = match decode(name, &found) {
-                Ok(value) => return Some(value),
-                Err(error) => error,
-            };
-            let removed = self.change(|changes, record| {
-                let is_still = is_still(changes, record, name, Some(&found));
-                if is_still {
-                    changes.values.remove(changes.base_values(record), name);
-                }
-                Ok(is_still)
-            });
-            match removed {
-                Ok(true) => {
-                    self.report(Event::EntryGivenUp, &error);
-                    return None;
-                }
-                // Another clone has just replaced it.
-                Ok(false) => {}
-                // `change` has reported the error already.
-                Err(_) => return None,
-            }
-        }
     }
 
     /// Sets the value under `key`. If the value is the same as before, this is not a change. `None`
@@ -244,58 +146,6 @@ impl Session {
         self.take_with(key.name(), |changes, loaded| {
             let base = changes.base_values(loaded.map(|loaded| &loaded.record));
             changes.values.remove(base, key.name());
-            Ok(())
-        })
-    }
-
-    /// Returns the value under `key` and removes it, for one request only. If several requests
-    /// claim it, on any number of servers, exactly one of them can be saved.
-    ///
-    /// The value is yours once the save has succeeded. The save fails as a
-    /// [conflict](crate::SaveError::is_conflict) if another request took, changed or removed the
-    /// entry after this request loaded it, or if the session has ended or has a new id. Changes
-    /// that other requests make to other entries do not matter. So save first, then act on the
-    /// value:
-    ///
-    /// ```
-    /// # #[cfg(feature = "server")] pollster::block_on(async {
-    /// # use sealed_session::AppKey;
-    /// # use sealed_session::server::{Memory, MemoryStore};
-    /// # let store = MemoryStore::new(AppKey::generate()?, Memory::new());
-    /// # let first = store.load_from::<str>([]).await?;
-    /// # first.insert("voucher", "SPRING")?;
-    /// # let cookie = store.respond(&first).await?.set_cookies().next().unwrap().to_owned();
-    /// # let mut headers = http::HeaderMap::new();
-    /// # let cookie = [cookie.split(';').next().unwrap()];
-    /// let session = store.load_from(cookie).await?;
-    /// let voucher: Option<String> = session.claim("voucher")?;
-    /// store.save(&session, &mut headers).await?;
-    /// assert_eq!(voucher.as_deref(), Some("SPRING"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
-    /// ```
-    ///
-    /// You can insert and remove entries after the claim: they are saved with it, and the claim
-    /// still holds. An entry that this request itself has set belongs to no other request, so it is
-    /// simply taken.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::NotClaimable`] if the session is not in a backend that can compare and write in
-    /// one step. That is so in a cookie store, and while a server's store keeps the session in its
-    /// cookie, because a client can send a cookie twice, and each copy has the entry. It is also so
-    /// with a backend that declares `Promise::Upsert`, and in a session of [`Session::new`].
-    ///
-    /// [`ErrorKind::WrongType`] if the value is not a `T`; the session keeps it.
-    #[doc(alias = "take_once")]
-    #[doc(alias = "compare_and_swap")]
-    pub fn claim<T: DeserializeOwned>(
-        &self,
-        key: impl KeyOf<T>,
-    ) -> Result<Option<T>, SessionError> {
-        self.lock_for_save(|_, loaded| self.check_claimable(key.name(), loaded))?;
-        self.take_with(key.name(), |changes, loaded| {
-            self.check_claimable(key.name(), loaded)?;
-            changes.claim(loaded.map(|loaded| &loaded.record), key.name());
             Ok(())
         })
     }
@@ -350,6 +200,105 @@ impl Session {
         self.find(key.name()).is_some()
     }
 
+    /// Returns the value under `key`. If the value is not a `T`, removes it and returns `None`.
+    ///
+    /// Use this where the type has changed between two versions of your service, and losing the old
+    /// value does no harm. The removal is saved like any other change, and reported as
+    /// [`Event::EntryGivenUp`](crate::Event::EntryGivenUp). If the session [is
+    /// closed](Self::is_closed), the value stays.
+    ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// session.insert("theme", "dark")?; // an earlier version saved a name
+    /// assert!(session.get::<u8>("theme").is_err()); // now it is a number
+    ///
+    /// assert_eq!(session.get_or_remove::<u8>("theme"), None);
+    /// assert_eq!(session.get::<u8>("theme"), Ok(None));
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
+    #[doc(alias = "get_or_forget")]
+    #[doc(alias = "get_lossy")]
+    pub fn get_or_remove<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Option<T> {
+        let name = key.name();
+        loop {
+            let found = self.find(name)?;
+            let error = match decode(name, &found) {
+                Ok(value) => return Some(value),
+                Err(error) => error,
+            };
+            let removed = self.change(|changes, record| {
+                let is_still = is_still(changes, record, name, Some(&found));
+                if is_still {
+                    changes.values.remove(changes.base_values(record), name);
+                }
+                Ok(is_still)
+            });
+            match removed {
+                Ok(true) => {
+                    self.report(Event::EntryGivenUp, &error);
+                    return None;
+                }
+                // Another clone has just replaced it.
+                Ok(false) => {}
+                // `change` has reported the error already.
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Returns the value under `key` and removes it, for one request only. If several requests
+    /// claim it, on any number of servers, exactly one of them can be saved.
+    ///
+    /// The value is yours once the save has succeeded. The save fails as a
+    /// [conflict](crate::SaveError::is_conflict) if another request took, changed or removed the
+    /// entry after this request loaded it, or if the session has ended or has a new id. Changes
+    /// that other requests make to other entries do not matter. So save first, then act on the
+    /// value:
+    ///
+    /// ```
+    /// # #[cfg(feature = "server")] pollster::block_on(async {
+    /// # use sealed_session::AppKey;
+    /// # use sealed_session::server::{Memory, MemoryStore};
+    /// # let store = MemoryStore::new(AppKey::generate()?, Memory::new());
+    /// # let first = store.load_from::<str>([]).await?;
+    /// # first.insert("voucher", "SPRING")?;
+    /// # let cookie = store.respond(&first).await?.set_cookies().next().unwrap().to_owned();
+    /// # let mut headers = http::HeaderMap::new();
+    /// # let cookie = [cookie.split(';').next().unwrap()];
+    /// let session = store.load_from(cookie).await?;
+    /// let voucher: Option<String> = session.claim("voucher")?;
+    /// store.save(&session, &mut headers).await?;
+    /// assert_eq!(voucher.as_deref(), Some("SPRING"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// You can insert and remove entries after the claim: they are saved with it, and the claim
+    /// still holds. An entry that this request itself has set belongs to no other request, so it is
+    /// simply taken.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotClaimable`] if the session is not in a backend that can compare and write in
+    /// one step. That is so in a cookie store, and while a server's store keeps the session in its
+    /// cookie, because a client can send a cookie twice, and each copy has the entry. It is also so
+    /// with a backend that declares `Promise::Upsert`, and in a session of [`Session::new`].
+    ///
+    /// [`ErrorKind::WrongType`] if the value is not a `T`; the session keeps it.
+    #[doc(alias = "take_once")]
+    #[doc(alias = "compare_and_swap")]
+    pub fn claim<T: DeserializeOwned>(
+        &self,
+        key: impl KeyOf<T>,
+    ) -> Result<Option<T>, SessionError> {
+        self.lock_for_save(|_, loaded| self.check_claimable(key.name(), loaded))?;
+        self.take_with(key.name(), |changes, loaded| {
+            self.check_claimable(key.name(), loaded)?;
+            changes.claim(loaded.map(|loaded| &loaded.record), key.name());
+            Ok(())
+        })
+    }
+
     /// The names of all values, sorted by their bytes.
     pub fn keys(&self) -> Vec<String> {
         self.view(|view| view.values().map(|(key, _)| text(key)).collect())
@@ -386,152 +335,90 @@ impl Session {
     pub fn clear(&self) {
         self.change_or_report(Changes::clear);
     }
+}
 
-    /// Sets a message for a later request. You can read it there until you take it, but not in this
-    /// request. `None` removes a message that this request has set.
+/// Logging in and out.
+impl Session {
+    /// Says at the next save that somebody has just proved who they are: the session gets a new id
+    /// and a new lifetime, keeps its data, and remembers the moment. Call this at every login, also
+    /// when somebody enters the password again. Without it, somebody who has prepared a session for
+    /// the visitor would share it, and a session would not outlive the visit before the login.
     ///
-    /// # Errors
-    ///
-    /// The same as [`insert`](Self::insert).
-    pub fn flash<T: Serialize>(&self, key: impl KeyOf<T>, value: T) -> Result<(), SessionError> {
-        let name = key.name();
-        let bytes = encode(name, &value)?;
-        self.change(|changes, record| {
-            if value::is_null(&bytes) {
-                changes.unset_flash(record, name);
-                return Ok(());
-            }
-            let base = changes.base_flashes(record);
-            let before = changes.flashes.set_beside(base, name, bytes);
-            let undo = |changes: &mut Changes| changes.flashes.undo(name, before);
-            self.keep_if_it_fits(changes, record, format_args!("flash {name:?}"), undo)
-        })
-    }
-
-    /// Returns a message that an earlier request has set, and removes it. Two requests at the same
-    /// time can both get it.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::WrongType`] if the message is not a `T`; the session keeps it.
-    pub fn take_flash<T: DeserializeOwned>(
-        &self,
-        key: impl KeyOf<T>,
-    ) -> Result<Option<T>, SessionError> {
-        let name = key.name();
-        let incoming = self.lock_to_replace(|changes, base| {
-            self.kept(base, |record| changes.kept_flash(record, name))
-        });
-        let Some(bytes) = incoming else {
-            return Ok(None);
-        };
-        let value = decode(name, &bytes)?;
-        self.change(|changes, record| {
-            let is_there = changes.kept_flash(record, name).is_some();
-            changes
-                .flashes
-                .leave_out(changes.base_flashes(record), name);
-            Ok(is_there.then_some(value))
-        })
-    }
-
-    /// The session's id; `None` before the first save.
-    pub fn id(&self) -> Option<SessionId> {
-        self.view(|view| Some(view.birth()?.id))
-    }
-
-    /// When the session got its present id; `None` before the save that gives it one.
-    pub fn issued_at(&self) -> Option<SystemTime> {
-        self.view(|view| Some(view.birth()?.issued_at.into()))
-    }
-
-    /// The deadline that the server enforces. [`set_expiry`](Self::set_expiry) or the store's
-    /// lifetime sets it, and it is never beyond the store's `max_lifetime`. `None` if the first
-    /// save has yet to set it.
-    #[doc(alias = "deadline")]
-    pub fn expires_at(&self) -> Option<SystemTime> {
-        self.view(|view| {
-            let end = view.expires_at()?;
-            let latest = view.began_at().zip(self.inner.bounds.as_ref());
-            let latest = latest.map(|(began_at, bounds)| began_at.plus(bounds.max_lifetime));
-            Some(latest.map_or(end, |latest| end.min(latest)).into())
-        })
-    }
-
-    /// When the session ends if nobody uses it: the last recorded use plus the store's idle
-    /// timeout. [`expires_at`](Self::expires_at) may be earlier. `None` if the store has no idle
-    /// timeout, and before the first save of a new or renewed session.
-    ///
-    /// If this request counts as use and the response records it, the load of the session is taken
-    /// as the last use. The response counts as use too, so the session may end later than the
-    /// returned time, by as long as the response takes. It never ends earlier.
+    /// The moment takes six bytes in the session, eight characters of its cookie.
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use sealed_session::{AppKey, CookieStore};
-    /// # let request = http::Request::new(());
-    /// let store = CookieStore::builder(AppKey::generate()?)
-    ///     .idle_timeout(Duration::from_secs(30 * 60))
-    ///     .build()?;
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// // The password was right:
+    /// session.log_in()?;
+    /// session.insert("user_id", 42)?;
     ///
-    /// // A handler that lets the page warn the visitor in time, without extending the session.
-    /// let session = store.load(request.headers());
-    /// session.leave_idle();
-    /// let ends = [session.idle_expires_at(), session.expires_at()].into_iter().flatten().min();
-    /// # assert_eq!(ends, None);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// // Later, before the address for the invoice is changed:
+    /// if !session.logged_in_within(Duration::from_secs(15 * 60)) {
+    ///     // ask for the password again
+    /// }
+    /// # assert!(session.logged_in_within(Duration::from_secs(15 * 60)));
+    /// # Ok::<(), sealed_session::SessionError>(())
     /// ```
-    #[doc(alias = "idle_deadline")]
-    pub fn idle_expires_at(&self) -> Option<SystemTime> {
-        let idle = self.inner.bounds.as_ref()?.idle?;
-        self.view(|view| {
-            let Some(record) = view.continued() else {
-                return Some(view.birth()?.issued_at.plus(idle.timeout).into());
-            };
-            let (seen_at, read_at) = (record.header().seen_at, self.inner.read_at);
-            let is_written = |read_at: &Millis| {
-                view.is_changed()
-                    || !self.leaves_idle() && read_at.since(seen_at) >= idle.refresh_after
-            };
-            let used_at = read_at.filter(is_written).unwrap_or(seen_at).max(seen_at);
-            Some(used_at.plus(idle.timeout).into())
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLarge`] if the session would no longer fit its cookie.
+    #[doc(alias = "login")]
+    #[doc(alias = "authenticate")]
+    #[doc(alias = "reauthenticate")]
+    #[doc(alias = "renew_token")]
+    #[doc(alias = "reset_session")]
+    pub fn log_in(&self) -> Result<(), SessionError> {
+        self.change(|changes, record| {
+            let before = changes.clone();
+            changes.log_in();
+            let undo = |changes: &mut Changes| *changes = before;
+            self.keep_if_it_fits(changes, record, format_args!("the login"), undo)
         })
     }
 
-    /// Marks this request, for all clones, as one that does not count as use. Call it for requests
-    /// that a page sends by itself, so that they do not keep the session alive. If the store has an
-    /// idle timeout, the response to such a request records no use. A change is still saved, and
-    /// counts as use. Without an idle timeout this does nothing.
+    /// Gives the session a new id at the next save, and keeps its data and its deadline. Call this
+    /// whenever the visitor's rights change. At a login, call [`log_in`](Self::log_in).
+    #[doc(alias = "regenerate")]
+    #[doc(alias = "cycle_id")]
+    #[doc(alias = "cycle_key")]
+    pub fn renew(&self) {
+        self.change_or_report(|changes, _| changes.renew());
+    }
+
+    /// Ends the session: its data is deleted and its cookie removed. If you write to it afterwards,
+    /// you begin a new session with a new id.
     ///
-    /// With a `SessionLayer` (feature `tower`) you can mark requests before a handler asks for the
-    /// session: on the layer, on a guard, or on the pending session.
-    #[doc(alias = "peek")]
-    #[doc(alias = "no_touch")]
-    pub fn leave_idle(&self) {
-        self.inner.flags.set(Flag::LeavesIdle, Flag::LeavesIdle);
+    /// Another request may have given the session a new id meanwhile. With a backend or a
+    /// revocation list, the session ends under that id too. If the session had already ended
+    /// elsewhere, the browser's cookie is left alone, because it may belong to another session by
+    /// now.
+    #[doc(alias = "purge")]
+    #[doc(alias = "invalidate")]
+    pub fn destroy(&self) {
+        self.change_or_report(|changes, _| changes.destroy());
     }
 
-    /// Whether a layer has saved the session, so that changes come too late.
-    pub fn is_closed(&self) -> bool {
-        self.inner.flags.has(Flag::Closed)
+    /// When somebody last proved who they are: the save after the last [`log_in`](Self::log_in).
+    /// `None` before that save, and if nobody has logged in.
+    #[doc(alias = "auth_time")]
+    #[doc(alias = "last_login")]
+    pub fn logged_in_at(&self) -> Option<SystemTime> {
+        self.view(|view| Some(view.logged_in_at()?.into()))
     }
 
-    /// Whether the session is new: no cookie was opened for it, because this is the visitor's first
-    /// request or the first one after a session has ended.
-    pub fn is_new(&self) -> bool {
-        self.view(|view| view.base().is_none())
-    }
-
-    /// What a save has to do for this session.
-    #[doc(alias = "modified")]
-    #[doc(alias = "has_changed")]
-    pub fn status(&self) -> Status {
-        self.lock(|changes, record| View::new(record, changes).status())
-    }
-
-    /// Where the session comes from, and why a cookie was refused.
-    pub fn origin(&self) -> Origin {
-        self.inner.origin
+    /// Whether somebody has proved who they are within the time `age` before this request, or
+    /// during it. With a framework, the guard `RequireLogin` asks this for you.
+    #[doc(alias = "max_age")]
+    #[doc(alias = "password_confirmed")]
+    pub fn logged_in_within(&self, age: Duration) -> bool {
+        let read_at = self.inner.read_at;
+        self.view(|view| {
+            let since = view.logged_in_at().zip(read_at);
+            view.logs_in() || since.is_some_and(|(at, read_at)| read_at.since(at) < age)
+        })
     }
 
     /// Returns whom the session belongs to, if [`set_subject`](Self::set_subject) was called.
@@ -619,94 +506,72 @@ impl Session {
             self.keep_if_it_fits(changes, record, format_args!("{what}"), undo)
         })
     }
+}
 
-    /// Says at the next save that somebody has just proved who they are: the session gets a new id
-    /// and a new lifetime, keeps its data, and remembers the moment. Call this at every login, also
-    /// when somebody enters the password again. Without it, somebody who has prepared a session for
-    /// the visitor would share it, and a session would not outlive the visit before the login.
-    ///
-    /// The moment takes six bytes in the session, eight characters of its cookie.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use sealed_session::Session;
-    /// # let session = Session::new();
-    /// // The password was right:
-    /// session.log_in()?;
-    /// session.insert("user_id", 42)?;
-    ///
-    /// // Later, before the address for the invoice is changed:
-    /// if !session.logged_in_within(Duration::from_secs(15 * 60)) {
-    ///     // ask for the password again
-    /// }
-    /// # assert!(session.logged_in_within(Duration::from_secs(15 * 60)));
-    /// # Ok::<(), sealed_session::SessionError>(())
-    /// ```
+/// Messages for the next page.
+impl Session {
+    /// Sets a message for a later request. You can read it there until you take it, but not in this
+    /// request. `None` removes a message that this request has set.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooLarge`] if the session would no longer fit its cookie.
-    #[doc(alias = "login")]
-    #[doc(alias = "authenticate")]
-    #[doc(alias = "reauthenticate")]
-    #[doc(alias = "renew_token")]
-    #[doc(alias = "reset_session")]
-    pub fn log_in(&self) -> Result<(), SessionError> {
+    /// The same as [`insert`](Self::insert).
+    pub fn flash<T: Serialize>(&self, key: impl KeyOf<T>, value: T) -> Result<(), SessionError> {
+        let name = key.name();
+        let bytes = encode(name, &value)?;
         self.change(|changes, record| {
-            let before = changes.clone();
-            changes.log_in();
-            let undo = |changes: &mut Changes| *changes = before;
-            self.keep_if_it_fits(changes, record, format_args!("the login"), undo)
+            if value::is_null(&bytes) {
+                changes.unset_flash(record, name);
+                return Ok(());
+            }
+            let base = changes.base_flashes(record);
+            let before = changes.flashes.set_beside(base, name, bytes);
+            let undo = |changes: &mut Changes| changes.flashes.undo(name, before);
+            self.keep_if_it_fits(changes, record, format_args!("flash {name:?}"), undo)
         })
     }
 
-    /// When somebody last proved who they are: the save after the last [`log_in`](Self::log_in).
-    /// `None` before that save, and if nobody has logged in.
-    #[doc(alias = "auth_time")]
-    #[doc(alias = "last_login")]
-    pub fn logged_in_at(&self) -> Option<SystemTime> {
-        self.view(|view| Some(view.logged_in_at()?.into()))
-    }
-
-    /// Whether somebody has proved who they are within the time `age` before this request, or
-    /// during it. With a framework, the guard `RequireLogin` asks this for you.
-    #[doc(alias = "max_age")]
-    #[doc(alias = "password_confirmed")]
-    pub fn logged_in_within(&self, age: Duration) -> bool {
-        let read_at = self.inner.read_at;
-        self.view(|view| {
-            let since = view.logged_in_at().zip(read_at);
-            view.logs_in() || since.is_some_and(|(at, read_at)| read_at.since(at) < age)
-        })
-    }
-
-    /// Gives the session a new id at the next save, and keeps its data and its deadline. Call this
-    /// whenever the visitor's rights change. At a login, call [`log_in`](Self::log_in).
-    #[doc(alias = "regenerate")]
-    #[doc(alias = "cycle_id")]
-    #[doc(alias = "cycle_key")]
-    pub fn renew(&self) {
-        self.change_or_report(|changes, _| changes.renew());
-    }
-
-    /// Ends the session: its data is deleted and its cookie removed. If you write to it afterwards,
-    /// you begin a new session with a new id.
+    /// Returns a message that an earlier request has set, and removes it. Two requests at the same
+    /// time can both get it.
     ///
-    /// Another request may have given the session a new id meanwhile. With a backend or a
-    /// revocation list, the session ends under that id too. If the session had already ended
-    /// elsewhere, the browser's cookie is left alone, because it may belong to another session by
-    /// now.
-    #[doc(alias = "purge")]
-    #[doc(alias = "invalidate")]
-    pub fn destroy(&self) {
-        self.change_or_report(|changes, _| changes.destroy());
+    /// # Errors
+    ///
+    /// [`ErrorKind::WrongType`] if the message is not a `T`; the session keeps it.
+    pub fn take_flash<T: DeserializeOwned>(
+        &self,
+        key: impl KeyOf<T>,
+    ) -> Result<Option<T>, SessionError> {
+        let name = key.name();
+        let incoming = self.lock_to_replace(|changes, base| {
+            self.kept(base, |record| changes.kept_flash(record, name))
+        });
+        let Some(bytes) = incoming else {
+            return Ok(None);
+        };
+        let value = decode(name, &bytes)?;
+        self.change(|changes, record| {
+            let is_there = changes.kept_flash(record, name).is_some();
+            changes
+                .flashes
+                .leave_out(changes.base_flashes(record), name);
+            Ok(is_there.then_some(value))
+        })
     }
+}
 
-    /// Sets whether the cookie survives when the browser is closed. This does not change the
-    /// deadline.
-    #[doc(alias = "remember_me")]
-    pub fn remember(&self, remember: bool) {
-        self.change_or_report(|changes, record| changes.set_transient(record, !remember));
+/// Lifetime.
+impl Session {
+    /// The deadline that the server enforces. [`set_expiry`](Self::set_expiry) or the store's
+    /// lifetime sets it, and it is never beyond the store's `max_lifetime`. `None` if the first
+    /// save has yet to set it.
+    #[doc(alias = "deadline")]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.view(|view| {
+            let end = view.expires_at()?;
+            let latest = view.began_at().zip(self.inner.bounds.as_ref());
+            let latest = latest.map(|(began_at, bounds)| began_at.plus(bounds.max_lifetime));
+            Some(latest.map_or(end, |latest| end.min(latest)).into())
+        })
     }
 
     /// Sets this session's deadline. If it has passed, the next save ends the session. Browsers
@@ -743,6 +608,111 @@ impl Session {
         let kept = view.birth().map(|birth| birth.expires_at);
         changes.expires_at = (kept != Some(expires_at)).then_some(expires_at);
         Ok(())
+    }
+
+    /// Sets whether the cookie survives when the browser is closed. This does not change the
+    /// deadline.
+    #[doc(alias = "remember_me")]
+    pub fn remember(&self, remember: bool) {
+        self.change_or_report(|changes, record| changes.set_transient(record, !remember));
+    }
+
+    /// When the session ends if nobody uses it: the last recorded use plus the store's idle
+    /// timeout. [`expires_at`](Self::expires_at) may be earlier. `None` if the store has no idle
+    /// timeout, and before the first save of a new or renewed session.
+    ///
+    /// If this request counts as use and the response records it, the load of the session is taken
+    /// as the last use. The response counts as use too, so the session may end later than the
+    /// returned time, by as long as the response takes. It never ends earlier.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// # let request = http::Request::new(());
+    /// let store = CookieStore::builder(AppKey::generate()?)
+    ///     .idle_timeout(Duration::from_secs(30 * 60))
+    ///     .build()?;
+    ///
+    /// // A handler that lets the page warn the visitor in time, without extending the session.
+    /// let session = store.load(request.headers());
+    /// session.leave_idle();
+    /// let ends = [session.idle_expires_at(), session.expires_at()].into_iter().flatten().min();
+    /// # assert_eq!(ends, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "idle_deadline")]
+    pub fn idle_expires_at(&self) -> Option<SystemTime> {
+        let idle = self.inner.bounds.as_ref()?.idle?;
+        self.view(|view| {
+            let Some(record) = view.continued() else {
+                return Some(view.birth()?.issued_at.plus(idle.timeout).into());
+            };
+            let (seen_at, read_at) = (record.header().seen_at, self.inner.read_at);
+            let is_written = |read_at: &Millis| {
+                view.is_changed()
+                    || !self.leaves_idle() && read_at.since(seen_at) >= idle.refresh_after
+            };
+            let used_at = read_at.filter(is_written).unwrap_or(seen_at).max(seen_at);
+            Some(used_at.plus(idle.timeout).into())
+        })
+    }
+
+    /// Marks this request, for all clones, as one that does not count as use. Call it for requests
+    /// that a page sends by itself, so that they do not keep the session alive. If the store has an
+    /// idle timeout, the response to such a request records no use. A change is still saved, and
+    /// counts as use. Without an idle timeout this does nothing.
+    ///
+    /// With a `SessionLayer` (feature `tower`) you can mark requests before a handler asks for the
+    /// session: on the layer, on a guard, or on the pending session.
+    #[doc(alias = "peek")]
+    #[doc(alias = "no_touch")]
+    pub fn leave_idle(&self) {
+        self.inner.flags.set(Flag::LeavesIdle, Flag::LeavesIdle);
+    }
+
+    /// When the session got its present id; `None` before the save that gives it one.
+    pub fn issued_at(&self) -> Option<SystemTime> {
+        self.view(|view| Some(view.birth()?.issued_at.into()))
+    }
+}
+
+/// What happened, and what will.
+impl Session {
+    /// Where the session comes from, and why a cookie was refused.
+    pub fn origin(&self) -> Origin {
+        self.inner.origin
+    }
+
+    /// What a save has to do for this session.
+    #[doc(alias = "modified")]
+    #[doc(alias = "has_changed")]
+    pub fn status(&self) -> Status {
+        self.lock(|changes, record| View::new(record, changes).status())
+    }
+
+    /// Whether the session is new: no cookie was opened for it, because this is the visitor's first
+    /// request or the first one after a session has ended.
+    pub fn is_new(&self) -> bool {
+        self.view(|view| view.base().is_none())
+    }
+
+    /// Whether a layer has saved the session, so that changes come too late.
+    pub fn is_closed(&self) -> bool {
+        self.inner.flags.has(Flag::Closed)
+    }
+
+    /// The session's id; `None` before the first save.
+    pub fn id(&self) -> Option<SessionId> {
+        self.view(|view| Some(view.birth()?.id))
+    }
+}
+
+/// Sessions outside of requests, and from another store.
+impl Session {
+    /// A new session outside of any request, for testing handlers. Any store can save it. Its size
+    /// is checked as for the default cookie.
+    pub fn new() -> Self {
+        Self::fresh(Origin::Absent, None, None)
     }
 
     /// Copies all values and flashes of `other` into this session. Use it if a session was lost on
@@ -810,6 +780,52 @@ impl Session {
     }
 }
 
+impl Session {
+    pub(crate) fn fresh(origin: Origin, read_at: Option<Millis>, bounds: Option<Bounds>) -> Self {
+        Self::after(None, origin, read_at, bounds)
+    }
+
+    /// A new session that replaces one that was over when the request arrived.
+    pub(crate) fn after(
+        past: Option<Past>,
+        origin: Origin,
+        read_at: Option<Millis>,
+        bounds: Option<Bounds>,
+    ) -> Self {
+        Self::with(origin, None, Changes::after(past), read_at, bounds)
+    }
+
+    pub(crate) fn opened(loaded: Loaded, read_at: Millis, bounds: Bounds) -> Self {
+        let (loaded, changes) = (Some(loaded), Changes::default());
+        Self::with(Origin::Opened, loaded, changes, Some(read_at), Some(bounds))
+    }
+
+    #[inline]
+    fn with(
+        origin: Origin,
+        first: Option<Loaded>,
+        changes: Changes,
+        read_at: Option<Millis>,
+        bounds: Option<Bounds>,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                origin,
+                first,
+                read_at,
+                bounds,
+                flags: Flags::default(),
+                #[cfg(all(feature = "tower", feature = "tower-sessions"))]
+                twin: std::sync::OnceLock::new(),
+                since: Mutex::new(Since {
+                    changes,
+                    newer: Newer::default(),
+                }),
+            }),
+        }
+    }
+}
+
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (status, len) = self.lock_for_save(|changes, loaded| {
@@ -823,6 +839,10 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
+
+// Last, so that the documentation lists its methods last.
+#[cfg(feature = "device-bound")]
+mod proving;
 
 #[cfg(test)]
 mod tests;
