@@ -22,11 +22,11 @@ pub(super) fn instructions(binding: &Binding) -> String {
             "attributes": proof.attributes(),
         }],
     });
-    if !settings.initiators.is_empty() {
-        if let Some(members) = instructions.as_object_mut() {
-            let initiators = json!(settings.initiators);
-            members.insert("allowed_refresh_initiators".to_owned(), initiators);
-        }
+    if !settings.initiators.is_empty()
+        && let Some(members) = instructions.as_object_mut()
+    {
+        let initiators = json!(settings.initiators);
+        members.insert("allowed_refresh_initiators".to_owned(), initiators);
     }
     instructions.to_string()
 }

@@ -39,7 +39,7 @@ pub(super) const EXPIRY: usize = 6;
 /// The number of characters of a token with `plaintext` bytes in it.
 pub(crate) const fn encoded_len(plaintext: usize) -> usize {
     (plaintext + OVERHEAD) * 4 / 3
-        + if (plaintext + OVERHEAD) % 3 == 0 {
+        + if (plaintext + OVERHEAD).is_multiple_of(3) {
             0
         } else {
             1

@@ -219,12 +219,12 @@ impl Ring {
             has_begun && goes_on && !entry.is_disabled()
         });
         let loses_last = last.is_some_and(|last| revoked.ended.contains(&last));
-        if loses_last || !seals {
-            if let Some(key) = fresh() {
-                revoked.fresh = Some(key.id());
-                let made = now.max(self.after_all());
-                self.rotate(key, made, made, now);
-            }
+        if (loses_last || !seals)
+            && let Some(key) = fresh()
+        {
+            revoked.fresh = Some(key.id());
+            let made = now.max(self.after_all());
+            self.rotate(key, made, made, now);
         }
         Ok(Some(revoked))
     }

@@ -111,12 +111,12 @@ impl<B: Backend> ServerStore<B> {
         }
         if let Some((key, entry)) = &write.mark {
             let outcome = self.put_mark(key, entry).await;
-            if outcome != Ok(Outcome::Stored) {
-                if let Some((new, _)) = &write.put {
-                    // The removal may fail: nobody has the new id, and the record expires. Report
-                    // the first error instead.
-                    let _ = backend.remove(new).await;
-                }
+            if outcome != Ok(Outcome::Stored)
+                && let Some((new, _)) = &write.put
+            {
+                // The removal may fail: nobody has the new id, and the record expires. Report
+                // the first error instead.
+                let _ = backend.remove(new).await;
             }
             match outcome? {
                 Outcome::Stored => {}
@@ -180,12 +180,11 @@ impl<B: Backend> ServerStore<B> {
     async fn put_mark(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
         let backend = &self.inner.backend;
         let outcome = backend.put(key, entry).await;
-        if outcome.is_err() {
-            if let Ok(Some(stored)) = backend.load(key).await {
-                if stored.value == entry.value {
-                    return Ok(Outcome::Stored);
-                }
-            }
+        if outcome.is_err()
+            && let Ok(Some(stored)) = backend.load(key).await
+            && stored.value == entry.value
+        {
+            return Ok(Outcome::Stored);
         }
         outcome
     }

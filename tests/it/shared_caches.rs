@@ -161,10 +161,10 @@ type Directives = Vec<(String, Option<String>)>;
 impl Cache {
     /// Whether it may keep a 200, which needs no more than that nothing is against it.
     fn may_keep(&self, headers: &HeaderMap) -> bool {
-        if self.obeys == ["x-accel-expires"] {
-            if let Some(value) = headers.get(self.obeys[0]) {
-                return value != "0";
-            }
+        if self.obeys == ["x-accel-expires"]
+            && let Some(value) = headers.get(self.obeys[0])
+        {
+            return value != "0";
         }
         for field in self.obeys {
             let directives = self.directives(headers, field);

@@ -318,7 +318,7 @@ fn what_a_person_wrote_is_refused_in_every_form_and_by_what_it_looks_like() {
             "in order, with wide steps",
             (0..30)
                 .map(|n: u8| {
-                    if n % 2 == 0 {
+                    if n.is_multiple_of(2) {
                         16 - n / 2
                     } else {
                         n / 2 % 7 + 1

@@ -63,6 +63,10 @@ macro_rules! of {
     }};
 }
 
+#[expect(
+    clippy::type_complexity,
+    reason = "each type is the function's signature"
+)]
 #[derive(Clone, Copy)]
 struct Functions {
     seal: fn(&[u8; KEY], &[u8; NONCE], &[u8], &mut [u8]) -> [u8; TAG],

@@ -307,10 +307,10 @@ impl<B: Backend> Checks<'_, B> {
         sleep(2 * soon).await;
 
         self.is_there(keeps, &kept, &tagged).await;
-        if let Some(found) = self.tagged(&tag).await {
-            if !found.contains(&kept) {
-                self.report(keeps, "it was not found".to_owned());
-            }
+        if let Some(found) = self.tagged(&tag).await
+            && !found.contains(&kept)
+        {
+            self.report(keeps, "it was not found".to_owned());
         }
         self.is_gone(shortens, &shortened).await;
         self.is_there(replaces, &replaced, &second).await;

@@ -321,10 +321,10 @@ impl Drop for Unfinished<'_> {
 
 fn remove_if_abandoned(shard: &Dir, name: &str) -> io::Result<()> {
     shard.lock()?;
-    if let Found::File(file) = shard.file(name)? {
-        if try_lock(&file)? {
-            shard.unlink(name)?;
-        }
+    if let Found::File(file) = shard.file(name)?
+        && try_lock(&file)?
+    {
+        shard.unlink(name)?;
     }
     shard.unlock()
 }
