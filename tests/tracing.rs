@@ -234,7 +234,10 @@ fn what_a_backend_says_when_it_fails_is_in_the_event() {
     let (level, line) = capture.take_one();
     assert_eq!(level, Level::ERROR);
     assert!(line.contains("event=save_failed"), "{line}");
-    for error in ["error=the session's backend failed; ", ": 1 sessions are in memory"] {
+    for error in [
+        "error=the session's backend failed; ",
+        ": 1 sessions are in memory",
+    ] {
         assert!(line.contains(error), "{line}");
     }
 }

@@ -22,7 +22,11 @@ fn loading_fails_closed_with_an_error_that_says_what_failed() {
         error.backend().unwrap().kind(),
         BackendErrorKind::Unavailable
     );
-    assert!(error.to_string().starts_with("the session's backend failed; "));
+    assert!(
+        error
+            .to_string()
+            .starts_with("the session's backend failed; ")
+    );
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(source.to_string(), "the shelf is away");
     assert_eq!(site.load().origin(), Origin::Opened, "and then it is back");
@@ -120,7 +124,11 @@ fn a_save_that_fails_at_any_step_is_an_error_and_can_be_tried_again() {
                 } else {
                     let error = outcome.unwrap_err();
                     assert_eq!(error.backend(), Some(&away()), "{what}");
-                    assert!(error.to_string().starts_with("the session's backend failed; "));
+                    assert!(
+                        error
+                            .to_string()
+                            .starts_with("the session's backend failed; ")
+                    );
                     assert_eq!(session.to_map().unwrap(), expected, "{what}");
                     let response = site.save(&session);
                     site.receive(&response);
