@@ -19,18 +19,16 @@ pub use refusal::{Origin, Refusal};
 pub(crate) use size::{Measure, TooLarge};
 
 /// One value of each variant. A variant that is left out does not compile.
-#[cfg(test)]
+#[cfg(all(test, feature = "managed-keys", feature = "server", feature = "tower"))]
 macro_rules! one_of_each {
-    ($type:ty: $($(#[$attribute:meta])* $pattern:pat => $value:expr,)+) => {{
+    ($type:ty: $($pattern:pat => $value:expr,)+) => {{
         let _ = |each: &$type| match each {
-            $($(#[$attribute])* $pattern => {})+
+            $($pattern => {})+
         };
-        let mut all: Vec<$type> = Vec::new();
-        $($(#[$attribute])* all.push($value);)+
-        all
+        vec![$($value),+]
     }};
 }
-#[cfg(test)]
+#[cfg(all(test, feature = "managed-keys", feature = "server", feature = "tower"))]
 pub(crate) use one_of_each;
 
 /// The error of a token that does not open.

@@ -399,7 +399,7 @@ impl fmt::Debug for KeyError {
 
 impl Error for KeyError {}
 
-#[cfg(test)]
+#[cfg(all(test, feature = "managed-keys", feature = "server", feature = "tower"))]
 impl KeyError {
     /// One error for each problem.
     pub(crate) fn of_each_kind() -> Vec<Self> {

@@ -78,6 +78,7 @@
 //! standard error does. No reason shows a key, a token or a value. docs/errors.md lists all errors.
 
 mod bodies;
+mod failure;
 mod future;
 mod guard;
 mod host;
@@ -85,12 +86,11 @@ mod layer;
 mod pending;
 mod reason;
 
-use std::error::Error;
-use std::fmt;
 use std::future::{Ready, ready};
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, request};
 
+pub use failure::Failure;
 #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use future::Reply;
 pub use future::ResponseFuture;
@@ -123,7 +123,7 @@ pub use tower_layer::Layer;
 
 #[cfg(feature = "device-bound")]
 use crate::device::{self, DeviceAnswer};
-use crate::error::{LoadError, SaveError, SessionError, WithCauses};
+use crate::error::{LoadError, SaveError};
 use crate::event::Event;
 #[cfg(feature = "tower-sessions")]
 use crate::flow::Opened;
@@ -155,6 +155,7 @@ impl Sessions for AnyStore {}
 impl<S: Sessions + HasCookie> Sessions for HostStores<S> {}
 
 mod sealed {
+    use std::error::Error;
     #[cfg(feature = "server")]
     use std::pin::Pin;
 
@@ -413,56 +414,6 @@ mod sealed {
         fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
             each!(self, store => store.answer_device(request))
         }
-    }
-}
-
-/// Why a [`SessionLayer`] answers in place of the handler.
-///
-/// `{failure}` prints the error, and `{failure:#}` the error with its causes in one line, for your
-/// log. Neither shows a key, a token or a value, but do not send them to visitors either.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Failure {
-    /// An extractor or a guard could not load the session.
-    Load(LoadError),
-    /// The handler returned an error of its session.
-    Call(SessionError),
-    /// The layer had to answer a browser itself, for a device-bound session, and cannot make a body
-    /// of the service's type: see [`SessionLayer::answer_devices_with`].
-    #[cfg(feature = "device-bound")]
-    DeviceBody,
-    /// The session could not be saved.
-    Save(SaveError),
-}
-
-impl Failure {
-    fn error(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Load(error) => Some(error),
-            Self::Call(error) => Some(error),
-            #[cfg(feature = "device-bound")]
-            Self::DeviceBody => None,
-            Self::Save(error) => Some(error),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.error() {
-            Some(error) if f.alternate() => WithCauses(error).fmt(f),
-            Some(error) => write!(f, "{error}"),
-            None => f.write_str(
-                "the layer cannot make a body of the service's type, for its answer to a browser \
-                 with a device-bound session; say how with `SessionLayer::answer_devices_with`",
-            ),
-        }
-    }
-}
-
-impl Error for Failure {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error()?.source()
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::iter::successors;
 use std::sync::{Mutex, PoisonError};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::error::{ErrorKind, HostErrorKind, LoadErrorKind, SaveErrorKind};
 
 /// The headers of an answer that has the reason as its body.
