@@ -132,7 +132,7 @@ pub mod stores {}
 /// # If a key leaks
 ///
 /// Whoever has a key can forge every session, so rotating is not enough. Set a new `APP_KEY` and no
-/// previous keys, or run `sealed-session keys revoke` if the keys are managed. Everybody has to log
+/// previous keys, or run the command `sealed-session keys --file session.keys revoke ID` if the keys are managed. Everybody has to log
 /// in again, thieves included.
 pub mod rotation {}
 
@@ -187,7 +187,7 @@ pub mod testing {}
 /// - **Lifetimes.** Shorten them where much is at stake: see
 ///   [`lifetime`](crate::StoreBuilder::lifetime) and
 ///   [`idle_timeout`](crate::StoreBuilder::idle_timeout).
-/// - **Caches.** A response whose handler had the session is marked `private` and varies by
+/// - **Caches.** A response whose handler had a visitor's session is marked `private` and varies by
 ///   `Cookie`. Make sure that your CDN obeys both.
 /// - **Cross-site requests.** `SameSite=Lax` does not stop all of them. Keep your framework's
 ///   protection against request forgery.
@@ -206,8 +206,9 @@ pub mod testing {}
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// With the feature `tracing`, events go to that crate as well. `as_str` is a short name that never
-/// changes between visitors, so it can be the label of a counter. A few refusals are normal: old
+/// With the feature `tracing`, events go to that crate as well. `as_str` is one of a fixed set
+/// of names, so it can be the label of a counter. A few refusals are normal: old
 /// cookies, crawlers, curious people. Look closer if many begin at the moment of a deploy: a server
-/// may lack a key. If your layer answers 500, the event says why.
+/// may lack a key. If your layer answers 500, the feature
+/// `tracing` or your `on_error` says why; in the repository, docs/errors.md lists all errors.
 pub mod deployment {}

@@ -41,10 +41,8 @@
 //!
 //! Keeping nothing on the server has a price: a copied cookie works until its deadline, you cannot
 //! end a single session without a list, and the last response wins. In the repository,
-//! docs/limits.md has the details.
-//!
-//! In the repository, docs/recipes.md has recipes: coming back from a payment page, WebSockets, a new name for the
-//! cookie, metrics and others.
+//! docs/limits.md has the details, and docs/recipes.md has recipes: payment pages, WebSockets, a
+//! new name for the cookie, metrics and others.
 //!
 //! # How data flows
 //!
@@ -89,6 +87,8 @@
 //!   a store of your own.
 //! - `device-bound`: sessions bound to the device that logged in, in browsers that take part
 //!   (experimental). `DeviceBound` switches it on; docs/device-bound.md has the rest.
+//! - `aws-lc-rs`, `fips`: encryption by aws-lc-rs, for large sessions or for FIPS; docs/aws-lc-rs.md
+//!   says what they cost. They need a C compiler.
 //! - `tracing`: each [`Event`] also goes to the crate `tracing`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -200,6 +200,11 @@ struct KeysPage;
 struct ErrorsPage;
 
 /// The example of the page on settings.
-#[cfg(all(doctest, feature = "settings"))]
+#[cfg(all(
+    doctest,
+    feature = "settings",
+    feature = "managed-keys",
+    feature = "redis"
+))]
 #[doc = include_str!("../docs/settings.md")]
 struct SettingsPage;

@@ -59,7 +59,7 @@ type Of = (
 
 /// A visitor's session: values under keys, flash messages, a subject and a deadline.
 ///
-/// All methods take `&self`, and none waits. Clones are the same session, so you can use it from
+/// All methods take `&self`, and none is async. Clones are the same session, so you can use it from
 /// several tasks. While the session is locked, none of your code (serde, the closure of
 /// [`update`](Self::update)) runs. A call that returns an error leaves the session unchanged.
 ///
@@ -339,10 +339,11 @@ impl Session {
 
 /// Logging in and out.
 impl Session {
-    /// Says at the next save that somebody has just proved who they are: the session gets a new id
-    /// and a new lifetime, keeps its data, and remembers the moment. Call this at every login, also
-    /// when somebody enters the password again. Without it, somebody who has prepared a session for
-    /// the visitor would share it, and a session would not outlive the visit before the login.
+    /// Records, with the next save, that somebody has just proved who they are: the session gets a
+    /// new id and a new lifetime, keeps its data, and remembers the moment. Call this at every login,
+    /// also when somebody enters the password again. Without the new id, somebody who planted a
+    /// session in the browser would share the login; without the new lifetime, the login would end
+    /// with the visit before it.
     ///
     /// The moment takes six bytes in the session, eight characters of its cookie.
     ///
