@@ -53,7 +53,7 @@ pub(crate) use sealer::check_context;
 pub(crate) use source::CatchUp;
 #[cfg(feature = "managed-keys")]
 pub(crate) use source::KeptKeys;
-pub(crate) use source::{Kept, TakesKeys};
+pub(crate) use source::{Kept, TakesKeys, in_turn};
 pub(crate) use token::encoded_len;
 
 use crate::error::{NotSealed, Refusal};
@@ -88,6 +88,11 @@ impl RingKeys {
         }
     }
 
+    fn find(&self, id: KeyId) -> Option<&UseKeys> {
+        let mut keys = std::iter::once(&self.sealing).chain(&self.accepted);
+        keys.find(|keys| keys.id == id)
+    }
+
     #[cfg(feature = "managed-keys")]
     fn check_sealing(&self) -> Result<(), NotSealed> {
         match &self.guard {
@@ -114,9 +119,10 @@ impl RingKeys {
     }
 }
 
-/// An opened token, and whether the sealing key sealed it.
+/// An opened token, which key sealed it, and whether that is the sealing key.
 pub(crate) struct Opened {
     pub(crate) plaintext: Plaintext,
+    pub(crate) key: KeyId,
     pub(crate) under_sealing_key: bool,
 }
 
@@ -189,6 +195,17 @@ impl Envelope {
         keys.filter_map(|keys| keys.hide(kind, name)).collect()
     }
 
+    /// Whether the ring has this key.
+    pub(crate) fn has(&self, key: KeyId) -> bool {
+        self.keys.read().find(key).is_some()
+    }
+
+    /// The key that seals.
+    #[cfg(feature = "server")]
+    pub(crate) fn sealing_key(&self) -> KeyId {
+        self.keys.read().sealing.id
+    }
+
     /// Opens `token` if it has at most `max_length` characters.
     pub(crate) fn open(&self, token: &[u8], max_length: usize) -> Result<Opened, Refusal> {
         let mut token = Token::parse_bytes(token, max_length)?;
@@ -197,15 +214,11 @@ impl Envelope {
         #[cfg(feature = "managed-keys")]
         ring.check_opening()?;
         let under_sealing_key = ring.sealing.id == id;
-        let keys = if under_sealing_key {
-            &ring.sealing
-        } else {
-            let accepted = ring.accepted.iter().find(|keys| keys.id == id);
-            accepted.ok_or_else(|| ring.misses(id))?
-        };
+        let keys = ring.find(id).ok_or_else(|| ring.misses(id))?;
         keys.open(token.bytes_mut())?;
         Ok(Opened {
             plaintext: token.into_plaintext(),
+            key: id,
             under_sealing_key,
         })
     }

@@ -292,6 +292,10 @@ impl RevocableCookieStore {
         loop {
             core.check(session, now)?;
             let mut plan = core.flow.plan(session, now, &mut os_random)?;
+            if core.flow.has_lost_keys(session, &plan) {
+                core.let_go(session);
+                continue;
+            }
             match plan.old_id {
                 Some(OldId::Ended { id, until }) => {
                     let was_alive = self.inner.end_all(id, until, now).await;

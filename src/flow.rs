@@ -76,6 +76,8 @@ pub(crate) struct Plan<W> {
     pub(crate) in_cookie: Option<Birth>,
     /// The revision of the changes that this plan is for.
     pub(crate) planned: Revision,
+    /// The plan has a session that was sealed for it.
+    seals: bool,
     /// The cookie was sealed by an accepted key, and the response seals it under the sealing key.
     pub(crate) is_resealed: bool,
     /// A session in a cookie that this save binds: copies of its cookie from before must end.
@@ -254,6 +256,7 @@ impl<P: Placement> Flow<P> {
         }
         Ok(Loaded {
             record,
+            key: opened.key,
             under_old_key: !opened.under_sealing_key,
             #[cfg(feature = "server")]
             cookie_is_due: false,
@@ -365,6 +368,7 @@ impl<P: Placement> Flow<P> {
                 old_id,
                 in_cookie,
                 planned: changes.revision,
+                seals: is_sealed,
                 is_resealed,
                 bound: news.bound,
             })
@@ -446,6 +450,11 @@ impl<P: Placement> Flow<P> {
                 Over::Meanwhile if is_changed && !view.is_destroyed() => return Standing::Over,
                 _ => {}
             }
+            // The keys of another store are none of ours, and its session is refused by the plan.
+            let is_ours = !session.is_of_another_store(&self.bounds);
+            if is_changed && is_ours && self.lacks_keys(view, loaded) {
+                return Standing::Over;
+            }
             let current = view.in_cookie(loaded);
             let (Some(list), Some(Birth { id, .. })) = (&self.revocations, current) else {
                 return Standing::GoesOn;
@@ -475,6 +484,30 @@ impl<P: Placement> Flow<P> {
                 Standing::GoesOn
             }
         })
+    }
+
+    /// Whether the plan seals a session that was sealed by a key which is no longer in the ring. A
+    /// request that takes long would otherwise bring a session of a leaked key under the key that
+    /// replaced it. Asked after the plan, because the ring may change while it is made.
+    pub(crate) fn has_lost_keys(&self, session: &Session, plan: &Plan<P::Write>) -> bool {
+        plan.seals
+            && session.lock_for_save(|changes, loaded| {
+                let view = View::new(loaded.map(|loaded| &loaded.record), changes);
+                self.lacks_keys(view, loaded)
+            })
+    }
+
+    fn lacks_keys(&self, view: View<'_>, loaded: Option<&Loaded>) -> bool {
+        let Some(loaded) = loaded.filter(|_| view.base().is_some() && !view.is_destroyed()) else {
+            return false;
+        };
+        #[cfg(feature = "server")]
+        if let Some(held) = &loaded.held
+            && !self.envelope.has(held.key)
+        {
+            return true;
+        }
+        !self.envelope.has(loaded.key)
     }
 
     /// Announces a change of id to the list, before anything is written.

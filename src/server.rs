@@ -57,7 +57,7 @@ pub use tower_sessions::TowerSessions;
 
 pub use builder::Behind;
 
-use crate::envelope::{KeyRing, TakesKeys};
+use crate::envelope::{KeyRing, TakesKeys, in_turn};
 use crate::error::{LoadError, LoadErrorKind, Refusal, SaveError};
 use crate::event::{Event, Events};
 #[cfg(feature = "tower")]
@@ -95,6 +95,7 @@ struct Inner<B> {
 
 impl<B: Send + Sync> TakesKeys for Inner<B> {
     fn take_keys(&self, ring: &KeyRing) {
+        let _turn = in_turn();
         self.core.flow.replace_keys(ring);
     }
 }
@@ -211,7 +212,7 @@ impl<B: Backend> ServerStore<B> {
 
     /// Replaces the keys of this store and all its clones, while requests run.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
-        self.inner.core.flow.replace_keys(&ring.into());
+        self.inner.take_keys(&ring.into());
     }
 
     /// Refuses sessions issued before `not_before`, for this store and all its clones, while

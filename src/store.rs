@@ -14,7 +14,7 @@ pub use builder::StoreBuilder;
 pub(crate) use core::Clock;
 pub(crate) use core::StoreCore;
 
-use crate::envelope::{KeyRing, Keys, Random, os_random};
+use crate::envelope::{KeyRing, Keys, Random, TakesKeys, os_random};
 #[cfg(feature = "cli")]
 use crate::error::Refusal;
 use crate::error::{ConfigError, SaveError};
@@ -148,6 +148,10 @@ impl CookieStore {
         loop {
             self.core.check(session, now)?;
             let mut plan = flow.plan(session, now, random)?;
+            if flow.has_lost_keys(session, &plan) {
+                self.core.let_go(session);
+                continue;
+            }
             match (&flow.revocations, plan.old_id) {
                 (Some(list), Some(OldId::Ended { id, until })) => {
                     let was_alive = list.end_all(id, until, list.last_copy_of_new(now), now);
@@ -191,7 +195,7 @@ impl CookieStore {
 
     /// Replaces the keys of this store and all its clones, while requests run.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
-        self.core.flow.replace_keys(&ring.into());
+        self.core.take_keys(&ring.into());
     }
 
     /// Refuses all sessions issued before `not_before`, from now on. All visitors have to log in
@@ -238,3 +242,6 @@ impl CookieStoreBuilder {
         Ok(CookieStore::of(self.assemble(policy, |_, _| InCookie)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,7 +93,7 @@ impl World {
         let store = builder.build().expect("settings that can be");
         let session = store.load_from::<str>([]);
         Self {
-            visit: Visit::load(Vec::new(), &settings, START),
+            visit: Visit::load(Vec::new(), 0, &settings, START),
             settings,
             clock,
             store,
@@ -270,17 +270,34 @@ impl World {
                 Some((_, key, _)) if *key != self.sealing && !self.accepted[*key] => {
                     Err(Refusal::UnknownKey)
                 }
-                Some((_, key, record)) => Ok((record.clone(), *key == self.sealing)),
+                Some((_, key, record)) => Ok((record.clone(), *key)),
             });
         }
         let pairs = tokens.iter().map(|token| format!("a=b; {NAME}={token}"));
         let header = pairs.collect::<Vec<_>>().join("; ");
         let session = self.store.load_from([&header]);
-        (session, Visit::load(cookies, &self.settings, self.now()))
+        let visit = Visit::load(cookies, self.sealing, &self.settings, self.now());
+        (session, visit)
+    }
+
+    /// Whether the ring has lost the key of the session, so that a save must leave it. The request
+    /// is over then.
+    fn is_left(&mut self, due: &Due) -> bool {
+        let key = self.visit.key_needed_for(due);
+        if key.is_none_or(|key| key == self.sealing || self.accepted[key]) {
+            return false;
+        }
+        let outgoing = self.store.respond(&self.session).expect("nothing to seal");
+        assert_eq!(outgoing.set_cookies().next(), None);
+        (self.session, self.visit) = self.load(&[]);
+        true
     }
 
     fn save(&mut self) {
         let due = self.visit.due(&self.settings, self.now());
+        if self.is_left(&due) {
+            return;
+        }
         let outgoing = self
             .store
             .respond(&self.session)
@@ -332,6 +349,9 @@ impl World {
     /// A save that needs randomness fails; the session is as it was.
     fn save_without_random(&mut self, successes: u8) {
         let due = self.visit.due(&self.settings, self.now());
+        if self.is_left(&due) {
+            return;
+        }
         let calls = match &due {
             Due::Record(_) if self.visit.birth().is_some() => 1,
             Due::Record(_) => 2,

@@ -38,7 +38,8 @@ const MIN_BYTES: usize = 32;
 #[derive(Clone)]
 pub struct AppKey {
     bytes: Zeroizing<Vec<u8>>,
-    prk: Zeroizing<[u8; 32]>,
+    // On the heap, so that no copy stays behind where a key is moved.
+    prk: Box<Zeroizing<[u8; 32]>>,
     id: KeyId,
 }
 
@@ -122,11 +123,11 @@ impl AppKey {
     /// Whether it comes before another key, in an order which is the same for everybody.
     #[cfg(feature = "managed-keys")]
     pub(crate) fn is_before(&self, other: &Self) -> bool {
-        *self.prk < *other.prk
+        self.prk() < other.prk()
     }
 
     fn of(bytes: Zeroizing<Vec<u8>>) -> Self {
-        let prk = derive::extract(&bytes);
+        let prk = Box::new(derive::extract(&bytes));
         let id = KeyId::from_bytes(derive::key_id(&prk));
         Self { bytes, prk, id }
     }

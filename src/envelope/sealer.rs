@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use super::token::{EXPIRY, MAX_SEALED, encoded_len};
 use super::{
-    Envelope, Kept, KeyRing, Keys, Kind, MAX_LABEL, Plaintext, Random, TakesKeys, Use, os_random,
+    Envelope, Kept, KeyRing, Keys, Kind, MAX_LABEL, Plaintext, Random, TakesKeys, Use, in_turn,
+    os_random,
 };
 use crate::error::{ConfigError, OpenError, Refusal, SealError};
 use crate::reader::Reader;
@@ -42,6 +43,7 @@ struct Inner {
 
 impl TakesKeys for Inner {
     fn take_keys(&self, ring: &KeyRing) {
+        let _turn = in_turn();
         self.plain.replace_keys(ring);
         self.timed.replace_keys(ring);
     }

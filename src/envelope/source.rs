@@ -3,9 +3,9 @@
 use std::fmt;
 #[cfg(all(feature = "managed-keys", feature = "server"))]
 use std::pin::Pin;
-use std::sync::Arc;
 #[cfg(feature = "managed-keys")]
 use std::sync::Weak;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 #[cfg(feature = "redis")]
@@ -23,6 +23,13 @@ enum Source {
     Ring(KeyRing),
     #[cfg(feature = "managed-keys")]
     Kept(Arc<dyn KeptKeys>),
+}
+
+/// Holds off other exchanges of keys for as long as it lives: whoever has several envelopes must not
+/// end with keys of one ring in one of them, and of another ring in the next.
+pub(crate) fn in_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whoever works with keys that change.

@@ -10,7 +10,7 @@ use futures_util::lock::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use super::follower::Follower;
-use crate::envelope::{Envelope, KeyRing, TakesKeys};
+use crate::envelope::{Envelope, KeyRing, TakesKeys, in_turn};
 use crate::flow::InCookie;
 use crate::revocation::{Lifetime, RevocationList};
 use crate::server::redis::{Feed, Position};
@@ -51,6 +51,7 @@ impl TakesKeys for Inner {
     /// A new key is here before anything is sealed under it, so no entry has to be read again,
     /// unless one was found too early.
     fn take_keys(&self, ring: &KeyRing) {
+        let _turn = in_turn();
         self.core.flow.replace_keys(ring);
         self.envelope.replace_keys(ring);
         if self.passed_over.swap(false, Ordering::Relaxed) {

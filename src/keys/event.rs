@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::envelope::KeyId;
 
@@ -151,7 +152,8 @@ impl KeyEvents {
     pub(super) fn report(&self, event: KeyEvent, error: Option<&(dyn Error + 'static)>) {
         event.trace(error);
         if let Some(hook) = &self.hook {
-            hook(event);
+            // A panic here would end the thread that ends keys.
+            let _ = catch_unwind(AssertUnwindSafe(|| hook(event)));
         }
     }
 }

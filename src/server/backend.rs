@@ -100,7 +100,7 @@ pub trait Backend: Send + Sync + 'static {
         let _ = tag;
         async {
             Err(BackendError::unsupported(
-                "to find a subject's sessions; use one that implements `scan_tag`",
+                "to find a subject's sessions; use one that implements `tagged`",
             ))
         }
     }

@@ -4,7 +4,7 @@ use std::iter::empty;
 use std::time::Duration;
 
 use super::backend::{Entry, Promise, StoreKey, Stored, Tag, Value, When};
-use crate::envelope::{Envelope, Hidden, KeyRing, Plaintext, Random, encoded_len};
+use crate::envelope::{Envelope, Hidden, KeyId, KeyRing, Plaintext, Random, encoded_len};
 use crate::error::{Refusal, SaveError, SaveErrorKind};
 use crate::flow::{Due, InCookie, NextRecord, Opened, Place, Placement};
 use crate::limit::{Limit, check_entries};
@@ -216,6 +216,7 @@ impl Placement for InBackend {
                 .map_err(|too_large| SaveError(SaveErrorKind::TooLarge(too_large)))?;
             let id = next.header.id;
             let own = self.held(next).filter(|(header, _)| header.id == id);
+            let key = self.envelope.sealing_key();
             let ttl = next.policy.ttl(&header, next.now);
             let names = next.view.names();
             let entry = Entry {
@@ -237,6 +238,7 @@ impl Placement for InBackend {
             };
             let held = BackendState {
                 version: entry.value.version(),
+                key,
                 forgotten_at: next.now.plus(ttl),
                 is_under_old_key: false,
                 is_own: true,
@@ -251,6 +253,9 @@ impl Placement for InBackend {
             planned: next.view.revision(),
             base: Some(Loaded {
                 record,
+                key: next
+                    .loaded
+                    .map_or_else(|| self.envelope.sealing_key(), |loaded| loaded.key),
                 under_old_key: false,
                 cookie_is_due: place.in_cookie || place.sends_stub,
                 held,
@@ -391,12 +396,12 @@ impl InBackend {
     /// Whether `stored` is a session, not a mark.
     pub(super) fn is_record(&self, key: &StoreKey, stored: &Stored) -> bool {
         let decoded = self.decode(key, &stored.value);
-        decoded.is_ok_and(|(record, _)| !record.header().in_backend)
+        decoded.is_ok_and(|(record, ..)| !record.header().in_backend)
     }
 
     /// The record of a mark that is stored under `key`.
     fn opened_mark(&self, key: &StoreKey, value: &Value) -> Option<Record> {
-        let (record, _) = self.decode(key, value).ok()?;
+        let (record, ..) = self.decode(key, value).ok()?;
         record.header().in_backend.then_some(record)
     }
 
@@ -449,7 +454,7 @@ impl InBackend {
         now: Millis,
         policy: &Policy,
     ) -> Result<Loaded, Refusal> {
-        let (mut record, is_under_old_key) = self.decode(key, &stored.value)?;
+        let (mut record, sealed_by, is_under_old_key) = self.decode(key, &stored.value)?;
         let header = record.header();
         if header.in_backend {
             return Err(Refusal::Moved);
@@ -465,10 +470,12 @@ impl InBackend {
         };
         record.used_at(seen_at.min(now.max(header.seen_at)));
         Ok(Loaded {
+            key: sealed_by,
             under_old_key: is_under_old_key,
             cookie_is_due: false,
             held: Some(Box::new(BackendState {
                 version: stored.value.version(),
+                key: sealed_by,
                 forgotten_at,
                 is_under_old_key,
                 is_own: false,
@@ -477,9 +484,9 @@ impl InBackend {
         })
     }
 
-    /// Opens the value under `key`. Also returns whether an accepted key other than the sealing key
-    /// sealed it.
-    fn decode(&self, key: &StoreKey, value: &Value) -> Result<(Record, bool), Refusal> {
+    /// Opens the value under `key`. Also returns which key sealed it, and whether that is an accepted
+    /// key other than the sealing key.
+    fn decode(&self, key: &StoreKey, value: &Value) -> Result<(Record, KeyId, bool), Refusal> {
         let opened = self
             .envelope
             .open(value.as_str().as_bytes(), encoded_len(self.max_size))
@@ -494,7 +501,7 @@ impl InBackend {
         if StoreKey::of(record.header().id) != *key {
             return Err(Refusal::Swapped);
         }
-        Ok((record, !opened.under_sealing_key))
+        Ok((record, opened.key, !opened.under_sealing_key))
     }
 
     /// The session of a refused stub. We know that it is over only if it was ended or has moved.
@@ -529,6 +536,7 @@ impl InBackend {
             || stub.expires_at != record.expires_at
             || stub.binding != record.binding
             || stub.transient != record.transient;
+        loaded.key = fetch.stub.key;
         loaded.under_old_key |= fetch.stub.under_old_key;
         Ok(loaded)
     }

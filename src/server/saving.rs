@@ -34,6 +34,10 @@ impl<B: Backend> ServerStore<B> {
             let now = core.now();
             core.check(session, now)?;
             let mut plan = flow.plan(session, now, &mut os_random)?;
+            if flow.has_lost_keys(session, &plan) {
+                core.let_go(session);
+                continue;
+            }
             let moving = match flow.begin(plan.old_id, now) {
                 Ok(moving) => moving,
                 Err(late) => {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "server")]
 use super::version::Version;
+use crate::envelope::KeyId;
 use crate::record::Record;
 #[cfg(feature = "server")]
 use crate::time::Millis;
@@ -10,6 +11,9 @@ use crate::time::Millis;
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) record: Record,
+    /// The key that sealed the cookie, or what the cookie stands for. If the ring loses it, the
+    /// session is over, also for a request that holds it.
+    pub(crate) key: KeyId,
     /// An accepted key other than the sealing key sealed the record, so that a save is due.
     pub(crate) under_old_key: bool,
     /// The request's cookie does not belong to this record, or an old key sealed it.
@@ -39,6 +43,8 @@ impl Loaded {
 #[derive(Debug)]
 pub(crate) struct BackendState {
     pub(crate) version: Version,
+    /// The key that sealed the record.
+    pub(crate) key: KeyId,
     /// When the backend forgets the record, unless it is touched.
     pub(crate) forgotten_at: Millis,
     pub(crate) is_under_old_key: bool,

@@ -54,6 +54,7 @@ impl Session {
             // If a first save's answer was lost, its cookie was never set.
             let before = base.newest();
             newer.cookie_is_due |= before.is_none_or(|loaded| loaded.cookie_is_due);
+            newer.key = before.map_or(newer.key, |loaded| loaded.key);
             changes.keep_own_flashes_of(&newer.record);
             changes.outlive(newer.record.header());
             self.replace(changes, base, Some(newer));

@@ -329,6 +329,7 @@ fn loaded_with(entries: &[(String, usize)]) -> Loaded {
 fn loaded(record: Vec<u8>) -> Loaded {
     Loaded {
         record: Record::decode(crate::envelope::Plaintext::from_vec(record)).unwrap(),
+        key: AppKey::generate().unwrap().id(),
         under_old_key: false,
         #[cfg(feature = "server")]
         cookie_is_due: false,

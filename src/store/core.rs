@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::envelope::{Kept, KeyRing, TakesKeys};
+use crate::envelope::{Kept, KeyRing, TakesKeys, in_turn};
 use crate::error::{SaveError, SaveErrorKind};
 use crate::event::{Event, Events};
 use crate::flow::{Bound, Flow, Outgoing, Placement, Plan, Standing};
@@ -20,6 +20,7 @@ pub(crate) struct StoreCore<P> {
 
 impl<P: Placement + Send + Sync> TakesKeys for StoreCore<P> {
     fn take_keys(&self, ring: &KeyRing) {
+        let _turn = in_turn();
         self.flow.replace_keys(ring);
     }
 }

@@ -248,6 +248,7 @@ impl Model {
                 session.destroy();
                 self.live = Live {
                     destroyed: true,
+                    left: self.live.lost || self.live.left,
                     leaves_idle: self.live.leaves_idle,
                     ..Live::default()
                 };
@@ -317,6 +318,22 @@ impl Model {
         }
     }
 
+    /// Saves a session whose key the ring has lost. It is over for this request too, and whatever
+    /// the request makes of it.
+    fn save_what_is_lost(&mut self, is_changed: bool) {
+        let mut added = HeaderMap::new();
+        self.site.store.save(&self.session, &mut added).unwrap();
+        assert!(sets_no_cookie(&added));
+        if is_changed || !self.live.lost {
+            self.live = Live {
+                lost: true,
+                leaves_idle: self.live.leaves_idle,
+                ..Live::default()
+            };
+        }
+        self.probe();
+    }
+
     fn save(&mut self) {
         let is_changed = self.session.status() == Status::Modified;
         let now = self.now();
@@ -324,12 +341,6 @@ impl Model {
             let is_stale = now.saturating_sub(loaded.seen) >= IDLE / 10;
             !self.live.leaves_idle && (self.live.under_old_key || is_stale)
         });
-        let mut added = HeaderMap::new();
-        self.site.store.save(&self.session, &mut added).unwrap();
-        self.site
-            .store
-            .save(&self.session, &mut self.response)
-            .unwrap();
         // Not before the login, even if the clock has gone back since.
         let login = self.live.login.filter(|_| !self.live.logs_in);
         let earliest = now.max(login.unwrap_or(0));
@@ -337,13 +348,26 @@ impl Model {
         let began = self.live.began().unwrap_or(now);
         let expires = self.live.expires().unwrap_or(now + LIFETIME);
         let deadline = expires.min(began + MAX_LIFETIME);
+        let is_over = deadline <= now.max(issued) || issued < self.not_before;
+        let loaded = self.live.loaded.as_ref();
+        let has_no_key = loaded.is_some_and(|loaded| loaded.key < self.oldest_key);
+        if self.live.lost || has_no_key && (is_changed || is_due && !is_over) {
+            return self.save_what_is_lost(is_changed);
+        }
+        let mut added = HeaderMap::new();
+        self.site.store.save(&self.session, &mut added).unwrap();
+        self.site
+            .store
+            .save(&self.session, &mut self.response)
+            .unwrap();
         if !is_changed && !is_due {
-            assert_eq!(!sets_no_cookie(&added), self.live.destroyed);
-            if self.live.destroyed {
+            let is_removed = self.live.destroyed && !self.live.left;
+            assert_eq!(!sets_no_cookie(&added), is_removed);
+            if is_removed {
                 assert!(is_removal(set_cookie(&self.response)));
                 self.answer = Some(None);
             }
-        } else if deadline <= now.max(issued) || issued < self.not_before {
+        } else if is_over {
             assert!(is_removal(set_cookie(&self.response)));
             self.answer = Some(None);
         } else {
@@ -354,6 +378,7 @@ impl Model {
             let size = pair(&self.response).len() - "=".len();
             assert_eq!(size, sealed.content.size());
             self.answer = Some(Some(sealed));
+            self.live.left = false;
         }
         self.live.sent |= is_changed;
         self.probe();

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{COOKIE, SET_COOKIE};
-use sealed_session::{AppKey, CookieStore, KeyId, Origin, Refusal, Sealer, Session, Status, Token};
+use sealed_session::{
+    AppKey, CookieStore, Event, KeyId, Origin, Refusal, Sealer, Session, Status, Token,
+};
 
 use crate::support::{key, ring};
 
@@ -151,4 +153,76 @@ fn a_node_that_has_not_heard_of_the_new_key_leaves_the_cookie_alone() {
     let answer = save(&behind, &unheard_of);
     assert!(!answer.contains_key(SET_COOKIE));
     assert_eq!(ahead.load(&cookie).get("user_id"), Ok(Some(42)));
+}
+
+#[test]
+fn a_request_that_takes_long_seals_no_session_of_a_leaked_key_under_the_next_one() {
+    let (leaked, next) = (key(), key());
+    let events: Arc<std::sync::Mutex<Vec<Event>>> = Arc::default();
+    for handler in [
+        |session: &Session| session.insert("user_id", 42).unwrap(),
+        |session: &Session| session.log_in().unwrap(),
+        Session::renew,
+        |session: &Session| session.flash("note", "hello").unwrap(),
+        |session: &Session| session.remember(false),
+    ] {
+        let seen = Arc::clone(&events);
+        let store = CookieStore::builder(leaked.clone())
+            .on_event(move |event| seen.lock().unwrap().push(event))
+            .build()
+            .unwrap();
+        let session = store.load(&HeaderMap::new());
+        session.insert("admin", true).unwrap();
+        let forged = request(&save(&store, &session));
+
+        let held = store.load(&forged);
+        assert_eq!(held.origin(), Origin::Opened);
+        store.replace_keys(next.clone());
+        handler(&held);
+        assert!(!save(&store, &held).contains_key(SET_COOKIE));
+        assert_eq!(std::mem::take(&mut *events.lock().unwrap()), [Event::Lost]);
+    }
+}
+
+#[test]
+fn a_refresh_seals_no_session_of_a_leaked_key_under_the_next_one() {
+    let ahead = Arc::new(AtomicU64::new(0));
+    let asked = Arc::clone(&ahead);
+    let store = CookieStore::builder(key())
+        .idle_timeout(Duration::from_secs(600))
+        .clock(move || SystemTime::now() + Duration::from_secs(asked.load(Ordering::Relaxed)))
+        .build()
+        .unwrap();
+    let session = store.load(&HeaderMap::new());
+    session.insert("admin", true).unwrap();
+    let forged = request(&save(&store, &session));
+    let held = store.load(&forged);
+    ahead.store(500, Ordering::Relaxed);
+    store.replace_keys(key());
+    assert!(!save(&store, &held).contains_key(SET_COOKIE));
+}
+
+#[test]
+fn a_logout_goes_through_while_the_key_of_its_session_is_dropped() {
+    let store = CookieStore::new(key());
+    let session = store.load(&HeaderMap::new());
+    session.insert("user_id", 42).unwrap();
+    let cookie = request(&save(&store, &session));
+    let held = store.load(&cookie);
+    store.replace_keys(key());
+    held.destroy();
+    assert_eq!(token(&save(&store, &held)), "");
+}
+
+#[test]
+fn a_session_whose_key_only_stops_sealing_is_saved_while_a_request_holds_it() {
+    let (old, new) = (key(), key());
+    let store = CookieStore::new(old.clone());
+    let session = store.load(&HeaderMap::new());
+    session.insert("user_id", 42).unwrap();
+    let cookie = request(&save(&store, &session));
+    let held = store.load(&cookie);
+    store.replace_keys(ring(&[&new, &old]));
+    held.insert("theme", "dark").unwrap();
+    assert_eq!(sealed_under(token(&save(&store, &held))), new.id());
 }

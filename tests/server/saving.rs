@@ -431,3 +431,20 @@ fn debug_of_a_store_and_of_what_a_backend_sees_shows_no_session() {
     assert!(shown.starts_with("ServerStore {") && shown.contains("Shelf"));
     let _: &ServerStore<_> = &site.store.clone();
 }
+
+#[test]
+fn a_request_that_takes_long_seals_no_session_of_a_leaked_key_under_the_next_one() {
+    let settings: [fn(crate::site::Builder) -> crate::site::Builder; 2] =
+        [|it| it, sealed_session::StoreBuilder::small_in_cookie];
+    for settings in settings {
+        let site = Site::visited(settings);
+        site.events();
+        let held = site.load();
+        site.store.replace_keys(key());
+        held.insert("count", 2).unwrap();
+        let response = site.save(&held);
+        assert!(!response.contains_key("set-cookie"));
+        assert_eq!(site.events(), [Event::Lost]);
+        assert_eq!(site.calls(), ["load"], "nothing is written");
+    }
+}

@@ -37,6 +37,8 @@ pub(super) struct Visit {
     /// `None` for a session that no store has made.
     pub(super) read_at: Option<u64>,
     is_under_old_key: bool,
+    /// The number of the key that sealed what came in.
+    key: Option<usize>,
     /// What came in, until it is destroyed.
     base: Option<Record>,
     is_destroyed: bool,
@@ -87,6 +89,7 @@ impl Visit {
             origin,
             read_at,
             is_under_old_key: false,
+            key: None,
             base: None,
             is_destroyed: false,
             is_cleared: false,
@@ -106,23 +109,24 @@ impl Visit {
         }
     }
 
-    /// The session of a request with these cookies: what each holds, whether under the sealing
-    /// key, or why it does not open.
+    /// The session of a request with these cookies: what each holds and under which key, or why it
+    /// does not open. `sealing` is the key that seals.
     pub(super) fn load(
-        cookies: Vec<Result<(Record, bool), Refusal>>,
+        cookies: Vec<Result<(Record, usize), Refusal>>,
+        sealing: usize,
         settings: &Settings,
         now: u64,
     ) -> Self {
         let fresh = |origin| Self::fresh(origin, Some(now));
-        let outcomes: Vec<Result<(Record, bool), Refusal>> = cookies
+        let outcomes: Vec<Result<(Record, usize), Refusal>> = cookies
             .into_iter()
             .map(|cookie| {
-                let (record, is_under_sealing_key) = cookie?;
+                let (record, key) = cookie?;
                 settings.admit(&record, now)?;
-                Ok((record, is_under_sealing_key))
+                Ok((record, key))
             })
             .collect();
-        let admitted: Vec<&(Record, bool)> = outcomes.iter().flatten().collect();
+        let admitted: Vec<&(Record, usize)> = outcomes.iter().flatten().collect();
         let Some((first, _)) = admitted.first() else {
             let refusal = outcomes.into_iter().find_map(Result::err);
             return fresh(refusal.map_or(Origin::Absent, Origin::Refused));
@@ -134,9 +138,10 @@ impl Visit {
         let latest = admitted
             .iter()
             .find(|(record, _)| Some(record.seen_at) == seen_at);
-        let (record, is_under_sealing_key) = latest.expect("the largest is one of them");
+        let (record, key) = latest.expect("the largest is one of them");
         Self {
-            is_under_old_key: !is_under_sealing_key,
+            is_under_old_key: *key != sealing,
+            key: Some(*key),
             values: record.values.iter().cloned().collect(),
             incoming: record.flashes.iter().cloned().collect(),
             subject: record.subject.clone(),
@@ -369,6 +374,12 @@ impl Visit {
         let kept = birth.map(|birth| birth.expires_at);
         self.expiry = Some(expires_at).filter(|_| kept != Some(expires_at));
         true
+    }
+
+    /// The key that sealed the session that goes on, if a save would change or write it.
+    pub(super) fn key_needed_for(&self, due: &Due) -> Option<usize> {
+        let is_written = self.is_changed() || matches!(due, Due::Record(_));
+        self.key.filter(|_| is_written && !self.is_destroyed)
     }
 
     pub(super) fn due(&self, settings: &Settings, now: u64) -> Due {

@@ -50,17 +50,17 @@ async fn an_error_that_quotes_keys_and_values_is_not_repeated() {
         (
             Error::Backend as fn(String) -> Error,
             BackendErrorKind::Unavailable,
-            "the store failed, in words that quote a key or a value",
+            "the store failed, in words that quote a key or a value; see the database's own log",
         ),
         (
             Error::Encode,
             BackendErrorKind::Other,
-            "the store cannot encode a session",
+            "the store cannot encode a session; use another of its encodings, such as MessagePack",
         ),
         (
             Error::Decode,
             BackendErrorKind::Other,
-            "the store cannot decode a session",
+            "the store cannot decode a session; see that nothing else writes to its table",
         ),
         (
             |_| Error::Backend("connection refused".to_owned()),

@@ -67,6 +67,10 @@ pub(super) struct Live {
     pub(super) loaded: Option<Sealed>,
     pub(super) under_old_key: bool,
     pub(super) destroyed: bool,
+    /// The session is over, and no save brings it back.
+    pub(super) lost: bool,
+    /// It was lost before it was destroyed, so the browser's cookie is left alone.
+    pub(super) left: bool,
     pub(super) renewed: bool,
     pub(super) leaves_idle: bool,
     pub(super) birth: Option<Birth>,

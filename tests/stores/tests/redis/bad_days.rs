@@ -15,7 +15,8 @@ const UNAVAILABLE: BackendErrorKind = BackendErrorKind::Unavailable;
 
 async fn failure(visitor: &Visitor, store: &RedisStore) -> BackendError {
     let error: LoadError = visitor.load(store).await.unwrap_err();
-    assert_eq!(error.to_string(), "the session's backend failed");
+    let text = error.to_string();
+    assert!(text.starts_with("the session's backend failed;"), "{text}");
     error.backend().unwrap().clone()
 }
 
@@ -36,7 +37,7 @@ async fn a_server_that_is_down_at_the_start_may_come_later() {
     assert_eq!(error.kind(), UNAVAILABLE);
     assert_eq!(
         error.to_string(),
-        "redis is not there: Connection refused (os error 111)"
+        "redis is not there: Connection refused (os error 111); start it, or correct its address"
     );
     let mut newcomer = Visitor::default();
     let session = newcomer.load(&store).await.unwrap();
@@ -119,7 +120,8 @@ async fn a_server_that_does_not_answer_is_given_up_in_time_and_is_used_again_whe
     for _ in 0..3 {
         let error = failure(&visitor, &store).await;
         assert_eq!(error.kind(), BackendErrorKind::Timeout);
-        assert_eq!(error.to_string(), "redis did not answer in time");
+        let text = error.to_string();
+        assert!(text.starts_with("redis did not answer in time;"), "{text}");
     }
     let error = visitor.save(&store, &session).await.unwrap_err();
     assert_eq!(error.backend().unwrap().kind(), BackendErrorKind::Timeout);
@@ -296,7 +298,11 @@ async fn a_replica_refuses_to_be_written_to() {
     let error = visitor.save(&store, &session).await.unwrap_err();
     let error = error.backend().unwrap();
     assert_eq!(error.kind(), UNAVAILABLE);
-    assert_eq!(error.to_string(), "redis is not there: it answers READONLY");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("redis is not there: it answers READONLY;"),
+        "{text}"
+    );
     let () = ask(&mut connection, &["REPLICAOF", "NO", "ONE"]).await;
     assert_eq!(visitor.save(&store, &session).await, Ok(Answer::Nothing));
 }
