@@ -196,6 +196,8 @@ struct World {
     last_rotation: u64,
     revocations: usize,
     went_back_at: u64,
+    /// When a clock was last put right.
+    put_right_at: u64,
     lately: VecDeque<(u64, Event)>,
 }
 
@@ -224,6 +226,7 @@ impl World {
             last_rotation: START,
             revocations: 0,
             went_back_at: 0,
+            put_right_at: 0,
             lately: VecDeque::new(),
         };
         for node in 0..nodes {
@@ -394,6 +397,7 @@ impl World {
             Event::RightClock(node) => {
                 self.nodes[node].offset = self.random.below(2 * SKEW) as i64 - SKEW as i64;
                 self.nodes[node].is_wrong = false;
+                self.put_right_at = self.now;
                 // It starts anew, as an operator would see to.
                 self.nodes[node].keys = None;
                 self.nodes[node].is_down = true;
@@ -468,7 +472,8 @@ impl World {
                 self.nodes[index].begins_anew_until = self.went_back_at + 2 * REACH;
             }
             // What a clock that is weeks ahead has removed, the others put back.
-            if self.nodes.iter().any(|node| node.is_wrong) {
+            let was_wrong = self.now < self.put_right_at + REACH;
+            if was_wrong || self.nodes.iter().any(|node| node.is_wrong) {
                 self.nodes[index].begins_anew_until = self.now + REACH;
             }
             self.nodes[index].keys = Some(keys);
