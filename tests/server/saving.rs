@@ -445,6 +445,6 @@ fn a_request_that_takes_long_seals_no_session_of_a_leaked_key_under_the_next_one
         let response = site.save(&held);
         assert!(!response.contains_key("set-cookie"));
         assert_eq!(site.events(), [Event::Lost]);
-        assert_eq!(site.calls(), ["load"], "nothing is written");
+        assert!(!site.calls().contains(&"put"), "nothing is written");
     }
 }
