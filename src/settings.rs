@@ -41,8 +41,8 @@ use given::{FIELDS, Fields, Given, IN_A_FILE, Source, refuse_strays};
 ///
 /// The [`driver`](Self::driver) says where sessions are kept. `AnyStore`, with the feature
 /// `server`, can be the store of any driver. Settings for other drivers are ignored, so you can
-/// switch by changing `SESSION_DRIVER` alone. If you set them without naming a driver, you get an
-/// error, because you have probably forgotten the driver.
+/// switch by changing `SESSION_DRIVER` alone. If you set some of them and no driver, you get an
+/// error, because you have probably forgotten it.
 ///
 /// Every wrong setting is an error. It names the variable or field and says which values are
 /// possible. It shows no value other than a path. An unknown field in a file is an error. In the
@@ -295,6 +295,13 @@ impl Settings {
 
     /// Returns the cookie that these settings describe.
     ///
+    /// ```
+    /// # use sealed_session::Settings;
+    /// let settings: Settings = serde_json::from_str(r#"{ "cookie_name": "__Host-shop" }"#)?;
+    /// assert_eq!(settings.cookie()?.name(), "__Host-shop");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If a browser would refuse the cookie; the error names the variable or field.
@@ -323,6 +330,19 @@ impl Settings {
 
     /// Returns a cookie store's builder with these settings. On it you can set the rest in code: a
     /// clock, former cookies.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{AppKey, Settings};
+    /// let mut settings = Settings::default(); // in a service: Settings::from_env()?
+    /// settings.max_age = Some(Duration::from_secs(8 * 3600));
+    /// let store = settings
+    ///     .builder(AppKey::generate()?)?
+    ///     .on_event(|event| eprintln!("session: {event}"))
+    ///     .build()?;
+    /// # assert!(store.load_from::<str>([]).is_new());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

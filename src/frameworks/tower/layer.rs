@@ -81,8 +81,8 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
 
     /// Sets the answer when a session cannot be saved. It also replaces the 500 from extractors,
     /// guards and session errors. Default a 500 without a body, or in debug builds with the reason
-    /// as its body. The function returns the framework's response: an `HttpResponse` of actix-web, a `Response` of
-    /// poem, a `Response<'static>` of Rocket.
+    /// as its body. The function returns the framework's response: an `HttpResponse` of actix-web,
+    /// a `Response` of poem, a `Response<'static>` of Rocket.
     ///
     /// With several layers, each answers for its own save, and the innermost for everything else.
     ///
@@ -113,9 +113,9 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     }
 
     /// Sets which requests do not count as use of their session, such as those that a page makes by
-    /// itself: see [`Session::leave_idle`](crate::Session::leave_idle). The function takes the
-    /// request's head, `http`'s [`Parts`](request::Parts), or with actix-web the `HttpRequest` and
-    /// with poem the `Request`. Default none.
+    /// itself: see [`Session::leave_idle`](crate::Session::leave_idle). Default none. The function
+    /// takes the request's head, `http`'s [`Parts`](request::Parts). With actix-web, it takes the
+    /// `HttpRequest`; with poem, the `Request`.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieStore};
@@ -136,10 +136,12 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
         }
     }
 
-    /// Says how to make a body of the service's type from text, for the answers that the layer
-    /// gives itself to browsers with device-bound sessions. You need this only if the type is not
-    /// axum's `Body`, salvo's `ResBody`, `String` or `Vec<u8>`; with actix-web, poem and Rocket never. Without it such an answer is the
-    /// one of [`on_error`](Self::on_error), and no session gets bound.
+    /// Says how to make a body of the service's type from text. The layer itself answers some
+    /// requests of browsers with device-bound sessions, and needs bodies for that.
+    ///
+    /// You need this only if the type is not axum's `Body`, salvo's `ResBody`, `String` or
+    /// `Vec<u8>`; with actix-web, poem and Rocket never. If you need it and leave it out, the layer
+    /// gives the answer of [`on_error`](Self::on_error) instead, and no session gets bound.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieStore, DeviceBound};
