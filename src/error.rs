@@ -482,7 +482,8 @@ impl LoadError {
     /// #     }
     /// # }
     /// # let store = CookieStore::new(AppKey::generate()?);
-    /// # let stores = HostStores::new(move |host| Ok((host == "example.org").then(|| store.clone())));
+    /// # let known = move |host: &str| (host == "example.org").then(|| store.clone());
+    /// # let stores = HostStores::new(move |host| Ok(known(host)));
     /// let layer = SessionLayer::new(stores).on_error(|failure: &Failure| {
     ///     let mut response = Response::new("an error, see the log".to_owned());
     ///     *response.status_mut() = match failure {

@@ -165,7 +165,8 @@ impl<S: HasCookie> HostStores<S> {
     /// # use http::{Request, StatusCode};
     /// # use sealed_session::{AppKey, CookieStore, HostStores};
     /// # let store = CookieStore::new(AppKey::generate()?);
-    /// # let stores = HostStores::new(move |host| Ok((host == "example.org").then(|| store.clone())));
+    /// # let known = move |host: &str| (host == "example.org").then(|| store.clone());
+    /// # let stores = HostStores::new(move |host| Ok(known(host)));
     /// let request = Request::builder().uri("/").header("host", "evil.example").body(())?;
     /// let status = match stores.store_of(request.uri(), request.headers()) {
     ///     Ok(_) => StatusCode::OK,

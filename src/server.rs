@@ -5,15 +5,15 @@
 //! # use sealed_session::AppKey;
 //! use sealed_session::server::{Memory, ServerStore};
 //!
-//! # async fn handler(request: http::Request<()>, mut response: http::Response<()>)
-//! # -> Result<(), Box<dyn std::error::Error>> {
+//! # pollster::block_on(async {
+//! # let (request, mut response) = (http::Request::new(()), http::Response::new(()));
 //! let store = ServerStore::new(AppKey::generate()?, Memory::new());
 //!
 //! let session = store.load(request.headers()).await?;
 //! session.insert("user_id", 42)?;
 //! store.save(&session, response.headers_mut()).await?;
-//! # Ok(())
-//! # }
+//! assert!(response.headers().contains_key("set-cookie"));
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
 //! The cookie holds a sealed stub: the session's id and times, and nothing else. The backend gets

@@ -82,8 +82,8 @@ pub struct Settings {
 
     /// How long a new session lives, however much it is used. Default 24 hours.
     ///
-    /// It is sealed into the session and is the cookie's Max-Age, so a change affects only new
-    /// sessions. Lower it if a stolen cookie would do much harm: `8h` for a working day.
+    /// The lifetime is sealed into the session and is the cookie's Max-Age, so a change affects
+    /// only new sessions. Lower it if a stolen cookie would do much harm: `8h` for a working day.
     pub max_age: Option<Duration>,
 
     /// How long any session lives at most. Default: `max_age`.
@@ -94,12 +94,12 @@ pub struct Settings {
 
     /// Ends a session that no request has used for this long, from load to response. Default none.
     ///
-    /// To keep the time of use, requests that only read then send a cookie now and then. Set it if
-    /// people leave browsers open: `30m`.
+    /// To remember the last use, a request that only reads then gets a new cookie now and then. Set
+    /// it if people leave browsers open: `30m`.
     pub idle_timeout: Option<Duration>,
 
-    /// How old the recorded time of use gets before a request that only reads updates it. Default a
-    /// tenth of `idle_timeout`, without which you cannot set it.
+    /// How old the recorded last use gets before a request that only reads updates it. Default a
+    /// tenth of `idle_timeout`. You can set it only together with `idle_timeout`.
     ///
     /// A session may end this much before its idle timeout. Lower it if that is too early; more
     /// responses carry a cookie then.
@@ -186,9 +186,9 @@ pub struct Settings {
     /// Whether a store with a backend accepts sessions that a cookie holds whole. Default false.
     /// Not for `cookie`.
     ///
-    /// Until those cookies have expired, a copy of one opens even if its session has ended since.
-    /// Set it to true for that time, to move from `cookie` to another driver without logging anyone
-    /// out.
+    /// Set it to true to move from `cookie` to another driver without logging anyone out, until
+    /// those cookies have expired. Until then, a copy of one opens even if its session has ended
+    /// since.
     pub adopt_cookies: Option<bool>,
 
     /// Whether a store with a backend keeps a session in its cookie as long as it fits. Default

@@ -61,9 +61,9 @@
 //! | is cancelled, because the client went away or a timeout outside the layer struck | is not saved |
 //! | answers, and saving fails | is not saved; the answer of [`on_error`](SessionLayer::on_error) replaces the response |
 //!
-//! So a change that must hold, such as ending the session at logout, must reach an answer. Put
-//! timeouts and layers that turn panics into answers inside the session layer. Compression and the
-//! like can go on either side.
+//! So a change that must hold, such as a logout, needs an answer. Put timeouts, and layers that
+//! turn panics into answers, inside the session layer. Compression and the like can go on either
+//! side.
 //!
 //! After a logout, browsers can still show pages that they have kept. To have them forgotten, send
 //! private pages with `no-store`, and build the store with

@@ -15,9 +15,9 @@ pub const MAX_STORED: usize = crate::envelope::encoded_len(super::text::MAX_TEXT
 ///
 /// [`KeyFile`](super::KeyFile) and `KeyRedis` are two such stores. For S3, etcd, Vault or a
 /// database, implement [`load`](Self::load), [`replace`](Self::replace) and
-/// [`describe`](Self::describe) yourself, and check the first two with `keys::conformance`. These
-/// two block. They run on the thread of the managed keys, and on yours if you call its methods.
-/// Give each a timeout.
+/// [`describe`](Self::describe) yourself, and check them with `keys::conformance`. `load` and
+/// `replace` block. They run on the thread of the managed keys, and on yours if you call its
+/// methods. Give each a timeout.
 ///
 /// The store may lose a write that it has acknowledged, or go back to an older state: a process
 /// that knows more restores it.

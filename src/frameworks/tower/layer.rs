@@ -23,8 +23,8 @@ use crate::hosts::named_by;
 /// Gives a service's requests sessions, and saves them: see [the module](super).
 ///
 /// `S` is the store, `N` the layer's name, `H` answers when something fails, and `L` decides which
-/// requests leave their session idle. It is also a middleware for actix-web's `wrap` and poem's
-/// `with`, and a fairing for Rocket's `attach`.
+/// requests leave their session idle. The layer is also a middleware for actix-web's `wrap` and
+/// poem's `with`, and a fairing for Rocket's `attach`.
 pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
     /// `None` if no request leaves its session idle. Frameworks clone a layer for each request,
@@ -66,6 +66,7 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     /// let admins = CookieStore::builder(key)
     ///     .cookie(CookieConfig::builder().name("__Host-admin").build()?)
     ///     .build()?;
+    /// // In a handler, `Session` is the visitor's and `SessionOf<Admin>` the admin's:
     /// let layers = (SessionLayer::new(visitors), SessionLayer::new(admins).named::<Admin>());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
