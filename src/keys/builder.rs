@@ -117,6 +117,15 @@ impl ManagedKeysBuilder {
     }
 
     /// Leaves rotation to you: use `sealed-session keys add` or [`ManagedKeys::add`].
+    ///
+    /// ```
+    /// # use sealed_session::{ManagedKeys, keys::KeyFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.keys");
+    /// let keys = ManagedKeys::builder(KeyFile::owned(path)).rotate_by_hand().build()?;
+    /// assert_eq!(keys.next_change(), None); // until you call `keys.add()`
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rotate_by_hand(mut self) -> Self {
         self.rotate_every = None;
         self

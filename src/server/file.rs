@@ -328,6 +328,12 @@ impl FileBuilder {
     /// If the directory cannot be created or opened, belongs to another user, or lets other users
     /// in; if `clean_up_every` is zero; or if the system cannot start a thread. The error names the
     /// setting.
+    ///
+    /// ```
+    /// # use sealed_session::server::File;
+    /// let error = File::builder("/no/such/parent/sessions").build().unwrap_err();
+    /// assert_eq!(error.setting(), "path");
+    /// ```
     pub fn build(self) -> Result<File, ConfigError> {
         let every = self.clean_up_every;
         let place = Place::open(&self.path).map_err(|problem| {
