@@ -1,8 +1,8 @@
 //! Errors: one type for each kind of call.
 //!
 //! Every message says what was wrong, where, and what to do. No message shows a key, a token or a
-//! value. The names of settings and of a session's entries are shown. docs/errors.md lists them all,
-//! and a test compares it with the enums.
+//! value. The names of settings and of a session's entries are shown. docs/errors.md lists them
+//! all, and a test compares it with the enums.
 
 #[cfg(feature = "server")]
 mod backend;
@@ -35,6 +35,14 @@ pub(crate) use one_of_each;
 ///
 /// `Display` and `Debug` are the same for every reason, so the error reveals nothing if it reaches
 /// a client. [`reason`](Self::reason) is for the operator.
+///
+/// ```
+/// # use sealed_session::{AppKey, Refusal, Sealer};
+/// let sealer = Sealer::new(AppKey::generate()?, "invitation")?;
+/// let error = sealer.open("junk").unwrap_err();
+/// assert_eq!(error.reason(), Refusal::Malformed); // for your log, not for the client
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct OpenError(Refusal);
 
@@ -66,6 +74,14 @@ impl fmt::Display for OpenError {
 impl Error for OpenError {}
 
 /// An invalid setting: its name, what is wrong with it, and what to do.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use sealed_session::{AppKey, CookieStore};
+/// let builder = CookieStore::builder(AppKey::generate()?).lifetime(Duration::ZERO);
+/// assert_eq!(builder.build().unwrap_err().setting(), "lifetime");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     setting: String,
@@ -123,6 +139,15 @@ pub enum ErrorKind {
 /// The message names the entry and the types or sizes, never a value. With a framework's feature, a
 /// handler can return this error: the response is a 500, which has the message as its body in debug
 /// builds only.
+///
+/// ```
+/// # use sealed_session::{ErrorKind, Session};
+/// let session = Session::new();
+/// session.insert("user_id", 42)?;
+/// let error = session.get::<String>("user_id").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::WrongType);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionError {
     kind: ErrorKind,
@@ -177,6 +202,16 @@ impl SessionError {
     ///
     /// Both are in bytes: of the cookie's name and value together, of the session in a backend, or
     /// of a subject. If a session in a backend has too many entries, both are numbers of entries.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// let session = store.load_from::<str>([]);
+    /// let error = session.insert("notes", "x".repeat(5000)).unwrap_err();
+    /// let (size, limit) = error.sizes().ok_or("another error")?;
+    /// assert!(size > 5000 && limit <= 4096);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn sizes(&self) -> Option<(usize, usize)> {
         self.sizes
     }
@@ -288,6 +323,23 @@ impl SaveError {
     ///
     /// Nothing is wrong with the store. Answer with status 409, for example: the client may try
     /// again with its newest cookie.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, RevocationList};
+    /// # let builder = CookieStore::builder(AppKey::generate()?);
+    /// let store = builder.revocations(RevocationList::new()).build()?;
+    /// # let session = store.load_from::<str>([]);
+    /// # session.insert("user_id", 42)?;
+    /// # let cookie = store.respond(&session)?.cookie_header();
+    /// // Two requests come with the same cookie, and one renews the session:
+    /// let (one, other) = (store.load_from([&cookie]), store.load_from([&cookie]));
+    /// one.renew();
+    /// store.respond(&one)?;
+    ///
+    /// other.insert("visits", 1)?;
+    /// assert!(store.respond(&other).unwrap_err().is_conflict());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_conflict(&self) -> bool {
         match self.0 {
             SaveErrorKind::Moved | SaveErrorKind::Unproven => true,
@@ -330,10 +382,10 @@ impl From<NotSealed> for SaveError {
     }
 }
 
-/// The error of a request without a usable session, through no fault of the client.
+/// A request has no usable session, and the client is not to blame.
 ///
-/// With a framework's feature, a handler can return this error: the response is a 500, which has the
-/// message as its body in debug builds only.
+/// With a framework's feature, a handler can return this error: the response is a 500, which has
+/// the message as its body in debug builds only.
 #[cfg(any(feature = "tower", feature = "server"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadError(pub(crate) LoadErrorKind);
@@ -367,8 +419,8 @@ pub(crate) enum HostErrorKind {
 }
 
 impl HostError {
-    /// Whether there is no such host. Anybody can send any host's name, so this is the client's
-    /// doing: answer 404 or 421.
+    /// Whether there is no such host. Anybody can send any host's name, so the client is to blame:
+    /// answer 404 or 421. [`HostStores::store_of`](crate::HostStores::store_of) has an example.
     pub fn is_unknown(&self) -> bool {
         self.0 == HostErrorKind::Unknown
     }
@@ -405,8 +457,49 @@ impl Error for HostError {
 
 #[cfg(feature = "tower")]
 impl LoadError {
-    /// The error of the request's host, if the layer has [`HostStores`](crate::HostStores) and none
-    /// for this host.
+    /// The error of the request's host, if the layer has [`HostStores`](crate::HostStores) and they
+    /// have no store for this host.
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use std::future::{Ready, ready};
+    /// # use std::task::{Context, Poll};
+    /// # use http::{Request, Response, StatusCode};
+    /// # use sealed_session::{AppKey, CookieStore, HostError, HostStores, SessionLayer};
+    /// # use sealed_session::frameworks::tower::{Failure, Layer, RequireSession};
+    /// # use tower_service::Service;
+    /// # #[derive(Clone)]
+    /// # struct Handler;
+    /// # impl Service<Request<()>> for Handler {
+    /// #     type Response = Response<String>;
+    /// #     type Error = Infallible;
+    /// #     type Future = Ready<Result<Response<String>, Infallible>>;
+    /// #     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    /// #         Poll::Ready(Ok(()))
+    /// #     }
+    /// #     fn call(&mut self, _: Request<()>) -> Self::Future {
+    /// #         ready(Ok(Response::new("hello".to_owned())))
+    /// #     }
+    /// # }
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// # let known = move |host: &str| (host == "example.org").then(|| store.clone());
+    /// # let stores = HostStores::new(move |host| Ok(known(host)));
+    /// let layer = SessionLayer::new(stores).on_error(|failure: &Failure| {
+    ///     let mut response = Response::new("an error, see the log".to_owned());
+    ///     *response.status_mut() = match failure {
+    ///         Failure::Load(error) if error.host().is_some_and(HostError::is_unknown) => {
+    ///             StatusCode::NOT_FOUND // the client asked for a host that we do not have
+    ///         }
+    ///         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    ///     };
+    ///     response
+    /// });
+    /// # let mut service = layer.layer(RequireSession::new().layer(Handler));
+    /// # let request = Request::builder().uri("/").header("host", "evil.example").body(())?;
+    /// # let response = pollster::block_on(service.call(request))?;
+    /// # assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn host(&self) -> Option<&HostError> {
         match &self.0 {
             LoadErrorKind::Host(error) => Some(error),
@@ -414,10 +507,11 @@ impl LoadError {
         }
     }
 
-    /// Whether the session was not loaded when the response left, or when the request was given up.
+    /// Whether you asked for the session too late: the response had left, or the request was given
+    /// up.
     ///
     /// This happens if a streamed body, an upgraded connection or a separate task is the first to
-    /// ask for it. Get the session before the handler returns and keep it. Then you can read it at
+    /// ask for the session. Get it before the handler returns, and keep it. Then you can read it at
     /// any time.
     pub fn is_too_late(&self) -> bool {
         matches!(self.0, LoadErrorKind::TooLate)

@@ -53,21 +53,22 @@ pub enum Event {
     EntryGivenUp,
     /// A session was changed after the layer had saved it; the change is lost.
     ChangedTooLate,
-    /// A changed session was given up without a response: the service failed or panicked, or the
-    /// client went away.
+    /// A changed session was not saved, because there was no response: the service failed or
+    /// panicked, or the client went away.
     Unsaved,
-    /// A request has no session to work with, through no fault of the client. If no layer has seen
-    /// the request, no store has a hook to call, and only `tracing` gets the event.
+    /// A request has no session to work with, and the client is not to blame. If no layer has seen
+    /// the request, there is no store whose hook could be called, and only `tracing` gets the
+    /// event.
     LoadFailed,
     /// A handler returned an error of its session.
     CallFailed,
     /// A session could not be saved, and the response was replaced.
     SaveFailed,
-    /// Another request had saved the session, so this request's changes were made again on that
-    /// version.
+    /// Another request had saved the session meanwhile, so the store made this request's changes
+    /// again on the newer version.
     Replayed,
-    /// A session ended while a request held it, so the request's changes are dropped. The cookie
-    /// stays as it is, because the browser may have another one by now.
+    /// A session ended while a request held it, so the request's changes are lost. The cookie stays
+    /// as it is, because the browser may have another one by now.
     Lost,
     /// A backend failed, and the request goes on without it. Or a `RevocableCookieStore` cannot
     /// read all of the sessions that other processes have ended.
@@ -94,9 +95,9 @@ pub enum Event {
 pub enum DeviceRefusal {
     /// The request is not from a page of this origin, or a proxy has removed `Sec-Fetch-Site`.
     NotSameOrigin,
-    /// No registration was offered to this browser in the last minute.
+    /// The server did not offer this browser a registration in the last minute.
     NotOffered,
-    /// What it sent is no JWT with ES256, or has no key on the curve.
+    /// The browser sent something other than a JWT with ES256, or a key that is not on the curve.
     Malformed,
     /// The signature is not of the session's key.
     Signature,
@@ -154,6 +155,12 @@ impl DeviceSkip {
 
 impl Event {
     /// A short, constant name in snake case, fit for a metric's label.
+    ///
+    /// ```
+    /// # use sealed_session::{Event, Refusal};
+    /// assert_eq!(Event::Expired(Refusal::Idle).as_str(), "expired");
+    /// assert_eq!(Event::Expired(Refusal::Idle).to_string(), "a request's session is over");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Refused(_) => "refused",
@@ -179,7 +186,14 @@ impl Event {
         }
     }
 
-    /// Why something was refused, as a label, such as [`Refusal::as_str`].
+    /// Why something was refused, as a label such as [`Refusal::as_str`]. `None` for events that
+    /// refuse nothing.
+    ///
+    /// ```
+    /// # use sealed_session::{Event, Refusal};
+    /// assert_eq!(Event::Expired(Refusal::Idle).reason(), Some("idle"));
+    /// assert_eq!(Event::Resealed.reason(), None);
+    /// ```
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Refused(refusal) | Self::Expired(refusal) => Some(refusal.as_str()),

@@ -49,14 +49,14 @@ use process::Inner;
 /// How long to wait after a failure before the next attempt.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// A store that keeps sessions in their cookies and can still end them across a fleet: when you
-/// destroy a session, all sessions of a subject, or any session by its id.
+/// A store that keeps sessions in their cookies and can still end them in every process of a fleet.
+/// You can destroy a session, end all sessions of a subject, or end any session by its id.
 ///
 /// Each process has its own [`RevocationList`](crate::RevocationList) and consults only that, so
 /// loading does not wait for Redis. A stream in Redis carries each end to all processes. A
 /// [`save`](Self::save) that ends a session waits until Redis has the end; other saves do not wait.
-/// If Redis does not take it, the save fails, and you must not send the response; `SessionLayer`
-/// replaces it.
+/// If Redis does not take it, the save fails, and you must not send the response. `SessionLayer`
+/// replaces the response for you.
 ///
 /// ```no_run
 /// use sealed_session::server::Redis;
@@ -80,10 +80,10 @@ const RETRY: Duration = Duration::from_millis(250);
 /// has caught up for the first time, after it was stopped for a while, and if nobody runs
 /// [`keep_current`](Self::keep_current).
 ///
-/// Then `SessionLayer` lets the first request catch up, and all others wait for that one read;
-/// [`load_current`](Self::load_current) does the same. If Redis is away, they fail within two
-/// seconds, or at once if the process already knows that Redis is away. [`load`](Self::load) never
-/// waits, and fails right away. A store built with
+/// In such a process, `SessionLayer` lets the first request catch up, and all others wait for that
+/// one read. [`load_current`](Self::load_current) does the same. If Redis is away, these requests
+/// fail within two seconds, or at once if the process already knows that Redis is away.
+/// [`load`](Self::load) never waits, and fails right away. A store built with
 /// [`go_on_while_away`](crate::StoreBuilder::go_on_while_away) has no limit while Redis is away: it
 /// goes on with the list as it is.
 ///
@@ -96,11 +96,11 @@ const RETRY: Duration = Duration::from_millis(250);
 /// 160 bytes for each ended session. A process reads a million of them in some seconds when it
 /// starts.
 ///
-/// The store remembers an ended session until no cookie of it can be alive. It counts with the
-/// longest [`max_lifetime`](crate::StoreBuilder::max_lifetime) that any process of the fleet has
-/// had, which the stream records for as long as a session from that time may exist. So if you lower
-/// the lifetime and raise it again, no ended session comes back. With an endless lifetime, the
-/// store remembers ended sessions for ever.
+/// The store remembers an ended session until no cookie of it can be alive. To know how long that
+/// is, it takes the longest [`max_lifetime`](crate::StoreBuilder::max_lifetime) that any process of
+/// the fleet has had. The stream records that lifetime for as long as a session from that time may
+/// exist. So if you lower the lifetime and raise it again, no ended session comes back. With an
+/// endless lifetime, the store remembers ended sessions for ever.
 ///
 /// # What Redis holds
 ///
@@ -114,11 +114,12 @@ const RETRY: Duration = Duration::from_millis(250);
 /// If Redis loses entries, or somebody removes them, any running process that knew them puts them
 /// back and reports [an event](crate::StoreBuilder::on_event). Each process checks the stream's
 /// length and last entry at least once a second. So lost entries are back within about a second, or
-/// within about four if somebody pretends that another process is already restoring them. Somebody
-/// who replaces entries under their ids, one for one, can hide that from this check. So each
-/// process also reads the whole stream again all the time, 500 entries a second, and finds the loss
-/// after two rounds at the latest. That takes two seconds with up to 500 entries and seven minutes
-/// with a hundred thousand, including entries that others have added.
+/// within about four if somebody pretends that another process is already restoring them.
+///
+/// Somebody who replaces entries under their ids, one for one, can hide that from this check. So
+/// each process also reads the whole stream again and again, 500 entries a second, and finds the
+/// loss after two rounds at the latest. Two rounds take two seconds with up to 500 entries, and
+/// seven minutes with a hundred thousand, including entries that others have added.
 ///
 /// Until lost entries are back, a process that starts does not know them. If all processes stop
 /// before that, the ended sessions open again until they expire, so let Redis keep its data on
@@ -128,12 +129,12 @@ const RETRY: Duration = Duration::from_millis(250);
 /// has used up the stream's ids, so that it takes no more entries, a process starts it anew with
 /// everything it knows.
 ///
-/// Redis never holds the sessions. The store asks it only to end sessions, and about once a second
-/// from each process. A second connection hears that something has changed (`CLIENT TRACKING`, in
-/// version 3 of Redis's protocol), never what. The store cannot use it with a
-/// [cluster](crate::server::Redis::cluster), with a [connection](crate::server::Redis::connection)
-/// that you pass in, or with a server that lacks it. It then asks ten times a second, so the delay
-/// is up to a tenth of a second.
+/// Redis never holds the sessions. The store talks to it only to end sessions, and about once a
+/// second from each process. A second connection hears that something has changed, never what
+/// (`CLIENT TRACKING`, in version 3 of Redis's protocol). The store cannot use this second
+/// connection with a [cluster](crate::server::Redis::cluster), with a
+/// [connection](crate::server::Redis::connection) that you pass in, or with a server that lacks
+/// `CLIENT TRACKING`. It then asks ten times a second, so the delay is up to a tenth of a second.
 ///
 /// The commands are `EVAL`, `XTRIM`, `SET`, `UNLINK`, `HELLO`, `CLIENT TRACKING` and `EXISTS`, in
 /// scripts `TYPE`, `TIME`, `XADD`, `XLEN`, `XRANGE`, `XREVRANGE`, `XREAD`, `XINFO`, `PTTL`,
@@ -179,6 +180,17 @@ impl RevocableCookieStore {
     /// or nobody runs [`keep_current`](Self::keep_current). It then first reads which sessions have
     /// ended since, once for all waiting requests. `SessionLayer` loads this way. It needs a tokio
     /// runtime.
+    ///
+    /// ```no_run
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{RevocableCookieStore, Session};
+    /// # async fn f(store: RevocableCookieStore, session: Session)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// # let request = http::Request::new(());
+    /// let session = store.load_current(request.headers()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -350,8 +362,21 @@ impl RevocableCookieStore {
     }
 
     /// Ends the session with this id. No cookie of it may be alive after `until`: see
-    /// [`RevocationList::revoke`](crate::RevocationList::revoke). When it returns, Redis has the
-    /// end, and this process refuses the session.
+    /// [`RevocationList::revoke`](crate::RevocationList::revoke). When the call returns, Redis has
+    /// the end, and this process refuses the session.
+    ///
+    /// ```no_run
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{RevocableCookieStore, Session};
+    /// # async fn f(store: RevocableCookieStore, session: Session)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// if let Some(id) = session.id() {
+    ///     let longest = Duration::from_secs(24 * 3600); // the store's `max_lifetime`
+    ///     store.revoke(id, SystemTime::now() + longest).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -368,6 +393,16 @@ impl RevocableCookieStore {
     /// Ends all sessions of `subject` that were issued before `moment`, including copies and
     /// renewed sessions: "log out everywhere". A moment more than a minute ahead counts as one
     /// minute ahead.
+    ///
+    /// ```no_run
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{RevocableCookieStore, Session};
+    /// # async fn f(store: RevocableCookieStore, session: Session)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// store.revoke_subject("ada", SystemTime::now()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -389,8 +424,20 @@ impl RevocableCookieStore {
     }
 
     /// Ends all sessions of `subject` that were issued before `moment`, except for `keep`: "log out
-    /// everywhere else". See [`RevocationList::end_others_of`](crate::RevocationList::end_others_of).
-    /// A moment more than a minute ahead counts as one minute ahead, and then `keep` stays too.
+    /// everywhere else". See
+    /// [`RevocationList::end_others_of`](crate::RevocationList::end_others_of). A moment more than
+    /// a minute ahead counts as one minute ahead, and then `keep` stays too.
+    ///
+    /// ```no_run
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{RevocableCookieStore, Session};
+    /// # async fn f(store: RevocableCookieStore, session: Session)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// // `session` is the request's own, and its layer saves it after this:
+    /// store.end_others_of("ada", &session, SystemTime::now()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -407,9 +454,9 @@ impl RevocableCookieStore {
         self.revoke_subject(subject, moment.into()).await
     }
 
-    /// Ends all sessions with this [sid](Session::set_sid) that were issued before `moment`: what a
-    /// logout token of OpenID Connect's back-channel logout asks for. A moment more than a minute
-    /// ahead counts as one minute ahead.
+    /// Ends all sessions with this [sid](Session::set_sid) that were issued before `moment`. Call
+    /// it when you get a logout token of OpenID Connect's back-channel logout. A moment more than a
+    /// minute ahead counts as one minute ahead.
     ///
     /// # Errors
     ///

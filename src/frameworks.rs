@@ -2,7 +2,8 @@
 //!
 //! They are in a module of their own, so that `use sealed_session::*` does not bring a second
 //! `axum` or `tower` into scope. The macros of poem and salvo name their crate as your code would,
-//! so a module of the crate's name in scope breaks them: these modules have the version in theirs.
+//! so a module named `poem` or `salvo` in scope would break them. That is why these two are named
+//! `poem3` and `salvo1`, with the version.
 
 #[cfg(feature = "actix-web")]
 pub mod actix;

@@ -27,13 +27,14 @@ const KEPT: usize = 1024;
 /// The stores of a service with many host names, such as one for each tenant: each host has a
 /// cookie with its own name and Domain. Tenants can come and go while requests run.
 ///
-/// You give a function that makes a host's store, or `None` if there is no such host. It is called
-/// when a host is first seen, and the result is kept. Only then are the cookie's attributes checked:
-/// browsers would refuse a cookie whose Domain is not the host's. At most 1,024 stores are kept,
-/// unless you set another [number](Self::keep_at_most); the one that was not used for longest makes
-/// room. A host for which the function returns `None` or an error is not kept, so that made-up
-/// host names take no memory. The function runs for each such request, so look the host up in
-/// something fast.
+/// You give a function that returns a host's store, or `None` if there is no such host. It runs
+/// when a host is first seen, and its store is kept. At that moment the cookie is checked too:
+/// browsers would refuse a cookie whose Domain is not the host's.
+///
+/// At most 1,024 stores are kept, unless you set another [number](Self::keep_at_most); the one that
+/// was not used for longest makes room. If your function returns `None` or an error, nothing is
+/// kept, so made-up host names take no memory. But the function then runs for each such request, so
+/// look the host up in something fast.
 ///
 /// ```
 /// use sealed_session::{AppKey, CookieConfig, CookieStore, HostStores};
@@ -61,7 +62,7 @@ const KEPT: usize = 1024;
 /// With a `SessionLayer` (feature `tower`), give it the stores in place of one store:
 /// `SessionLayer::new(stores)`. It takes the host from the request's URI or `Host` header, never
 /// from `X-Forwarded-Host` or `Forwarded`, which clients can send. If a proxy in front of you
-/// replaces `Host`, let it keep it.
+/// replaces `Host`, configure it to pass the original on.
 ///
 /// # What keeps tenants apart
 ///
@@ -69,9 +70,9 @@ const KEPT: usize = 1024;
 /// [context](crate::StoreBuilder::context). Give each tenant a context of its own, as above, so
 /// that no tenant's cookie ever opens at another.
 ///
-/// The stores are otherwise independent: settings such as keys that you replace while requests run
-/// go to the stores that are there. Let your function use the newest, and call
-/// [`forget_all`](Self::forget_all), which has all stores made anew.
+/// The stores are otherwise independent. To change a setting of all of them while requests run,
+/// such as the keys, let your function use the new one, and call [`forget_all`](Self::forget_all):
+/// your function then makes all stores anew.
 pub struct HostStores<S> {
     shared: Arc<Shared<S>>,
     /// The store of a request's host, in the copy that belongs to the request.
@@ -101,7 +102,7 @@ struct Kept<S> {
 }
 
 impl<S: HasCookie> HostStores<S> {
-    /// Returns stores that `make` makes, given a host name in lower case without a port.
+    /// Returns stores that `make` makes. `make` gets a host name in lower case, without a port.
     pub fn new(
         make: impl Fn(&str) -> Result<Option<S>, ConfigError> + Send + Sync + 'static,
     ) -> Self {
@@ -158,14 +159,42 @@ impl<S: HasCookie> HostStores<S> {
     ///
     /// # Errors
     ///
-    /// As [`store`](Self::store). A request that names no host, or several, is unknown.
+    /// As [`store`](Self::store). If the request names no host, or several, the host is unknown.
+    ///
+    /// ```
+    /// # use http::{Request, StatusCode};
+    /// # use sealed_session::{AppKey, CookieStore, HostStores};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// # let known = move |host: &str| (host == "example.org").then(|| store.clone());
+    /// # let stores = HostStores::new(move |host| Ok(known(host)));
+    /// let request = Request::builder().uri("/").header("host", "evil.example").body(())?;
+    /// let status = match stores.store_of(request.uri(), request.headers()) {
+    ///     Ok(_) => StatusCode::OK,
+    ///     Err(error) if error.is_unknown() => StatusCode::NOT_FOUND,
+    ///     Err(_) => StatusCode::INTERNAL_SERVER_ERROR, // its settings are wrong: log the error
+    /// };
+    /// assert_eq!(status, StatusCode::NOT_FOUND);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn store_of(&self, uri: &Uri, headers: &HeaderMap) -> Result<S, HostError> {
         let host = name::of_request(uri, headers);
         self.store(host.as_deref().unwrap_or_default())
     }
 
-    /// Forgets a host's store, such as when its tenant has left or has other settings. The next
-    /// request makes it anew; requests that run keep theirs.
+    /// Forgets a host's store. Call it when a tenant leaves or changes its settings. The next
+    /// request makes the store anew; requests that run keep theirs.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, HostStores};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// # let stores = HostStores::new(move |_| Ok(Some(store.clone())));
+    /// stores.store("shop.example.org")?;
+    /// assert_eq!(stores.len(), 1);
+    ///
+    /// stores.forget("shop.example.org");
+    /// assert!(stores.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn forget(&self, host: &str) {
         if let Some(host) = name::normalized(host) {
             let mut known = self.shared.known();
@@ -174,7 +203,7 @@ impl<S: HasCookie> HostStores<S> {
         }
     }
 
-    /// Forgets all stores, such as when the keys have changed.
+    /// Forgets all stores. Call it when the keys have changed.
     pub fn forget_all(&self) {
         let mut known = self.shared.known();
         known.forgotten = known.forgotten.wrapping_add(1);

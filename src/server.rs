@@ -5,15 +5,15 @@
 //! # use sealed_session::AppKey;
 //! use sealed_session::server::{Memory, ServerStore};
 //!
-//! # async fn handler(request: http::Request<()>, mut response: http::Response<()>)
-//! # -> Result<(), Box<dyn std::error::Error>> {
+//! # pollster::block_on(async {
+//! # let (request, mut response) = (http::Request::new(()), http::Response::new(()));
 //! let store = ServerStore::new(AppKey::generate()?, Memory::new());
 //!
 //! let session = store.load(request.headers()).await?;
 //! session.insert("user_id", 42)?;
 //! store.save(&session, response.headers_mut()).await?;
-//! # Ok(())
-//! # }
+//! assert!(response.headers().contains_key("set-cookie"));
+//! # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 //! ```
 //!
 //! The cookie holds a sealed stub: the session's id and times, and nothing else. The backend gets
@@ -70,20 +70,67 @@ use placement::{Fetch, InBackend};
 
 /// A store for sessions whose values are in a [`Backend`].
 ///
-/// Cloning is cheap, and clones share the keys and the backend. The store's futures need no
-/// particular runtime; a backend's may need one.
+/// Cloning is cheap, and clones share the keys and the backend. The store's futures run on any
+/// runtime; a backend's may need a certain one.
+///
+/// The [module](self) and [`MemoryStore`] show how to load and save, and [`Backend`] how to write a
+/// backend of your own.
 pub struct ServerStore<B> {
     inner: Arc<Inner<B>>,
 }
 
-/// A store for sessions in this process's memory.
+/// A store for sessions in this process's memory: see [`Memory`].
+///
+/// ```
+/// # pollster::block_on(async {
+/// # use sealed_session::{AppKey, MemoryStore};
+/// use sealed_session::server::Memory;
+///
+/// let store = MemoryStore::new(AppKey::generate()?, Memory::new());
+/// let session = store.load_from::<str>([]).await?;
+/// session.insert("user_id", 42)?;
+/// let cookie = store.respond(&session).await?.cookie_header();
+///
+/// assert!(store.load_from([&cookie]).await?.contains("user_id"));
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 pub type MemoryStore = ServerStore<Memory>;
 
-/// A store for sessions in a directory of this machine.
+/// A store for sessions in a directory of this machine: see [`File`].
+///
+/// ```
+/// # pollster::block_on(async {
+/// # use sealed_session::{AppKey, FileStore, server::File};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("sessions");
+/// # let key = AppKey::generate()?;
+/// let store = FileStore::new(key.clone(), File::open(&path)?);
+/// # let session = store.load_from::<str>([]).await?;
+/// session.insert("user_id", 42)?;
+/// let cookie = store.respond(&session).await?.cookie_header();
+/// drop(store); // the process ends
+///
+/// let store = FileStore::new(key, File::open(&path)?);
+/// assert!(store.load_from([&cookie]).await?.contains("user_id"));
+/// # drop(store);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[cfg(all(feature = "file", unix))]
 pub type FileStore = ServerStore<File>;
 
-/// A store for sessions in Redis, shared by any number of processes.
+/// A store for sessions in Redis, shared by any number of processes: see [`Redis`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use sealed_session::server::Redis;
+/// use sealed_session::{KeyRing, RedisStore};
+///
+/// let redis = Redis::open("redis://127.0.0.1:6379")?;
+/// let store = RedisStore::builder(KeyRing::from_env()?, redis)
+///     .idle_timeout(Duration::from_secs(30 * 60))
+///     .build()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[cfg(feature = "redis")]
 pub type RedisStore = ServerStore<Redis>;
 
@@ -190,33 +237,36 @@ impl<B: Backend> ServerStore<B> {
     /// Writes a changed session to the backend, and the headers that the session needs into the
     /// response.
     ///
-    /// If another request has saved the same session in between, the changes of this request are
-    /// applied to the newer record; if both changed the same key, the later save wins. If the
-    /// session has ended in between, it stays ended and the changes are lost. The cookie is then
-    /// left alone, because the browser may have another one by now.
+    /// If another request saves the same session between this request's load and its save, this
+    /// request's changes are applied to the newer record. If both changed the same key, the later
+    /// save wins. If the session has ended in between, it stays ended and the changes are lost. The
+    /// cookie is then left alone, because the browser may have another one by now.
     ///
     /// # Errors
     ///
     /// If the backend or the random source fails, or another store loaded the session. On an error,
     /// the headers stay unchanged.
     ///
-    /// The error is a [conflict](SaveError::is_conflict) in three cases: this request changed the
-    /// session, and another one gave it a new id meanwhile, or did so a moment before this one came
-    /// with the old cookie; another request got an entry that this one has
-    /// [claimed](Session::claim); or so many requests save the session that this one never
-    /// succeeds.
+    /// The error is a [conflict](SaveError::is_conflict) in three cases:
+    ///
+    /// - This request changed the session, and another one gave it a new id: meanwhile, or a moment
+    ///   before this one came with the old cookie.
+    /// - Another request got an entry that this one has [claimed](Session::claim).
+    /// - So many requests save the session that this one never succeeds.
     pub async fn save(&self, session: &Session, headers: &mut HeaderMap) -> Result<(), SaveError> {
         self.respond(session).await?.apply_once(headers);
         Ok(())
     }
 
-    /// Replaces the keys of this store and all its clones, while requests run.
+    /// Replaces the keys of this store and all its clones, while requests run:
+    /// [`guide::rotation`](crate::guide::rotation) says in which order.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
         self.inner.take_keys(&ring.into());
     }
 
     /// Refuses sessions issued before `not_before`, for this store and all its clones, while
-    /// requests run. Use it to end all sessions of a server at once.
+    /// requests run. Use it to end all sessions of a server at once: with the present time,
+    /// everybody has to log in again.
     pub fn set_not_before(&self, not_before: SystemTime) {
         self.inner
             .core
@@ -226,6 +276,12 @@ impl<B: Backend> ServerStore<B> {
     }
 
     /// The backend, for its own methods.
+    /// ```
+    /// # use sealed_session::{AppKey, MemoryStore, server::Memory};
+    /// let store = MemoryStore::new(AppKey::generate()?, Memory::new());
+    /// assert_eq!(store.backend().len(), 0); // a method of `Memory`
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn backend(&self) -> &B {
         &self.inner.backend
     }

@@ -41,8 +41,8 @@ use given::{FIELDS, Fields, Given, IN_A_FILE, Source, refuse_strays};
 ///
 /// The [`driver`](Self::driver) says where sessions are kept. `AnyStore`, with the feature
 /// `server`, can be the store of any driver. Settings for other drivers are ignored, so you can
-/// switch by changing `SESSION_DRIVER` alone. If you set them without naming a driver, you get an
-/// error, because you have probably forgotten the driver.
+/// switch by changing `SESSION_DRIVER` alone. If you set some of them and no driver, you get an
+/// error, because you have probably forgotten it.
 ///
 /// Every wrong setting is an error. It names the variable or field and says which values are
 /// possible. It shows no value other than a path. An unknown field in a file is an error. In the
@@ -82,8 +82,8 @@ pub struct Settings {
 
     /// How long a new session lives, however much it is used. Default 24 hours.
     ///
-    /// It is sealed into the session and is the cookie's Max-Age, so a change affects only new
-    /// sessions. Lower it if a stolen cookie would do much harm: `8h` for a working day.
+    /// The lifetime is sealed into the session and is the cookie's Max-Age, so a change affects
+    /// only new sessions. Lower it if a stolen cookie would do much harm: `8h` for a working day.
     pub max_age: Option<Duration>,
 
     /// How long any session lives at most. Default: `max_age`.
@@ -94,12 +94,12 @@ pub struct Settings {
 
     /// Ends a session that no request has used for this long, from load to response. Default none.
     ///
-    /// To keep the time of use, requests that only read then send a cookie now and then. Set it if
-    /// people leave browsers open: `30m`.
+    /// To remember the last use, a request that only reads then gets a new cookie now and then. Set
+    /// it if people leave browsers open: `30m`.
     pub idle_timeout: Option<Duration>,
 
-    /// How old the recorded time of use gets before a request that only reads updates it. Default a
-    /// tenth of `idle_timeout`, without which you cannot set it.
+    /// How old the recorded last use gets before a request that only reads updates it. Default a
+    /// tenth of `idle_timeout`. You can set it only together with `idle_timeout`.
     ///
     /// A session may end this much before its idle timeout. Lower it if that is too early; more
     /// responses carry a cookie then.
@@ -186,9 +186,9 @@ pub struct Settings {
     /// Whether a store with a backend accepts sessions that a cookie holds whole. Default false.
     /// Not for `cookie`.
     ///
-    /// Until those cookies have expired, a copy of one opens even if its session has ended since.
-    /// Set it to true for that time, to move from `cookie` to another driver without logging anyone
-    /// out.
+    /// Set it to true to move from `cookie` to another driver without logging anyone out, until
+    /// those cookies have expired. Until then, a copy of one opens even if its session has ended
+    /// since.
     pub adopt_cookies: Option<bool>,
 
     /// Whether a store with a backend keeps a session in its cookie as long as it fits. Default
@@ -295,6 +295,13 @@ impl Settings {
 
     /// Returns the cookie that these settings describe.
     ///
+    /// ```
+    /// # use sealed_session::Settings;
+    /// let settings: Settings = serde_json::from_str(r#"{ "cookie_name": "__Host-shop" }"#)?;
+    /// assert_eq!(settings.cookie()?.name(), "__Host-shop");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If a browser would refuse the cookie; the error names the variable or field.
@@ -323,6 +330,19 @@ impl Settings {
 
     /// Returns a cookie store's builder with these settings. On it you can set the rest in code: a
     /// clock, former cookies.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{AppKey, Settings};
+    /// let mut settings = Settings::default(); // in a service: Settings::from_env()?
+    /// settings.max_age = Some(Duration::from_secs(8 * 3600));
+    /// let store = settings
+    ///     .builder(AppKey::generate()?)?
+    ///     .on_event(|event| eprintln!("session: {event}"))
+    ///     .build()?;
+    /// # assert!(store.load_from::<str>([]).is_new());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

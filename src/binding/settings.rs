@@ -12,6 +12,15 @@ const PROOF_LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// How far a service has got on its way to device-bound sessions, or back.
 ///
 /// On several servers, take one step on all of them before the next: see docs/device-bound.md.
+///
+/// ```
+/// use sealed_session::{DeviceBound, DeviceStage};
+///
+/// let settings = DeviceBound::default().exclude("/public");
+/// assert_eq!(settings.stage(), DeviceStage::Enforce); // the default
+/// assert_eq!(settings.at(DeviceStage::Offer).stage(), DeviceStage::Offer);
+/// assert!(DeviceStage::Offer < DeviceStage::Enforce);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum DeviceStage {
     /// Nothing is bound, and the endpoints do not exist. Sessions that are bound open everywhere.
@@ -35,11 +44,10 @@ pub enum DeviceStage {
 /// use std::time::Duration;
 /// use sealed_session::{AppKey, CookieStore, DeviceBound};
 ///
-/// let store = CookieStore::builder(AppKey::generate()?)
-///     .device_bound(DeviceBound::default())
-///     .build()?;
-///
-/// let settings = DeviceBound::default().exclude("/public");
+/// let settings = DeviceBound::default()
+///     .proof_lifetime(Duration::from_secs(5 * 60)) // so a stolen cookie is good for 5 minutes
+///     .exclude("/public");
+/// let store = CookieStore::builder(AppKey::generate()?).device_bound(settings).build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -82,36 +90,37 @@ impl DeviceBound {
         self
     }
 
-    /// How long a proof is good for, and so how long a stolen cookie is. Default 10 minutes, at
-    /// least 30 seconds, at most an hour.
+    /// Sets how long a proof is good for. A stolen cookie is good for as long. Default 10 minutes,
+    /// at least 30 seconds, at most an hour.
     ///
-    /// The browser is asked for a new proof a minute before the end, or a quarter of a shorter
-    /// lifetime. Browsers sign only six times in nine minutes, so use a shorter one only to try
-    /// things out.
+    /// The browser is asked for a new proof a minute before the end, or if the lifetime is short, a
+    /// quarter of it before the end. Browsers sign only six times in nine minutes, so use a shorter
+    /// lifetime only to try things out.
     pub fn proof_lifetime(mut self, lifetime: Duration) -> Self {
         self.proof_lifetime = lifetime;
         self
     }
 
-    /// Leaves out a path and all below it: the browser does not hold back requests there until it
-    /// has a proof. A bound session counts as absent there if there is none. Use it for public
+    /// Leaves out a path and all below it. The browser sends requests there at once, whether it has
+    /// a proof or not. Without a proof, a bound session counts as absent there. Use it for public
     /// pages and files.
     pub fn exclude(mut self, path: impl Into<String>) -> Self {
         self.excluded.push(path.into());
         self
     }
 
-    /// Lets links on this other host's pages refresh the proof, so that the page which they lead to
-    /// need not be [loaded twice](Self::reload_foreign_links). That host's pages can then make the
-    /// browser use up its signatures. A name such as `partner.example`, never `*`.
+    /// Lets links on another host's pages refresh the proof, so that the page behind the link need
+    /// not be [loaded twice](Self::reload_foreign_links). Give the host's name, such as
+    /// `partner.example`, never `*`. That host's pages can then make the browser use up its
+    /// signatures.
     pub fn refresh_from(mut self, host: impl Into<String>) -> Self {
         self.initiators.push(host.into());
         self
     }
 
-    /// Whether a page that a link on another site leads to loads itself again, if the session lacks
-    /// its proof. Default `true`: browsers hold back no such request, and without this the visitor
-    /// would be greeted as a stranger.
+    /// Whether a page loads itself again if a visitor comes to it by a link on another site and the
+    /// session lacks its proof. Default `true`: browsers do not wait for a proof before they follow
+    /// such a link, so with `false` your page greets the visitor as a stranger.
     pub fn reload_foreign_links(mut self, reload: bool) -> Self {
         self.reloads = reload;
         self

@@ -7,10 +7,21 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
 };
 
-/// An answer for a browser that binds its session to its device: send it as it is, and do not ask a
-/// handler.
+/// An answer for a browser that binds its session to its device. Send it as it is, and do not call
+/// a handler. A `SessionLayer` does this for you.
 ///
 /// `Debug` shows no cookie and no challenge.
+///
+/// ```
+/// # use sealed_session::{AppKey, CookieStore, DeviceBound};
+/// # let builder = CookieStore::builder(AppKey::generate()?);
+/// # let store = builder.device_bound(DeviceBound::default()).build()?;
+/// // Before your handlers, with the request's method, path and headers:
+/// let answer = store.device_answer("GET", "/.device-bound-session/register", []);
+/// let response = answer.ok_or("call a handler")?.into_response(|text| text.into_bytes());
+/// assert_eq!(response.status(), 405); // browsers come here with POST
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct DeviceAnswer {
     status: StatusCode,
@@ -83,7 +94,7 @@ impl DeviceAnswer {
         &self.body
     }
 
-    /// Makes a response of it.
+    /// Makes a response of it. `body` turns the text into a body of your server's type.
     pub fn into_response<B>(mut self, body: impl Fn(String) -> B) -> http::Response<B> {
         let text = std::mem::take(&mut self.body);
         self.into_response_with(body(text))

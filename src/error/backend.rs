@@ -43,6 +43,14 @@ impl BackendErrorKind {
 
 impl BackendError {
     /// An error whose message says what went wrong, without any key or value.
+    ///
+    /// ```
+    /// use sealed_session::server::{BackendError, BackendErrorKind};
+    ///
+    /// let error = BackendError::new(BackendErrorKind::Timeout, "postgres: no answer in 2 s");
+    /// assert_eq!(error.kind().as_str(), "timeout"); // for a metric
+    /// assert_eq!(error.to_string(), "postgres: no answer in 2 s"); // for the log
+    /// ```
     pub fn new(kind: BackendErrorKind, what: impl fmt::Display) -> Self {
         Self {
             kind,

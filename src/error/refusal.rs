@@ -2,7 +2,18 @@
 
 use std::fmt;
 
-/// Where a session comes from.
+/// Where a session comes from: [`Session::origin`](crate::Session::origin).
+///
+/// ```
+/// # use sealed_session::{AppKey, CookieStore, Origin, Refusal};
+/// # let store = CookieStore::new(AppKey::generate()?);
+/// let session = store.load_from::<str>([]);
+/// assert_eq!(session.origin(), Origin::Absent);
+///
+/// let session = store.load_from(["__Host-session=junk"]);
+/// assert_eq!(session.origin(), Origin::Refused(Refusal::Malformed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Origin {
@@ -20,6 +31,12 @@ pub enum Origin {
 /// Why a token or a session was refused: for logs, metrics and the operator.
 ///
 /// Never show it to the client: from the outside, every refusal looks the same.
+///
+/// ```
+/// # use sealed_session::Refusal;
+/// assert_eq!(Refusal::Expired.as_str(), "expired"); // for a metric
+/// assert_eq!(Refusal::Expired.to_string(), "its deadline has passed"); // for a log
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -27,14 +44,14 @@ pub enum Refusal {
     TooLong,
     /// Not strict base64url without padding, or shorter than the empty token.
     Malformed,
-    /// This build does not read its version of the wire format.
+    /// Its version of the wire format is one that this build does not read.
     UnknownVersion,
     /// Sealed under an app key that is not in the key ring.
     UnknownKey,
-    /// The keys have not been looked up for longer than the managed keys' `max_staleness`: this
-    /// process cannot know whether one of them has been revoked.
+    /// This process has not reached the key store for longer than the managed keys'
+    /// `max_staleness`, so it cannot know whether a key has been revoked.
     StaleKeys,
-    /// The HMAC is wrong: not sealed by us, altered, or sealed for another use.
+    /// The HMAC is wrong: the token was altered, sealed for another use, or not sealed by us.
     Forged,
     /// The HMAC is right and the GCM tag is wrong: the ciphertext was exchanged.
     Corrupt,

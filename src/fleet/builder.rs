@@ -51,6 +51,17 @@ impl StoreBuilder<InFleet> {
     /// not heard from Redis for longer refuses to open sessions, after one failed attempt to catch
     /// up. Default 10 seconds, at least 100 milliseconds. Below 4 seconds, a single silence of
     /// Redis within its response timeout may be too long.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{AppKey, RevocableCookieStore, server::Redis};
+    /// # let (key, redis) = (AppKey::generate()?, Redis::open("redis://127.0.0.1:6379")?);
+    /// let store = RevocableCookieStore::builder(key, redis)
+    ///     .max_staleness(Duration::from_secs(5))
+    ///     .build()?; // does not connect yet
+    /// assert_eq!(store.listed(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
         self.placement.max_staleness = max_staleness;
         self

@@ -337,8 +337,8 @@ impl<'r, T> FromRequest<'r> for TypedSession<T> {
     }
 }
 
-/// Answers by the catcher for 500, or the layer's `on_error` if you set it. In debug builds, the
-/// layer's answer has the reason if you have no such catcher.
+/// Answers with the catcher for 500, or with the layer's `on_error` if you set it. In debug builds,
+/// the answer has the reason if you have no catcher of your own.
 impl<'r> Responder<'r, 'static> for LoadError {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         note(request, Failure::Load(self));
@@ -346,8 +346,8 @@ impl<'r> Responder<'r, 'static> for LoadError {
     }
 }
 
-/// Answers by the catcher for 500, or the layer's `on_error` if you set it. In debug builds, the
-/// layer's answer has the reason if you have no such catcher.
+/// Answers with the catcher for 500, or with the layer's `on_error` if you set it. In debug builds,
+/// the answer has the reason if you have no catcher of your own.
 impl<'r> Responder<'r, 'static> for SessionError {
     fn respond_to(self, request: &'r Request<'_>) -> response::Result<'static> {
         note(request, Failure::Call(self));

@@ -56,14 +56,14 @@
 //! | answers with any status, 204, 304 and 5xx too | is saved; a logout holds even if the answer is an error |
 //! | answers with a body that is still to be streamed | is saved before the first byte; a body that has the session may read it, but changes come too late |
 //! | answers 101 and upgrades | is saved with the 101; a connection that has the session may read it, but changes come too late |
-//! | answers, and first asks for the session after that | was not handed out, and caches were not told of it, so asking gives an error |
+//! | answers, and first asks for the session after that | is not given out: the headers have not told caches of it, so asking is an error |
 //! | fails, or panics and nothing inside the layer turns that into an answer | is not saved |
 //! | is cancelled, because the client went away or a timeout outside the layer struck | is not saved |
 //! | answers, and saving fails | is not saved; the answer of [`on_error`](SessionLayer::on_error) replaces the response |
 //!
-//! So a change that must hold, such as ending the session at logout, must reach an answer. Put
-//! timeouts and layers that turn panics into answers inside the session layer. Compression and the
-//! like can go on either side.
+//! So a change that must hold, such as a logout, needs an answer. Put timeouts, and layers that
+//! turn panics into answers, inside the session layer. Compression and the like can go on either
+//! side.
 //!
 //! After a logout, browsers can still show pages that they have kept. To have them forgotten, send
 //! private pages with `no-store`, and build the store with
@@ -118,7 +118,8 @@ pub use layer::{SessionLayer, SessionService};
 pub(crate) use pending::Ask;
 pub use pending::{LoadFuture, PendingSession, SessionOf};
 pub(crate) use reason::{HEADERS as REASON_HEADERS, reason};
-/// What puts a [`SessionLayer`] or a guard around a service that no router takes it for.
+/// The trait with the method `layer`, which puts a [`SessionLayer`] or a guard around a service.
+/// Routers call it for you; without one, import it.
 pub use tower_layer::Layer;
 
 #[cfg(feature = "device-bound")]
@@ -184,8 +185,8 @@ mod sealed {
         /// Loads the session from that header's fields, joined into one.
         fn load(&self, field: &[u8]) -> Self::Load;
 
-        /// Opens the request's token, but does not ask a backend. Returns the id of the session that
-        /// the token names, if that is known at once, and the load that goes on from there.
+        /// Opens the request's token, but does not ask a backend. Returns the id of the session
+        /// that the token names, if that is known at once, and the load that goes on from there.
         #[cfg(feature = "tower-sessions")]
         fn open(&self, field: &[u8]) -> (Option<SessionId>, Self::Load) {
             (None, self.load(field))
@@ -455,8 +456,8 @@ impl<Q> Leaves<Q> for NoRequest {
     }
 }
 
-/// Answers without a body: 500 from a layer, 401 from a guard. In debug builds the 500 has the reason
-/// as its body: see [what happens when something fails](self#when-something-fails).
+/// Answers without a body: 500 from a layer, 401 from a guard. In debug builds the 500 has the
+/// reason as its body: see [what happens when something fails](self#when-something-fails).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bare;
 

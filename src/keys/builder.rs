@@ -22,7 +22,7 @@ const ROTATE_EVERY: Duration = Duration::from_secs(90 * 24 * 3600);
 const POLL: Duration = Duration::from_secs(20);
 const TOLERANCE: Duration = Duration::from_secs(60);
 
-/// Builds [`ManagedKeys`]. `build` checks the settings and loads the ring.
+/// Builds [`ManagedKeys`]. [`build`](Self::build) checks the settings and loads the ring.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,6 +35,7 @@ const TOLERANCE: Duration = Duration::from_secs(60);
 ///     .rotate_every(Duration::from_secs(30 * 24 * 3600))
 ///     .on_event(|event| eprintln!("{event}"))
 ///     .build()?;
+/// assert_eq!(keys.opens().len(), 1); // the first key
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
@@ -116,13 +117,22 @@ impl ManagedKeysBuilder {
     }
 
     /// Leaves rotation to you: use `sealed-session keys add` or [`ManagedKeys::add`].
+    ///
+    /// ```
+    /// # use sealed_session::{ManagedKeys, keys::KeyFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.keys");
+    /// let keys = ManagedKeys::builder(KeyFile::owned(path)).rotate_by_hand().build()?;
+    /// assert_eq!(keys.next_change(), None); // until you call `keys.add()`
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rotate_by_hand(mut self) -> Self {
         self.rotate_every = None;
         self
     }
 
-    /// Sets how long before it seals a key is made. Default a day, and never less than all
-    /// processes need to find it.
+    /// Sets how long a key exists before it seals. Default a day, and never less than all processes
+    /// need to find it.
     pub fn make_ahead(mut self, ahead: Duration) -> Self {
         self.ahead = ahead;
         self
@@ -135,8 +145,8 @@ impl ManagedKeysBuilder {
     }
 
     /// Sets the time between two polls of the store, plus or minus a quarter. Default 20 seconds.
-    /// The ring remembers the poll of the process that makes it. A process that polls less often
-    /// fails to build.
+    /// The ring remembers the setting of the process that makes it. A process that polls less often
+    /// fails to build; [`ManagedKeys::allow`] raises the limit.
     pub fn poll(mut self, poll: Duration) -> Self {
         self.poll = poll;
         self
@@ -164,9 +174,23 @@ impl ManagedKeysBuilder {
         self
     }
 
-    /// Seals the ring as a whole under this root key, so that a reader of the store learns no key.
-    /// If you pass several keys, the ring stays under the one that it is sealed under. The first
-    /// seals a new ring, and is the one that [`ManagedKeys::rewrap`] changes to.
+    /// Seals the whole ring under this root key, so that someone who reads the store learns no key.
+    ///
+    /// If you pass several root keys, the ring stays under the one that it is sealed under. A new
+    /// ring is sealed under the first, and [`ManagedKeys::rewrap`] changes to the first.
+    ///
+    /// ```
+    /// # use sealed_session::{ManagedKeys, keys::KeyFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.keys");
+    /// # use sealed_session::AppKey;
+    /// let root = AppKey::generate()?; // in a service: KeyRing::from_env()?
+    /// let keys = ManagedKeys::builder(KeyFile::owned(&path)).root(root).build()?;
+    ///
+    /// // Nobody opens the ring without the root key:
+    /// assert!(ManagedKeys::builder(KeyFile::owned(&path)).build().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn root(mut self, root: impl Into<KeyRing>) -> Self {
         self.root = Some(root.into());
         self
@@ -193,6 +217,15 @@ impl ManagedKeysBuilder {
 
     /// Makes [`build`](Self::build) fail if there is no ring yet. Use this in containers: without
     /// it, a lost folder means new keys, and everybody has to log in again.
+    ///
+    /// ```
+    /// # use sealed_session::{ManagedKeys, keys::KeyFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.keys");
+    /// let built = ManagedKeys::builder(KeyFile::owned(path)).must_exist().build();
+    /// assert!(built.is_err()); // nothing is there, and nothing was made
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn must_exist(mut self) -> Self {
         self.must_exist = true;
         self
@@ -200,19 +233,53 @@ impl ManagedKeysBuilder {
 
     /// Takes over keys that were in use before, such as [`KeyRing::from_env`], so that their
     /// sessions still open. If there is no ring yet, the key that seals becomes its first key.
+    ///
+    /// ```
+    /// # use sealed_session::{ManagedKeys, keys::KeyFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.keys");
+    /// # use sealed_session::{AppKey, CookieStore, Session};
+    /// # let app_key = AppKey::generate()?;
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// # let before = CookieStore::new(app_key.clone());
+    /// let cookie = before.respond(&session)?.cookie_header(); // sealed under APP_KEY
+    ///
+    /// let keys = ManagedKeys::builder(KeyFile::owned(path)).adopt(app_key).build()?;
+    /// assert!(CookieStore::new(keys).load_from([&cookie]).contains("user_id"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn adopt(mut self, ring: impl Into<KeyRing>) -> Self {
         self.adopted = Some(ring.into());
         self
     }
 
-    /// Opens and seals nothing after the store has been unreachable for this long, because the
-    /// process may have missed a revocation. Default no limit.
+    /// Opens and seals nothing once the store has been unreachable for this long, because the
+    /// process may have missed a revocation. Sessions then come as
+    /// [`Refusal::StaleKeys`](crate::Refusal::StaleKeys). At least two [polls](Self::poll). Default
+    /// no limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use sealed_session::{ManagedKeys, keys::KeyFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.keys");
+    ///
+    /// let builder = || ManagedKeys::builder(KeyFile::owned(&path));
+    /// let keys = builder().max_staleness(Duration::from_secs(120)).build()?;
+    ///
+    /// // Too short: one late answer would end all sessions.
+    /// let error = builder().max_staleness(Duration::from_secs(30)).build().unwrap_err();
+    /// assert_eq!(error.setting(), "max_staleness");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_staleness(mut self, limit: Duration) -> Self {
         self.max_staleness = Some(limit);
         self
     }
 
-    /// Starts no thread. Call [`ManagedKeys::refresh`] as often as [`poll`](Self::poll) says.
+    /// Starts no thread. Call [`ManagedKeys::refresh`] as often as [`poll`](Self::poll) says: every
+    /// 20 seconds by default.
     pub fn without_thread(mut self) -> Self {
         self.has_thread = false;
         self
@@ -224,7 +291,7 @@ impl ManagedKeysBuilder {
         self
     }
 
-    /// Calls `hook` with each [`KeyEvent`], on the thread that polls.
+    /// Calls `hook` with each [`KeyEvent`], on the thread that polls. [`KeyEvent`] has an example.
     pub fn on_event(mut self, hook: impl Fn(KeyEvent) + Send + Sync + 'static) -> Self {
         self.events.hook = Some(Box::new(hook));
         self

@@ -11,6 +11,20 @@ use crate::envelope::KeyId;
 /// [`on_event`](super::ManagedKeysBuilder::on_event) gets each event. With the feature `tracing`,
 /// each is also an event of that crate with the target `sealed_session`, and with the fields
 /// `event`, and `key_id` and `error` where there is one.
+///
+/// ```
+/// use std::sync::mpsc;
+/// # use sealed_session::{ManagedKeys, keys::KeyFile};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("session.keys");
+///
+/// let (events, seen) = mpsc::channel();
+/// let keys = ManagedKeys::builder(KeyFile::owned(path))
+///     .on_event(move |event| drop(events.send(event.as_str()))) // in a service: your metrics
+///     .build()?;
+/// assert_eq!(seen.recv()?, "keys_created");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyEvent {

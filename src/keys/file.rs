@@ -47,7 +47,15 @@ impl KeyFile {
         Self::of(path.into(), false)
     }
 
-    /// Uses a file that somebody else provides.
+    /// Uses a file that somebody else provides, such as a secret that Kubernetes mounts.
+    ///
+    /// ```no_run
+    /// use sealed_session::{ManagedKeys, keys::KeyFile};
+    ///
+    /// let file = KeyFile::mounted("/run/secrets/session/keys");
+    /// let keys = ManagedKeys::builder(file).on_event(|event| eprintln!("{event}")).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn mounted(path: impl Into<PathBuf>) -> Self {
         Self::of(path.into(), true)
     }

@@ -96,7 +96,19 @@ pub struct Allowed {
 }
 
 impl ManagedKeys {
-    /// Returns all keys of the ring, including those that are gone, in the order in which they seal.
+    /// Returns all keys of the ring, including those that are gone, in the order in which they
+    /// seal.
+    ///
+    /// ```
+    /// # use sealed_session::{ManagedKeys, keys::KeyState};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let keys = ManagedKeys::file(folder.path().join("session.keys"))?;
+    /// for key in keys.list()? {
+    ///     println!("{} {}", key.id, key.state.as_str());
+    ///     assert_eq!(key.state, KeyState::Sealing); // there is only the first
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -126,6 +138,18 @@ impl ManagedKeys {
     /// Raises limits, and lowers none. Use this before you start processes that poll less often, or
     /// that cannot write to the store themselves. Returns whether anything changed.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use sealed_session::ManagedKeys;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let keys = ManagedKeys::file(folder.path().join("session.keys"))?;
+    ///
+    /// let mut limits = keys.allowed();
+    /// limits.poll = Duration::from_secs(60);
+    /// assert!(keys.allow(limits)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the store fails.
@@ -142,8 +166,19 @@ impl ManagedKeys {
         })
     }
 
-    /// Makes the next key now. It seals once all processes can have it: a day from now, unless the
-    /// settings say otherwise. Returns `None` if the next key is there already.
+    /// Makes the next key now. It seals once all processes can have it: a day from now, unless
+    /// [`make_ahead`](super::ManagedKeysBuilder::make_ahead) says otherwise. Returns `None` if the
+    /// next key is there already.
+    ///
+    /// ```
+    /// # use sealed_session::ManagedKeys;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let keys = ManagedKeys::file(folder.path().join("session.keys"))?;
+    /// let next = keys.add()?.ok_or("it is there already")?;
+    /// assert!(keys.opens().contains(&next)); // at once
+    /// assert_ne!(keys.seals(), Some(next)); // not yet
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -152,8 +187,8 @@ impl ManagedKeys {
         self.add_key(false)
     }
 
-    /// Makes a key that only opens until you [promote](Self::promote) it. Returns `None` if there is
-    /// such a key already.
+    /// Makes a key that only opens until you [promote](Self::promote) it. Returns `None` if there
+    /// is such a key already.
     ///
     /// # Errors
     ///
@@ -170,6 +205,18 @@ impl ManagedKeys {
 
     /// Lets a key seal as soon as all processes can have it, and returns when that is.
     ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// # use sealed_session::ManagedKeys;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let keys = ManagedKeys::file(folder.path().join("session.keys"))?;
+    ///
+    /// let key = keys.add_waiting()?.ok_or("it is there already")?;
+    /// // Later, when you want it to seal:
+    /// assert!(keys.promote(key)? > SystemTime::now());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the store fails, or there is no such key, or it has stopped sealing.
@@ -178,8 +225,8 @@ impl ManagedKeys {
         Ok(from.into())
     }
 
-    /// Takes a key out of use until you [enable](Self::enable) it. Do this before you drop a key, to
-    /// see whether anybody misses it. Returns whether anything changed.
+    /// Takes a key out of use until you [enable](Self::enable) it. Do this before you drop a key,
+    /// to see whether anybody misses it. Returns whether anything changed.
     ///
     /// # Errors
     ///
@@ -197,7 +244,18 @@ impl ManagedKeys {
         self.change(|ring, now| ring.disable(id, false, now))
     }
 
-    /// Removes a key for good that is disabled or has ended. Returns whether anything changed.
+    /// Removes a key for good. The key must be [disabled](Self::disable), or have ended. Returns
+    /// whether anything changed.
+    ///
+    /// ```
+    /// # use sealed_session::ManagedKeys;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let keys = ManagedKeys::file(folder.path().join("session.keys"))?;
+    /// # let key = keys.add_waiting()?.ok_or("it is there already")?;
+    /// keys.disable(key)?; // and wait: does anybody miss it?
+    /// assert!(keys.drop_key(key)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -206,11 +264,22 @@ impl ManagedKeys {
         self.change(|ring, now| ring.drop_key(id, now))
     }
 
-    /// Ends a leaked key and every key that was in the store while it was alive. Whoever had the one
-    /// may have had the others, and a session that was forged under it may have been sealed again
-    /// under the next. The same write adds a fresh key, which seals at once.
+    /// Ends a leaked key and every key that was in the store while it was alive: whoever had the
+    /// one may have had the others, and a session forged under it may have been sealed again under
+    /// the next. The same write adds a fresh key, which seals at once.
     ///
     /// Everybody whose session was sealed under one of these keys has to log in again.
+    ///
+    /// ```
+    /// # use sealed_session::ManagedKeys;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let keys = ManagedKeys::file(folder.path().join("session.keys"))?;
+    /// let leaked = keys.seals().ok_or("no key seals")?;
+    /// let revocation = keys.revoke(leaked)?;
+    /// assert_eq!(revocation.revoked, [leaked]);
+    /// assert_eq!(keys.seals(), revocation.fresh);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -252,8 +321,20 @@ impl ManagedKeys {
         }
     }
 
-    /// Seals the ring under the first of the root keys. Call this once all processes accept that
-    /// key. Returns whether it was under another key.
+    /// Seals the ring under the first of the [root keys](super::ManagedKeysBuilder::root). Call
+    /// this once all processes accept that key. Returns whether the ring was under another key.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, KeyRing, ManagedKeys, keys::KeyFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.keys");
+    /// # let (old, new) = (AppKey::generate()?, AppKey::generate()?);
+    /// # ManagedKeys::builder(KeyFile::owned(&path)).root(old.clone()).build()?;
+    /// let roots = KeyRing::new(new).accept(old)?;
+    /// let keys = ManagedKeys::builder(KeyFile::owned(&path)).root(roots).build()?;
+    /// assert!(keys.rewrap()?); // from now on, nobody needs `old`
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

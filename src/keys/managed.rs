@@ -28,7 +28,8 @@ use crate::time::Millis;
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("session.keys");
 /// let keys = ManagedKeys::file(path)?; // made with its first key if it is not there
-/// let store = CookieStore::new(keys);
+/// let store = CookieStore::new(&keys);
+/// assert!(keys.seals().is_some());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -44,7 +45,22 @@ pub struct ManagedKeys {
 }
 
 impl ManagedKeys {
-    /// Polls the store and does what is due, as the thread does. This blocks.
+    /// Polls the store and does what is due, as the thread does. This blocks. Call it if you need a
+    /// change that another process has just made, or
+    /// [have no thread](crate::keys::ManagedKeysBuilder::without_thread).
+    ///
+    /// ```
+    /// # use sealed_session::ManagedKeys;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.keys");
+    /// # let here = ManagedKeys::file(&path)?;
+    /// # let elsewhere = ManagedKeys::file(&path)?;
+    /// let new = elsewhere.add()?.ok_or("there is one already")?; // in another process
+    ///
+    /// here.refresh()?;
+    /// assert!(here.opens().contains(&new));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -75,7 +91,7 @@ impl ManagedKeys {
         self.inner.present(|present| present.bounds.promise())
     }
 
-    /// Returns when the use of a key changes next, if that is known.
+    /// Returns when a key next begins or stops to seal or open, if that is known.
     pub fn next_change(&self) -> Option<SystemTime> {
         let until = self.inner.present(|present| present.view.until);
         (until != Millis::MAX).then(|| until.into())

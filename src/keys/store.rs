@@ -6,19 +6,21 @@ use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
-/// The most bytes that a key store ever has to keep and to return: 65,640. This is a sealed ring and
-/// a line end.
+/// The most bytes that a key store ever has to keep and to return: 65,640. This is a sealed ring
+/// and a line end.
 pub const MAX_STORED: usize = crate::envelope::encoded_len(super::text::MAX_TEXT) + 1;
 
 /// Keeps the ring of [`ManagedKeys`](super::ManagedKeys): some kilobytes that all processes read,
 /// and that a process replaces if they are unchanged since it read them.
 ///
-/// [`KeyFile`](super::KeyFile) and `KeyRedis` are two such stores. For S3, etcd, Vault or a database,
-/// implement the two calls yourself, and check them with `keys::conformance`. Both calls block. They
-/// run on the thread of the managed keys, and on yours if you call its methods. Give each a timeout.
+/// [`KeyFile`](super::KeyFile) and `KeyRedis` are two such stores. For S3, etcd, Vault or a
+/// database, implement [`load`](Self::load), [`replace`](Self::replace) and
+/// [`describe`](Self::describe) yourself, and check them with `keys::conformance`. `load` and
+/// `replace` block. They run on the thread of the managed keys, and on yours if you call its
+/// methods. Give each a timeout.
 ///
-/// The store may lose a write that it has acknowledged, or go back to an older state: a process that
-/// knows more restores it.
+/// The store may lose a write that it has acknowledged, or go back to an older state: a process
+/// that knows more restores it.
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -45,6 +47,12 @@ pub const MAX_STORED: usize = crate::envelope::encoded_len(super::text::MAX_TEXT
 ///         "memory".to_owned()
 ///     }
 /// }
+///
+/// # use sealed_session::{AppKey, ManagedKeys};
+/// # let root = AppKey::generate()?;
+/// let keys = ManagedKeys::builder(InMemory::default()).root(root).build()?;
+/// assert!(keys.seals().is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait KeyStore: Send + Sync + 'static {
     /// Returns what is kept, or `None` if nothing is there yet. A ring has at most [`MAX_STORED`]
@@ -63,8 +71,8 @@ pub trait KeyStore: Send + Sync + 'static {
     /// If it was not replaced, or if that is unknown.
     fn replace(&self, there: Option<&[u8]>, with: &[u8]) -> Result<bool, KeyStoreError>;
 
-    /// Returns a name for operators, such as a path, or a server and a key. It appears in errors, so
-    /// leave passwords out.
+    /// Returns a name for operators, such as a path, or a server and a key. It appears in errors,
+    /// so leave passwords out.
     fn describe(&self) -> String;
 
     /// Returns whether this process may write. If not, it follows, and never rotates.
@@ -72,8 +80,8 @@ pub trait KeyStore: Send + Sync + 'static {
         true
     }
 
-    /// Returns whether only those can read the store who may have the keys. If not, a root key is
-    /// needed. Default `false`.
+    /// Returns whether the store is readable only for those who may have the keys. If not, you need
+    /// a [root key](super::ManagedKeysBuilder::root). Default `false`.
     fn is_private(&self) -> bool {
         false
     }
@@ -134,6 +142,13 @@ pub struct KeyStoreError {
 
 impl KeyStoreError {
     /// Creates an error. Its message appears in logs, so leave keys and passwords out.
+    ///
+    /// ```
+    /// use sealed_session::keys::{KeyStoreError, KeyStoreErrorKind};
+    ///
+    /// let error = KeyStoreError::new(KeyStoreErrorKind::Unavailable, "vault: no answer in 5 s");
+    /// assert_eq!(error.to_string(), "vault: no answer in 5 s");
+    /// ```
     pub fn new(kind: KeyStoreErrorKind, message: impl fmt::Display) -> Self {
         let message = message.to_string();
         Self { kind, message }

@@ -29,14 +29,94 @@ use crate::session::Version;
 ///   replacing a value with a shorter one still work.
 ///
 /// The suite behind the feature `conformance` checks these promises.
+///
+/// # An example
+///
+/// Put your database in place of the map. `put` must look and write in one atomic step: here a lock
+/// sees to that, in SQL a transaction would.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::{Mutex, MutexGuard};
+/// use std::time::{Duration, Instant};
+/// use sealed_session::server::{
+///     Backend, BackendError, Entry, Outcome, Promise, ServerStore, StoreKey, Stored, Value, When,
+/// };
+///
+/// #[derive(Default)]
+/// struct Table(Mutex<HashMap<StoreKey, (Value, Instant)>>);
+///
+/// impl Table {
+///     fn rows(&self) -> MutexGuard<'_, HashMap<StoreKey, (Value, Instant)>> {
+///         let mut rows = self.0.lock().unwrap();
+///         rows.retain(|_, (_, expires)| *expires > Instant::now());
+///         rows
+///     }
+/// }
+///
+/// impl Backend for Table {
+///     const PROMISE: Promise = Promise::Full;
+///
+///     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, BackendError> {
+///         let row = self.rows().get(key).cloned();
+///         Ok(row.map(|(value, expires)| Stored {
+///             value,
+///             ttl: expires.saturating_duration_since(Instant::now()),
+///         }))
+///     }
+///
+///     async fn put(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
+///         let mut rows = self.rows();
+///         let there = rows.get(key).map(|(value, _)| value.version());
+///         let outcome = match (&entry.when, there) {
+///             (When::Absent, None) => Outcome::Stored,
+///             (When::Unchanged(version), Some(there)) if *version == there => Outcome::Stored,
+///             (When::Unchanged(_), None) => Outcome::Absent,
+///             (_, Some(_)) => Outcome::Conflict,
+///         };
+///         if outcome == Outcome::Stored {
+///             rows.insert(*key, (entry.value.clone(), Instant::now() + entry.ttl));
+///         }
+///         Ok(outcome)
+///     }
+///
+///     async fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<(), BackendError> {
+///         if let Some((_, expires)) = self.rows().get_mut(key) {
+///             *expires = Instant::now() + ttl;
+///         }
+///         Ok(())
+///     }
+///
+///     async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
+///         Ok(self.rows().remove(key).map(|(value, _)| value))
+///     }
+/// }
+///
+/// # use sealed_session::AppKey;
+/// let store = ServerStore::new(AppKey::generate()?, Table::default());
+/// # pollster::block_on(async {
+/// # let session = store.load_from::<str>([]).await?;
+/// # session.insert("user_id", 42)?;
+/// # let cookie = store.respond(&session).await?.cookie_header();
+/// # assert!(store.load_from([&cookie]).await?.contains("user_id"));
+/// # #[cfg(feature = "conformance")] {
+/// #     let sleep = async |time| std::thread::sleep(time);
+/// #     sealed_session::server::conformance::Suite::new(store.backend(), sleep).check().await?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// To list all sessions, implement [`scan`](Self::scan); to find those of a user, implement
+/// [`tagged`](Self::tagged).
 pub trait Backend: Send + Sync + 'static {
     /// What this backend promises.
     const PROMISE: Promise;
 
-    /// The store calls this once, when it is built: it will put no value with more characters than
-    /// this. If someone else has put a longer value, [`load`](Self::load) may return only its
-    /// beginning, with at least one character more than this. The store refuses such a value, so a
-    /// backend need not fetch more. The default does nothing.
+    /// The store calls this once, when it is built, and puts no value with more characters than
+    /// this. If someone else has put a longer value, your backend need not fetch it whole, because
+    /// the store refuses it: [`load`](Self::load) may return only its beginning, with at least one
+    /// character more than this. The default does nothing.
     fn expect_at_most(&mut self, characters: usize) {
         let _ = characters;
     }
@@ -64,16 +144,19 @@ pub trait Backend: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), BackendError>> + Send;
 
     /// Removes the value under `key`, if there is one, and returns it. With [`Promise::Full`] this
-    /// is one atomic step, so that nothing is removed unseen. If the value marks a session that has
-    /// moved, the store then ends the session in its new place. If there was no value, another
-    /// request has ended the session. With another promise, a backend may return `None`.
+    /// is one atomic step, so that nothing is removed unseen. With another promise, a backend may
+    /// return `None`.
+    ///
+    /// The store needs the value: if it marks a session that has moved, the store ends the session
+    /// in its new place too. `None` tells the store that another request has ended the session.
     fn remove(
         &self,
         key: &StoreKey,
     ) -> impl Future<Output = Result<Option<Value>, BackendError>> + Send;
 
-    /// Returns some of the keys, and a cursor for the next page. Each value that exists from the
-    /// first page to the last is on at least one page. Keys without a value may be on a page too.
+    /// Returns a page of the keys, and a cursor for the next page, or `None` after the last. The
+    /// key of each value that exists from the first page to the last must be on at least one page.
+    /// Keys without a value may be on a page too.
     ///
     /// The default returns an error of the kind [`BackendErrorKind::Unsupported`].
     fn scan(
@@ -88,9 +171,10 @@ pub trait Backend: Send + Sync + 'static {
         }
     }
 
-    /// Returns the keys of all values that were put with this tag, as either of an
-    /// [entry](Entry::tags)'s two, and have not expired. Keys without a value may be among them. The time grows with their number, not with the number of
-    /// all values.
+    /// Returns the keys of all values that were put with this tag and have not expired. An entry
+    /// has up to two [tags](Entry::tags), and either may be the one. Keys without a value may be
+    /// among them. The time must grow with the number of these keys, not with the number of all
+    /// values.
     ///
     /// The default returns an error of the kind [`BackendErrorKind::Unsupported`].
     fn tagged(
@@ -105,9 +189,9 @@ pub trait Backend: Send + Sync + 'static {
         }
     }
 
-    /// The store calls this once, when it is built. Call `report` for events of the backend itself,
-    /// apart from the result of any call: it passes them to the store's own hook and to `tracing`.
-    /// Do not call it while you hold a lock.
+    /// The store calls this once, when it is built. Keep `report`, and call it for events of the
+    /// backend itself that no call's result shows. It passes them to the store's own hook and to
+    /// `tracing`. Do not call it while you hold a lock.
     ///
     /// The default reports nothing.
     fn report_to(&self, report: Arc<dyn Fn(Event) + Send + Sync>) {
@@ -143,6 +227,13 @@ impl StoreKey {
     }
 
     /// A key from the text that a backend has kept: the 64 lower-case digits that `Display` writes.
+    ///
+    /// ```
+    /// # use sealed_session::server::StoreKey;
+    /// # let key = StoreKey::from_bytes([7; 32]);
+    /// let column = key.to_string(); // for a database whose keys are text
+    /// assert_eq!(StoreKey::from_hex(&column), Some(key));
+    /// ```
     pub fn from_hex(text: &str) -> Option<Self> {
         from_hex(text).map(Self)
     }
@@ -262,8 +353,8 @@ impl fmt::Debug for Value {
 pub struct Stored {
     /// The value, as it was put.
     pub value: Value,
-    /// The time until the value expires. The store computes a session's last use from it: if this
-    /// time is too short, the session ends from idleness that much earlier.
+    /// The time until the value expires. The store computes a session's last use from it. If you
+    /// return a time that is too short, the session's idle timeout comes that much earlier.
     pub ttl: Duration,
 }
 
@@ -275,8 +366,8 @@ pub struct Entry {
     pub value: Value,
     /// The time until it expires: at least a millisecond.
     pub ttl: Duration,
-    /// The longest time until it expires, however often it is touched. Until then, its tag must
-    /// find it. It may be past the session's deadline.
+    /// The longest time until it expires, however often it is touched. An index must keep its tags
+    /// for this long. The time may end after the session's deadline.
     pub longest_ttl: Duration,
     /// The condition for writing it.
     pub when: When,
@@ -289,6 +380,20 @@ pub struct Entry {
 
 impl Entry {
     /// An entry without a tag, for a backend's own tests.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::server::{Backend, BackendError, Entry, Memory, Outcome};
+    /// # use sealed_session::server::{StoreKey, Value, When};
+    /// # let backend = Memory::new();
+    /// # pollster::block_on(async {
+    /// let key = StoreKey::from_bytes([7; 32]);
+    /// let (value, ttl) = (Value::new("sealed".to_owned()), Duration::from_secs(60));
+    /// let entry = Entry::new(value, ttl, When::Absent);
+    /// assert_eq!(backend.put(&key, &entry).await?, Outcome::Stored);
+    /// assert_eq!(backend.put(&key, &entry).await?, Outcome::Conflict); // it is there by now
+    /// # Ok::<(), BackendError>(()) }).unwrap();
+    /// ```
     pub fn new(value: Value, ttl: Duration, when: When) -> Self {
         Self {
             value,

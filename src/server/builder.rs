@@ -50,11 +50,27 @@ impl<B: Backend> ServerStore<B> {
 }
 
 impl<B: Backend> StoreBuilder<Behind<B>> {
-    /// Accepts sessions that come whole in a cookie, set by a [`CookieStore`](crate::CookieStore)
-    /// with the same name, context and keys. With the next save they move to the backend, under a
-    /// new id. Use this to move a running service from cookies to a backend. Remove it once all
-    /// such cookies have expired, because until then a copy of such a cookie opens even if its
-    /// session has ended. By default these cookies are refused.
+    /// Accepts cookies that hold a whole session, set by a [`CookieStore`](crate::CookieStore) with
+    /// the same name, context and keys. Each such session moves to the backend with its next save,
+    /// under a new id. By default these cookies are refused.
+    ///
+    /// Use this to move a running service from cookies to a backend. Remove it once all such
+    /// cookies have expired: until then, a copy of one opens even if its session has ended.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Session};
+    /// # use sealed_session::server::{Memory, MemoryStore};
+    /// # pollster::block_on(async {
+    /// # let key = AppKey::generate()?;
+    /// # let before = CookieStore::new(key.clone());
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// let cookie = before.respond(&session)?.cookie_header(); // of a `CookieStore`
+    ///
+    /// let after = MemoryStore::builder(key, Memory::new()).adopt_cookies().build()?;
+    /// assert!(after.load_from([&cookie]).await?.contains("user_id"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn adopt_cookies(mut self) -> Self {
         self.placement.keep = Keep::Adopted;
         self
@@ -64,12 +80,28 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
     /// the backend, and moves back when it is small again, each time under a new id. Sessions in
     /// cookies have the limits of a [`CookieStore`](crate::CookieStore): the last response wins,
     /// and a copy of a cookie opens until its deadline.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, MemoryStore, server::Memory};
+    /// # pollster::block_on(async {
+    /// # let builder = MemoryStore::builder(AppKey::generate()?, Memory::new());
+    /// let store = builder.small_in_cookie().build()?;
+    /// # let session = store.load_from::<str>([]).await?;
+    /// session.insert("user_id", 42)?;
+    /// store.respond(&session).await?;
+    /// assert!(store.backend().is_empty()); // the session is in its cookie
+    ///
+    /// session.insert("notes", "x".repeat(4000))?;
+    /// store.respond(&session).await?;
+    /// assert!(!store.backend().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn small_in_cookie(mut self) -> Self {
         self.placement.keep = Keep::Small;
         self
     }
 
-    /// Lets `list` end sessions that are whole in their cookies. Use it with
+    /// Lets `list` end sessions that their cookies hold whole. Use it with
     /// [`adopt_cookies`](Self::adopt_cookies) or [`small_in_cookie`](Self::small_in_cookie). A
     /// session that is destroyed, renewed or moved to the backend is put on the list. Sessions in
     /// the backend need no list.
@@ -78,21 +110,34 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
         self
     }
 
-    /// The most bytes that a session may have in the backend, before it is sealed. Default: 1 MiB.
+    /// The most bytes that a session may have in the backend, before it is sealed. At least 4096,
+    /// which is what a cookie holds. Default: 1 MiB.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, ErrorKind, MemoryStore, server::Memory};
+    /// # pollster::block_on(async {
+    /// # let builder = MemoryStore::builder(AppKey::generate()?, Memory::new());
+    /// let store = builder.max_size(16 * 1024).build()?;
+    ///
+    /// let session = store.load_from::<str>([]).await?;
+    /// let error = session.insert("notes", "x".repeat(20_000)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::TooLarge); // and the session is as it was
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn max_size(mut self, bytes: usize) -> Self {
         self.placement.max_size = bytes;
         self
     }
 
-    /// How long a request may take from its load to its save without losing the session, if nobody
-    /// else uses it meanwhile. The backend keeps each session longer than the
-    /// [`idle_timeout`](StoreBuilder::idle_timeout) by this time, but no new request gets a session
-    /// that was idle for too long. A request that takes longer may lose its session and its
-    /// changes.
+    /// How long a request may take, from its load to its save, before it can lose its session and
+    /// its changes. Default: one hour. Set it if a request of yours takes longer, such as a large
+    /// upload.
     ///
-    /// Default: one hour. A longer time takes more room, because each session is kept for both
-    /// times after its last use. Without an idle timeout, this setting does nothing. If you change
-    /// it or the idle timeout, each session is written again at its next use.
+    /// This matters only with an [`idle_timeout`](StoreBuilder::idle_timeout), and only if no other
+    /// request uses the session meanwhile. The backend keeps each session for both times after its
+    /// last use, so a longer time takes more room. No new request gets a session that was idle for
+    /// too long. If you change this setting or the idle timeout, each session is written again at
+    /// its next use.
     pub fn longest_request(mut self, longest_request: Duration) -> Self {
         self.longest_request = longest_request;
         self
@@ -101,6 +146,37 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
     /// Gives requests a new, empty session instead of an error while the backend is unavailable, so
     /// that a shop can stay open for guests. You cannot save changes to such a session, even if the
     /// backend is back by then: that would replace the visitor's real session.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{AppKey, MemoryStore, Origin, Refusal, Session};
+    /// # use sealed_session::server::*;
+    /// # struct Database;
+    /// # type Away<T> = Result<T, BackendError>;
+    /// # fn away<T>() -> Away<T> {
+    /// #     Err(BackendError::new(BackendErrorKind::Unavailable, "the database is away"))
+    /// # }
+    /// # impl Backend for Database {
+    /// #     const PROMISE: Promise = Promise::Full;
+    /// #     async fn load(&self, _: &StoreKey) -> Away<Option<Stored>> { away() }
+    /// #     async fn put(&self, _: &StoreKey, _: &Entry) -> Away<Outcome> { away() }
+    /// #     async fn touch(&self, _: &StoreKey, _: Duration) -> Away<()> { away() }
+    /// #     async fn remove(&self, _: &StoreKey) -> Away<Option<Value>> { away() }
+    /// # }
+    /// # pollster::block_on(async {
+    /// # let key = AppKey::generate()?;
+    /// # let before = MemoryStore::new(key.clone(), Memory::new());
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// # let cookie = before.respond(&session).await?.cookie_header();
+    /// # let backend = Database;
+    /// let store = ServerStore::builder(key, backend).empty_if_unavailable().build()?;
+    ///
+    /// // While the backend is away:
+    /// let session = store.load_from([&cookie]).await?;
+    /// assert_eq!(session.origin(), Origin::Refused(Refusal::Unavailable));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn empty_if_unavailable(mut self) -> Self {
         self.placement.empty_if_unavailable = true;
         self

@@ -29,9 +29,9 @@ use checks::Bounds;
 /// A suite that checks a backend's promises, including those of
 /// [`Promise::Full`](super::Promise::Full) if the backend declares it.
 ///
-/// It makes every call that a store makes, with keys of its own, and removes them at the end, so it
-/// does no harm on a shared server. If your backend talks to a server, run the suite against a real
-/// one, on a runtime with several threads.
+/// It makes every call that a store makes, with keys of its own, and removes them at the end. So
+/// you can run it on a shared server. If your backend talks to a server, run the suite against a
+/// real one, on a runtime with several threads.
 #[must_use = "`check` runs it"]
 pub struct Suite<'b, B, S> {
     backend: &'b B,

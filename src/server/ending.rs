@@ -19,6 +19,19 @@ impl<B: Backend> ServerStore<B> {
     ///
     /// Sessions that begin during the call may end too.
     ///
+    /// ```
+    /// # pollster::block_on(async {
+    /// # use sealed_session::{AppKey, MemoryStore, server::Memory};
+    /// # let store = MemoryStore::new(AppKey::generate()?, Memory::new());
+    /// # let session = store.load_from::<str>([]).await?;
+    /// session.set_subject("ada")?; // at the login
+    /// let cookie = store.respond(&session).await?.cookie_header();
+    ///
+    /// assert_eq!(store.end_all_of("ada").await?, 1);
+    /// assert!(store.load_from([&cookie]).await?.is_new()); // the cookie is worth nothing now
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the backend fails, or cannot find sessions by their subject.
@@ -36,14 +49,30 @@ impl<B: Backend> ServerStore<B> {
     }
 
     /// Ends all sessions of `subject` except for `keep`, the session of the present request: "log
-    /// out everywhere else". Returns how many it ended in the backend. It does not matter whether
-    /// this request logs in, renews `keep` or saves it, before or after.
+    /// out everywhere else". Returns how many it ended in the backend. You can log in, renew `keep`
+    /// or save it before this call or after it.
     ///
     /// Sessions that are whole in their cookies end only if the store has a list of
     /// [`revocations`](crate::StoreBuilder::revocations). `keep` then gets a new id with its next
     /// save, so save it.
     ///
     /// Other sessions that begin during the call may end too.
+    ///
+    /// ```
+    /// # pollster::block_on(async {
+    /// # use sealed_session::{AppKey, MemoryStore, server::Memory};
+    /// # let store = MemoryStore::new(AppKey::generate()?, Memory::new());
+    /// # let phone = store.load_from::<str>([]).await?;
+    /// # let laptop = store.load_from::<str>([]).await?;
+    /// # phone.set_subject("ada")?;
+    /// # laptop.set_subject("ada")?;
+    /// # store.respond(&phone).await?;
+    /// # let cookie = store.respond(&laptop).await?.cookie_header();
+    /// // Ada is logged in on her phone and on the laptop, and changes her password on the laptop:
+    /// assert_eq!(store.end_others_of("ada", &laptop).await?, 1);
+    /// assert!(!store.load_from([&cookie]).await?.is_new()); // she stays logged in here
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -67,13 +96,27 @@ impl<B: Backend> ServerStore<B> {
         self.end_tagged(&tags, is_meant, Some(keep)).await
     }
 
-    /// Ends the session with this id, if it is one of `subject`'s: what a button beside one of
-    /// [`sessions_of`](Self::sessions_of) asks for. If the session has got a new id in the last
-    /// five minutes, it ends under that one. Returns whether there was such a session in the
+    /// Ends the session with this id, if it is one of `subject`'s. Use it for a button beside each
+    /// of the [`sessions_of`](Self::sessions_of) a visitor. If the session has got a new id in the
+    /// last five minutes, it ends under that one. Returns whether there was such a session in the
     /// backend.
     ///
-    /// The id comes from a form, so anybody can send any id; the subject is that of the visitor who
-    /// sent it. No session of anybody else ends.
+    /// The id comes from a form, so anybody can send any id. Pass the subject of the visitor who
+    /// sent the form: then nobody else's session ends.
+    ///
+    /// ```
+    /// # pollster::block_on(async {
+    /// # use sealed_session::{AppKey, MemoryStore, SessionId, server::Memory};
+    /// # let store = MemoryStore::new(AppKey::generate()?, Memory::new());
+    /// # let session = store.load_from::<str>([]).await?;
+    /// # session.set_subject("ada")?;
+    /// # store.respond(&session).await?;
+    /// # let form = session.id().ok_or("no id")?.to_string();
+    /// let id = SessionId::from_hex(&form).ok_or("not an id")?;
+    /// assert!(!store.end_one_of("eve", id).await?); // it is not Eve's
+    /// assert!(store.end_one_of("ada", id).await?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -103,10 +146,24 @@ impl<B: Backend> ServerStore<B> {
         Ok(false)
     }
 
-    /// Ends all sessions of one login at the identity provider, those with this
-    /// [sid](Session::set_sid): what a logout token of OpenID Connect's back-channel logout asks
-    /// for. Returns how many were in the backend. Check the token's signature, issuer and audience
-    /// first. If the token has no sid, call [`end_all_of`](Self::end_all_of) with its subject.
+    /// Ends all sessions of one login at the identity provider: those with this
+    /// [sid](Session::set_sid). Returns how many were in the backend.
+    ///
+    /// Call it when you get a logout token of OpenID Connect's back-channel logout. Check the
+    /// token's signature, issuer and audience first. If the token has no sid, call
+    /// [`end_all_of`](Self::end_all_of) with its subject.
+    ///
+    /// ```
+    /// # pollster::block_on(async {
+    /// # use sealed_session::{AppKey, MemoryStore, server::Memory};
+    /// # let store = MemoryStore::new(AppKey::generate()?, Memory::new());
+    /// # let session = store.load_from::<str>([]).await?;
+    /// session.set_sid("08a5019c")?; // at the login, from the ID token
+    /// store.respond(&session).await?;
+    ///
+    /// assert_eq!(store.end_all_of_sid("08a5019c").await?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///
@@ -187,6 +244,18 @@ impl<B: Backend> ServerStore<B> {
     ///
     /// It does not see sessions that were idle for too long, which requests no longer get. A
     /// request that began before that time and still runs can save such a session all the same.
+    ///
+    /// ```
+    /// # pollster::block_on(async {
+    /// # use sealed_session::{AppKey, MemoryStore, server::Memory};
+    /// # let store = MemoryStore::new(AppKey::generate()?, Memory::new());
+    /// # let session = store.load_from::<str>([]).await?;
+    /// # session.insert("trial", true)?;
+    /// # store.respond(&session).await?;
+    /// let ended = store.retain(|session| !session.contains("trial")).await?;
+    /// assert_eq!(ended, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     ///
     /// # Errors
     ///

@@ -31,6 +31,20 @@ const PAGE: usize = 1024;
 ///
 /// Each file is named by its [`StoreKey`] as 64 hexadecimal digits. On Unix only.
 ///
+/// ```
+/// use std::time::Duration;
+/// use sealed_session::server::{File, FileStore};
+/// # use sealed_session::AppKey;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("sessions"); // in a service: /var/lib/shop/sessions
+/// let directory = File::builder(&path).clean_up_every(Duration::from_secs(3600)).build()?;
+/// let store = FileStore::new(AppKey::generate()?, directory);
+/// assert!(path.is_dir()); // made with mode 700
+/// # drop(store);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// It keeps [`Promise::Full`], between threads and between processes that use the same directory: a
 /// writer locks one of 256 parts of it (`flock`). The directory must be on a local file system. On
 /// a network file system, locks may hold on one machine only, or not at all.
@@ -40,10 +54,10 @@ const PAGE: usize = 1024;
 /// Every acknowledged write survives if the process is killed. It also survives a loss of power, if
 /// the disk really writes what it acknowledges. The backend writes a value whole to a new file,
 /// waits until the file is on the disk, and then renames it to the session's name in one step. The
-/// call returns when the new name is on the disk too; so does the removal of one. After a crash in
-/// the middle of a write, you find the new value or the one before it, never a part of one. Only a
-/// touch does not wait for the disk: after a loss of power, a session may expire as if it had not
-/// been touched.
+/// call returns when the new name is on the disk too. A removal also waits until it is on the disk.
+/// After a crash in the middle of a write, you find the new value or the one before it, never a
+/// part of one. Only a touch does not wait for the disk: after a loss of power, a session may
+/// expire as if it had not been touched.
 ///
 /// # Permissions
 ///
@@ -80,10 +94,11 @@ const PAGE: usize = 1024;
 ///
 /// A session takes one file. A session with a subject takes an empty file more, and each subject
 /// takes a directory. A put waits for the disk twice, or up to five times if it gives a session a
-/// subject; a removal waits once; a load and a touch never wait for it. The work runs on the
-/// threads of the crate `blocking`, beside any runtime: at most 500 threads, or the number in the
-/// variable `BLOCKING_MAX_THREADS`, each with up to five open files. If you drop a call, it takes
-/// effect wholly, now or later, or not at all.
+/// subject. A removal waits once. A load and a touch never wait for the disk.
+///
+/// The work runs on the threads of the crate `blocking`, beside any runtime: at most 500 threads,
+/// or the number in the variable `BLOCKING_MAX_THREADS`, each with up to five open files. If you
+/// drop a call's future, the call takes effect wholly, now or later, or not at all.
 ///
 /// On the virtual disk of a small machine, a load or a touch took 20 microseconds. A put took 6 to
 /// 10 milliseconds alone, and one millisecond if sixteen came at once. A clean-up of 30,000
@@ -91,16 +106,6 @@ const PAGE: usize = 1024;
 ///
 /// Finding a subject's sessions takes time in proportion to their number. Listing all sessions goes
 /// by pages of up to 1024.
-/// ```
-/// use sealed_session::AppKey;
-/// use sealed_session::{FileStore, server::File};
-///
-/// # let path = std::env::temp_dir().join(format!("sessions-{}", std::process::id()));
-/// let store = FileStore::new(AppKey::generate()?, File::open(&path)?);
-/// # drop(store);
-/// # std::fs::remove_dir(path)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 pub struct File {
     shared: Arc<Shared>,
     cleaner: Cleaner,
@@ -323,6 +328,12 @@ impl FileBuilder {
     /// If the directory cannot be created or opened, belongs to another user, or lets other users
     /// in; if `clean_up_every` is zero; or if the system cannot start a thread. The error names the
     /// setting.
+    ///
+    /// ```
+    /// # use sealed_session::server::File;
+    /// let error = File::builder("/no/such/parent/sessions").build().unwrap_err();
+    /// assert_eq!(error.setting(), "path");
+    /// ```
     pub fn build(self) -> Result<File, ConfigError> {
         let every = self.clean_up_every;
         let place = Place::open(&self.path).map_err(|problem| {

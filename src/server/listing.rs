@@ -14,9 +14,9 @@ use crate::record::{Record, SessionId};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionInfo {
-    /// The session's id. It names the session and opens nothing, so a page may show it:
-    /// [`end_one_of`](ServerStore::end_one_of) takes it back. It is the one of the present request
-    /// if [`Session::id`](crate::Session::id) is the same.
+    /// The session's id. It names the session and opens nothing, so a page may show it. Pass it to
+    /// [`end_one_of`](ServerStore::end_one_of). The present request's session is the one with the
+    /// same [`Session::id`](crate::Session::id).
     pub id: SessionId,
     /// When the session got this id: at its first save, at a login, or when it was renewed.
     pub issued_at: SystemTime,
@@ -32,9 +32,9 @@ pub struct SessionInfo {
 }
 
 impl<B: Backend> ServerStore<B> {
-    /// Lists the sessions of `subject` that requests would get, the last used first. It reads only
-    /// these, each with one call of the backend. Sessions that are whole in their cookies are not
-    /// in the backend, so they are missing.
+    /// Lists the live sessions of `subject`, the last used first. It reads only these, each with
+    /// one call of the backend. Sessions that are whole in their cookies are not in the backend, so
+    /// they are missing.
     ///
     /// ```
     /// # use sealed_session::AppKey;

@@ -36,14 +36,14 @@ const BATCH: usize = 64;
 ///
 /// It holds at most 256 MiB, unless you set another limit with the [builder](Self::builder). A
 /// session counts as its sealed value, which is four thirds of its plaintext, plus 384 bytes of
-/// overhead, a little more than was measured. That is half a million sessions of a few entries
-/// each. A visitor gets a session when a handler first writes to it, so anyone who can make a
-/// handler write can fill the store.
+/// overhead, a little more than was measured. So 256 MiB hold half a million sessions of a few
+/// entries each. A visitor gets a session when a handler first writes to it, so anyone who can make
+/// a handler write can fill the store.
 ///
-/// When the store is full, expired sessions make room. If no session has expired, a save that needs
-/// more room fails with [`BackendErrorKind::Full`](super::BackendErrorKind::Full): that of a new
-/// session, a renewed one, or one that grows. The backend never drops a live session for another.
-/// Existing sessions can still be read, touched, shrunk and destroyed.
+/// When the store is full, expired sessions make room. If none has expired, you cannot save a new
+/// session, a renewed one, or one that grows: the save fails with
+/// [`BackendErrorKind::Full`](super::BackendErrorKind::Full). The backend never drops a live
+/// session for another. Existing sessions can still be read, touched, shrunk and destroyed.
 ///
 /// # How expired sessions go
 ///
@@ -234,6 +234,21 @@ pub struct MemoryBuilder {
 
 impl MemoryBuilder {
     /// Sets the most sessions that the backend may hold. Default any number.
+    /// ```
+    /// # pollster::block_on(async {
+    /// # use sealed_session::{AppKey, MemoryStore};
+    /// # use sealed_session::server::{BackendErrorKind, Memory};
+    /// let memory = Memory::builder().max_sessions(1).build()?;
+    /// # let store = MemoryStore::new(AppKey::generate()?, memory);
+    /// # let first = store.load_from::<str>([]).await?;
+    /// # let second = store.load_from::<str>([]).await?;
+    /// # first.insert("user_id", 42)?;
+    /// # second.insert("user_id", 43)?;
+    /// store.respond(&first).await?;
+    /// let error = store.respond(&second).await.unwrap_err();
+    /// assert_eq!(error.backend().map(|error| error.kind()), Some(BackendErrorKind::Full));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.limits.sessions = sessions;
         self

@@ -88,17 +88,17 @@ return redis.call('PEXPIREAT', KEYS[1], last[2])";
 /// # What it costs
 ///
 /// A load, a save, a touch and a removal take one round trip each. A save that replaces the
-/// session's id takes two. In a cluster, saving a session with a subject takes one more, because
-/// the subject's index may be on another node, and so does a sid.
+/// session's id takes two. In a cluster, a save takes one more if the session has a subject, and
+/// one more if it has a sid, because their indexes may be on other nodes.
 ///
 /// # What Redis holds
 ///
 /// - `<prefix><64 hexadecimal digits>`: a string, the sealed record, named by the hash of the
 ///   session's id. It expires with the session, to the millisecond, and is never without an expiry.
 /// - `<prefix>subject:<64 hexadecimal digits>`: a sorted set for each subject and each
-///   [sid](crate::Session::set_sid) with a session, named by a keyed hash of it. It holds the keys of the subject's sessions, 32 bytes each,
-///   with their deadlines in milliseconds. The next save of that subject's session removes expired
-///   keys, and the set expires with its last key.
+///   [sid](crate::Session::set_sid) with a session, named by a keyed hash of it. It holds the keys
+///   of the subject's sessions, 32 bytes each, with their deadlines in milliseconds. The next save
+///   of that subject's session removes expired keys, and the set expires with its last key.
 ///
 /// Someone who reads all of this learns no id, no subject and no value. Someone who can write to
 /// Redis can end sessions, and can restore an earlier state of a session until its deadline. They
@@ -160,12 +160,35 @@ impl Redis {
     }
 
     /// Uses the master that Redis Sentinel names. After a failover it finds the new one.
+    ///
+    /// ```no_run
+    /// use redis::sentinel::{SentinelClient, SentinelServerType};
+    /// # use sealed_session::server::Redis;
+    ///
+    /// let sentinels = vec!["redis://10.0.0.1:26379", "redis://10.0.0.2:26379"];
+    /// let name = "mymaster".to_owned();
+    /// let client = SentinelClient::build(sentinels, name, None, SentinelServerType::Master)?;
+    /// let redis = Redis::sentinel(client);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn sentinel(client: SentinelClient) -> Self {
         Self::over(Link::sentinel(client))
     }
 
     /// Uses a cluster. The client's own timeouts apply: set `response_timeout` on it, because
     /// without one a call can wait for ever.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use redis::cluster::ClusterClient;
+    /// # use sealed_session::server::Redis;
+    ///
+    /// let client = ClusterClient::builder(["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"])
+    ///     .response_timeout(Duration::from_secs(1))
+    ///     .build()?;
+    /// let redis = Redis::cluster(client);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn cluster(client: ClusterClient) -> Self {
         Self::over(Link::cluster(client))
     }

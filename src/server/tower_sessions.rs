@@ -29,9 +29,10 @@ const SEALED: &str = "sealed";
 /// # }
 /// ```
 ///
-/// A tower-sessions id has only 16 bytes, so the two halves of the hashed id, XORed, name a record.
-/// The record holds the sealed session as one text. The full id is sealed inside and compared. The
-/// store deletes expired sessions when you tell it to: see its `ExpiredDeletion`.
+/// A tower-sessions id has only 16 bytes, so a record is named by the two halves of the hashed id,
+/// XORed. The record holds the sealed session as one text. The full id is sealed inside and
+/// compared. The store deletes expired sessions only when you tell it to: see its
+/// `ExpiredDeletion`.
 ///
 /// # What it cannot promise
 ///
@@ -49,8 +50,8 @@ const SEALED: &str = "sealed";
 ///
 /// It cannot find the sessions of a subject or a sid, nor list all: `sessions_of`, `end_all_of`,
 /// `end_others_of`, `end_all_of_sid` and `retain` return an error of kind
-/// [`BackendErrorKind::Unsupported`]. `end_one_of` works, if you have kept the session's id. If one of these limits is not acceptable, use a
-/// backend that keeps [`Promise::Full`].
+/// [`BackendErrorKind::Unsupported`]. `end_one_of` works, if you have kept the session's id. If you
+/// cannot accept one of these limits, use a backend that keeps [`Promise::Full`].
 ///
 /// # What it costs
 ///

@@ -24,8 +24,8 @@ use crate::transport::Transport;
 /// Needs the features `settings` and `server`, and those of the drivers.
 ///
 /// You await loading and saving, as with stores that have a backend; the cookie store never waits.
-/// A [`SessionLayer`](crate::SessionLayer) takes it like any other store. For methods that only one
-/// store has, match on the variant.
+/// A `SessionLayer` takes it like any other store. For methods that only one store has, match on
+/// the variant.
 ///
 /// ```
 /// use sealed_session::{AnyStore, AppKey, Settings};
@@ -118,6 +118,16 @@ impl AnyStore {
     /// Returns a builder with these settings. On it you can set the rest in code: a hook for
     /// events, former cookies. A clock that you set there does not reach the backend, which expires
     /// sessions by its own.
+    ///
+    /// ```
+    /// # use sealed_session::{AnyStore, AppKey, Settings};
+    /// let settings = Settings::default(); // in a service: Settings::from_env()?
+    /// let store = AnyStore::builder(AppKey::generate()?, &settings)?
+    ///     .on_event(|event| eprintln!("session: {event}"))
+    ///     .build()?;
+    /// assert!(matches!(store, AnyStore::Cookie(_))); // the default
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -218,18 +228,27 @@ impl AnyStore {
     ///
     /// # Errors
     ///
-    /// As [`ServerStore::sessions_of`](crate::server::ServerStore::sessions_of). With sessions in cookies, an
-    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    /// As [`ServerStore::sessions_of`](crate::server::ServerStore::sessions_of). With sessions in
+    /// cookies, an error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
     pub async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionInfo>, BackendError> {
         each!(self, _store => Err(in_cookies()), store => store.sessions_of(subject).await)
     }
 
     /// Ends all sessions of `subject`: "log out everywhere".
     ///
+    /// ```
+    /// # use sealed_session::{AnyStore, AppKey, CookieStore, server::BackendErrorKind};
+    /// # pollster::block_on(async {
+    /// let store = AnyStore::Cookie(CookieStore::new(AppKey::generate()?));
+    /// let error = store.end_all_of("ada").await.unwrap_err();
+    /// assert_eq!(error.kind(), BackendErrorKind::Unsupported); // sessions are in cookies
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
     /// # Errors
     ///
-    /// As [`ServerStore::end_all_of`](crate::server::ServerStore::end_all_of). With sessions in cookies, an
-    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    /// As [`ServerStore::end_all_of`](crate::server::ServerStore::end_all_of). With sessions in
+    /// cookies, an error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
     pub async fn end_all_of(&self, subject: &str) -> Result<usize, BackendError> {
         each!(self, _store => Err(in_cookies()), store => store.end_all_of(subject).await)
     }
@@ -238,8 +257,9 @@ impl AnyStore {
     ///
     /// # Errors
     ///
-    /// As [`ServerStore::end_others_of`](crate::server::ServerStore::end_others_of). With sessions in cookies, an
-    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    /// As [`ServerStore::end_others_of`](crate::server::ServerStore::end_others_of). With sessions
+    /// in cookies, an error of the kind
+    /// [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
     pub async fn end_others_of(
         &self,
         subject: &str,
@@ -252,8 +272,8 @@ impl AnyStore {
     ///
     /// # Errors
     ///
-    /// As [`ServerStore::end_one_of`](crate::server::ServerStore::end_one_of). With sessions in cookies, an
-    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    /// As [`ServerStore::end_one_of`](crate::server::ServerStore::end_one_of). With sessions in
+    /// cookies, an error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
     pub async fn end_one_of(&self, subject: &str, id: SessionId) -> Result<bool, BackendError> {
         each!(self, _store => Err(in_cookies()), store => store.end_one_of(subject, id).await)
     }
@@ -262,8 +282,9 @@ impl AnyStore {
     ///
     /// # Errors
     ///
-    /// As [`ServerStore::end_all_of_sid`](crate::server::ServerStore::end_all_of_sid). With sessions in cookies, an
-    /// error of the kind [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
+    /// As [`ServerStore::end_all_of_sid`](crate::server::ServerStore::end_all_of_sid). With
+    /// sessions in cookies, an error of the kind
+    /// [`Unsupported`](crate::server::BackendErrorKind::Unsupported).
     pub async fn end_all_of_sid(&self, sid: &str) -> Result<usize, BackendError> {
         each!(self, _store => Err(in_cookies()), store => store.end_all_of_sid(sid).await)
     }

@@ -52,10 +52,23 @@ impl Settings {
 
 #[cfg(feature = "server")]
 impl Settings {
-    /// Returns a builder with these settings for a store over your own backend.
+    /// Returns a builder with these settings for a store over your own
+    /// [backend](crate::server::Backend).
     ///
     /// It ignores the settings of drivers: `driver`, `memory_max_bytes`, `file_path`, `redis_url`
     /// and `redis_prefix`.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, ErrorKind, Settings};
+    /// # use sealed_session::server::Memory;
+    /// # let my_backend = Memory::new();
+    /// let settings: Settings = serde_json::from_str(r#"{ "max_size": 16384 }"#)?;
+    /// let store = settings.server_builder(AppKey::generate()?, my_backend)?.build()?;
+    /// # let session = pollster::block_on(store.load_from::<str>([]))?;
+    /// # let error = session.insert("notes", "x".repeat(20_000)).unwrap_err();
+    /// # assert_eq!(error.kind(), ErrorKind::TooLarge);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

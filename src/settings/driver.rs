@@ -23,6 +23,11 @@ impl Driver {
     pub(super) const ALL: [Self; 4] = [Self::Cookie, Self::Memory, Self::File, Self::Redis];
 
     /// Returns the driver's name in the settings.
+    ///
+    /// ```
+    /// # use sealed_session::Driver;
+    /// assert_eq!(Driver::default().as_str(), "cookie");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cookie => "cookie",
@@ -42,6 +47,12 @@ impl fmt::Display for Driver {
 
 /// The URL of a Redis server. It may hold a password, so `Debug` does not show it, and it is
 /// zeroized on drop.
+///
+/// ```
+/// # use sealed_session::RedisUrl;
+/// let url = RedisUrl::from("redis://:password@10.0.0.1".to_owned());
+/// assert_eq!(format!("{url:?}"), "RedisUrl(..)");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(Zeroizing<String>);
 

@@ -9,6 +9,16 @@ use crate::error::{LoadError, SaveError, SessionError, WithCauses};
 ///
 /// `{failure}` prints the error, and `{failure:#}` the error with its causes in one line, for your
 /// log. Neither shows a key, a token or a value, but do not send them to visitors either.
+///
+/// ```
+/// # use sealed_session::{Session, frameworks::tower::Failure};
+/// # let session = Session::new();
+/// # session.insert("user_id", 42)?;
+/// let error = session.get::<String>("user_id").unwrap_err(); // in a handler
+/// let failure = Failure::Call(error); // for `on_error`
+/// assert!(format!("{failure:#}").contains("user_id"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
@@ -17,7 +27,8 @@ pub enum Failure {
     /// The handler returned an error of its session.
     Call(SessionError),
     /// The layer had to answer a browser itself, for a device-bound session, and cannot make a body
-    /// of the service's type: see [`SessionLayer::answer_devices_with`](super::SessionLayer::answer_devices_with).
+    /// of the service's type: see
+    /// [`SessionLayer::answer_devices_with`](super::SessionLayer::answer_devices_with).
     #[cfg(feature = "device-bound")]
     DeviceBody,
     /// The session could not be saved.

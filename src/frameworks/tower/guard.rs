@@ -24,6 +24,37 @@ use crate::session::{Key, Session};
 ///
 /// Put it inside the [`SessionLayer`](super::SessionLayer); without that layer it answers 500. To
 /// check for a login, you usually need a value in the session: see [`RequireField`].
+///
+/// ```
+/// # use std::convert::Infallible;
+/// # use std::future::{Ready, ready};
+/// # use std::task::{Context, Poll};
+/// # use http::{Request, Response, StatusCode};
+/// # use sealed_session::{AppKey, CookieStore, Session};
+/// # use sealed_session::frameworks::tower::{Layer, RequireSession, SessionLayer};
+/// # use tower_service::Service;
+/// # #[derive(Clone)]
+/// # struct Handler;
+/// # impl Service<Request<()>> for Handler {
+/// #     type Response = Response<String>;
+/// #     type Error = Infallible;
+/// #     type Future = Ready<Result<Response<String>, Infallible>>;
+/// #     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+/// #         Poll::Ready(Ok(()))
+/// #     }
+/// #     fn call(&mut self, _: Request<()>) -> Self::Future {
+/// #         ready(Ok(Response::new("hello".to_owned())))
+/// #     }
+/// # }
+/// # let store = CookieStore::new(AppKey::generate()?);
+/// let guarded = RequireSession::new().layer(/* the service of your handler */ Handler);
+/// let mut service = SessionLayer::new(store).layer(guarded);
+///
+/// let request = Request::new(()); // without a cookie
+/// let response = pollster::block_on(service.call(request))?;
+/// assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub type RequireSession<N = (), A = Bare> = Guard<AnySession, N, A>;
 
 /// Lets requests through whose session has an entry, such as a user's id.
@@ -57,9 +88,9 @@ pub type RequireField<N = (), A = Bare> = Guard<HasField, N, A>;
 #[cfg(feature = "device-bound")]
 pub type RequireDevice<N = (), A = Bare> = Guard<FromDevice, N, A>;
 
-/// Lets requests through whose visitor has logged in lately, in front of what only somebody may do
-/// who has just proved who they are: [`Session::log_in`]. Answer with the page that asks for the
-/// password again:
+/// Lets requests through whose visitor has [logged in](Session::log_in) lately. Put it in front of
+/// what needs a fresh proof of who the visitor is, such as changing the password. Answer with the
+/// page that asks for the password again:
 ///
 /// ```
 /// # use std::time::Duration;
@@ -74,9 +105,9 @@ pub type RequireDevice<N = (), A = Bare> = Guard<FromDevice, N, A>;
 /// ```
 pub type RequireLogin<N = (), A = Bare> = Guard<RecentLogin, N, A>;
 
-/// The type of [`RequireSession`], [`RequireField`] and [`RequireLogin`]: `C` is the condition, `N` names the
-/// session's layer, and `A` answers refused requests. It is a middleware for actix-web's `wrap` and
-/// poem's `with`; with Rocket, it guards routes.
+/// The type of [`RequireSession`], [`RequireField`] and [`RequireLogin`]. `C` is the condition, `N`
+/// names the session's layer, and `A` answers refused requests. It is a middleware for actix-web's
+/// `wrap` and poem's `with`. With Rocket, it guards routes.
 pub struct Guard<C, N = (), A = Bare> {
     condition: C,
     answer: Arc<A>,
@@ -147,10 +178,12 @@ impl Default for Guard<FromDevice> {
 
 #[cfg(feature = "device-bound")]
 impl<N, A> Guard<FromDevice, N, A> {
-    /// Also asks for a proof that is at most this old, to the second: 30 seconds for a payment. If
-    /// it is older, and the request is from a page of your own, the guard answers 307 with the same
-    /// address. The browser then proves its key and repeats the request. Other requests are
-    /// refused, so that no foreign page can use up the browser's six signatures in nine minutes.
+    /// Also asks for a proof that is at most this old, to the second: 30 seconds for a payment.
+    ///
+    /// If the proof is older, and the request is from a page of your own, the guard answers 307
+    /// with the same address. The browser then proves its key and repeats the request. The guard
+    /// refuses other requests with an older proof, so that no foreign page can use up the browser's
+    /// six signatures in nine minutes.
     pub fn proven_within(mut self, duration: Duration) -> Self {
         self.condition.within = Some(duration);
         self
@@ -215,7 +248,13 @@ impl<C> Guard<C> {
 }
 
 impl<C, N, A> Guard<C, N, A> {
-    /// Checks the session of the layer with this name.
+    /// Checks the session of the [layer with this name](super::SessionLayer::named).
+    ///
+    /// ```
+    /// # use sealed_session::frameworks::tower::RequireField;
+    /// # struct Admin;
+    /// let admins_only = RequireField::new("admin_id").named::<Admin>();
+    /// ```
     pub fn named<M>(self) -> Guard<C, M, A> {
         Guard {
             condition: self.condition,
@@ -226,7 +265,13 @@ impl<C, N, A> Guard<C, N, A> {
     }
 
     /// Makes requests that reach this guard not count as use of the session, even if other code
-    /// asks for it. Use it for requests that a page makes by itself. See [`Session::leave_idle`].
+    /// asks for it. Use it for requests that a page makes by itself, such as polling for news: see
+    /// [`Session::leave_idle`].
+    ///
+    /// ```
+    /// # use sealed_session::frameworks::tower::RequireField;
+    /// let for_the_poll = RequireField::new("user_id").leave_idle();
+    /// ```
     pub fn leave_idle(mut self) -> Self {
         self.leaves_idle = true;
         self

@@ -23,8 +23,8 @@ use crate::hosts::named_by;
 /// Gives a service's requests sessions, and saves them: see [the module](super).
 ///
 /// `S` is the store, `N` the layer's name, `H` answers when something fails, and `L` decides which
-/// requests leave their session idle. It is also a middleware for actix-web's `wrap` and poem's
-/// `with`, and a fairing for Rocket's `attach`.
+/// requests leave their session idle. The layer is also a middleware for actix-web's `wrap` and
+/// poem's `with`, and a fairing for Rocket's `attach`.
 pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
     /// `None` if no request leaves its session idle. Frameworks clone a layer for each request,
@@ -66,6 +66,7 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     /// let admins = CookieStore::builder(key)
     ///     .cookie(CookieConfig::builder().name("__Host-admin").build()?)
     ///     .build()?;
+    /// // In a handler, `Session` is the visitor's and `SessionOf<Admin>` the admin's:
     /// let layers = (SessionLayer::new(visitors), SessionLayer::new(admins).named::<Admin>());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -81,8 +82,8 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
 
     /// Sets the answer when a session cannot be saved. It also replaces the 500 from extractors,
     /// guards and session errors. Default a 500 without a body, or in debug builds with the reason
-    /// as its body. The function returns the framework's response: an `HttpResponse` of actix-web, a `Response` of
-    /// poem, a `Response<'static>` of Rocket.
+    /// as its body. The function returns the framework's response: an `HttpResponse` of actix-web,
+    /// a `Response` of poem, a `Response<'static>` of Rocket.
     ///
     /// With several layers, each answers for its own save, and the innermost for everything else.
     ///
@@ -113,9 +114,9 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     }
 
     /// Sets which requests do not count as use of their session, such as those that a page makes by
-    /// itself: see [`Session::leave_idle`](crate::Session::leave_idle). The function takes the
-    /// request's head, `http`'s [`Parts`](request::Parts), or with actix-web the `HttpRequest` and
-    /// with poem the `Request`. Default none.
+    /// itself: see [`Session::leave_idle`](crate::Session::leave_idle). Default none. The function
+    /// takes the request's head, `http`'s [`Parts`](request::Parts). With actix-web, it takes the
+    /// `HttpRequest`; with poem, the `Request`.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieStore};
@@ -136,10 +137,12 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
         }
     }
 
-    /// Says how to make a body of the service's type from text, for the answers that the layer
-    /// gives itself to browsers with device-bound sessions. You need this only if the type is not
-    /// axum's `Body`, salvo's `ResBody`, `String` or `Vec<u8>`; with actix-web, poem and Rocket never. Without it such an answer is the
-    /// one of [`on_error`](Self::on_error), and no session gets bound.
+    /// Says how to make a body of the service's type from text. The layer itself answers some
+    /// requests of browsers with device-bound sessions, and needs bodies for that.
+    ///
+    /// You need this only if the type is not axum's `Body`, salvo's `ResBody`, `String` or
+    /// `Vec<u8>`; with actix-web, poem and Rocket never. If you need it and leave it out, the layer
+    /// gives the answer of [`on_error`](Self::on_error) instead, and no session gets bound.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieStore, DeviceBound};

@@ -28,6 +28,8 @@ use crate::session::{Session, Status};
 
 /// A request's session, loaded on first use. [`SessionLayer`](super::SessionLayer) puts it into the
 /// request's extensions; `N` is the layer's name, if it has one.
+///
+/// You need it where there is no extractor: see the example of [the module](super).
 pub struct PendingSession<N = ()> {
     pub(crate) request: Arc<dyn Ask>,
     of: PhantomData<fn() -> N>,
@@ -52,8 +54,19 @@ impl<N> PendingSession<N> {
     /// interceptor of tonic.
     ///
     /// With a cookie store, it always is. With any other store, it is there once something has
-    /// loaded it, such as a guard around your code. `None` if the store has yet to answer: this
-    /// call has asked it, and [`session`](Self::session) waits for it.
+    /// loaded it, such as a guard around your code. `None` means that the store has yet to answer.
+    /// This call has asked it, and [`session`](Self::session) waits for the answer.
+    ///
+    /// ```
+    /// # use http::Request;
+    /// # use sealed_session::PendingSession;
+    /// fn user_id<B>(request: &Request<B>) -> Option<u64> {
+    ///     let pending = request.extensions().get::<PendingSession>()?;
+    ///     let session = pending.session_if_ready()?.ok()?;
+    ///     session.get("user_id").ok()?
+    /// }
+    /// # assert_eq!(user_id(&Request::new(())), None);
+    /// ```
     ///
     /// # Errors
     ///
@@ -97,6 +110,19 @@ impl<N> fmt::Debug for PendingSession<N> {
 
 /// The session from the layer named `N`: `SessionLayer::new(store).named::<Admin>()`. It is an
 /// extractor with each framework's feature, and dereferences to the [`Session`].
+///
+/// ```
+/// # use sealed_session::{Session, SessionError, SessionOf};
+/// struct Admin;
+///
+/// fn name(session: SessionOf<Admin>) -> Result<Option<String>, SessionError> {
+///     session.get("name")
+/// }
+///
+/// // In a test of the handler:
+/// assert_eq!(name(Session::new().into())?, None);
+/// # Ok::<(), SessionError>(())
+/// ```
 pub struct SessionOf<N> {
     session: Session,
     of: PhantomData<fn() -> N>,

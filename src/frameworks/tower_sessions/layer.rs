@@ -33,12 +33,20 @@ impl<S: Sessions> TowerSessionsLayer<S> {
 }
 
 impl<S, N, H, L> TowerSessionsLayer<S, N, H, L> {
-    /// Opens the request's token only when something reads or writes the session, which saves time
+    /// Opens the request's token only when something reads or writes the session. This saves time
     /// in requests that do neither. In exchange, `Session::id` is of no use: it returns a random
     /// id, another one in each request.
     ///
-    /// Without this setting the token of each request is opened for its id, because `Session::id`
-    /// does not wait. A backend is still asked only when something reads or writes.
+    /// Without this setting, the layer opens the token of each request for its id, because
+    /// `Session::id` cannot wait. It still asks a backend only when something reads or writes.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, SessionLayer, TowerSessionsLayer};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// let layer = TowerSessionsLayer::new(store).without_ids();
+    /// # let _: TowerSessionsLayer<CookieStore> = layer;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn without_ids(mut self) -> Self {
         self.has_ids = false;
         self
