@@ -84,9 +84,9 @@ const TICK: u64 = 1000;
 /// # Size
 ///
 /// An ended session takes 39 to 78 bytes until it is forgotten. A subject or sid takes 38 to 76
-/// bytes and its text. Two kinds of entries are not counted by [`len`](Self::len): a session that
-/// has got a new id takes as much again for five minutes, and one that is bound to a device (feature
-/// `device-bound`) takes about as much until no copy of its cookie can be alive.
+/// bytes and its text. A session that has got a new id takes as much again for five minutes. A
+/// session that is bound to a device (feature `device-bound`) takes about as much until no copy of
+/// its cookie can be alive. [`len`](Self::len) does not count these last two.
 ///
 /// As the list grows, it removes dead entries, a thirty-second part at a time. It holds at most
 /// twice as many dead as living ones. Only genuine sessions get on the list, each once: to make it
@@ -389,8 +389,8 @@ impl RevocationList {
     }
 
     /// Ends all sessions with this [sid](Session::set_sid) that were issued before `moment`. A
-    /// logout token of OpenID Connect's back-channel logout asks for this. With an empty sid it does
-    /// nothing.
+    /// logout token of OpenID Connect's back-channel logout asks for this. With an empty sid it
+    /// does nothing.
     #[doc(alias = "backchannel_logout")]
     pub fn revoke_sid(&self, sid: &str, moment: SystemTime) {
         if !sid.is_empty() {
@@ -408,8 +408,8 @@ impl RevocationList {
         });
     }
 
-    /// The number of sessions, subjects and sids on the list, including dead entries that are not yet
-    /// removed.
+    /// The number of sessions, subjects and sids on the list, including dead entries that are not
+    /// yet removed.
     pub fn len(&self) -> usize {
         self.shared.ids.len() + self.shared.subjects.len() + self.shared.sids.len()
     }

@@ -130,7 +130,7 @@ impl Session {
     /// session.insert("cart", [Item { name: "apple", count: 3 }])?;
     /// let error = session.insert("cart", "x".repeat(5000)).unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::TooLarge); // the cart still has its apples
-    /// # assert_eq!(session.get::<Vec<sealed_session::Value>>("cart")?.map(|it| it.len()), Some(1));
+    /// # assert!(session.to_map()?["cart"].as_list().is_some());
     /// # Ok::<(), sealed_session::SessionError>(())
     /// ```
     ///
@@ -203,9 +203,9 @@ impl Session {
     /// # Ok::<(), sealed_session::SessionError>(())
     /// ```
     ///
-    /// If another clone changes the entry in between, `change` is called again with the newer value,
-    /// so no clone's update is lost. `change` must not change the entry itself: if it does, with
-    /// another value each time, it is called without end.
+    /// If another clone changes the entry in between, `change` is called again with the newer
+    /// value, so no clone's update is lost. `change` must not change the entry itself: if it does,
+    /// with another value each time, it is called without end.
     ///
     /// Between requests, the later save wins. If two requests each add one, the total grows by one.
     ///
@@ -246,8 +246,8 @@ impl Session {
 
     /// Returns the value under `key`. If the value is not a `T`, removes it and returns `None`.
     ///
-    /// Use this if a type has changed between two versions of your service, and losing the old value
-    /// does no harm. The removal is saved like any other change, and reported as
+    /// Use this if a type has changed between two versions of your service, and losing the old
+    /// value does no harm. The removal is saved like any other change, and reported as
     /// [`Event::EntryGivenUp`](crate::Event::EntryGivenUp). If the session [is
     /// closed](Self::is_closed), the value stays.
     ///
@@ -314,8 +314,8 @@ impl Session {
     /// ```
     ///
     /// The save fails as a [conflict](crate::SaveError::is_conflict) if another request took,
-    /// changed or removed the entry after this request loaded it, or if the session has ended or has
-    /// a new id. If other requests change other entries, this does not matter.
+    /// changed or removed the entry after this request loaded it, or if the session has ended or
+    /// has a new id. If other requests change other entries, this does not matter.
     ///
     /// You can insert and remove entries after the claim: they are saved with it, and the claim
     /// still holds. An entry that this request itself has set belongs to no other request, so it is
@@ -521,8 +521,8 @@ impl Session {
         })
     }
 
-    /// Sets whom the session belongs to, such as a user's id, in at most 255 bytes. You can then end
-    /// all sessions of this user, as [`revoke_subject`](crate::RevocationList::revoke_subject)
+    /// Sets whom the session belongs to, such as a user's id, in at most 255 bytes. You can then
+    /// end all sessions of this user, as [`revoke_subject`](crate::RevocationList::revoke_subject)
     /// shows. An empty subject removes it.
     ///
     /// ```
@@ -575,8 +575,8 @@ impl Session {
     /// Sets the identity provider's id for this login, in at most 255 bytes: the claim `sid` of
     /// OpenID Connect's ID token. An empty sid removes it.
     ///
-    /// The provider later tells you that the login has ended (back-channel logout). You can then end
-    /// the sessions with this sid, by `end_all_of_sid` of a server's store, or by
+    /// The provider later tells you that the login has ended (back-channel logout). You can then
+    /// end the sessions with this sid, by `end_all_of_sid` of a server's store, or by
     /// [`revoke_sid`](crate::RevocationList::revoke_sid).
     ///
     /// A sid is unique for one provider. If you have several, put the issuer in front:
@@ -716,8 +716,8 @@ impl Session {
     /// ```
     ///
     /// A deadline that is later than the lifetime needs a
-    /// [`max_lifetime`](crate::StoreBuilder::max_lifetime). Browsers forget a cookie after 400 days,
-    /// so a deadline beyond that needs visits in between: see
+    /// [`max_lifetime`](crate::StoreBuilder::max_lifetime). Browsers forget a cookie after 400
+    /// days, so a deadline beyond that needs visits in between: see
     /// [`lifetime`](crate::StoreBuilder::lifetime).
     ///
     /// # Errors
@@ -813,8 +813,8 @@ impl Session {
         })
     }
 
-    /// Makes this request not count as use, for all clones. Call this for requests that a page sends
-    /// by itself, so that they do not keep the session alive:
+    /// Makes this request not count as use, for all clones. Call this for requests that a page
+    /// sends by itself, so that they do not keep the session alive:
     /// [`idle_expires_at`](Self::idle_expires_at) has an example. If the store has an idle timeout,
     /// the response to such a request records no use. A change is still saved, and counts as use.
     /// Without an idle timeout this does nothing.
@@ -939,12 +939,12 @@ impl Session {
     }
 
     /// Makes this session continue `other`, which another store has loaded. Use it to change what a
-    /// store cannot change under its sessions, such as the name of the cookie: docs/recipes.md shows
-    /// how.
+    /// store cannot change under its sessions, such as the name of the cookie: docs/recipes.md
+    /// shows how.
     ///
     /// This session gets all values and flashes, the subject, label and sid that the other has, and
-    /// what [`remember`](Self::remember) said. If this session is new, it also gets the deadline and
-    /// the moment of the last login. Only the id is its own. The other session stays as it is.
+    /// what [`remember`](Self::remember) said. If this session is new, it also gets the deadline
+    /// and the moment of the last login. Only the id is its own. The other session stays as it is.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieConfig, CookieStore};

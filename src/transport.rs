@@ -273,8 +273,8 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// If `name` is not a header's name, has more than 255 bytes, or already has a meaning. Choose a
-    /// name of your own, such as `X-Session-Token`. These headers are refused: those that frame,
+    /// If `name` is not a header's name, has more than 255 bytes, or already has a meaning. Choose
+    /// a name of your own, such as `X-Session-Token`. These headers are refused: those that frame,
     /// negotiate or describe a message, conditions, caching, cookies, `Authorization`, those that
     /// proxies and browsers set, and all that begin with `Accept-`, `Access-Control-`, `Content-`,
     /// `If-`, `Proxy-` or `Sec-`.

@@ -61,10 +61,10 @@ pub(crate) fn is_null(bytes: &[u8]) -> bool {
 /// come back as `None`. Integers beyond 64 bits are refused.
 ///
 /// serde reads flattened fields, untagged enums and internally tagged enums through its own buffer.
-/// This buffer holds no 128-bit integers, and it cannot parse keys from text. So an `i128`, a `u128`
-/// or a `HashMap<u64, _>` in such a place is an error when you read it, as with `serde_json`. If
-/// the serialized form shows that such a map is flattened or in a tagged enum, inserting it is an
-/// error.
+/// This buffer holds no 128-bit integers, and it cannot parse keys from text. So an `i128`, a
+/// `u128` or a `HashMap<u64, _>` in such a place is an error when you read it, as with
+/// `serde_json`. If the serialized form shows that such a map is flattened or in a tagged enum,
+/// inserting it is an error.
 ///
 /// # Debug and drop
 ///

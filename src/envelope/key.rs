@@ -89,8 +89,8 @@ impl AppKey {
     }
 
     /// Reads the key from the environment variable `var`, in a text form (see [`FromStr`]). The key
-    /// may also be in a file, as container platforms hand out secrets. Then put the file's path into
-    /// the variable with `_FILE` at the end of its name.
+    /// may also be in a file, as container platforms hand out secrets. Then put the file's path
+    /// into the variable with `_FILE` at the end of its name.
     ///
     /// ```no_run
     /// use sealed_session::{AppKey, Sealer};
@@ -123,8 +123,8 @@ impl AppKey {
         self.id
     }
 
-    /// The key as text, `base64:…`, so that you can write it into a secret store. This is the secret
-    /// itself. It is zeroized on drop.
+    /// The key as text, `base64:…`, so that you can write it into a secret store. This is the
+    /// secret itself. It is zeroized on drop.
     pub fn to_base64(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(7 + self.bytes.len() * 4 / 3 + 4));
         text.push_str("base64:");

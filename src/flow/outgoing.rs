@@ -11,8 +11,9 @@ use crate::transport::Carried;
 
 /// The header changes that a response needs for its session.
 ///
-/// With the header types of `http` 1.x, call [`apply`](Self::apply). For others, pass the response's
-/// present headers to [`changes`](Self::changes), which returns the changes as names and values:
+/// With the header types of `http` 1.x, call [`apply`](Self::apply). For others, pass the
+/// response's present headers to [`changes`](Self::changes), which returns the changes as names and
+/// values:
 ///
 /// ```
 /// # use sealed_session::{AppKey, CookieStore};
@@ -290,8 +291,8 @@ impl Outgoing {
     /// header that holds the session.
     ///
     /// If a session came with the request and nothing is written, the response gets
-    /// `Cache-Control: private`, unless it already has Cache-Control or one of those CDN fields. You
-    /// can turn this off with [`private_by_default`](crate::StoreBuilder::private_by_default).
+    /// `Cache-Control: private`, unless it already has Cache-Control or one of those CDN fields.
+    /// You can turn this off with [`private_by_default`](crate::StoreBuilder::private_by_default).
     pub fn apply(&self, headers: &mut HeaderMap) {
         self.clone().apply_once(headers);
     }

@@ -81,9 +81,10 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotStorable`] if `T` is not a struct with named fields, or if a field of `value`
-    /// cannot be stored or would not be read back. [`ErrorKind::TooLarge`] if the fields do not all
-    /// fit: then none is set. [`ErrorKind::Closed`] if a layer has saved the session already.
+    /// [`ErrorKind::NotStorable`] if `T` is not a struct with named fields, or if a field of
+    /// `value` cannot be stored or would not be read back. [`ErrorKind::TooLarge`] if the fields do
+    /// not all fit: then none is set. [`ErrorKind::Closed`] if a layer has saved the session
+    /// already.
     pub fn set(&self, value: &T) -> Result<(), SessionError> {
         while !self.replace(value, &self.entries())? {}
         Ok(())

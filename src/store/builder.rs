@@ -170,7 +170,8 @@ impl<P> StoreBuilder<P> {
     ///
     /// The lifetime may be longer than the 400 days for which browsers keep a cookie. The cookie's
     /// Max-Age is then 400 days, and a request that reads the session gets a new cookie if the last
-    /// one was written 40 days ago or more. A visitor who stays away for 400 days loses the session.
+    /// one was written 40 days ago or more. A visitor who stays away for 400 days loses the
+    /// session.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self
@@ -313,8 +314,8 @@ impl<P> StoreBuilder<P> {
     ///
     /// Browsers obey the header over https and on localhost only, and some take a second or more to
     /// clear the cache. With [`SiteData::Cache`], the Back button shows no page of the visitor from
-    /// two or more steps back. Chromium still keeps the page that they log out from, unless you send
-    /// it with `Cache-Control: no-store`: docs/recipes.md has both.
+    /// two or more steps back. Chromium still keeps the page that they log out from, unless you
+    /// send it with `Cache-Control: no-store`: docs/recipes.md has both.
     pub fn clear_site_data(mut self, data: impl IntoIterator<Item = SiteData>) -> Self {
         self.clear_site_data = SiteData::header(data);
         self
@@ -327,8 +328,8 @@ impl<P> StoreBuilder<P> {
         self
     }
 
-    /// Sets the source of the current time. Default: [`SystemTime::now`]. A test can move a clock of
-    /// its own instead of waiting: see [`guide::testing`](crate::guide::testing).
+    /// Sets the source of the current time. Default: [`SystemTime::now`]. A test can move a clock
+    /// of its own instead of waiting: see [`guide::testing`](crate::guide::testing).
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);
         self
