@@ -131,8 +131,9 @@ impl Sealer {
         self
     }
 
-    /// Replaces the keys of this sealer and all its clones, while others seal and open. Do not use
-    /// it with managed keys: the next change of the ring replaces the keys again.
+    /// Replaces the keys of this sealer and all its clones, while others seal and open. With
+    /// managed keys you don't need it: the sealer follows the ring, and the ring's next change
+    /// replaces the keys again.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
         self.inner.take_keys(&ring.into());
     }

@@ -240,6 +240,17 @@ impl<P> StoreBuilder<P> {
     /// Sets how exact the [idle timeout](Self::idle_timeout) is. A request that only reads the
     /// session records its use if the last write is at least this old. A shorter time is more exact
     /// and sends more cookies. Default: a tenth of the idle timeout.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// const MINUTE: Duration = Duration::from_secs(60);
+    /// let builder = CookieStore::builder(AppKey::generate()?).idle_timeout(15 * MINUTE);
+    ///
+    /// let error = builder.refresh_after(15 * MINUTE).build().unwrap_err(); // 14 would do
+    /// assert_eq!(error.setting(), "refresh_after");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn refresh_after(mut self, refresh_after: Duration) -> Self {
         self.refresh_after = Some(refresh_after);
         self
