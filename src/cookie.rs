@@ -41,7 +41,7 @@ pub enum SameSite {
 /// and no `Domain`. Browsers keep it until the session's deadline.
 ///
 /// ```
-/// use sealed_session::{CookieConfig, SameSite};
+/// use sealed_session::CookieConfig;
 ///
 /// let cookie = CookieConfig::builder().name("__Secure-login").domain("example.com").build()?;
 /// assert_eq!(cookie.name(), "__Secure-login");
@@ -165,7 +165,22 @@ impl fmt::Debug for CookieConfig {
     }
 }
 
-/// Builds a [`CookieConfig`]. Its [`build`](Self::build) checks every rule.
+/// Builds a [`CookieConfig`]. [`build`](Self::build) checks the rules of browsers.
+///
+/// ```
+/// use sealed_session::{AppKey, CookieConfig, CookieStore, SameSite};
+///
+/// let cookie = CookieConfig::builder()
+///     .name("__Host-staff") // two applications on one host need two names
+///     .same_site(SameSite::Strict)
+///     .persistent(false) // until the browser is closed
+///     .build()?;
+/// assert!(format!("{cookie:?}").contains("SameSite=Strict"));
+///
+/// let store = CookieStore::builder(AppKey::generate()?).cookie(cookie).build()?;
+/// # let _ = store;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct CookieConfigBuilder {
@@ -173,54 +188,80 @@ pub struct CookieConfigBuilder {
 }
 
 impl CookieConfigBuilder {
-    /// The name: 1 to 255 characters of a token (RFC 9110). Default `__Host-session`.
+    /// Sets the name: 1 to 255 characters of a token (RFC 9110). Default: `__Host-session`.
     ///
-    /// A prefix is a promise that browsers enforce, and so does this builder: `__Host-` (Secure,
-    /// Path=/, no Domain), `__Secure-` (Secure), `__Http-` and `__Host-Http-` (HttpOnly as well).
+    /// Some prefixes are promises. Browsers enforce them, and so does this builder: `__Host-`
+    /// (Secure, Path=/, no Domain), `__Secure-` (Secure), `__Http-` and `__Host-Http-` (HttpOnly as
+    /// well).
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
         self
     }
 
-    /// The path below which browsers send the cookie. Default `/`.
+    /// Sets the path below which browsers send the cookie. Default: `/`. Another path needs another
+    /// name than the default, whose prefix forbids it:
+    ///
+    /// ```
+    /// # use sealed_session::CookieConfig;
+    /// let cookie = CookieConfig::builder().name("__Secure-staff").path("/staff").build()?;
+    /// assert!(CookieConfig::builder().path("/staff").build().is_err());
+    /// # assert!(format!("{cookie:?}").contains("Path=/staff"));
+    /// # Ok::<(), sealed_session::ConfigError>(())
+    /// ```
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.config.path = path.into();
         self
     }
 
-    /// The domain whose hosts all get the cookie. By default, only the host that set it does.
+    /// Sets the domain whose hosts all get the cookie, as in the example of [`CookieConfig`]. By
+    /// default, only the host that set the cookie gets it.
     ///
-    /// The domain needs two labels or more. Upper and lower case are the same. Browsers refuse
-    /// `com`, and they keep a cookie for `localhost` or an IP address only without a domain. They
-    /// also refuse longer public suffixes such as `co.uk`, silently. Only browsers have that list,
-    /// so this builder cannot check it.
+    /// The domain needs two labels or more, because browsers refuse `com`. They also refuse longer
+    /// public suffixes such as `co.uk`, silently. Only browsers have that list, so this builder
+    /// cannot check it. For `localhost` or an IP address, set no domain: browsers keep no cookie
+    /// with one. Upper and lower case are the same.
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.config.domain = Some(domain.into());
         self
     }
 
-    /// When requests from other sites carry the cookie. Default [`SameSite::Lax`].
+    /// Sets when requests from other sites carry the cookie. Default: [`SameSite::Lax`].
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.config.same_site = same_site;
         self
     }
 
-    /// Whether an embedded site gets a separate cookie jar for each site that embeds it (CHIPS).
-    /// Default off.
+    /// Sets whether an embedded site gets a separate cookie jar for each site that embeds it
+    /// (CHIPS). Default: off.
+    ///
+    /// ```
+    /// # use sealed_session::{CookieConfig, SameSite};
+    /// // For a chat window that other sites show in a frame.
+    /// let cookie = CookieConfig::builder().same_site(SameSite::None).partitioned(true).build()?;
+    /// assert!(format!("{cookie:?}").contains("Partitioned"));
+    /// # Ok::<(), sealed_session::ConfigError>(())
+    /// ```
     pub fn partitioned(mut self, partitioned: bool) -> Self {
         self.config.partitioned = partitioned;
         self
     }
 
-    /// Whether browsers keep the cookie after they are closed. A session can choose otherwise with
-    /// [`remember`](crate::Session::remember). Default on.
+    /// Sets whether browsers keep the cookie after they are closed. Default: on. A session can
+    /// choose otherwise with [`remember`](crate::Session::remember).
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.config.persistent = persistent;
         self
     }
 
     /// Sends the cookie over plain http too, so anyone who listens can take over the session.
-    /// Choose another name than the default, whose prefix forbids this.
+    /// Choose another name than the default, whose prefix forbids this:
+    ///
+    /// ```
+    /// # use sealed_session::CookieConfig;
+    /// let cookie = CookieConfig::builder().name("session").insecure_over_http().build()?;
+    /// assert!(!format!("{cookie:?}").contains("Secure"));
+    /// # Ok::<(), sealed_session::ConfigError>(())
+    /// ```
     pub fn insecure_over_http(mut self) -> Self {
         self.config.secure = false;
         self

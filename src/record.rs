@@ -63,6 +63,19 @@ const MANY: usize = 32;
 ///
 /// `Display` shows 32 hexadecimal digits. `Debug` shows nothing, so no id gets into a log by
 /// accident.
+///
+/// ```
+/// # use sealed_session::{AppKey, CookieStore, Session, SessionId};
+/// # let store = CookieStore::new(AppKey::generate()?);
+/// # let session = Session::new();
+/// # session.insert("user_id", 42)?;
+/// # let session = store.load_from([&store.respond(&session)?.cookie_header()]);
+/// let id = session.id().ok_or("not saved yet")?;
+/// let digits = id.to_string(); // for a log
+/// assert_eq!(SessionId::from_hex(&digits), Some(id));
+/// assert_eq!(format!("{id:?}"), "SessionId(..)");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId([u8; 16]);
 
@@ -79,7 +92,7 @@ impl SessionId {
     }
 
     /// Reads an id from the 32 digits that `Display` shows, in lower case. Use it to end a session
-    /// that a log names.
+    /// that a log names. `None` if `text` is anything else.
     pub fn from_hex(text: &str) -> Option<Self> {
         let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if text.len() != 32 || !text.as_bytes().iter().all(is_digit) {

@@ -37,31 +37,43 @@ const TICK: u64 = 1000;
 /// A list of sessions in cookies that ended before their deadline, for the stores of one process.
 ///
 /// A store with [`revocations`](crate::StoreBuilder::revocations) refuses the sessions on the list.
-/// It lists a session that is destroyed, so a copy of the cookie no longer opens after a logout. It
-/// also lists the old id of a renewed session, ten seconds after the renewal, so that requests on
-/// their way still succeed. A request that changes the session under its old id fails with a
-/// [conflict](crate::SaveError::is_conflict). For five minutes, a logout under the old id also ends
-/// the session's successor. Clones are the same list, and several stores can share one.
+/// It lists a session that is destroyed, so a copy of the cookie no longer opens after a logout:
 ///
 /// ```
-/// use std::time::SystemTime;
-/// use sealed_session::{AppKey, CookieStore, RevocationList};
+/// use sealed_session::{AppKey, CookieStore, Origin, Refusal, RevocationList};
 ///
 /// let list = RevocationList::new();
 /// let store = CookieStore::builder(AppKey::generate()?)
 ///     .revocations(list.clone())
 ///     .build()?;
+/// # let session = store.load_from::<str>([]);
+/// # session.insert("user_id", 42)?;
+/// # let cookie = store.respond(&session)?.cookie_header();
+/// # let copy = cookie.clone();
+/// # let mut headers = http::HeaderMap::new();
 ///
-/// // ada's password has changed: end her sessions on all devices.
-/// list.revoke_subject("ada", SystemTime::now());
+/// let session = store.load_from([&cookie]);
+/// session.destroy(); // the visitor logs out
+/// store.save(&session, &mut headers)?;
+/// assert_eq!(store.load_from([&copy]).origin(), Origin::Refused(Refusal::Revoked));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// To end all sessions of a user, see [`revoke_subject`](Self::revoke_subject). Clones are the same
+/// list, and several stores can share one.
+///
+/// # Renewed sessions
+///
+/// The store also lists the old id of a renewed session, ten seconds after the renewal, so that
+/// requests on their way still succeed. A request that changes the session under its old id fails
+/// with a [conflict](crate::SaveError::is_conflict). For five minutes, a logout under the old id
+/// also ends the session's successor.
+///
 /// # What it does not do
 ///
-/// Five minutes after a renewal, the list no longer knows that the two ids belong together.
-/// Somebody who copies a cookie and has the service renew it, for example by logging in, then has a
-/// session with an id of its own, and the end of the first one does not end it. Use
+/// Five minutes after a renewal, the list no longer knows that the two ids belong together. Suppose
+/// that somebody copies a cookie and makes the service renew it, for example by logging in. The
+/// copy is then a session with an id of its own, and does not end with the first one. Use
 /// [`revoke_subject`](Self::revoke_subject) for that: it ends copies as well. It needs sessions
 /// with a subject: see [`Session::set_subject`].
 ///
@@ -71,13 +83,14 @@ const TICK: u64 = 1000;
 ///
 /// # Size
 ///
-/// An ended session takes 39 to 78 bytes until it is forgotten, a subject or sid 38 to 76 and its
-/// text. A session that has got a new id takes as much again for five minutes, and one that is bound
-/// to a device (feature `device-bound`) takes about as much until no copy of its cookie can be alive;
-/// [`len`](Self::len) does not count these. As the list grows, it
-/// removes dead entries, a thirty-second part at a time; it holds at most twice as many dead as
-/// living ones. Only genuine sessions get on the list, each once: to make it grow, a client has to
-/// be given sessions and end them.
+/// An ended session takes 39 to 78 bytes until it is forgotten. A subject or sid takes 38 to 76
+/// bytes and its text. A session that has got a new id takes as much again for five minutes. A
+/// session that is bound to a device (feature `device-bound`) takes about as much until no copy of
+/// its cookie can be alive. [`len`](Self::len) does not count these last two.
+///
+/// As the list grows, it removes dead entries, a thirty-second part at a time. It holds at most
+/// twice as many dead as living ones. Only genuine sessions get on the list, each once: to make it
+/// grow, a client has to be given sessions and end them.
 #[derive(Clone, Default)]
 pub struct RevocationList {
     shared: Arc<Shared>,
@@ -281,10 +294,26 @@ impl RevocationList {
         Self::default()
     }
 
-    /// Ends the session with this id. `until` is a time after which none of its cookies can be
-    /// alive: [`Session::expires_at`], or, if your application moves
-    /// deadlines, [`Session::issued_at`] plus the store's
-    /// `max_lifetime`. You get the id from [`Session::id`].
+    /// Ends the session with this id, which you get from [`Session::id`]. `until` is a time after
+    /// which none of its cookies can be alive: [`Session::expires_at`], or, if your application
+    /// moves deadlines, [`Session::issued_at`] plus the store's `max_lifetime`.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Origin, Refusal, RevocationList};
+    /// # let list = RevocationList::new();
+    /// # let store = CookieStore::builder(AppKey::generate()?).revocations(list.clone()).build()?;
+    /// # let session = store.load_from::<str>([]);
+    /// # session.insert("user_id", 42)?;
+    /// # let cookie = store.respond(&session)?.cookie_header();
+    /// # let session = store.load_from([&cookie]);
+    /// // At the login, write both to your database:
+    /// let (id, until) = (session.id().unwrap(), session.expires_at().unwrap());
+    ///
+    /// // When the visitor ends this session from another device:
+    /// list.revoke(id, until);
+    /// assert_eq!(store.load_from([&cookie]).origin(), Origin::Refused(Refusal::Revoked));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn revoke(&self, id: SessionId, until: SystemTime) {
         self.put(Revocation::Id {
             id,
@@ -297,9 +326,23 @@ impl RevocationList {
     /// renewed descendants: "log out everywhere". If you call it twice, the later moment holds.
     /// With an empty subject it does nothing.
     ///
-    /// A session that is renewed at this very moment may count as issued after it. Choose a moment
-    /// some seconds ahead, and none slips through. Visitors who log in before that moment then have
-    /// to log in again.
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{AppKey, CookieStore, Origin, Refusal, RevocationList};
+    /// # let list = RevocationList::new();
+    /// # let store = CookieStore::builder(AppKey::generate()?).revocations(list.clone()).build()?;
+    /// # let session = store.load_from::<str>([]);
+    /// # session.set_subject("ada")?;
+    /// # let cookie = store.respond(&session)?.cookie_header();
+    /// // Somebody knows ada's password:
+    /// list.revoke_subject("ada", SystemTime::now() + Duration::from_secs(5));
+    /// assert_eq!(store.load_from([&cookie]).origin(), Origin::Refused(Refusal::Revoked));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A session that is renewed at this very moment may count as issued after it. If you choose a
+    /// moment some seconds ahead, as here, none slips through. Visitors who log in before that
+    /// moment then have to log in again.
     pub fn revoke_subject(&self, subject: &str, moment: SystemTime) {
         if !subject.is_empty() {
             self.put(Revocation::Subject {
@@ -325,6 +368,8 @@ impl RevocationList {
     /// # session.set_subject("ada")?;
     /// list.end_others_of("ada", &session, std::time::SystemTime::now())?;
     /// store.save(&session, &mut headers)?;
+    /// # let copies = store.respond(&session)?.cookie_header();
+    /// # assert_eq!(store.load_from([&copies]).subject().as_deref(), Some("ada"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -343,9 +388,9 @@ impl RevocationList {
         Ok(())
     }
 
-    /// Ends all sessions with this [sid](Session::set_sid) that were issued before `moment`: what a
-    /// logout token of OpenID Connect's back-channel logout asks for. With an empty sid it does
-    /// nothing.
+    /// Ends all sessions with this [sid](Session::set_sid) that were issued before `moment`. A
+    /// logout token of OpenID Connect's back-channel logout asks for this. With an empty sid it
+    /// does nothing.
     #[doc(alias = "backchannel_logout")]
     pub fn revoke_sid(&self, sid: &str, moment: SystemTime) {
         if !sid.is_empty() {
@@ -363,8 +408,8 @@ impl RevocationList {
         });
     }
 
-    /// The number of sessions, subjects and sids on the list, including dead entries that are not yet
-    /// removed.
+    /// The number of sessions, subjects and sids on the list, including dead entries that are not
+    /// yet removed.
     pub fn len(&self) -> usize {
         self.shared.ids.len() + self.shared.subjects.len() + self.shared.sids.len()
     }

@@ -59,21 +59,6 @@ type Of = (
 
 /// A visitor's session: values under keys, flash messages, a subject and a deadline.
 ///
-/// All methods take `&self`, and none is async. Clones are the same session, so you can use it from
-/// several tasks. While the session is locked, none of your code (serde, the closure of
-/// [`update`](Self::update)) runs. A call that returns an error leaves the session unchanged.
-///
-/// A layer (feature `tower`) closes the session when it saves it. After that you can still read,
-/// but changes are lost: methods that return a `Result` fail with [`ErrorKind::Closed`], the others
-/// report [`Event::ChangedTooLate`](crate::Event::ChangedTooLate).
-///
-/// A value can have any type that serde serializes, in the form that it has in JSON: see [`Value`].
-/// An entry is decoded only when you ask for it. If you ask for the wrong type, you get an error
-/// that names the entry, never a wrong value.
-///
-/// An entry always has a value. If you insert `None` or `()`, the entry is removed, and a null that
-/// another program has stored reads as absent.
-///
 /// ```
 /// use sealed_session::Session;
 ///
@@ -84,6 +69,21 @@ type Of = (
 /// assert!(session.get::<String>("user_id").is_err());
 /// # Ok::<(), sealed_session::SessionError>(())
 /// ```
+///
+/// A value can have any type that serde serializes, in the form that it has in JSON: see [`Value`].
+/// An entry is decoded only when you ask for it. If you ask for the wrong type, you get an error
+/// that names the entry, never a wrong value. To write an entry's type only once, use a [`Field`].
+///
+/// An entry always has a value. If you insert `None` or `()`, the entry is removed, and a null that
+/// another program has stored reads as absent.
+///
+/// All methods take `&self`, and none is async. Clones are the same session, so you can use it from
+/// several tasks. None of your code (serde, the closure of [`update`](Self::update)) runs while the
+/// session is locked. A call that returns an error leaves the session unchanged.
+///
+/// A layer (feature `tower`) closes the session when it saves it. After that you can still read,
+/// but changes are lost: methods that return a `Result` fail with [`ErrorKind::Closed`], the others
+/// report [`Event::ChangedTooLate`](crate::Event::ChangedTooLate).
 #[derive(Clone)]
 pub struct Session {
     inner: Arc<Inner>,
@@ -99,9 +99,17 @@ impl Default for Session {
 impl Session {
     /// Returns the value under `key`, or `None` if the session has none.
     ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// let cart: Vec<String> = session.get("cart")?.unwrap_or_default();
+    /// assert!(cart.is_empty()); // a new visitor
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`ErrorKind::WrongType`] if the value is not a `T`. To give up such a value, use
+    /// [`ErrorKind::WrongType`] if the value is not a `T`. If you can do without such a value, use
     /// [`get_or_remove`](Self::get_or_remove).
     pub fn get<T: DeserializeOwned>(&self, key: impl KeyOf<T>) -> Result<Option<T>, SessionError> {
         self.find(key.name())
@@ -111,6 +119,20 @@ impl Session {
 
     /// Sets the value under `key`. If the value is the same as before, this is not a change. `None`
     /// or `()` removes the value.
+    ///
+    /// ```
+    /// # use sealed_session::{ErrorKind, Session};
+    /// # use serde::Serialize;
+    /// #[derive(Serialize)]
+    /// struct Item<'a> { name: &'a str, count: u32 }
+    ///
+    /// # let session = Session::new();
+    /// session.insert("cart", [Item { name: "apple", count: 3 }])?;
+    /// let error = session.insert("cart", "x".repeat(5000)).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::TooLarge); // the cart still has its apples
+    /// # assert!(session.to_map()?["cart"].as_list().is_some());
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -123,7 +145,17 @@ impl Session {
         self.change(|changes, record| self.set(changes, record, key.name(), bytes))
     }
 
-    /// Removes the value under `key`. If the session has no such value, this is not a change.
+    /// Removes the value under `key`. If the session has no such value, this is not a change. To
+    /// get the value as well, use [`take`](Self::take).
+    ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// session.insert("coupon", "SPRING")?;
+    /// session.remove("coupon");
+    /// assert!(!session.contains("coupon"));
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
     #[doc(alias = "delete")]
     pub fn remove(&self, key: impl Key) {
         self.change_or_report(|changes, record| {
@@ -135,7 +167,18 @@ impl Session {
     /// Returns the value under `key` and removes it. If several clones of this session take it,
     /// only one gets it.
     ///
-    /// Two requests that loaded the session at the same time both get the value, with every store.
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// session.insert("oauth_state", "x7Qk")?; // before you send the visitor to the provider
+    /// // When the visitor is back:
+    /// let state: Option<String> = session.take("oauth_state")?;
+    /// assert_eq!(state.as_deref(), Some("x7Qk"));
+    /// assert!(!session.contains("oauth_state"));
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
+    ///
+    /// With every store, two requests that loaded the session at the same time both get the value.
     /// If only one request may have it, such as a voucher, use [`claim`](Self::claim).
     ///
     /// # Errors
@@ -150,20 +193,21 @@ impl Session {
         })
     }
 
-    /// Replaces the value under `key` with the result of `change`. If another clone changes the
-    /// entry in between, `change` is called again with the newer value, so that no clone's update
-    /// is lost. `change` must not change the entry itself: if it does, with another value each
-    /// time, it is called without end.
-    ///
-    /// Between requests, the later save wins: two requests that each add one add only one in total.
+    /// Replaces the value under `key` with the result of `change`.
     ///
     /// ```
     /// # use sealed_session::Session;
     /// # let session = Session::new();
     /// session.update("visits", |visits: Option<u32>| visits.unwrap_or(0) + 1)?;
-    /// # assert_eq!(session.get("visits")?, Some(1));
+    /// assert_eq!(session.get("visits")?, Some(1));
     /// # Ok::<(), sealed_session::SessionError>(())
     /// ```
+    ///
+    /// If another clone changes the entry in between, `change` is called again with the newer
+    /// value, so no clone's update is lost. `change` must not change the entry itself: if it does,
+    /// with another value each time, it is called without end.
+    ///
+    /// Between requests, the later save wins. If two requests each add one, the total grows by one.
     ///
     /// # Errors
     ///
@@ -202,7 +246,7 @@ impl Session {
 
     /// Returns the value under `key`. If the value is not a `T`, removes it and returns `None`.
     ///
-    /// Use this where the type has changed between two versions of your service, and losing the old
+    /// Use this if a type has changed between two versions of your service, and losing the old
     /// value does no harm. The removal is saved like any other change, and reported as
     /// [`Event::EntryGivenUp`](crate::Event::EntryGivenUp). If the session [is
     /// closed](Self::is_closed), the value stays.
@@ -250,11 +294,7 @@ impl Session {
     /// Returns the value under `key` and removes it, for one request only. If several requests
     /// claim it, on any number of servers, exactly one of them can be saved.
     ///
-    /// The value is yours once the save has succeeded. The save fails as a
-    /// [conflict](crate::SaveError::is_conflict) if another request took, changed or removed the
-    /// entry after this request loaded it, or if the session has ended or has a new id. Changes
-    /// that other requests make to other entries do not matter. So save first, then act on the
-    /// value:
+    /// The value is yours once the save has succeeded, so save first, then act on the value:
     ///
     /// ```
     /// # #[cfg(feature = "server")] pollster::block_on(async {
@@ -273,6 +313,10 @@ impl Session {
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     ///
+    /// The save fails as a [conflict](crate::SaveError::is_conflict) if another request took,
+    /// changed or removed the entry after this request loaded it, or if the session has ended or
+    /// has a new id. If other requests change other entries, this does not matter.
+    ///
     /// You can insert and remove entries after the claim: they are saved with it, and the claim
     /// still holds. An entry that this request itself has set belongs to no other request, so it is
     /// simply taken.
@@ -280,9 +324,12 @@ impl Session {
     /// # Errors
     ///
     /// [`ErrorKind::NotClaimable`] if the session is not in a backend that can compare and write in
-    /// one step. That is so in a cookie store, and while a server's store keeps the session in its
-    /// cookie, because a client can send a cookie twice, and each copy has the entry. It is also so
-    /// with a backend that declares `Promise::Upsert`, and in a session of [`Session::new`].
+    /// one step:
+    ///
+    /// - in a cookie store, and while a server's store keeps the session in its cookie: a client
+    ///   can send a cookie twice, and each copy has the entry;
+    /// - with a backend that declares `Promise::Upsert`;
+    /// - in a session of [`Session::new`].
     ///
     /// [`ErrorKind::WrongType`] if the value is not a `T`; the session keeps it.
     #[doc(alias = "take_once")]
@@ -316,6 +363,17 @@ impl Session {
 
     /// Returns all values, without their types.
     ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// for (key, value) in session.to_map()? {
+    ///     println!("{key}: {}", value.kind()); // user_id: integer
+    /// }
+    /// # assert_eq!(session.to_map()?["user_id"].kind(), "integer");
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::WrongType`] if an entry's bytes are not a value. No save of this crate writes
@@ -330,7 +388,7 @@ impl Session {
     }
 
     /// Removes all values, all flashes, the subject, the label, the sid and the moment of the last
-    /// login. The id and the deadline stay.
+    /// login. The id and the deadline stay. To end the session, use [`destroy`](Self::destroy).
     #[doc(alias = "flush")]
     pub fn clear(&self) {
         self.change_or_report(Changes::clear);
@@ -339,13 +397,9 @@ impl Session {
 
 /// Logging in and out.
 impl Session {
-    /// Records, with the next save, that somebody has just proved who they are: the session gets a
-    /// new id and a new lifetime, keeps its data, and remembers the moment. Call this at every login,
-    /// also when somebody enters the password again. Without the new id, somebody who planted a
-    /// session in the browser would share the login; without the new lifetime, the login would end
-    /// with the visit before it.
-    ///
-    /// The moment takes six bytes in the session, eight characters of its cookie.
+    /// Records that somebody has just proved who they are. Call this at every login, also when
+    /// somebody enters the password again. With the next save, the session gets a new id and a new
+    /// lifetime, keeps its data, and remembers the moment.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -362,6 +416,10 @@ impl Session {
     /// # assert!(session.logged_in_within(Duration::from_secs(15 * 60)));
     /// # Ok::<(), sealed_session::SessionError>(())
     /// ```
+    ///
+    /// Without the new id, somebody who planted a session in the browser would share the login.
+    /// Without the new lifetime, the login would end with the visit before it. The moment takes six
+    /// bytes in the session, eight characters of its cookie.
     ///
     /// # Errors
     ///
@@ -382,6 +440,23 @@ impl Session {
 
     /// Gives the session a new id at the next save, and keeps its data and its deadline. Call this
     /// whenever the visitor's rights change. At a login, call [`log_in`](Self::log_in).
+    ///
+    /// ```
+    /// # use http::HeaderMap;
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// # let mut headers = HeaderMap::new();
+    /// # let session = store.load(&headers);
+    /// # session.insert("user_id", 42)?;
+    /// # let session = store.load_from([&store.respond(&session)?.cookie_header()]);
+    /// # let before = session.id();
+    /// session.renew();
+    /// session.insert("admin", true)?;
+    /// store.save(&session, &mut headers)?;
+    /// assert_ne!(session.id(), before);
+    /// assert_eq!(session.get("user_id")?, Some(42));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "regenerate")]
     #[doc(alias = "cycle_id")]
     #[doc(alias = "cycle_key")]
@@ -389,8 +464,23 @@ impl Session {
         self.change_or_report(|changes, _| changes.renew());
     }
 
-    /// Ends the session: its data is deleted and its cookie removed. If you write to it afterwards,
-    /// you begin a new session with a new id.
+    /// Ends the session: its data is deleted and its cookie removed. Call this at a logout. If you
+    /// write to the session afterwards, you begin a new one with a new id.
+    ///
+    /// ```
+    /// # use http::HeaderMap;
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// # let mut headers = HeaderMap::new();
+    /// # let session = store.load(&headers);
+    /// # session.insert("user_id", 42)?;
+    /// # let session = store.load_from([&store.respond(&session)?.cookie_header()]);
+    /// session.destroy();
+    /// store.save(&session, &mut headers)?;
+    /// assert!(session.is_empty());
+    /// assert!(headers["set-cookie"].to_str()?.contains("Max-Age=0"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// Another request may have given the session a new id meanwhile. With a backend or a
     /// revocation list, the session ends under that id too. If the session had already ended
@@ -402,16 +492,17 @@ impl Session {
         self.change_or_report(|changes, _| changes.destroy());
     }
 
-    /// When somebody last proved who they are: the save after the last [`log_in`](Self::log_in).
-    /// `None` before that save, and if nobody has logged in.
+    /// When somebody last proved who they are: the moment of the save after the last
+    /// [`log_in`](Self::log_in). `None` before that save, and if nobody has logged in.
     #[doc(alias = "auth_time")]
     #[doc(alias = "last_login")]
     pub fn logged_in_at(&self) -> Option<SystemTime> {
         self.view(|view| Some(view.logged_in_at()?.into()))
     }
 
-    /// Whether somebody has proved who they are within the time `age` before this request, or
-    /// during it. With a framework, the guard `RequireLogin` asks this for you.
+    /// Whether somebody has proved who they are during this request, or at most `age` before it:
+    /// see the example of [`log_in`](Self::log_in). With a framework, the guard `RequireLogin` asks
+    /// this for you.
     #[doc(alias = "max_age")]
     #[doc(alias = "password_confirmed")]
     pub fn logged_in_within(&self, age: Duration) -> bool {
@@ -422,7 +513,7 @@ impl Session {
         })
     }
 
-    /// Returns whom the session belongs to, if [`set_subject`](Self::set_subject) was called.
+    /// Returns the user that [`set_subject`](Self::set_subject) has named.
     pub fn subject(&self) -> Option<String> {
         self.view(|view| {
             let subject = view.names().subject;
@@ -430,8 +521,18 @@ impl Session {
         })
     }
 
-    /// Sets whom the session belongs to, such as a user's id, in at most 255 bytes. An empty
-    /// subject removes it.
+    /// Sets whom the session belongs to, such as a user's id, in at most 255 bytes. You can then
+    /// end all sessions of this user, as [`revoke_subject`](crate::RevocationList::revoke_subject)
+    /// shows. An empty subject removes it.
+    ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// # let user_id = 42;
+    /// session.set_subject(user_id.to_string())?;
+    /// assert_eq!(session.subject().as_deref(), Some("42"));
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -442,7 +543,7 @@ impl Session {
         self.set_name("the subject", of, subject.into())
     }
 
-    /// The name that [`set_label`](Self::set_label) has given the session.
+    /// Returns the name that [`set_label`](Self::set_label) has given the session.
     pub fn label(&self) -> Option<String> {
         self.view(|view| {
             let label = view.names().label;
@@ -450,8 +551,8 @@ impl Session {
         })
     }
 
-    /// Gives the session a name for the list of a visitor's sessions, such as "Firefox on Linux",
-    /// in at most 255 bytes. An empty label removes it. It means nothing to the store.
+    /// Gives the session a name in at most 255 bytes, such as "Firefox on Linux", for a page that
+    /// lists a visitor's sessions. An empty label removes it. It means nothing to the store.
     ///
     /// # Errors
     ///
@@ -463,7 +564,7 @@ impl Session {
         self.set_name("the label", of, label.into())
     }
 
-    /// The identity provider's id for this login, if [`set_sid`](Self::set_sid) was called.
+    /// Returns the identity provider's id for this login, if [`set_sid`](Self::set_sid) has set it.
     pub fn sid(&self) -> Option<String> {
         self.view(|view| {
             let sid = view.names().sid;
@@ -472,12 +573,22 @@ impl Session {
     }
 
     /// Sets the identity provider's id for this login, in at most 255 bytes: the claim `sid` of
-    /// OpenID Connect's ID token. When the provider then tells you that the login has ended
-    /// (back-channel logout), you can end the sessions with this sid: with `end_all_of_sid` of a
-    /// server's store, or [`revoke_sid`](crate::RevocationList::revoke_sid). An empty sid removes
-    /// it.
+    /// OpenID Connect's ID token. An empty sid removes it.
     ///
-    /// A sid is unique for one provider. If you have several, put the issuer in front.
+    /// The provider later tells you that the login has ended (back-channel logout). You can then
+    /// end the sessions with this sid, by `end_all_of_sid` of a server's store, or by
+    /// [`revoke_sid`](crate::RevocationList::revoke_sid).
+    ///
+    /// A sid is unique for one provider. If you have several, put the issuer in front:
+    ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// let (issuer, sid) = ("https://login.example.com", "08a5019c"); // claims of the ID token
+    /// session.set_sid(format!("{issuer} {sid}"))?;
+    /// assert_eq!(session.sid().as_deref(), Some("https://login.example.com 08a5019c"));
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -511,8 +622,24 @@ impl Session {
 
 /// Messages for the next page.
 impl Session {
-    /// Sets a message for a later request. You can read it there until you take it, but not in this
-    /// request. `None` removes a message that this request has set.
+    /// Sets a message for a later request. It stays there until [`take_flash`](Self::take_flash)
+    /// takes it. In this request you cannot read it. `None` removes a message that this request has
+    /// set.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// # let session = store.load_from::<str>([]);
+    /// // A request changes something, and answers with a redirect:
+    /// session.flash("notice", "Your address is saved.")?;
+    /// # let session = store.load_from([&store.respond(&session)?.cookie_header()]);
+    ///
+    /// // The request for the next page shows the message:
+    /// let notice: Option<String> = session.take_flash("notice")?;
+    /// assert_eq!(notice.as_deref(), Some("Your address is saved."));
+    /// # assert_eq!(session.take_flash::<String>("notice")?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -532,8 +659,8 @@ impl Session {
         })
     }
 
-    /// Returns a message that an earlier request has set, and removes it. Two requests at the same
-    /// time can both get it.
+    /// Returns a message that an earlier request has set with [`flash`](Self::flash), and removes
+    /// it. Two requests at the same time can both get it.
     ///
     /// # Errors
     ///
@@ -562,9 +689,9 @@ impl Session {
 
 /// Lifetime.
 impl Session {
-    /// The deadline that the server enforces. [`set_expiry`](Self::set_expiry) or the store's
-    /// lifetime sets it, and it is never beyond the store's `max_lifetime`. `None` if the first
-    /// save has yet to set it.
+    /// When the session ends: the deadline that the server enforces.
+    /// [`set_expiry`](Self::set_expiry) or the store's lifetime sets it, and it is never beyond the
+    /// store's `max_lifetime`. `None` until the first save sets it.
     #[doc(alias = "deadline")]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.view(|view| {
@@ -575,8 +702,22 @@ impl Session {
         })
     }
 
-    /// Sets this session's deadline. If it has passed, the next save ends the session. Browsers
-    /// forget a cookie after 400 days, so a later deadline needs visits in between: see
+    /// Sets this session's deadline. If it has passed, the next save ends the session.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// let end_of_exam = SystemTime::now() + Duration::from_secs(90 * 60);
+    /// session.set_expiry(end_of_exam)?;
+    /// assert!(session.expires_at() <= Some(end_of_exam)); // in whole milliseconds
+    /// # assert!(session.expires_at().is_some());
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
+    ///
+    /// A deadline that is later than the lifetime needs a
+    /// [`max_lifetime`](crate::StoreBuilder::max_lifetime). Browsers forget a cookie after 400
+    /// days, so a deadline beyond that needs visits in between: see
     /// [`lifetime`](crate::StoreBuilder::lifetime).
     ///
     /// # Errors
@@ -611,8 +752,22 @@ impl Session {
         Ok(())
     }
 
-    /// Sets whether the cookie survives when the browser is closed. This does not change the
-    /// deadline.
+    /// Sets whether the browser keeps the cookie when it is closed. This does not change the
+    /// deadline. The default is the cookie's
+    /// [`persistent`](crate::CookieConfigBuilder::persistent).
+    ///
+    /// ```
+    /// # use http::HeaderMap;
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// # let mut headers = HeaderMap::new();
+    /// # let session = store.load(&headers);
+    /// # session.insert("user_id", 42)?;
+    /// session.remember(false); // the box "remember me" is not ticked
+    /// store.save(&session, &mut headers)?;
+    /// assert!(!headers["set-cookie"].to_str()?.contains("Max-Age"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "remember_me")]
     pub fn remember(&self, remember: bool) {
         self.change_or_report(|changes, record| changes.set_transient(record, !remember));
@@ -622,9 +777,9 @@ impl Session {
     /// timeout. [`expires_at`](Self::expires_at) may be earlier. `None` if the store has no idle
     /// timeout, and before the first save of a new or renewed session.
     ///
-    /// If this request counts as use and the response records it, the load of the session is taken
-    /// as the last use. The response counts as use too, so the session may end later than the
-    /// returned time, by as long as the response takes. It never ends earlier.
+    /// If this request counts as use and its response records that, the last use is the moment at
+    /// which the session was loaded. The response counts as use too, so the session may end later
+    /// than the returned time, by as long as the response takes. It never ends earlier.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -658,10 +813,11 @@ impl Session {
         })
     }
 
-    /// Marks this request, for all clones, as one that does not count as use. Call it for requests
-    /// that a page sends by itself, so that they do not keep the session alive. If the store has an
-    /// idle timeout, the response to such a request records no use. A change is still saved, and
-    /// counts as use. Without an idle timeout this does nothing.
+    /// Makes this request not count as use, for all clones. Call this for requests that a page
+    /// sends by itself, so that they do not keep the session alive:
+    /// [`idle_expires_at`](Self::idle_expires_at) has an example. If the store has an idle timeout,
+    /// the response to such a request records no use. A change is still saved, and counts as use.
+    /// Without an idle timeout this does nothing.
     ///
     /// With a `SessionLayer` (feature `tower`) you can mark requests before a handler asks for the
     /// session: on the layer, on a guard, or on the pending session.
@@ -671,7 +827,7 @@ impl Session {
         self.inner.flags.set(Flag::LeavesIdle, Flag::LeavesIdle);
     }
 
-    /// When the session got its present id; `None` before the save that gives it one.
+    /// When the session got its present id. `None` before the save that gives it one.
     pub fn issued_at(&self) -> Option<SystemTime> {
         self.view(|view| Some(view.birth()?.issued_at.into()))
     }
@@ -680,29 +836,48 @@ impl Session {
 /// What happened, and what will.
 impl Session {
     /// Where the session comes from, and why a cookie was refused.
+    ///
+    /// ```
+    /// # use sealed_session::{Origin, Refusal, Session};
+    /// # let session = Session::new();
+    /// let greeting = match session.origin() {
+    ///     Origin::Refused(Refusal::Expired | Refusal::Idle) => "Please log in again.",
+    ///     _ => "Welcome!",
+    /// };
+    /// # assert_eq!(greeting, "Welcome!");
+    /// ```
     pub fn origin(&self) -> Origin {
         self.inner.origin
     }
 
     /// What a save has to do for this session.
+    ///
+    /// ```
+    /// # use sealed_session::{Session, Status};
+    /// let session = Session::new();
+    /// assert_eq!(session.status(), Status::Unmodified); // a save sends no cookie
+    /// session.insert("theme", "dark")?;
+    /// assert_eq!(session.status(), Status::Modified);
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
     #[doc(alias = "modified")]
     #[doc(alias = "has_changed")]
     pub fn status(&self) -> Status {
         self.lock(|changes, record| View::new(record, changes).status())
     }
 
-    /// Whether the session is new: no cookie was opened for it, because this is the visitor's first
-    /// request or the first one after a session has ended.
+    /// Whether the session is new: this is the visitor's first request, or the first one after a
+    /// session has ended, so no cookie was opened for it.
     pub fn is_new(&self) -> bool {
         self.view(|view| view.base().is_none())
     }
 
-    /// Whether a layer has saved the session, so that changes come too late.
+    /// Whether a layer has saved the session already, so that changes come too late.
     pub fn is_closed(&self) -> bool {
         self.inner.flags.has(Flag::Closed)
     }
 
-    /// The session's id; `None` before the first save.
+    /// The session's id. `None` before the first save.
     pub fn id(&self) -> Option<SessionId> {
         self.view(|view| Some(view.birth()?.id))
     }
@@ -712,17 +887,43 @@ impl Session {
 impl Session {
     /// A new session outside of any request, for testing handlers. Any store can save it. Its size
     /// is checked as for the default cookie.
+    ///
+    /// ```
+    /// use sealed_session::{Session, SessionError};
+    ///
+    /// fn choose_theme(session: &Session, theme: &str) -> Result<(), SessionError> {
+    ///     session.insert("theme", theme)
+    /// }
+    ///
+    /// let session = Session::new();
+    /// choose_theme(&session, "dark")?;
+    /// assert_eq!(session.get("theme")?, Some("dark".to_owned()));
+    /// # Ok::<(), SessionError>(())
+    /// ```
+    ///
+    /// To call a route behind a layer, see [`guide::testing`](crate::guide::testing).
     pub fn new() -> Self {
         Self::fresh(Origin::Absent, None, None)
     }
 
-    /// Copies all values and flashes of `other` into this session. Use it if a session was lost on
-    /// the way through another site and then found again: docs/recipes.md shows how. This session
-    /// keeps its own id, deadline, login and names.
+    /// Copies all values and flashes of `other` into this session. This session keeps its own id,
+    /// deadline, login and names. Use it if a session was lost on the way through another site and
+    /// then found again: docs/recipes.md shows how.
+    ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let (session, found) = (Session::new(), Session::new());
+    /// session.insert("user_id", 42)?;
+    /// found.insert("cart", ["apple"])?;
+    ///
+    /// session.merge(&found)?;
+    /// assert_eq!(session.keys(), ["cart", "user_id"]);
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooLarge`] if they do not all fit; then none is copied.
+    /// [`ErrorKind::TooLarge`] if they do not all fit. Then none is copied.
     pub fn merge(&self, other: &Self) -> Result<(), SessionError> {
         // Copy first, so that two sessions are never locked at the same time.
         let (values, flashes) = other.view(|view| (copy(view.values()), copy(view.flashes())));
@@ -737,13 +938,13 @@ impl Session {
         })
     }
 
-    /// Makes this session go on as `other`, which another store has loaded: it gets all values and
-    /// flashes, the subject, label and sid that the other has, and what
-    /// [`remember`](Self::remember) said. If this session is new, it also gets the deadline and the
-    /// moment of the last login. Only the id is its own.
+    /// Makes this session continue `other`, which another store has loaded. Use it to change what a
+    /// store cannot change under its sessions, such as the name of the cookie: docs/recipes.md
+    /// shows how.
     ///
-    /// Use it to change what a store cannot change under its sessions, such as the name of the
-    /// cookie: docs/recipes.md shows how. The other session stays as it is.
+    /// This session gets all values and flashes, the subject, label and sid that the other has, and
+    /// what [`remember`](Self::remember) said. If this session is new, it also gets the deadline
+    /// and the moment of the last login. Only the id is its own. The other session stays as it is.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieConfig, CookieStore};
@@ -762,7 +963,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooLarge`] if it does not all fit; then nothing is taken over.
+    /// [`ErrorKind::TooLarge`] if it does not all fit. Then nothing is taken over.
     #[doc(alias = "take_over")]
     #[doc(alias = "migrate")]
     pub fn continue_as(&self, other: &Self) -> Result<(), SessionError> {

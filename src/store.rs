@@ -73,14 +73,25 @@ impl CookieStore {
         StoreBuilder::new(keys.into(), InCookie)
     }
 
-    /// Returns a request's session. If the cookie is absent, junk, expired or sealed with another
-    /// key, you get a new, empty session; [`Session::origin`] says why.
+    /// Returns a request's session. If the cookie is missing, junk, expired or sealed with another
+    /// key, you get a new, empty session, and [`Session::origin`] says why.
     pub fn load(&self, headers: &HeaderMap) -> Session {
         self.load_from(headers.get_all(self.request_header()))
     }
 
-    /// Returns a request's session, from the values of its Cookie fields as text or bytes. If the
-    /// store has another [`Transport`] than a cookie, pass the values of its
+    /// Returns a request's session, from the values of its Cookie fields as text or bytes. Use it
+    /// if your framework has header types of its own.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Origin, Refusal};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// let session = store.load_from(["theme=dark; __Host-session=junk"]);
+    /// assert_eq!(session.origin(), Origin::Refused(Refusal::Malformed));
+    /// assert!(session.is_empty()); // new, and ready to use
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// If the store has another [`Transport`] than a cookie, pass the values of its
     /// [`request_header`](Self::request_header).
     pub fn load_from<'a, C: AsRef<[u8]> + ?Sized + 'a>(
         &self,
@@ -106,12 +117,10 @@ impl CookieStore {
         &self.core.flow.transport
     }
 
-    /// Writes the headers that the session needs into the response: a Set-Cookie if the session
-    /// needs one, and the headers for caches ([`Outgoing::apply`]). For caching, a loaded session
-    /// counts as read.
+    /// Saves the session into a response. The response gets a Set-Cookie if one is due, and the
+    /// headers for caches: see [`Outgoing::apply`]. For caching, a loaded session counts as read.
     ///
-    /// The session is not marked as clean: if you save it into several responses, each gets the
-    /// cookie.
+    /// The session stays changed: if you save it into several responses, each gets the cookie.
     ///
     /// # Errors
     ///
@@ -124,8 +133,8 @@ impl CookieStore {
         Ok(())
     }
 
-    /// Returns the header changes that [`save`](Self::save) makes, for frameworks with other header
-    /// types.
+    /// Returns the header changes that [`save`](Self::save) makes, for frameworks with header types
+    /// of their own: [`Outgoing`] shows how to make the changes.
     ///
     /// # Errors
     ///
@@ -193,13 +202,27 @@ impl CookieStore {
         self.core.flow.look_at(token.as_bytes(), self.core.now())
     }
 
-    /// Replaces the keys of this store and all its clones, while requests run.
+    /// Replaces the keys of this store and all its clones, while requests run:
+    /// [`guide::rotation`](crate::guide::rotation) has an example.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
         self.core.take_keys(&ring.into());
     }
 
-    /// Refuses all sessions issued before `not_before`, from now on. All visitors have to log in
-    /// again.
+    /// Refuses all sessions issued before `not_before`, from now on. All their visitors have to log
+    /// in again.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{AppKey, CookieStore, Origin, Refusal, Session};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// # let cookie = store.respond(&session)?.cookie_header();
+    /// // A second ahead, so that sessions which are saved at this very moment end too.
+    /// store.set_not_before(SystemTime::now() + Duration::from_secs(1));
+    /// assert_eq!(store.load_from([&cookie]).origin(), Origin::Refused(Refusal::Cutoff));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_not_before(&self, not_before: SystemTime) {
         self.core.flow.policy.set_not_before(not_before.into());
     }
@@ -225,8 +248,9 @@ impl fmt::Debug for CookieStore {
 }
 
 impl CookieStoreBuilder {
-    /// Refuses the sessions on `list`, and puts destroyed and renewed sessions on it. Default: no
-    /// list, and a copy of a cookie opens until its deadline, even if the session has ended.
+    /// Refuses the sessions on `list`, and puts destroyed and renewed sessions on it:
+    /// [`RevocationList`] has an example. Default: no list. A copy of a cookie then opens until its
+    /// deadline, even if the session has ended.
     pub fn revocations(mut self, list: RevocationList) -> Self {
         self.revocations = Some(list);
         self

@@ -202,16 +202,7 @@ const RESERVED: [(&str, &[&str]); 12] = [
     ),
 ];
 
-/// The carrier of the token: a cookie, or a header for clients that keep no cookies.
-///
-/// With a header, the client keeps the token of the last response that had this header, and sends
-/// it with each request. It forgets the token when the header comes empty. The rules for size,
-/// deadlines and caching are those of the cookie. A token for a cookie does not open in a header,
-/// nor the other way round, and the store reads no cookie. You lose the cookie's protection from
-/// scripts and its Max-Age, so [`remember`](crate::Session::remember) has no effect.
-///
-/// A script of another origin can read the header only if the response names it in
-/// `Access-Control-Expose-Headers`.
+/// How the token travels: in a cookie, or in a header for clients that keep no cookies.
 ///
 /// ```
 /// use sealed_session::{AppKey, CookieStore, Transport};
@@ -231,6 +222,15 @@ const RESERVED: [(&str, &[&str]); 12] = [
 /// assert_eq!(store.load(&request).get("user_id")?, Some(42));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// With a header, the client keeps the token of the last response that had this header, and sends
+/// it with each request. It forgets the token when the header comes empty. The rules for size,
+/// deadlines and caching are the same as for a cookie. A token for a cookie does not open in a
+/// header, nor the other way round, and the store reads no cookie. You lose the cookie's protection
+/// from scripts and its Max-Age, so [`remember`](crate::Session::remember) has no effect.
+///
+/// A script of another origin can read the header only if the response names it in
+/// `Access-Control-Expose-Headers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transport(Carrier);
 
@@ -263,14 +263,21 @@ impl Transport {
     /// Carries the token in the header `name`, in requests and responses. Upper and lower case are
     /// the same.
     ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Transport};
+    /// let transport = Transport::header("X-Session-Token")?;
+    /// let store = CookieStore::builder(AppKey::generate()?).transport(transport).build()?;
+    /// assert_eq!(store.request_header(), "x-session-token");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// If `name` is not a header's name, has more than 255 bytes, or already has a meaning. These
-    /// headers are refused: those that frame, negotiate or describe a message, conditions, caching,
-    /// cookies, `Authorization`, those that proxies and browsers set, and all that begin with
-    /// `Accept-`, `Access-Control-`, `Content-`, `If-`, `Proxy-` or `Sec-`. Choose a name of your
-    /// own, such as `X-Session-Token`.
-    /// as `X-Session-Token`, is none of these.
+    /// If `name` is not a header's name, has more than 255 bytes, or already has a meaning. Choose
+    /// a name of your own, such as `X-Session-Token`. These headers are refused: those that frame,
+    /// negotiate or describe a message, conditions, caching, cookies, `Authorization`, those that
+    /// proxies and browsers set, and all that begin with `Accept-`, `Access-Control-`, `Content-`,
+    /// `If-`, `Proxy-` or `Sec-`.
     pub fn header(name: &str) -> Result<Self, ConfigError> {
         Ok(Self(Carrier::Header {
             name: checked(name)?,
@@ -279,7 +286,7 @@ impl Transport {
     }
 
     /// Carries the token as `Authorization: Bearer` in requests, and in `X-Session-Token` in
-    /// responses.
+    /// responses, as in the example of [`Transport`].
     pub fn bearer() -> Self {
         Self(Carrier::Header {
             name: HeaderName::from_static(DEFAULT_HEADER),

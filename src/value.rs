@@ -32,12 +32,28 @@ pub(crate) fn is_null(bytes: &[u8]) -> bool {
 
 /// A session's value without its Rust type. Use it to inspect, move or print sessions.
 ///
-/// When you insert a serde type, it becomes one of these variants, much as it would become JSON. A
-/// non-negative integer of any width becomes [`Unsigned`](Self::Unsigned), and a struct becomes a
-/// [`Map`](Self::Map) by field name. A unit variant becomes its name, any other variant a map with
-/// one entry. Types with a human-readable form use it: UUIDs, times and addresses are text. A map's
-/// keys are text; numbers and booleans are read back from that text. Unlike in JSON, bytes stay
-/// bytes, and a float may be infinite or NaN.
+/// `Value` is itself a serde type, so you can `get` an entry of any type as a `Value`.
+/// [`Session::to_map`](crate::Session::to_map) returns all entries.
+///
+/// ```
+/// # use sealed_session::{Session, Value};
+/// # let session = Session::new();
+/// session.insert("cart", ["apple", "pear"])?;
+/// let cart: Option<Value> = session.get("cart")?;
+/// let items = cart.as_ref().and_then(Value::as_list).unwrap_or_default();
+/// assert_eq!(items[0].as_str(), Some("apple"));
+/// # Ok::<(), sealed_session::SessionError>(())
+/// ```
+///
+/// When you insert a serde type, it becomes one of these variants, much as it would become JSON:
+///
+/// - A non-negative integer of any width becomes [`Unsigned`](Self::Unsigned).
+/// - A struct becomes a [`Map`](Self::Map) by field name.
+/// - A unit variant of an enum becomes its name, any other variant a map with one entry.
+/// - A type with a human-readable form uses it: UUIDs, times and addresses are text.
+/// - A map's keys are text. Numbers and booleans are read back from that text.
+///
+/// Unlike in JSON, bytes stay bytes, and a float may be infinite or NaN.
 ///
 /// # Limits of serde
 ///
@@ -45,23 +61,14 @@ pub(crate) fn is_null(bytes: &[u8]) -> bool {
 /// come back as `None`. Integers beyond 64 bits are refused.
 ///
 /// serde reads flattened fields, untagged enums and internally tagged enums through its own buffer.
-/// This buffer holds no 128-bit integers, and it cannot parse keys from text. Inside of it, an
-/// `i128`, a `u128` or a `HashMap<u64, _>` is an error when you read it, as with `serde_json`. If
-/// the serialized form shows that such a map is flattened or in a tagged enum, inserting it is an
-/// error.
+/// This buffer holds no 128-bit integers, and it cannot parse keys from text. So an `i128`, a
+/// `u128` or a `HashMap<u64, _>` in such a place is an error when you read it, as with
+/// `serde_json`. If the serialized form shows that such a map is flattened or in a tagged enum,
+/// inserting it is an error.
 ///
-/// `Value` is itself a serde type: `session.get::<Value>("cart")` reads an entry of any type, and
-/// [`Session::to_map`](crate::Session::to_map) returns all entries.
+/// # Debug and drop
 ///
 /// `Debug` shows only kinds and sizes, never content. You can drop a value of any depth safely.
-///
-/// ```
-/// # use sealed_session::{Session, Value};
-/// let session = Session::new();
-/// session.insert("cart", [("apple", 3), ("pear", 1)].iter().collect::<Vec<_>>())?;
-/// assert_eq!(session.get::<Value>("cart")?.unwrap().as_list().unwrap().len(), 2);
-/// # Ok::<(), sealed_session::SessionError>(())
-/// ```
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Value {

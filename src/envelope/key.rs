@@ -22,7 +22,7 @@ use weakness::Weakness;
 const MIN_BYTES: usize = 32;
 /// The secret from which all keys are derived: 32 or more bytes of random key material.
 ///
-/// Make one with `sealed-session keygen`, or put `base64:` before the output of
+/// Make a key with `sealed-session keygen`, or put `base64:` before the output of
 /// `openssl rand -base64 32`. Keep it in the environment or a secret store, never in the source. It
 /// is zeroized on drop, and `Debug` shows only the key id.
 ///
@@ -67,20 +67,40 @@ impl AppKey {
         Err(RandomError(()))
     }
 
-    /// Makes a key from 32 or more bytes that are already random key material.
+    /// Makes a key from 32 or more bytes that are already random key material, such as those from a
+    /// key management service.
+    ///
+    /// ```
+    /// # use sealed_session::AppKey;
+    /// # let secret: [u8; 32] = std::array::from_fn(|i| i as u8 * 7 + 3);
+    /// let key = AppKey::from_bytes(&secret)?;
+    /// assert!(AppKey::from_bytes(&secret[..16]).is_err()); // too short
+    /// # assert!(AppKey::from_bytes(&secret)?.id() == key.id());
+    /// # Ok::<(), sealed_session::KeyError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// If there are fewer than 32 bytes, or if all are equal. Nothing else is checked, so give it
-    /// only bytes that a program has drawn or derived. For keys that a person may have written, use
-    /// the text forms, which check more.
+    /// If there are fewer than 32 bytes, or if all are equal. Nothing else is checked, so pass only
+    /// bytes that a program has drawn or derived. For keys that a person may have written, use the
+    /// text forms, which check more.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         Self::checked(Zeroizing::new(bytes.to_vec())).map_err(KeyError::from)
     }
 
     /// Reads the key from the environment variable `var`, in a text form (see [`FromStr`]). The key
-    /// may also be in a file, as container platforms hand out secrets. Then `var` with `_FILE` at
-    /// its end has the file's path.
+    /// may also be in a file, as container platforms hand out secrets. Then put the file's path
+    /// into the variable with `_FILE` at the end of its name.
+    ///
+    /// ```no_run
+    /// use sealed_session::{AppKey, Sealer};
+    ///
+    /// // INVITATION_KEY=base64:… or INVITATION_KEY_FILE=/run/secrets/invitation_key
+    /// let sealer = Sealer::new(AppKey::from_env("INVITATION_KEY")?, "invitation")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// For the keys of sessions, use [`KeyRing::from_env`](crate::KeyRing::from_env).
     ///
     /// # Errors
     ///
@@ -103,8 +123,8 @@ impl AppKey {
         self.id
     }
 
-    /// The key as text, `base64:…`. This is the secret itself, for writing it into a secret store.
-    /// It is zeroized on drop.
+    /// The key as text, `base64:…`, so that you can write it into a secret store. This is the
+    /// secret itself. It is zeroized on drop.
     pub fn to_base64(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(7 + self.bytes.len() * 4 / 3 + 4));
         text.push_str("base64:");
@@ -212,9 +232,8 @@ fn decode_hex(text: &str) -> Result<Vec<u8>, Problem> {
 /// - bytes that count up or down (every key printed in this project does) or are in order;
 /// - base64 in letters of one case, and hex in decimal digits.
 ///
-/// A person writes such keys, a random source does not. Of random keys of 32 bytes, fewer than one
-/// in four billion is refused by mistake, and [`generate`](AppKey::generate) never returns such a
-/// key.
+/// People write such keys, random sources do not. Fewer than one random key of 32 bytes in four
+/// billion is refused by mistake, and [`generate`](AppKey::generate) never returns such a key.
 impl FromStr for AppKey {
     type Err = KeyError;
 
@@ -273,7 +292,8 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// The error of a refused key or key ring: where it is, what is wrong, and how to make a good one.
+/// The error of a refused key or key ring: where the key is, what is wrong with it, and how to make
+/// a good one.
 ///
 /// `Debug` shows the same message, because a `main` that returns this error prints `Debug`.
 #[derive(Clone, PartialEq, Eq)]

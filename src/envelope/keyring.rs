@@ -35,8 +35,6 @@ const ALSO_CALLED: [(&str, &str); 9] = [
 /// 2. Make it the sealing key, and accept the old one.
 /// 3. When the longest lifetime has passed, drop the old one.
 ///
-/// A ring is valid by construction, so no method that takes one can fail because of it.
-///
 /// ```
 /// use sealed_session::{AppKey, KeyRing};
 ///
@@ -45,6 +43,8 @@ const ALSO_CALLED: [(&str, &str); 9] = [
 /// assert_eq!(ring.ids().next(), Some(new.id()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A ring is valid from the start, so no method that takes one can fail because of it.
 #[derive(Clone)]
 pub struct KeyRing {
     sealing: AppKey,
@@ -54,7 +54,17 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// Makes a ring of one key.
+    /// Makes a ring of one key. If you have only one, you can also pass the [`AppKey`] itself
+    /// wherever a ring is taken.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, KeyRing};
+    /// # let key = AppKey::generate()?;
+    /// assert_eq!(KeyRing::new(key.clone()).ids().count(), 1);
+    /// let store = CookieStore::new(key); // the same as with KeyRing::new(key)
+    /// # let _ = store;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(sealing: AppKey) -> Self {
         Self {
             sealing,
@@ -65,6 +75,16 @@ impl KeyRing {
     }
 
     /// Adds a key that opens and never seals. A key that is already in the ring keeps its role.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, KeyRing, Sealer};
+    /// # let (old, new) = (AppKey::generate()?, AppKey::generate()?);
+    /// let token = Sealer::new(old.clone(), "invitation")?.seal(b"42")?;
+    ///
+    /// let sealer = Sealer::new(KeyRing::new(new).accept(old)?, "invitation")?;
+    /// assert_eq!(&*sealer.open(&token)?, b"42");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -80,10 +100,19 @@ impl KeyRing {
         Ok(self)
     }
 
-    /// Reads the ring from the environment. `APP_KEY` seals. `APP_PREVIOUS_KEYS` is a list,
-    /// separated by commas or line ends, and may be absent or empty.
+    /// Reads the ring from the environment. The key in `APP_KEY` seals. Those in
+    /// `APP_PREVIOUS_KEYS` only open: this is a list, separated by commas or line ends, and may be
+    /// absent or empty.
     ///
-    /// Each may be in a file instead. Then its path is in `APP_KEY_FILE` or
+    /// ```no_run
+    /// use sealed_session::{CookieStore, KeyRing};
+    ///
+    /// // APP_KEY=base64:… APP_PREVIOUS_KEYS=base64:…,base64:…
+    /// let store = CookieStore::new(KeyRing::from_env()?);
+    /// # Ok::<(), sealed_session::KeyError>(())
+    /// ```
+    ///
+    /// Each may be in a file instead. Then put its path into `APP_KEY_FILE` or
     /// `APP_PREVIOUS_KEYS_FILE`.
     ///
     /// # Errors
@@ -109,7 +138,7 @@ impl KeyRing {
         Ok(ring)
     }
 
-    /// The ids of all keys, the sealing key's first.
+    /// The ids of all keys. The first is that of the key that seals.
     pub fn ids(&self) -> impl Iterator<Item = KeyId> + '_ {
         self.keys().map(AppKey::id)
     }

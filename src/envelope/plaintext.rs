@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::Deref;
 
-/// Opened bytes, overwritten with zeros when dropped.
+/// The bytes that [`Sealer::open`](crate::Sealer::open) returns. They are overwritten with zeros
+/// when dropped.
 ///
 /// It dereferences to `[u8]`. `Debug` shows only the length.
 pub struct Plaintext {

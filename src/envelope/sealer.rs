@@ -16,18 +16,21 @@ use crate::time::Millis;
 /// Seals bytes into tokens and opens them again. Use it for tokens other than sessions:
 /// invitations, password resets, CSRF tokens, other cookies.
 ///
-/// A token opens only under the purpose for which it was sealed. This holds for any name: a purpose
-/// named like a session's cookie does not open that cookie. Clones are cheap and share the keys.
-///
 /// ```
 /// use std::time::Duration;
 /// use sealed_session::{AppKey, Sealer};
 ///
 /// let sealer = Sealer::new(AppKey::generate()?, "password-reset")?;
-/// let token = sealer.seal_for(b"user 42", Duration::from_secs(900))?;
+/// let token = sealer.seal_for(b"user 42", Duration::from_secs(15 * 60))?;
 /// assert_eq!(&*sealer.open(&token)?, b"user 42");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A token opens only under the purpose for which it was sealed. This holds for any name: a purpose
+/// named like a session's cookie does not open that cookie. Clones are cheap and share the keys.
+///
+/// A token opens as often as somebody shows it. If it may count only once, remember on your server
+/// which ones were used.
 #[derive(Clone)]
 pub struct Sealer {
     inner: Arc<Inner>,
@@ -56,7 +59,16 @@ impl Sealer {
     /// The most characters in a token.
     pub(crate) const MAX_TOKEN: usize = encoded_len(Self::MAX_PLAINTEXT + EXPIRY);
 
-    /// Makes a sealer for `purpose`, 1 to 255 bytes.
+    /// Makes a sealer for `purpose`, 1 to 255 bytes. Give each kind of token a purpose of its own:
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, Sealer};
+    /// # let key = AppKey::generate()?;
+    /// let invitations = Sealer::new(key.clone(), "invitation")?;
+    /// let resets = Sealer::new(key, "password-reset")?;
+    /// assert!(resets.open(&invitations.seal(b"user 42")?).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -66,7 +78,8 @@ impl Sealer {
     }
 
     /// Makes a sealer for `purpose` and `context`. The context is at most 255 bytes, and separates
-    /// applications or stages that share a key.
+    /// applications or stages that share a key, like a store's
+    /// [`context`](crate::StoreBuilder::context).
     ///
     /// # Errors
     ///
@@ -110,7 +123,8 @@ impl Sealer {
         })
     }
 
-    /// The same sealer with another source of the time.
+    /// The same sealer with another source of the time, for tests:
+    /// [`seal_for`](Self::seal_for) has an example.
     #[must_use]
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
@@ -118,19 +132,31 @@ impl Sealer {
     }
 
     /// Replaces the keys of this sealer and all its clones, while others seal and open. With
-    /// managed keys you don't need it: the next change of the ring replaces the keys again.
+    /// managed keys you don't need it: the sealer follows the ring, and the ring's next change
+    /// replaces the keys again.
     pub fn replace_keys(&self, ring: impl Into<KeyRing>) {
         self.inner.take_keys(&ring.into());
     }
 
-    /// Returns the longest lifetime of a token under managed keys. [`seal_for`](Self::seal_for)
-    /// refuses more. A token of [`seal`](Self::seal) opens at least as long, until its key ends.
-    /// `None` with a [`KeyRing`].
+    /// Returns the longest lifetime of a token under managed keys, or `None` with a [`KeyRing`].
+    /// [`seal_for`](Self::seal_for) refuses more. A token of [`seal`](Self::seal) opens at least as
+    /// long, until its key ends.
     pub fn longest_lifetime(&self) -> Option<Duration> {
         self.inner.kept.longest()
     }
 
-    /// Seals `bytes` into a token without an expiry. The token is 4/3 as long, plus 103 characters.
+    /// Seals `bytes` into a token without an expiry. The token is 4/3 as long, plus 103 characters,
+    /// and fits into a URL as it is.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, Sealer};
+    /// let sealer = Sealer::new(AppKey::generate()?, "unsubscribe")?;
+    /// let token = sealer.seal(b"ada@example.com")?;
+    /// let link = format!("https://example.com/unsubscribe?token={token}");
+    /// # assert!(token.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-' || it == b'_'));
+    /// # assert!(link.len() < 180);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -143,6 +169,17 @@ impl Sealer {
     /// Seals `bytes` into a token that opens only for `lifetime` from now. The expiry is inside the
     /// seal, in milliseconds.
     ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{AppKey, Refusal, Sealer};
+    /// # let sealer = Sealer::new(AppKey::generate()?, "password-reset")?;
+    /// let token = sealer.seal_for(b"user 42", Duration::from_secs(15 * 60))?;
+    ///
+    /// let later = sealer.clock(|| SystemTime::now() + Duration::from_secs(16 * 60));
+    /// assert_eq!(later.open(&token).unwrap_err().reason(), Refusal::Expired);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The same as for [`seal`](Self::seal). With managed keys also if the token would live longer
@@ -154,9 +191,18 @@ impl Sealer {
     /// Opens a token from [`seal`](Self::seal) or [`seal_for`](Self::seal_for), under any key of
     /// the ring.
     ///
+    /// ```
+    /// # use sealed_session::{AppKey, Refusal, Sealer};
+    /// # let sealer = Sealer::new(AppKey::generate()?, "invitation")?;
+    /// let error = sealer.open("junk").unwrap_err(); // answer with status 400, say
+    /// assert_eq!(error.reason(), Refusal::Malformed); // for your log only
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// If the token does not open. The error looks the same for every reason.
+    /// If the token does not open. The error looks the same for every reason, so it reveals nothing
+    /// to a client.
     pub fn open(&self, token: &str) -> Result<Plaintext, OpenError> {
         match self.inner.plain.open(token.as_bytes(), Self::MAX_TOKEN) {
             Ok(opened) => Ok(opened.plaintext),

@@ -13,8 +13,20 @@ use super::KeyId;
 use super::KeyRing;
 use crate::error::ConfigError;
 
-/// The keys of a store or a [`Sealer`](crate::Sealer): made from an [`AppKey`](crate::AppKey), a
-/// [`KeyRing`], or with the feature `managed-keys` from `ManagedKeys`, which it then follows.
+/// The keys of a store or a [`Sealer`](crate::Sealer). You make them from an
+/// [`AppKey`](crate::AppKey), from a [`KeyRing`], or with the feature `managed-keys` from
+/// `ManagedKeys`, which they then follow. Clones let a store and a sealer share them:
+///
+/// ```
+/// use sealed_session::{AppKey, CookieStore, Keys, Sealer};
+///
+/// let keys = Keys::from(AppKey::generate()?);
+/// let store = CookieStore::new(keys.clone());
+/// let sealer = Sealer::new(keys, "invitation")?;
+/// # let _ = store;
+/// # assert_eq!(&*sealer.open(&sealer.seal(b"42")?)?, b"42");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Keys(Source);
 

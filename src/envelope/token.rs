@@ -47,6 +47,7 @@ pub(crate) const fn encoded_len(plaintext: usize) -> usize {
 }
 
 /// A token as it came in: split into its parts, but not opened. You cannot trust anything in it.
+/// Use it to see which key a token needs.
 ///
 /// ```
 /// use sealed_session::{AppKey, Sealer, Token};
@@ -103,7 +104,7 @@ impl Token {
         self.bytes.first().copied().unwrap_or_default()
     }
 
-    /// The app key under which the token claims to be sealed.
+    /// The id of the app key under which the token claims to be sealed.
     pub fn key_id(&self) -> KeyId {
         let id = self.bytes.get(1..).and_then(|rest| rest.first_chunk());
         KeyId::from_bytes(id.copied().unwrap_or_default())

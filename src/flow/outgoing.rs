@@ -11,8 +11,9 @@ use crate::transport::Carried;
 
 /// The header changes that a response needs for its session.
 ///
-/// With `http` 1.x, call [`apply`](Self::apply). For other header types, [`changes`](Self::changes)
-/// returns the changes as names and values, given the response's present headers:
+/// With the header types of `http` 1.x, call [`apply`](Self::apply). For others, pass the
+/// response's present headers to [`changes`](Self::changes), which returns the changes as names and
+/// values:
 ///
 /// ```
 /// # use sealed_session::{AppKey, CookieStore};
@@ -74,9 +75,9 @@ pub(super) struct Beside {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SiteData {
-    /// Cached responses, so that the back button shows no page of the visitor who has left.
+    /// Cached responses, so that the Back button shows no page of the visitor who has left.
     Cache,
-    /// All cookies of the host's registrable domain, those of other applications too.
+    /// All cookies of the host's registrable domain, also those of other applications.
     Cookies,
     /// Local storage, databases and service workers of the origin.
     Storage,
@@ -129,12 +130,12 @@ impl HeaderChange {
         self.name.as_str()
     }
 
-    /// Whether a value holds a token. No log and no HTTP/2 table should keep it.
+    /// Whether a value holds a token. Keep such a value out of logs and HTTP/2 tables.
     pub fn is_sensitive(&self) -> bool {
         self.is_sensitive
     }
 
-    /// All values, each for a field line of its own. They replace the field's present values.
+    /// All values of the field, which replace the present ones. Each gets a field line of its own.
     pub fn values(&self) -> impl Iterator<Item = &[u8]> {
         self.values.iter().map(Vec::as_slice)
     }
@@ -187,6 +188,18 @@ impl Outgoing {
     }
 
     /// The values of the Set-Cookie fields to add, in order.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Session};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// let outgoing = store.respond(&session)?;
+    /// let cookie = outgoing.set_cookies().next().ok_or("no cookie is due")?;
+    /// assert!(cookie.starts_with("__Host-session="));
+    /// assert!(cookie.contains("HttpOnly"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_cookies(&self) -> impl Iterator<Item = &str> {
         let ours = match &self.carried {
             Some(Carried::SetCookie(set_cookie)) => set_cookie.to_str().ok(),
@@ -236,6 +249,19 @@ impl Outgoing {
 
     /// The header that carries the token, and its value. An empty value makes the client forget the
     /// token. `None` if the token is in a cookie, or if the header needs no change.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Session, Transport};
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// let transport = Transport::bearer_answered_in("X-Login-Token")?;
+    /// let store = CookieStore::builder(AppKey::generate()?).transport(transport).build()?;
+    /// let outgoing = store.respond(&session)?;
+    /// let (name, token) = outgoing.token_header().ok_or("no header is due")?;
+    /// assert_eq!(name, "x-login-token");
+    /// # assert!(!token.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn token_header(&self) -> Option<(&HeaderName, &str)> {
         match &self.carried {
             Some(Carried::Header(name, value)) => Some((name, value.to_str().ok()?)),
@@ -245,6 +271,18 @@ impl Outgoing {
 
     /// Makes the changes in `headers`.
     ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Session};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// let mut response = http::Response::new("hello");
+    /// store.respond(&session)?.apply(response.headers_mut());
+    /// assert!(response.headers().contains_key("set-cookie"));
+    /// assert_eq!(response.headers()["cache-control"], "private");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// A Set-Cookie or token of an earlier save is replaced. All others stay.
     ///
     /// A response with a Set-Cookie or a token is kept out of shared caches: `Cache-Control:
@@ -252,9 +290,9 @@ impl Outgoing {
     /// obeys instead, such as `CDN-Cache-Control` and `Surrogate-Control`. `Vary` names the request
     /// header that holds the session.
     ///
-    /// If a session came with the request and nothing is written, `Cache-Control: private` is
-    /// added, unless the response already has Cache-Control or one of those CDN fields. You can
-    /// turn this off with [`private_by_default`](crate::StoreBuilder::private_by_default).
+    /// If a session came with the request and nothing is written, the response gets
+    /// `Cache-Control: private`, unless it already has Cache-Control or one of those CDN fields.
+    /// You can turn this off with [`private_by_default`](crate::StoreBuilder::private_by_default).
     pub fn apply(&self, headers: &mut HeaderMap) {
         self.clone().apply_once(headers);
     }
@@ -306,8 +344,8 @@ impl Outgoing {
         }
     }
 
-    /// Returns the changes to a response with the headers `present`, each a name in any case and a
-    /// value.
+    /// Returns the changes to a response that has the headers `present`: pairs of a name, in any
+    /// case, and a value. [`Outgoing`] has an example.
     pub fn changes<'h>(
         &self,
         present: impl IntoIterator<Item = (&'h str, &'h [u8])>,

@@ -9,8 +9,8 @@ pub trait Key: sealed::Sealed {
     fn name(&self) -> &str;
 }
 
-/// A [`Key`] whose entry is a `T`. A string names an entry of any type, a [`Field`] only one of its
-/// own type.
+/// A [`Key`] whose entry is a `T`. A string can name an entry of any type, and a [`Field`] only an
+/// entry of its own type.
 pub trait KeyOf<T>: Key {}
 
 /// An entry's name together with its type.

@@ -33,8 +33,8 @@ impl Session {
     /// proof of a key that only that device has. Also see the guard `RequireDevice` (feature
     /// `tower`).
     ///
-    /// It is `false` in a browser that does not take part, and until a browser that does has
-    /// registered its key, some moments after the login.
+    /// It is `false` in a browser that does not take part. In one that does, it becomes `true` when
+    /// the browser has registered its key, some moments after the login.
     pub fn is_device_bound(&self) -> bool {
         self.device_proven_at().is_some()
     }
@@ -45,8 +45,8 @@ impl Session {
         self.lock_for_save(|changes, _| changes.device().proven_at.map(SystemTime::from))
     }
 
-    /// Whether the device proved its key at most this long before the request was read. For a
-    /// payment, [ask](Self::ask_for_device_proof) for a new proof if it did not.
+    /// Whether the device proved its key at most `duration` before the request was read. If it did
+    /// not, [ask](Self::ask_for_device_proof) for a new proof, for example before a payment.
     pub fn is_device_proven_within(&self, duration: Duration) -> bool {
         let proven_at = self.lock_for_save(|changes, _| changes.device().proven_at);
         proven_at
@@ -56,8 +56,8 @@ impl Session {
 
     /// Makes the device prove its key before its next request: the response takes away the proof
     /// that the browser has. Answer with a redirect to the same address, status 307, and the
-    /// request comes again with a new proof. Without a [proof](Self::is_device_bound) in the
-    /// request this does nothing.
+    /// browser repeats the request with a new proof. Without a [proof](Self::is_device_bound) in
+    /// the request this does nothing.
     ///
     /// Browsers sign six times in nine minutes. So call it only for a request of your own pages
     /// (`Sec-Fetch-Site: same-origin`), and only if the last proof is too old. The guard

@@ -1,6 +1,6 @@
 //! What a save has to do for a session.
 
-/// What a save has to do for a session.
+/// What a save has to do for a session: see [`Session::status`](crate::Session::status).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// The session is as it was loaded, or new and empty.

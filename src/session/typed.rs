@@ -12,15 +12,7 @@ use super::entry::copy;
 use crate::error::{ErrorKind, SessionError};
 use crate::value::{ValueError, changes_to, decode_entries, encode_fields};
 
-/// A session read and written as a `T`: each field of the struct is an entry of the session.
-///
-/// Entries without a field in `T` are ignored and kept. So several types can share one session, and
-/// you can use [`get`](Session::get) and [`insert`](Session::insert) beside them. Only
-/// [`set`](Self::set) and [`update`](Self::update) write.
-///
-/// A field that is `None` has no entry. A missing entry is an error unless the field is an `Option`
-/// or has a default in serde. A new visitor's session is empty, so give the whole struct a default,
-/// as here:
+/// A session read and written as a struct `T`: each field is an entry of the session.
 ///
 /// ```
 /// use sealed_session::{Session, TypedSession};
@@ -42,19 +34,31 @@ use crate::value::{ValueError, changes_to, decode_entries, encode_fields};
 /// # Ok::<(), sealed_session::SessionError>(())
 /// ```
 ///
+/// A new visitor's session is empty, so give the whole struct a default, as here: a missing entry
+/// is an error unless the field is an `Option` or has a default in serde. A field that is `None`
+/// has no entry.
+///
+/// Entries without a field in `T` are ignored and kept. So several types can share one session, and
+/// you can use [`get`](Session::get) and [`insert`](Session::insert) beside them. Only
+/// [`set`](Self::set) and [`update`](Self::update) write.
+///
 /// # Which entries are the struct's
 ///
-/// The entries under the names of its fields, as serde reads them: a renamed field under its new
-/// name, and under each alias. For a struct with flattened fields, serde does not give the names.
-/// Its entries are then the ones that it reads from the session before a write, and the ones that
-/// it reads after. **A flattened map gets every entry that no other field has**, even if other code
-/// inserted it: to keep such an entry, write back what [`get`](Self::get) put into the map. A write
-/// removes the struct's entries that are missing from the new value.
+/// The struct has the entries under the names of its fields, as serde reads them: a renamed field
+/// has the entry under its new name, and under each alias. A write removes the struct's entries
+/// that are missing from the new value.
+///
+/// If the struct has flattened fields, serde does not give the names. The struct then has the
+/// entries that it reads from the session before a write, and those that it reads after. **A
+/// flattened map gets every entry that no other field has**, even if other code inserted it. To
+/// keep such an entry, write back what [`get`](Self::get) put into the map.
 ///
 /// The next [`get`](Self::get) returns what you wrote. If serde's attributes prevent that, the
-/// write is an error: if `None` or what `skip_serializing_if` leaves out differs from the field's
-/// default, if a flattened map has a null, or if a field is written under another name than it is
-/// read.
+/// write is an error. They do so in these cases:
+///
+/// - `None`, or what `skip_serializing_if` leaves out, differs from the field's default.
+/// - A flattened map has a null.
+/// - A field is written under another name than it is read.
 pub struct TypedSession<T> {
     session: Session,
     // Neither owns a `T` nor depends on whether `T` is `Send` or `Sync`.
@@ -77,9 +81,10 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotStorable`] if `T` is not a struct with named fields, or a field of `value`
-    /// cannot be stored or would not be read back; [`ErrorKind::TooLarge`] if the fields do not all
-    /// fit, and then none is set; [`ErrorKind::Closed`].
+    /// [`ErrorKind::NotStorable`] if `T` is not a struct with named fields, or if a field of
+    /// `value` cannot be stored or would not be read back. [`ErrorKind::TooLarge`] if the fields do
+    /// not all fit: then none is set. [`ErrorKind::Closed`] if a layer has saved the session
+    /// already.
     pub fn set(&self, value: &T) -> Result<(), SessionError> {
         while !self.replace(value, &self.entries())? {}
         Ok(())
@@ -89,7 +94,7 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
     /// all fields are set, as [`set`](Self::set) does.
     ///
     /// If another clone changes the session in between, `change` is called again with the newer
-    /// fields, so that nothing is lost. `change` must not change the session itself: if it does, in
+    /// fields, so nothing is lost. `change` must not change the session itself: if it does, in
     /// another way each time, it is called without end.
     ///
     /// # Errors

@@ -18,9 +18,11 @@ use crate::policy::{DEFAULT_LIFETIME, Idle, Policy};
 use crate::revocation::RevocationList;
 use crate::transport::Transport;
 
-/// A builder with the settings that all stores share. `build` checks them together.
+/// Sets what all stores have in common: lifetimes, the cookie, hooks. `build` checks the settings
+/// together.
 ///
-/// `P` says where the store keeps its sessions, and has settings of its own.
+/// You get one from [`CookieStore::builder`](crate::CookieStore::builder), or from `builder` of
+/// another store. `P` says where that store keeps its sessions, and has settings of its own.
 ///
 /// ```
 /// use std::time::Duration;
@@ -82,14 +84,18 @@ impl<P> StoreBuilder<P> {
         }
     }
 
-    /// The cookie's name and attributes. The keys depend on the name: a cookie never opens under
-    /// another name.
+    /// Sets the cookie's name and attributes: see [`CookieConfig`]. Default: `__Host-session`.
+    ///
+    /// If you change the name, all sessions end, because a cookie opens only under the name that it
+    /// was sealed for. docs/recipes.md shows how to rename a cookie without logging anyone out.
     pub fn cookie(self, cookie: CookieConfig) -> Self {
         self.transport(cookie.into())
     }
 
-    /// How the token is carried. Default: in a cookie, with the attributes of
-    /// [`cookie`](Self::cookie). For clients that keep no cookies, use a [`Transport`] in a header.
+    /// Sets how the token travels. Default: in a cookie, with the attributes of
+    /// [`cookie`](Self::cookie). For clients that keep no cookies, use a header: [`Transport`] has
+    /// an example.
+    ///
     /// If you call both methods, the last one counts. A token of one transport does not open in the
     /// other.
     pub fn transport(mut self, transport: Transport) -> Self {
@@ -97,35 +103,100 @@ impl<P> StoreBuilder<P> {
         self
     }
 
-    /// A cookie that this application used to set, with another Path, Domain, Partitioned or name.
-    /// It is removed when a session is destroyed, and when a request brings two different sessions.
-    /// Call this once for each such cookie. A cookie with another name does not open. docs/recipes.md
-    /// shows how to rename a cookie without logging anyone out.
+    /// Names a cookie that your application used to set, with another Path, Domain, Partitioned or
+    /// name, so that the store removes it from browsers. The store does so when a session is
+    /// destroyed, and when a request brings two different sessions. Call this once for each such
+    /// cookie.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieConfig, CookieStore};
+    /// let former = CookieConfig::builder().name("sid").domain("example.com").build()?;
+    /// let store = CookieStore::builder(AppKey::generate()?).former(former).build()?;
+    /// # let session = store.load_from::<str>([]);
+    /// # session.insert("user_id", 42)?;
+    /// # let session = store.load_from([&store.respond(&session)?.cookie_header()]);
+    ///
+    /// session.destroy(); // the visitor logs out
+    /// let outgoing = store.respond(&session)?;
+    /// assert!(outgoing.set_cookies().any(|cookie| cookie.starts_with("sid=;")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A cookie with another name does not open. docs/recipes.md shows how to rename a cookie
+    /// without logging anyone out.
     pub fn former(mut self, former: CookieConfig) -> Self {
         self.former.push(former);
         self
     }
 
-    /// Separates applications or stages that share an app key. At most 255 bytes, empty by default.
-    /// If you change it, all sessions end.
+    /// Separates applications or stages that share an app key: a session of one never opens in the
+    /// other. At most 255 bytes, empty by default. If you change it, all sessions end.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Session};
+    /// # let key = AppKey::generate()?;
+    /// let staging = CookieStore::builder(key.clone()).context("staging").build()?;
+    /// let live = CookieStore::builder(key).context("live").build()?;
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    ///
+    /// let cookie = staging.respond(&session)?.cookie_header();
+    /// assert!(live.load_from([&cookie]).is_empty());
+    /// # assert_eq!(staging.load_from([&cookie]).get("user_id")?, Some(42));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn context(mut self, context: impl Into<String>) -> Self {
         self.context = context.into();
         self
     }
 
-    /// How long a session lives after its first save or its last login. No refresh, re-seal, change
-    /// of rights or key rotation extends it. Default: 24 hours, or `max_lifetime` if that is shorter.
+    /// Sets how long a session lives after its first save or its last login. No refresh, re-seal,
+    /// change of rights or key rotation extends it. Default: 24 hours, or `max_lifetime` if that is
+    /// shorter.
     ///
-    /// It may be longer than the 400 days for which browsers keep a cookie. The cookie's Max-Age is
-    /// then 400 days, and a request that reads the session gets a new cookie if the last one was
-    /// written 40 days ago or more. A visitor who stays away for 400 days loses the session.
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{AppKey, CookieStore, Session};
+    /// let store = CookieStore::builder(AppKey::generate()?)
+    ///     .lifetime(Duration::from_secs(8 * 3600)) // a working day
+    ///     .build()?;
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    ///
+    /// let outgoing = store.respond(&session)?;
+    /// assert!(outgoing.set_cookies().all(|cookie| cookie.contains("Max-Age=28800")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// The lifetime may be longer than the 400 days for which browsers keep a cookie. The cookie's
+    /// Max-Age is then 400 days, and a request that reads the session gets a new cookie if the last
+    /// one was written 40 days ago or more. A visitor who stays away for 400 days loses the
+    /// session.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self
     }
 
-    /// How long any session can live, whatever its own deadline says. Default: the lifetime. If you
-    /// lower it, this applies at once, also to existing sessions. If you raise it again, sessions
+    /// Sets how long any session can live, whatever its own deadline says. Default: the lifetime.
+    /// Raise it if some sessions get a later deadline from
+    /// [`set_expiry`](crate::Session::set_expiry):
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// const DAY: Duration = Duration::from_secs(24 * 3600);
+    /// let store = CookieStore::builder(AppKey::generate()?)
+    ///     .lifetime(DAY)
+    ///     .max_lifetime(30 * DAY)
+    ///     .build()?;
+    ///
+    /// # let session = store.load_from::<str>([]);
+    /// session.set_expiry(SystemTime::now() + 14 * DAY)?; // "keep me logged in for two weeks"
+    /// assert!(session.set_expiry(SystemTime::now() + 31 * DAY).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A lower value applies at once, also to existing sessions. If you raise it again, sessions
     /// whose own deadline has not passed continue, unless they were ended meanwhile. No session
     /// lives beyond the year 10889. Beyond 400 days, see [`lifetime`](Self::lifetime).
     pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
@@ -133,34 +204,83 @@ impl<P> StoreBuilder<P> {
         self
     }
 
-    /// Ends a session that is not used for this long. Default: none.
+    /// Ends a session that nobody uses for this long. Default: none.
     ///
-    /// A request that asks for the session counts as use, until its response is saved. The use is
-    /// recorded by then if [`refresh_after`](Self::refresh_after) has passed since the last
-    /// recording. A request that [leaves the session idle](crate::Session::leave_idle) does not
-    /// count. Once a request has been given the session, it can save it however long it takes.
-    /// Meanwhile, other requests are refused the session if it was idle for too long.
+    /// ```
+    /// # use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{AppKey, CookieStore, Origin, Refusal};
+    /// # static AHEAD: AtomicU64 = AtomicU64::new(0);
+    /// let store = CookieStore::builder(AppKey::generate()?)
+    ///     .idle_timeout(Duration::from_secs(30 * 60))
+    /// #   .clock(|| SystemTime::now() + Duration::from_secs(AHEAD.load(Relaxed)))
+    ///     .build()?;
+    /// # let session = store.load_from::<str>([]);
+    /// # session.insert("user_id", 42)?;
+    /// # let cookie = store.respond(&session)?.cookie_header();
+    /// # AHEAD.store(31 * 60, Relaxed);
+    ///
+    /// // 31 minutes after the visitor's last request:
+    /// let session = store.load_from([&cookie]);
+    /// assert_eq!(session.origin(), Origin::Refused(Refusal::Idle));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A request that asks for the session uses it until the response is saved. The save records
+    /// the use if [`refresh_after`](Self::refresh_after) has passed since the last recording. A
+    /// request that [leaves the session idle](crate::Session::leave_idle) does not count as use.
+    ///
+    /// A request that has been given the session can save it, however long it takes. Meanwhile,
+    /// other requests are refused the session if it was idle for too long.
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = Some(idle_timeout);
         self
     }
 
-    /// The shortest time between two recorded uses: a request that only reads records its use if
-    /// the last write is at least this old. A shorter time is more exact and sends more cookies.
-    /// Default: a tenth of the idle timeout.
+    /// Sets how exact the [idle timeout](Self::idle_timeout) is. A request that only reads the
+    /// session records its use if the last write is at least this old. A shorter time is more exact
+    /// and sends more cookies. Default: a tenth of the idle timeout.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// const MINUTE: Duration = Duration::from_secs(60);
+    /// let builder = CookieStore::builder(AppKey::generate()?).idle_timeout(15 * MINUTE);
+    ///
+    /// let error = builder.refresh_after(15 * MINUTE).build().unwrap_err(); // 14 would do
+    /// assert_eq!(error.setting(), "refresh_after");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn refresh_after(mut self, refresh_after: Duration) -> Self {
         self.refresh_after = Some(refresh_after);
         self
     }
 
-    /// Whether a response gets `Cache-Control: private` if its handler was given an opened session
-    /// and says nothing to caches. Default: `true`.
+    /// Sets whether a personal page gets `Cache-Control: private` by itself. Default: `true`. A
+    /// page is personal if its handler was given an opened session.
     ///
-    /// A handler says something to caches with `Cache-Control`, or with a field that CDNs obey
-    /// instead, such as `CDN-Cache-Control` or `Surrogate-Control`. Then its headers stay
-    /// unchanged. `Expires` and `Pragma` do not say who may keep a response, so they do not count.
+    /// ```
+    /// # use http::HeaderMap;
+    /// # use sealed_session::{AppKey, CookieStore, Session};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// # let cookie = store.respond(&session)?.cookie_header();
+    /// # let mut headers = HeaderMap::new();
+    /// let session = store.load_from([&cookie]);
+    /// let user: Option<u64> = session.get("user_id")?; // reads, and changes nothing
+    /// store.save(&session, &mut headers)?;
+    /// assert_eq!(headers["cache-control"], "private");
+    /// # assert_eq!(user, Some(42));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
-    /// With `false`, such a response gets only `Vary`, and a CDN that ignores `Vary: Cookie` may
+    /// If a handler itself says something to caches, its headers stay unchanged. It does so with
+    /// `Cache-Control`, or with a field that CDNs obey instead, such as `CDN-Cache-Control` or
+    /// `Surrogate-Control`. `Expires` and `Pragma` do not say who may keep a response, so they do
+    /// not count.
+    ///
+    /// With `false`, a personal page gets only `Vary`, and a CDN that ignores `Vary: Cookie` may
     /// show one visitor's page to another. Turn this off only if each personal page itself says who
     /// may keep it. A response with a Set-Cookie or a token is always kept out of shared caches.
     pub fn private_by_default(mut self, private: bool) -> Self {
@@ -172,51 +292,63 @@ impl<P> StoreBuilder<P> {
     /// copied cookie is then worth nothing after some minutes. Default: no session is bound, and
     /// sessions that are bound open everywhere.
     ///
-    /// `DeviceBound::default()` does all of it. With a `SessionLayer` (feature `tower`) nothing
-    /// else is needed; otherwise answer requests with `device_answer` of the store first. The
-    /// service must be on https. A service that runs on several servers switches it on in steps:
-    /// see [`DeviceStage`](crate::DeviceStage) and docs/device-bound.md.
+    /// `DeviceBound::default()` switches all of it on. With a `SessionLayer` (feature `tower`) you
+    /// need nothing else. Without one, give each request to the store's `device_answer` first. Your
+    /// service must be on https. If it runs on several servers, switch this on in steps: see
+    /// [`DeviceStage`](crate::DeviceStage) and docs/device-bound.md.
     #[cfg(feature = "device-bound")]
     pub fn device_bound(mut self, settings: impl Into<DeviceBound>) -> Self {
         self.device_bound = Some(settings.into());
         self
     }
 
-    /// What a browser clears when a request [destroys](crate::Session::destroy) its session: the
-    /// response then has `Clear-Site-Data`, unless the handler has set it. Browsers obey it over
-    /// https and on localhost only, and some take a second or more to clear the cache. Default:
-    /// nothing.
-    ///
-    /// With [`SiteData::Cache`], the Back button shows no page of the visitor from two or more steps
-    /// back. Chromium still keeps the page that they log out from, unless you send it with
-    /// `Cache-Control: no-store`: docs/recipes.md has both.
+    /// Sets what a browser clears when a visitor logs out. If a request
+    /// [destroys](crate::Session::destroy) its session, the response has `Clear-Site-Data`, unless
+    /// the handler has set it. Default: nothing.
     ///
     /// ```
+    /// # use http::HeaderMap;
     /// # use sealed_session::{AppKey, CookieStore, SiteData};
     /// let store = CookieStore::builder(AppKey::generate()?)
     ///     .clear_site_data([SiteData::Cache, SiteData::Storage])
     ///     .build()?;
+    /// # let session = store.load_from::<str>([]);
+    /// # session.insert("user_id", 42)?;
+    /// # let session = store.load_from([&store.respond(&session)?.cookie_header()]);
+    /// # let mut headers = HeaderMap::new();
+    ///
+    /// session.destroy();
+    /// store.save(&session, &mut headers)?;
+    /// assert_eq!(headers["clear-site-data"], r#""cache", "storage""#);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// Browsers obey the header over https and on localhost only, and some take a second or more to
+    /// clear the cache. With [`SiteData::Cache`], the Back button shows no page of the visitor from
+    /// two or more steps back. Chromium still keeps the page that they log out from, unless you
+    /// send it with `Cache-Control: no-store`: docs/recipes.md has both.
     pub fn clear_site_data(mut self, data: impl IntoIterator<Item = SiteData>) -> Self {
         self.clear_site_data = SiteData::header(data);
         self
     }
 
-    /// Refuses sessions issued before this time. Default: the epoch, so none.
+    /// Refuses sessions issued before this time. Default: the epoch, so none. While the service
+    /// runs, use [`set_not_before`](crate::CookieStore::set_not_before).
     pub fn not_before(mut self, not_before: SystemTime) -> Self {
         self.not_before = not_before;
         self
     }
 
-    /// The source of the current time. Default: [`SystemTime::now`].
+    /// Sets the source of the current time. Default: [`SystemTime::now`]. A test can move a clock
+    /// of its own instead of waiting: see [`guide::testing`](crate::guide::testing).
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);
         self
     }
 
-    /// Calls `hook` for each [`Event`], for example to count them. It should be quick. It runs on
-    /// the thread where the event happens, never while a session is locked. Default: none.
+    /// Calls `hook` for each [`Event`], for example to count them: [`Event`] shows how. Default:
+    /// none. The hook should be quick, because it runs on the thread where the event happens. It
+    /// never runs while a session is locked.
     pub fn on_event(mut self, hook: impl Fn(Event) + Send + Sync + 'static) -> Self {
         self.events = Events::to(hook);
         self
