@@ -5,11 +5,11 @@
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
+use axum::Router;
 use axum::extract::{Form, State};
 use axum::http::{StatusCode, request};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use axum::{Router, http};
 use sealed_session::frameworks::tower::RequireLogin;
 use sealed_session::server::{BackendError, BackendErrorKind, SessionInfo};
 use sealed_session::{AnyStore, Session, SessionError, SessionId, SessionLayer};
@@ -132,7 +132,7 @@ async fn end_others(State(store): State<AnyStore>, session: Session) -> Result<R
 }
 
 fn ask_for_the_password(_: &request::Parts) -> Response {
-    (http::StatusCode::SEE_OTHER, [("location", "/login")]).into_response()
+    (StatusCode::SEE_OTHER, [("location", "/login")]).into_response()
 }
 
 #[tokio::main]

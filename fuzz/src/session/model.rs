@@ -75,6 +75,7 @@ pub(super) struct Birth {
 }
 
 /// What a save must do.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 #[derive(Debug, PartialEq)]
 pub(super) enum Due {
     Nothing,
