@@ -37,4 +37,4 @@ for name in sys.stdin.read().split():
         elif heading and target.suffix == ".md" and heading not in headings(target):
             broken.append(f"{page} links to the heading #{heading} of {target}, which is not there")
 print(f"{found} links")
-sys.exit("\n".join(broken))
+sys.exit("\n".join(broken) or 0)
