@@ -195,9 +195,14 @@ impl Envelope {
         keys.filter_map(|keys| keys.hide(kind, name)).collect()
     }
 
-    /// Whether the ring has this key.
-    pub(crate) fn has(&self, key: KeyId) -> bool {
-        self.keys.read().find(key).is_some()
+    /// Whether the ring has each of these keys.
+    pub(crate) fn has_all(&self, keys: &[Option<KeyId>]) -> bool {
+        let mut keys = keys.iter().flatten().peekable();
+        if keys.peek().is_none() {
+            return true;
+        }
+        let ring = self.keys.read();
+        keys.all(|key| ring.find(*key).is_some())
     }
 
     /// The key that seals.

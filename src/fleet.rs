@@ -302,12 +302,7 @@ impl RevocableCookieStore {
         let Inner { core, .. } = &*self.inner;
         let now = core.now();
         loop {
-            core.check(session, now)?;
-            let mut plan = core.flow.plan(session, now, &mut os_random)?;
-            if core.flow.has_lost_keys(session, &plan) {
-                core.let_go(session);
-                continue;
-            }
+            let mut plan = core.plan(session, now, &mut os_random)?;
             match plan.old_id {
                 Some(OldId::Ended { id, until }) => {
                     let was_alive = self.inner.end_all(id, until, now).await;

@@ -22,14 +22,14 @@ pub(crate) use placement::{Due, NextRecord, Opened, Place, Placement};
 use http::HeaderValue;
 
 use crate::cookie::CookieConfig;
-use crate::envelope::{Envelope, KeyRing, Random, encoded_len};
+use crate::envelope::{Envelope, KeyId, KeyRing, Random, encoded_len};
 use crate::error::{Origin, Refusal, SaveError, SaveErrorKind};
 use crate::event::Events;
 use crate::limit::Limit;
 use crate::policy::{CLOCK_SKEW, LONGEST_MAX_AGE, Policy};
 use crate::record::{Body, Header, Names, Record, SessionId};
 use crate::revocation::{GRACE, Late, Moving, OldId, RevocationList};
-use crate::session::changes::{Birth, Over, Past, Revision, View};
+use crate::session::changes::{Birth, Changes, Over, Past, Revision, View};
 use crate::session::{Bounds, Loaded, Session, StoreId};
 use crate::time::Millis;
 use crate::transport::Transport;
@@ -76,12 +76,26 @@ pub(crate) struct Plan<W> {
     pub(crate) in_cookie: Option<Birth>,
     /// The revision of the changes that this plan is for.
     pub(crate) planned: Revision,
-    /// The plan has a session that was sealed for it.
-    seals: bool,
+    /// The keys that sealed the session that the plan seals again, or that the request has changed.
+    sealed_before: [Option<KeyId>; 2],
     /// The cookie was sealed by an accepted key, and the response seals it under the sealing key.
     pub(crate) is_resealed: bool,
     /// A session in a cookie that this save binds: copies of its cookie from before must end.
     pub(crate) bound: Option<Bound>,
+}
+
+/// Why there is no plan.
+#[derive(Debug)]
+pub(crate) enum Unplanned {
+    /// Another request has got in between.
+    Standing(Standing),
+    Failed(SaveError),
+}
+
+impl<E: Into<SaveError>> From<E> for Unplanned {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 /// A read that is needed to get a session, and what the request showed besides.
@@ -102,7 +116,6 @@ pub(crate) struct Asked<F> {
 /// What other requests have made of a session while this request ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    GoesOn,
     /// The session is over. Changes to it are lost, and the browser may have another session by
     /// now.
     Over,
@@ -295,12 +308,15 @@ impl<P: Placement> Flow<P> {
         session: &Session,
         now: Millis,
         random: Random<'_>,
-    ) -> Result<Plan<P::Write>, SaveError> {
+    ) -> Result<Plan<P::Write>, Unplanned> {
         if session.is_of_another_store(&self.bounds) {
-            return Err(SaveError(SaveErrorKind::OtherStore));
+            return Err(SaveError(SaveErrorKind::OtherStore).into());
         }
         session.lock_for_save(|changes, loaded| {
             let view = View::new(loaded.map(|loaded| &loaded.record), changes);
+            if let Some(standing) = self.standing(view, loaded, changes, now) {
+                return Err(Unplanned::Standing(standing));
+            }
             let is_changed = view.is_changed();
             let (due, refresh) = self.due(view, loaded, self.is_use(session), now);
             let ends = view.is_destroyed() || matches!(due, Due::Removal);
@@ -311,9 +327,19 @@ impl<P: Placement> Flow<P> {
             };
             let is_under_old_key = loaded.is_some_and(|loaded| loaded.under_old_key);
             let is_sealed = !matches!(due, Due::Nothing | Due::Removal);
-            let is_resealed = is_sealed && is_under_old_key && view.base().is_some();
+            let goes_on = view.base().is_some();
+            let is_resealed = is_sealed && goes_on && is_under_old_key;
+            let sealed_before = match loaded {
+                Some(loaded) if goes_on && (is_sealed || is_changed) => loaded.keys(),
+                _ => [None; 2],
+            };
             let (mut write, mut old_id, mut in_cookie) = (refresh, None, None);
             let is_logout = view.is_destroyed() && matches!(due, Due::Removal);
+            let clears = if is_logout {
+                self.clear_site_data.clone()
+            } else {
+                None
+            };
             let mut news = News::of(view);
             let value = match due {
                 Due::Nothing => None,
@@ -361,14 +387,14 @@ impl<P: Placement> Flow<P> {
                     beside,
                     carried: value.map(|value| self.transport.carry(value)),
                     former,
-                    clears: self.clear_site_data.clone().filter(|_| is_logout),
+                    clears: clears.map(Box::new),
                     ..self.handed_out(session)
                 },
                 write,
                 old_id,
                 in_cookie,
                 planned: changes.revision,
-                seals: is_sealed,
+                sealed_before,
                 is_resealed,
                 bound: news.bound,
             })
@@ -437,77 +463,54 @@ impl<P: Placement> Flow<P> {
     }
 
     /// What other requests have made of the session since it was opened, as far as we know without
-    /// asking a backend.
-    pub(crate) fn standing(&self, session: &Session, now: Millis) -> Standing {
-        session.lock_for_save(|changes, loaded| {
-            let view = View::new(loaded.map(|loaded| &loaded.record), changes);
-            let is_changed = view.is_changed();
-            if view.lacks_device() {
-                return Standing::Unproven;
-            }
-            match changes.over {
-                Over::Before(past) if is_changed && past.has_just_moved => return Standing::Moved,
-                Over::Meanwhile if is_changed && !view.is_destroyed() => return Standing::Over,
-                _ => {}
-            }
-            // The keys of another store are none of ours, and its session is refused by the plan.
-            let is_ours = !session.is_of_another_store(&self.bounds);
-            if is_changed && is_ours && self.lacks_keys(view, loaded) {
-                return Standing::Over;
-            }
-            let current = view.in_cookie(loaded);
-            let (Some(list), Some(Birth { id, .. })) = (&self.revocations, current) else {
-                return Standing::GoesOn;
-            };
-            let own = changes.birth.map(|birth| birth.id);
-            let moved = list.moved(id, now);
-            if moved.is_some_and(|(next, _)| Some(next) != own) {
-                return match (is_changed, view.is_destroyed()) {
-                    (true, _) => Standing::Moved,
-                    // The save ends the successor.
-                    (false, true) => Standing::GoesOn,
-                    (false, false) => Standing::Over,
-                };
-            }
-            // A session that gets a new id counts as issued with it, so that it survives a cutoff
-            // that its own request has set.
-            let issued_at = || self.times(view, now).issued_at;
-            let is_void = match (view.continued(), view.base()) {
-                (Some(record), _) => list.voids(record).is_some(),
-                (None, Some(_)) => list.voids_issued(issued_at(), view.names()).is_some(),
-                (None, None) => false,
-            };
-            let is_over = list.has_ended(id, now) || is_void;
-            if is_over && !view.is_destroyed() {
-                Standing::Over
-            } else {
-                Standing::GoesOn
-            }
-        })
-    }
-
-    /// Whether the plan seals a session that was sealed by a key which is no longer in the ring. A
-    /// request that takes long would otherwise bring a session of a leaked key under the key that
-    /// replaced it. Asked after the plan, because the ring may change while it is made.
-    pub(crate) fn has_lost_keys(&self, session: &Session, plan: &Plan<P::Write>) -> bool {
-        plan.seals
-            && session.lock_for_save(|changes, loaded| {
-                let view = View::new(loaded.map(|loaded| &loaded.record), changes);
-                self.lacks_keys(view, loaded)
-            })
-    }
-
-    fn lacks_keys(&self, view: View<'_>, loaded: Option<&Loaded>) -> bool {
-        let Some(loaded) = loaded.filter(|_| view.base().is_some() && !view.is_destroyed()) else {
-            return false;
-        };
-        #[cfg(feature = "server")]
-        if let Some(held) = &loaded.held
-            && !self.envelope.has(held.key)
-        {
-            return true;
+    /// asking a backend. `None` if it goes on.
+    fn standing(
+        &self,
+        view: View<'_>,
+        loaded: Option<&Loaded>,
+        changes: &Changes,
+        now: Millis,
+    ) -> Option<Standing> {
+        let is_changed = view.is_changed();
+        if view.lacks_device() {
+            return Some(Standing::Unproven);
         }
-        !self.envelope.has(loaded.key)
+        match changes.over {
+            Over::Before(past) if is_changed && past.has_just_moved => {
+                return Some(Standing::Moved);
+            }
+            Over::Meanwhile if is_changed && !view.is_destroyed() => return Some(Standing::Over),
+            _ => {}
+        }
+        let list = self.revocations.as_ref()?;
+        let Birth { id, .. } = view.in_cookie(loaded)?;
+        let own = changes.birth.map(|birth| birth.id);
+        let moved = list.moved(id, now);
+        if moved.is_some_and(|(next, _)| Some(next) != own) {
+            return match (is_changed, view.is_destroyed()) {
+                (true, _) => Some(Standing::Moved),
+                // The save ends the successor.
+                (false, true) => None,
+                (false, false) => Some(Standing::Over),
+            };
+        }
+        // A session that gets a new id counts as issued with it, so that it survives a cutoff that
+        // its own request has set.
+        let issued_at = || self.times(view, now).issued_at;
+        let is_void = match (view.continued(), view.base()) {
+            (Some(record), _) => list.voids(record).is_some(),
+            (None, Some(_)) => list.voids_issued(issued_at(), view.names()).is_some(),
+            (None, None) => false,
+        };
+        let is_over = list.has_ended(id, now) || is_void;
+        (is_over && !view.is_destroyed()).then_some(Standing::Over)
+    }
+
+    /// Whether the ring still has the keys that sealed the plan's session. Otherwise a request that
+    /// takes long would bring a session of a leaked key under the key that replaced it. Asked after
+    /// the plan, because the ring may change while it is made.
+    pub(crate) fn has_keys_of(&self, plan: &Plan<P::Write>) -> bool {
+        self.envelope.has_all(&plan.sealed_before)
     }
 
     /// Announces a change of id to the list, before anything is written.
@@ -818,6 +821,10 @@ impl Flow<InCookie> {
         now: Millis,
         random: Random<'_>,
     ) -> Result<Outgoing, SaveError> {
-        Ok(self.plan(session, now, random)?.outgoing)
+        match self.plan(session, now, random) {
+            Ok(plan) => Ok(plan.outgoing),
+            Err(Unplanned::Failed(error)) => Err(error),
+            Err(Unplanned::Standing(standing)) => panic!("{standing:?}"),
+        }
     }
 }

@@ -994,19 +994,20 @@ impl Session {
         read_at: Option<Millis>,
         bounds: Option<Bounds>,
     ) -> Self {
-        Self::with(origin, None, Changes::after(past), read_at, bounds)
+        let changes = past.map(|past| Box::new(Changes::after(past)));
+        Self::with(origin, None, changes, read_at, bounds)
     }
 
     pub(crate) fn opened(loaded: Loaded, read_at: Millis, bounds: Bounds) -> Self {
-        let (loaded, changes) = (Some(loaded), Changes::default());
-        Self::with(Origin::Opened, loaded, changes, Some(read_at), Some(bounds))
+        let (read_at, bounds) = (Some(read_at), Some(bounds));
+        Self::with(Origin::Opened, Some(loaded), None, read_at, bounds)
     }
 
     #[inline]
     fn with(
         origin: Origin,
         first: Option<Loaded>,
-        changes: Changes,
+        changes: Option<Box<Changes>>,
         read_at: Option<Millis>,
         bounds: Option<Bounds>,
     ) -> Self {

@@ -155,12 +155,7 @@ impl CookieStore {
         }
         let now = asked.unwrap_or_else(|| self.core.now());
         loop {
-            self.core.check(session, now)?;
-            let mut plan = flow.plan(session, now, random)?;
-            if flow.has_lost_keys(session, &plan) {
-                self.core.let_go(session);
-                continue;
-            }
+            let mut plan = self.core.plan(session, now, random)?;
             match (&flow.revocations, plan.old_id) {
                 (Some(list), Some(OldId::Ended { id, until })) => {
                     let was_alive = list.end_all(id, until, list.last_copy_of_new(now), now);

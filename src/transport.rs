@@ -249,7 +249,34 @@ enum Carrier {
 #[derive(Clone)]
 pub(crate) enum Carried {
     SetCookie(HeaderValue),
-    Header(HeaderName, HeaderValue),
+    /// Boxed, because few services have this and every response is as large.
+    Header(Box<(HeaderName, HeaderValue)>),
+}
+
+/// The request's header that a response varies by.
+#[derive(Clone, Debug)]
+pub(crate) enum Vary {
+    Cookie,
+    Authorization,
+    Other(Box<HeaderName>),
+}
+
+impl Vary {
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Cookie => "Cookie",
+            Self::Authorization => "Authorization",
+            Self::Other(name) => name.as_str(),
+        }
+    }
+
+    pub(crate) fn value(&self) -> HeaderValue {
+        match self {
+            Self::Cookie => HeaderValue::from_static("Cookie"),
+            Self::Authorization => HeaderValue::from_static("Authorization"),
+            Self::Other(name) => HeaderName::clone(name).into(),
+        }
+    }
 }
 
 /// Carries the token in a cookie with these attributes.
@@ -316,12 +343,12 @@ impl Transport {
         }
     }
 
-    /// The value of `Vary` after the session was read.
-    pub(crate) fn vary(&self) -> HeaderValue {
-        match self.request_header() {
-            COOKIE => HeaderValue::from_static("Cookie"),
-            AUTHORIZATION => HeaderValue::from_static("Authorization"),
-            name => name.into(),
+    /// What a response varies by after the session was read.
+    pub(crate) fn vary(&self) -> Vary {
+        match &self.0 {
+            Carrier::Cookie(_) => Vary::Cookie,
+            Carrier::Header { bearer: true, .. } => Vary::Authorization,
+            Carrier::Header { name, .. } => Vary::Other(Box::new(name.clone())),
         }
     }
 
@@ -373,7 +400,7 @@ impl Transport {
     pub(crate) fn carry(&self, value: HeaderValue) -> Carried {
         match &self.0 {
             Carrier::Cookie(_) => Carried::SetCookie(value),
-            Carrier::Header { name, .. } => Carried::Header(name.clone(), value),
+            Carrier::Header { name, .. } => Carried::Header(Box::new((name.clone(), value))),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SET_COOKIE, VARY};
 
 use crate::caching::{Orders, Said, is_said, private};
-use crate::transport::Carried;
+use crate::transport::{Carried, Vary};
 
 /// The header changes that a response needs for its session.
 ///
@@ -46,9 +46,9 @@ pub struct Outgoing {
     /// says otherwise.
     pub(super) is_personal: bool,
     /// The request's header that holds the session.
-    pub(super) vary: HeaderValue,
+    pub(super) vary: Vary,
     /// What the browser is to clear after a logout.
-    pub(super) clears: Option<HeaderValue>,
+    pub(super) clears: Option<Box<HeaderValue>>,
     /// What else a device-bound session needs.
     pub(super) beside: Option<Box<Beside>>,
 }
@@ -155,7 +155,7 @@ impl Outgoing {
             former: None,
             varies: false,
             is_personal: false,
-            vary: HeaderValue::from_static("Cookie"),
+            vary: Vary::Cookie,
             clears: None,
             beside: None,
         }
@@ -264,7 +264,10 @@ impl Outgoing {
     /// ```
     pub fn token_header(&self) -> Option<(&HeaderName, &str)> {
         match &self.carried {
-            Some(Carried::Header(name, value)) => Some((name, value.to_str().ok()?)),
+            Some(Carried::Header(header)) => {
+                let (name, value) = &**header;
+                Some((name, value.to_str().ok()?))
+            }
             _ => None,
         }
     }
@@ -314,7 +317,10 @@ impl Outgoing {
             let beside = self.beside().to_vec();
             match self.carried.take() {
                 Some(Carried::SetCookie(value)) => drop(headers.append(SET_COOKIE, value)),
-                Some(Carried::Header(name, value)) => drop(headers.insert(name, value)),
+                Some(Carried::Header(header)) => {
+                    let (name, value) = *header;
+                    headers.insert(name, value);
+                }
                 None => {}
             }
             for value in beside {
@@ -337,10 +343,10 @@ impl Outgoing {
             headers.insert(name, value);
         }
         if let Some(clears) = self.clears.take() {
-            headers.entry(CLEAR_SITE_DATA).or_insert(clears);
+            headers.entry(CLEAR_SITE_DATA).or_insert(*clears);
         }
         if !varies {
-            headers.append(VARY, self.vary.clone());
+            headers.append(VARY, self.vary.value());
         }
     }
 
@@ -398,7 +404,7 @@ impl Outgoing {
             ));
         }
         if !self.is_empty() && !self.is_varied_by(vary.iter().copied()) {
-            vary.push(self.vary.as_bytes());
+            vary.push(self.vary.as_str().as_bytes());
             changes.push(HeaderChange::new(VARY, &vary, false));
         }
         changes
@@ -420,7 +426,9 @@ impl Outgoing {
     fn is_varied_by<'h>(&self, mut present: impl Iterator<Item = &'h [u8]>) -> bool {
         present.any(|value| {
             let mut names = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-            names.any(|name| name == b"*" || name.eq_ignore_ascii_case(self.vary.as_bytes()))
+            names.any(|name| {
+                name == b"*" || name.eq_ignore_ascii_case(self.vary.as_str().as_bytes())
+            })
         })
     }
 
@@ -505,7 +513,10 @@ impl fmt::Debug for Outgoing {
                 &self.set_cookies().map(WithoutValue).collect::<Vec<_>>(),
             )
             .field("token_header", &self.token_header().map(|(name, _)| name))
-            .field("vary", &Some(&self.vary).filter(|_| !self.is_empty()))
+            .field(
+                "vary",
+                &Some(self.vary.as_str()).filter(|_| !self.is_empty()),
+            )
             .finish()
     }
 }
@@ -528,7 +539,7 @@ mod tests {
             former: None,
             varies,
             is_personal: false,
-            vary: HeaderValue::from_static("Cookie"),
+            vary: Vary::Cookie,
             clears: None,
             beside: None,
         }
@@ -545,7 +556,7 @@ mod tests {
             (&[SiteData::Everything], "\"*\""),
         ] {
             let clearing = Outgoing {
-                clears: SiteData::header(data.iter().copied()),
+                clears: SiteData::header(data.iter().copied()).map(Box::new),
                 ..outgoing(Some("id="), false)
             };
             let field = format!("clear-site-data: {value}");
@@ -655,8 +666,8 @@ mod tests {
     fn in_header(token: &str) -> Outgoing {
         let name = HeaderName::from_static("x-session-token");
         Outgoing {
-            carried: Some(Carried::Header(name, sensitive(token).unwrap())),
-            vary: HeaderValue::from_static("Authorization"),
+            carried: Some(Carried::Header(Box::new((name, sensitive(token).unwrap())))),
+            vary: Vary::Authorization,
             ..outgoing(None, false)
         }
     }

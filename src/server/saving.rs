@@ -32,12 +32,7 @@ impl<B: Backend> ServerStore<B> {
         let flow = &core.flow;
         for _ in 0..ATTEMPTS {
             let now = core.now();
-            core.check(session, now)?;
-            let mut plan = flow.plan(session, now, &mut os_random)?;
-            if flow.has_lost_keys(session, &plan) {
-                core.let_go(session);
-                continue;
-            }
+            let mut plan = core.plan(session, now, &mut os_random)?;
             let moving = match flow.begin(plan.old_id, now) {
                 Ok(moving) => moving,
                 Err(late) => {

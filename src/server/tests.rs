@@ -3,6 +3,7 @@ use crate::envelope::AppKey;
 use crate::envelope::os_random;
 
 use crate::error::{Origin, RandomError, SaveErrorKind};
+use crate::flow::Unplanned;
 use crate::time::Millis;
 
 fn moment() -> Millis {
@@ -22,7 +23,10 @@ fn calls_until_it_succeeds(store: &MemoryStore, session: &Session) -> usize {
         match flow.plan(session, moment(), &mut random) {
             Ok(_) => return successes,
             Err(error) => {
-                assert_eq!(error, SaveError(SaveErrorKind::Random(RandomError(()))));
+                assert!(matches!(
+                    error,
+                    Unplanned::Failed(SaveError(SaveErrorKind::Random(RandomError(()))))
+                ));
                 assert_eq!(session.id(), id, "no id that was not random");
             }
         }

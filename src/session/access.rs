@@ -100,7 +100,7 @@ impl Session {
             first: self.inner.first.as_ref(),
             newer: &mut since.newer,
         };
-        f(&mut since.changes, &mut base)
+        f(since.changes.get_or_insert_default(), &mut base)
     }
 
     pub(super) fn find(&self, key: &str) -> Option<Found<'_>> {
@@ -243,7 +243,7 @@ impl Session {
 
     /// Gets the twin's changes, if the session has a twin.
     #[inline]
-    fn ask_twin(&self) {
+    pub(super) fn ask_twin(&self) {
         #[cfg(all(feature = "tower", feature = "tower-sessions"))]
         if let Some(twin) = self.twin() {
             twin.bring();

@@ -25,6 +25,15 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// The keys that sealed the cookie, and what a backend has for it.
+    pub(crate) fn keys(&self) -> [Option<KeyId>; 2] {
+        #[cfg(feature = "server")]
+        let held = self.held.as_ref().map(|held| held.key);
+        #[cfg(not(feature = "server"))]
+        let held = None;
+        [Some(self.key), held]
+    }
+
     /// Whether the cookie holds the whole session.
     #[cfg(feature = "server")]
     pub(crate) fn is_in_cookie(&self) -> bool {

@@ -63,8 +63,8 @@ pub(crate) struct Changes {
     /// An earlier attempt to end the session may have succeeded.
     pub(super) may_have_ended: bool,
     pub(crate) revision: Revision,
-    /// What the request has shown of the session's device. Most sessions have none, so it is apart.
-    pub(crate) shown: Option<Box<Device>>,
+    /// What the request has shown of the session's device.
+    pub(crate) shown: Option<Device>,
 }
 
 /// Changes to the session's names.
@@ -169,9 +169,9 @@ pub(super) struct Layer {
 
 impl Changes {
     /// No changes yet, for a request whose session was over when it arrived.
-    pub(super) fn after(past: Option<Past>) -> Self {
+    pub(super) fn after(past: Past) -> Self {
         Self {
-            over: past.map_or(Over::No, Over::Before),
+            over: Over::Before(past),
             ..Self::default()
         }
     }
@@ -180,7 +180,7 @@ impl Changes {
     #[cfg(feature = "device-bound")]
     pub(super) fn with(device: Device) -> Self {
         Self {
-            shown: Some(Box::new(device)),
+            shown: Some(device),
             ..Self::default()
         }
     }
@@ -204,7 +204,7 @@ impl Changes {
     /// What the request has shown of the session's device.
     #[cfg(feature = "device-bound")]
     pub(super) fn device(&self) -> Device {
-        self.shown.as_deref().copied().unwrap_or_default()
+        self.shown.unwrap_or_default()
     }
 
     /// The record, if its content stays.
@@ -300,7 +300,7 @@ impl Changes {
             over: self.over,
             may_have_ended: self.may_have_ended,
             revision: self.revision,
-            shown: self.shown.take(),
+            shown: self.shown,
             ..Self::default()
         }
     }

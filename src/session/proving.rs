@@ -18,7 +18,7 @@ impl Device {
         } else {
             Origin::Opened
         };
-        let (loaded, changes) = (Some(loaded), Changes::with(self));
+        let (loaded, changes) = (Some(loaded), Some(Box::new(Changes::with(self))));
         let session = Session::with(origin, loaded, changes, Some(read_at), Some(bounds));
         // Reading may not go past the lock if the record does not count, nor a save past its plan.
         if self.is_due() {

@@ -4,8 +4,6 @@ use super::Session;
 use super::base::{Base, Loaded};
 use super::changes::{Birth, Changes, Over, Revision, View};
 use super::state::{Bounds, Flag};
-#[cfg(feature = "tower")]
-use super::status::Status;
 #[cfg(feature = "server")]
 use super::version::Version;
 use crate::error::{Origin, SessionError};
@@ -207,15 +205,12 @@ impl Session {
         })
     }
 
-    /// Refuses all further changes. Returns what a save has to do.
+    /// Refuses all further changes. A change that has begun is there when the session is locked
+    /// next.
     #[cfg(feature = "tower")]
-    pub(crate) fn close(&self) -> Status {
-        if self.inner.flags.set(Flag::Closed, Flag::Touched) {
-            // Waits for a change that has begun.
-            self.status()
-        } else {
-            Status::Unmodified
-        }
+    pub(crate) fn close(&self) {
+        self.ask_twin();
+        self.inner.flags.set(Flag::Closed, Flag::Touched);
     }
 
     /// Whether the session came with a request, and not from [`new`](Self::new).

@@ -77,9 +77,9 @@ pub(crate) enum Ends {
 }
 
 /// Everything that happened to a session since it was opened.
-#[derive(Default)]
 pub(super) struct Since {
-    pub(super) changes: Changes,
+    /// `None` until something needs them, which is never if a request only reads.
+    pub(super) changes: Option<Box<Changes>>,
     pub(super) newer: Newer,
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::SystemTime;
 
-use crate::envelope::{Kept, KeyRing, TakesKeys, in_turn};
+use crate::envelope::{Kept, KeyRing, Random, TakesKeys, in_turn};
 use crate::error::{SaveError, SaveErrorKind};
 use crate::event::{Event, Events};
-use crate::flow::{Bound, Flow, Outgoing, Placement, Plan, Standing};
+use crate::flow::{Bound, Flow, Outgoing, Placement, Plan, Standing, Unplanned};
 use crate::revocation::Late;
 use crate::session::Session;
 use crate::time::Millis;
@@ -40,21 +40,30 @@ impl<P: Placement> StoreCore<P> {
         }
     }
 
-    /// Checks the session before a save. One that has ended since it was opened is let go. If it
-    /// has another id by now, a change is refused.
-    pub(crate) fn check(&self, session: &Session, now: Millis) -> Result<(), SaveError> {
-        match self.flow.standing(session, now) {
-            Standing::GoesOn => Ok(()),
-            Standing::Over => {
-                self.let_go(session);
-                Ok(())
+    /// Plans a save. A session that has ended since it was opened is let go, and the plan is for
+    /// what is left of it. If it has another id by now, a change is refused.
+    pub(crate) fn plan(
+        &self,
+        session: &Session,
+        now: Millis,
+        random: Random<'_>,
+    ) -> Result<Plan<P::Write>, SaveError> {
+        loop {
+            match self.flow.plan(session, now, random) {
+                Ok(plan) if self.flow.has_keys_of(&plan) => return Ok(plan),
+                Ok(_) | Err(Unplanned::Standing(Standing::Over)) => self.let_go(session),
+                Err(Unplanned::Standing(Standing::Moved)) => {
+                    return Err(SaveError(SaveErrorKind::Moved));
+                }
+                Err(Unplanned::Standing(Standing::Unproven)) => {
+                    return Err(SaveError(SaveErrorKind::Unproven));
+                }
+                Err(Unplanned::Failed(error)) => return Err(error),
             }
-            Standing::Moved => Err(SaveError(SaveErrorKind::Moved)),
-            Standing::Unproven => Err(SaveError(SaveErrorKind::Unproven)),
         }
     }
 
-    /// Like [`check`](Self::check), for what became known after the plan was made.
+    /// Like [`plan`](Self::plan), for what became known after the plan was made.
     pub(crate) fn give_way(&self, session: &Session, late: Late) -> Result<(), SaveError> {
         match late {
             Late::Ended => {

@@ -117,10 +117,11 @@ where
                             response = response.replace(&failure, on_error);
                         }
                     }
-                    let Some(session) = this.open.finish() else {
+                    this.open.finish();
+                    let Some(session) = this.open.session() else {
                         return Poll::Ready(Ok(response));
                     };
-                    let mut save = this.open.settings().store.save(&session);
+                    let mut save = this.open.settings().store.save(session);
                     // A save that does not wait skips its stage.
                     if let Poll::Ready(outcome) = Pin::new(&mut save).poll(context) {
                         break (outcome, response);
@@ -153,7 +154,7 @@ where
                 reason(&failure);
                 response = response.replace(&failure, on_error);
                 if let Some(session) = this.open.session() {
-                    response.apply(store.handed_out(&session));
+                    response.apply(store.handed_out(session));
                 }
             }
         }

@@ -440,6 +440,8 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
 pub(crate) struct Open<S: Sessions, H> {
     request: Arc<OneRequest<S, H>>,
     is_finished: bool,
+    /// The session that the request ended with, if something has loaded it.
+    session: Option<Session>,
 }
 
 impl<S: Sessions, H> Open<S, H> {
@@ -463,11 +465,11 @@ impl<S: Sessions, H> Open<S, H> {
             request: Arc::<OneRequest<S, H>>::clone(&request),
             of: PhantomData,
         };
-        let is_finished = false;
         (
             Self {
                 request,
-                is_finished,
+                is_finished: false,
+                session: None,
             },
             pending,
         )
@@ -485,36 +487,45 @@ impl<S: Sessions, H> Open<S, H> {
         self.request.refuse();
     }
 
-    /// Closes the session and returns it, if something has loaded it.
-    pub(crate) fn finish(&mut self) -> Option<Session> {
+    /// Ends the request, and closes the session if something has loaded it.
+    pub(crate) fn finish(&mut self) {
         self.is_finished = true;
-        let session = self.end()?;
-        session.close();
-        Some(session)
-    }
-
-    /// Returns the session, if something has loaded it.
-    pub(super) fn session(&self) -> Option<Session> {
-        match &lock(&self.request.state).progress {
-            Progress::Loaded(Ok(session)) => Some(session.clone()),
-            _ => None,
+        self.end();
+        if let Some(session) = &self.session {
+            session.close();
         }
     }
 
+    /// The session that the request ended with, if something has loaded it.
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
     /// Ends the request: from now on, nothing can load the session.
-    fn end(&self) -> Option<Session> {
+    fn end(&mut self) {
+        // Usually nothing holds the request any more, and then nothing has to be locked.
+        if let Some(OneRequest { state, .. }) = Arc::get_mut(&mut self.request) {
+            let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let progress = std::mem::replace(&mut state.progress, Progress::Unasked);
+            if let Progress::Loaded(Ok(session)) = progress {
+                self.session = Some(session);
+            }
+            return;
+        }
         let mut state = lock(&self.request.state);
         state.over = true;
-        let (session, waiting) = match &state.progress {
-            Progress::Loaded(Ok(session)) => (Some(session.clone()), None),
-            Progress::Loading(loading) => (None, Some(Arc::clone(&loading.waiting))),
-            _ => (None, None),
+        let waiting = match &state.progress {
+            Progress::Loaded(Ok(session)) => {
+                self.session = Some(session.clone());
+                None
+            }
+            Progress::Loading(loading) => Some(Arc::clone(&loading.waiting)),
+            _ => None,
         };
         drop(state);
         if let Some(waiting) = waiting {
             waiting.wake();
         }
-        session
     }
 }
 
@@ -523,10 +534,12 @@ impl<S: Sessions, H> Drop for Open<S, H> {
         if self.is_finished {
             return;
         }
-        let Some(session) = self.end() else {
+        self.end();
+        let Some(session) = &self.session else {
             return;
         };
-        if session.close() != Status::Unmodified {
+        session.close();
+        if session.status() != Status::Unmodified {
             self.settings().store.report(Event::Unsaved, None);
         }
     }
