@@ -90,7 +90,8 @@ macro_rules! answers {
         impl $($generic)* $store {
             /// Returns the answer to a request that device binding answers itself: at its two
             /// endpoints, and for a link on another site that leads to a page. Otherwise `None`,
-            /// and a handler answers. A `SessionLayer` (feature `tower`) does this by itself.
+            /// and a handler answers: [`DeviceAnswer`] has an example. A `SessionLayer` (feature
+            /// `tower`) does this by itself.
             ///
             /// `path` is the request's path as it was sent, with or without its query, and
             /// `headers` are names in any case and values. Nothing waits and nothing fails.

@@ -123,6 +123,17 @@ impl<S: HasCookie> HostStores<S> {
     }
 
     /// Sets how many hosts' stores are kept: at least one. Default 1,024.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, HostStores};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// let stores = HostStores::new(move |_host| Ok(Some(store.clone()))).keep_at_most(2);
+    /// for host in ["a.example", "b.example", "c.example"] {
+    ///     stores.store(host)?;
+    /// }
+    /// assert_eq!(stores.len(), 2); // the store of `a.example` is made again when it is needed
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn keep_at_most(self, stores: usize) -> Self {
         self.shared.known().most = stores.max(1);

@@ -52,6 +52,10 @@ mod recipes {
         include!("code/server_sent.rs");
     }
 
+    pub mod csrf {
+        include!("code/csrf.rs");
+    }
+
     pub mod logout {
         include!("code/logout.rs");
     }
@@ -80,6 +84,7 @@ fn the_page_prints_the_code_that_these_tests_run() {
         include_str!("code/cdn.rs"),
         include_str!("code/changed_type.rs"),
         include_str!("code/cross_site.rs"),
+        include_str!("code/csrf.rs"),
         include_str!("code/logout.rs"),
         include_str!("code/metrics.rs"),
         include_str!("code/opentelemetry.rs"),
