@@ -427,7 +427,7 @@ impl RevocationList {
     /// # session.insert("user_id", 42)?;
     /// # let cookie = store.respond(&session)?.cookie_header();
     /// list.revoke_all(SystemTime::now() + Duration::from_secs(5));
-    /// assert_eq!(store.load_from([&cookie]).origin(), Origin::Refused(Refusal::Revoked));
+    /// assert_eq!(store.load_from([&cookie]).origin(), Origin::Refused(Refusal::Cutoff));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn revoke_all(&self, moment: SystemTime) {
