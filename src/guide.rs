@@ -189,8 +189,8 @@ pub mod testing {}
 ///   [`idle_timeout`](crate::StoreBuilder::idle_timeout).
 /// - **Caches.** A response whose handler had a visitor's session is marked `private` and varies by
 ///   `Cookie`. Make sure that your CDN obeys both.
-/// - **Cross-site requests.** `SameSite=Lax` does not stop all of them. Keep your framework's
-///   protection against request forgery.
+/// - **Cross-site requests.** `SameSite=Lax` does not stop all of them. docs/recipes.md says what is
+///   left, and protects forms with a token.
 ///
 /// # See what goes wrong
 ///
