@@ -271,7 +271,7 @@ pub struct SaveError(pub(crate) SaveErrorKind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SaveErrorKind {
     Random(RandomError),
-    /// The key that sealed has stopped, or all may be out of date.
+    /// No key may seal now: the last one has stopped sealing, or the keys may be out of date.
     #[cfg(feature = "managed-keys")]
     NoKey,
     OtherStore,

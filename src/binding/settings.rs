@@ -1,4 +1,4 @@
-//! What an application chooses.
+//! The settings of device-bound sessions.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a session says of its device.
+//! The methods of a session for the device that it is bound to.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use crate::error::{Origin, Refusal};
 use crate::time::Millis;
 
 impl Device {
-    /// The session of which a request has shown this.
+    /// Makes the session of a request that has shown this of its device.
     pub(crate) fn session(self, loaded: Loaded, read_at: Millis, bounds: Bounds) -> Session {
         let origin = if self.is_missing {
             Origin::Refused(Refusal::Unproven)
@@ -20,7 +20,8 @@ impl Device {
         };
         let (loaded, changes) = (Some(loaded), Changes::with(self));
         let session = Session::with(origin, loaded, changes, Some(read_at), Some(bounds));
-        // Reading may not go past the lock if the record does not count, nor a save past its plan.
+        // With this flag, reads take the lock, because the record may not count, and a save makes a
+        // plan.
         if self.is_due() {
             session.inner.flags.set(Flag::Touched, Flag::Touched);
         }

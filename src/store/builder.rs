@@ -474,7 +474,7 @@ impl<P> StoreBuilder<P> {
         (self.placement, rest)
     }
 
-    /// Says how long sessions may live to those who look after the keys.
+    /// Tells managed keys how long sessions may live.
     pub(crate) fn declare(&self, longest: Duration) -> Result<(), ConfigError> {
         self.keys.kept().declare(longest)
     }
@@ -488,7 +488,7 @@ impl<P> StoreBuilder<P> {
         Envelope::new(&self.keys.ring(), used_for)
     }
 
-    /// `None` if no session is bound here. `policy` has checked that it can be.
+    /// `None` if this store binds no sessions. `policy` has checked the settings.
     #[cfg(feature = "device-bound")]
     fn binding(&self, longest: Duration) -> Option<Box<Binding>> {
         let settings = self.device_bound.clone()?;

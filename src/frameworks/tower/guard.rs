@@ -400,9 +400,10 @@ impl<C: Condition, N, A> Guard<C, N, A> {
         self.condition.lets_in(session)
     }
 
-    /// Where a request goes again, after its device has proven its key, if it may then pass. A
-    /// page of this origin must have sent it. `path` is the end of the path, as far as it is known
-    /// here: the address is relative, because a router or a proxy may have taken off the rest.
+    /// Returns the address for a redirect, if the request may pass once its device has proven its
+    /// key again. Only requests from a page of this origin get one. `path` is the path as this
+    /// service sees it. A router or a proxy may have removed its beginning, so the address is
+    /// relative.
     #[cfg(feature = "device-bound")]
     pub(crate) fn asks_for_proof(
         &self,
@@ -476,7 +477,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let load = self.guard.load(request.extensions().get());
-        // Only the original is known to be ready, so it takes the request, and the clone stays.
+        // Only the original service is known to be ready, so it takes the request. The clone stays.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         GuardFuture {
@@ -551,7 +552,7 @@ where
     }
 }
 
-/// The answer that makes the device prove its key and the request come again.
+/// The answer that makes the browser prove its device's key and repeat the request.
 #[cfg(feature = "device-bound")]
 fn again<C: Condition, N, A, D: Default>(
     guard: &Guard<C, N, A>,

@@ -27,8 +27,8 @@ use crate::hosts::named_by;
 /// poem's `with`, and a fairing for Rocket's `attach`.
 pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
-    /// `None` if no request leaves its session idle. Frameworks clone a layer for each request,
-    /// which writes to each counter of the clone.
+    /// `None` if every request counts as use. Then a clone has one reference counter less to write
+    /// to, and frameworks clone a layer for each request.
     leaves: Option<Arc<L>>,
     #[cfg(feature = "device-bound")]
     bodies: Bodies,
@@ -173,7 +173,7 @@ impl<S, N, H, L> SessionLayer<S, N, H, L> {
 }
 
 impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
-    /// The settings for a request. `host` tells the host that it names.
+    /// The settings for a request. `host` returns the host that the request names.
     pub(crate) fn at(&self, host: &dyn Fn() -> Option<String>) -> Arc<Settings<S, H>> {
         match self.settings.store.at(host) {
             None => Arc::clone(&self.settings),
@@ -217,8 +217,8 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
         Some(answer.into_response_with(body))
     }
 
-    /// Begins a request. The framework puts the [`PendingSession`] where handlers find it. If one
-    /// of the same type was there already, it refuses the [`Open`].
+    /// Begins a request. The framework puts the [`PendingSession`] where handlers find it. If there
+    /// is one of the same type already, the framework calls `refuse` on the [`Open`].
     pub(crate) fn start(
         &self,
         settings: Arc<Settings<S, H>>,
