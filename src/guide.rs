@@ -36,6 +36,8 @@
 /// # Ok::<(), SessionError>(())
 /// ```
 ///
+/// docs/recipes.md in the repository has a whole login, with a form and a password.
+///
 /// Call [`log_in`](crate::Session::log_in) at every login. It gives the session a new id, so that
 /// an id which somebody planted in the browser before the login is worth nothing afterwards
 /// (session fixation). Call [`renew`](crate::Session::renew) when somebody's rights change, and

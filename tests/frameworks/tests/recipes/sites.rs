@@ -12,7 +12,9 @@ use sealed_session::{
 };
 
 use crate::browser::{Browser, keys};
-use crate::recipes::{cdn, changed_type, cross_site, csrf, logout, ports, rename, two_tabs};
+use crate::recipes::{
+    cdn, changed_type, cross_site, csrf, login, logout, ports, rename, two_tabs,
+};
 
 async fn log_in(session: Session) -> Result<(), SessionError> {
     session.log_in()?;
@@ -232,6 +234,47 @@ async fn two_tabs_log_in_whichever_comes_back_first() {
         live += u32::from(is_live);
     }
     assert_eq!(live, 4);
+}
+
+#[tokio::test]
+async fn a_password_lets_its_user_in_until_the_logout_or_the_end_of_the_account() {
+    let users = login::Users::default();
+    users.0.lock().unwrap().push(login::User {
+        id: 7,
+        name: "ada".to_owned(),
+        hash: password_auth::generate_hash("correct horse"),
+    });
+    let store = CookieStore::new(keys());
+    let site = login::app(store.clone(), users.clone());
+    let mut browser = Browser::default();
+    let page = browser.get(&site, "/account").await;
+    assert_eq!(page.location(), "/login");
+    for (name, password) in [("ada", "wrong"), ("ada", ""), ("nobody", "nobody")] {
+        let form = format!("name={name}&password={password}");
+        let page = browser.post(&site, "/login", &form).await;
+        assert_eq!(page.location(), "/login?wrong", "{name} {password}");
+        assert!(!page.sets_cookies());
+    }
+    let page = browser.get(&site, "/login?wrong").await;
+    assert!(page.text.contains("Wrong name or password."));
+    assert!(!browser.get(&site, "/login").await.text.contains("Wrong"));
+
+    let right = "name=ada&password=correct+horse";
+    let page = browser.post(&site, "/login", right).await;
+    assert_eq!(page.location(), "/account");
+    assert_eq!(browser.get(&site, "/account").await.text, "hello, ada");
+    let session = store.load_from([&browser.cookies()]);
+    assert_eq!(session.subject().as_deref(), Some("7"));
+
+    let page = browser.post(&site, "/logout", "").await;
+    assert_eq!(page.location(), "/login");
+    assert_eq!(browser.names(), <[&str; 0]>::default());
+
+    browser.post(&site, "/login", right).await;
+    users.0.lock().unwrap().clear();
+    let page = browser.get(&site, "/account").await;
+    assert_eq!(page.location(), "/login");
+    assert_eq!(browser.names(), <[&str; 0]>::default());
 }
 
 /// The token in a page's form.
