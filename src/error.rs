@@ -703,6 +703,14 @@ impl fmt::Display for NotSealed {
 impl Error for NotSealed {}
 
 /// The error of a [`Sealer`](crate::Sealer) that could not seal some bytes.
+///
+/// ```
+/// # use sealed_session::{AppKey, SealError, Sealer};
+/// let sealer = Sealer::new(AppKey::generate()?, "upload")?;
+/// let error = sealer.seal(&[0; 100_000]).unwrap_err();
+/// assert!(matches!(error, SealError::TooLarge { limit: Sealer::MAX_PLAINTEXT, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SealError {
