@@ -12,9 +12,7 @@ use sealed_session::{
 };
 
 use crate::browser::{Browser, keys};
-use crate::recipes::{
-    cdn, changed_type, cross_site, csrf, login, logout, ports, rename, two_tabs,
-};
+use crate::recipes::{cdn, changed_type, cross_site, csrf, login, logout, ports, rename, two_tabs};
 
 async fn log_in(session: Session) -> Result<(), SessionError> {
     session.log_in()?;

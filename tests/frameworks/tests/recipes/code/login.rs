@@ -53,8 +53,10 @@ async fn account(user: User) -> String {
 }
 
 async fn login_page(RawQuery(query): RawQuery) -> Html<String> {
-    let is_wrong = query.as_deref() == Some("wrong");
-    let problem = if is_wrong { "Wrong name or password." } else { "" };
+    let problem = match query.as_deref() {
+        Some("wrong") => "Wrong name or password.",
+        _ => "",
+    };
     Html(format!(
         r#"<p>{problem}</p>
 <form method="post">
