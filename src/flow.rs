@@ -76,15 +76,16 @@ pub(crate) struct Plan<W> {
     pub(crate) in_cookie: Option<Birth>,
     /// The revision of the changes that this plan is for.
     pub(crate) planned: Revision,
-    /// The plan has a session that was sealed for it.
+    /// Whether a session was sealed for this plan.
     seals: bool,
-    /// The cookie was sealed by an accepted key, and the response seals it under the sealing key.
+    /// Whether an accepted key had sealed the cookie, so that the response seals it again under the
+    /// sealing key.
     pub(crate) is_resealed: bool,
-    /// A session in a cookie that this save binds: copies of its cookie from before must end.
+    /// The session in a cookie that this save binds. Earlier copies of its cookie must end.
     pub(crate) bound: Option<Bound>,
 }
 
-/// A read that is needed to get a session, and what the request showed besides.
+/// A read that is needed to get a session, and the proof that the request brought.
 #[derive(Debug)]
 pub(crate) struct Asked<F> {
     #[cfg_attr(
@@ -99,7 +100,7 @@ pub(crate) struct Asked<F> {
     pub(crate) proof: Option<Shown>,
 }
 
-/// What other requests have made of a session while this request ran.
+/// What other requests have done to a session while this request ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     GoesOn,
@@ -108,7 +109,7 @@ pub(crate) enum Standing {
     Over,
     /// The session has another id, and changes under the old one would be lost.
     Moved,
-    /// The session's device is missing, and the request has changes that are no login.
+    /// The session's device is missing, and this request changes the session without a login.
     Unproven,
 }
 
