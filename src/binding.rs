@@ -1,6 +1,6 @@
-//! Binds a session to a device, without state: everything that a server must remember is sealed and
-//! carried by the browser. Here are the sealed tokens, their cookies, and what a session's proof is
-//! worth. At the endpoints of the room `device` browsers register and prove their keys.
+//! Binds a session to a device, without state on the server: whatever must be remembered is sealed,
+//! and the browser carries it. This module has the sealed tokens, their cookies, and the check of a
+//! proof. The module `device` has the endpoints where browsers register and prove their keys.
 
 mod cookies;
 mod names;
@@ -36,7 +36,7 @@ pub(crate) struct Binding {
     pub(crate) cookies: Cookies,
     /// The longest lifetime of a session, and so of a key.
     pub(crate) longest: Duration,
-    // Each is large, and a binding moves about on the stack while it is made.
+    // Boxed, because each is large, and a binding is moved on the stack while it is made.
     offers: Box<Envelope>,
     keys: Box<Envelope>,
     proofs: Box<Envelope>,
@@ -50,11 +50,11 @@ pub(crate) struct Found<T> {
     pub(crate) under_old_key: bool,
 }
 
-/// A genuine proof that a request brought.
+/// A proof that a request brought, and that this store has sealed.
 #[derive(Debug)]
 pub(crate) enum Shown {
     Proof(Proof),
-    /// It is over.
+    /// The proof has expired.
     Over,
 }
 
@@ -128,7 +128,8 @@ impl Binding {
         let shown = candidates.iter().filter_map(|text| {
             match self.open(text, now) {
                 Ok(Found { token, .. }) => Some(Shown::Proof(token)),
-                // The browser's clock is behind: without this, it would send it for long.
+                // The browser's clock is behind, so it would go on to send the expired proof.
+                // Remember it, so that the response removes it.
                 Err(Refusal::Expired) => Some(Shown::Over),
                 Err(_) => None,
             }
@@ -139,8 +140,8 @@ impl Binding {
         })
     }
 
-    /// What a request has shown of the device of the session with this header. `listed` is the
-    /// binding that the session is known to have, even if the record does not say so.
+    /// Decides what the proof `shown` means for the session with this header. `listed` is the
+    /// session's binding if the revocation list knows one. The record may not have it yet.
     pub(crate) fn judge(
         &self,
         header: &Header,
@@ -172,8 +173,8 @@ impl Binding {
         }
     }
 
-    /// What a response offers when somebody logs in: a cookie that says for which session, and the
-    /// header that asks the browser to register.
+    /// Offers a browser to register, when somebody logs in: a cookie that names the session, and
+    /// the header that asks.
     pub(crate) fn offer(
         &self,
         session: SessionId,
@@ -217,10 +218,11 @@ impl Binding {
         Some(value)
     }
 
-    /// The cookie with a new proof of this binding, by a signature over a challenge of `asked_at`.
+    /// The cookie with a new proof of this binding. The device has signed a challenge from
+    /// `asked_at`.
     ///
-    /// The browser forgets it before the server does, so that it proves its key again in time,
-    /// whichever server's clock is ahead.
+    /// The browser forgets the cookie before the proof expires on the server, so that it proves its
+    /// key again in time, whichever server's clock is ahead.
     pub(crate) fn prove(
         &self,
         binding: BindingId,

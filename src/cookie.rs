@@ -24,6 +24,14 @@ pub(crate) const MAX_NAME_AND_VALUE: usize = 4096;
 const MAX_ATTRIBUTE: usize = 1024;
 
 /// When a browser sends the cookie with requests from other sites.
+///
+/// ```
+/// # use sealed_session::{CookieConfig, SameSite};
+/// // For an admin page that nobody reaches by a link on another site:
+/// let cookie = CookieConfig::builder().same_site(SameSite::Strict).build()?;
+/// assert!(format!("{cookie:?}").contains("SameSite=Strict"));
+/// # Ok::<(), sealed_session::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum SameSite {
     /// Never, not even when the visitor follows a link from another site.
@@ -193,6 +201,12 @@ impl CookieConfigBuilder {
     /// Some prefixes are promises. Browsers enforce them, and so does this builder: `__Host-`
     /// (Secure, Path=/, no Domain), `__Secure-` (Secure), `__Http-` and `__Host-Http-` (HttpOnly as
     /// well).
+    ///
+    /// ```
+    /// # use sealed_session::CookieConfig;
+    /// let error = CookieConfig::builder().name("__Host-admin").path("/admin").build().unwrap_err();
+    /// assert_eq!(error.setting(), "cookie path"); // `__Host-` needs `/`
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
         self
@@ -268,6 +282,13 @@ impl CookieConfigBuilder {
     }
 
     /// Lets scripts read the cookie, so one injected script can steal the session.
+    ///
+    /// ```
+    /// # use sealed_session::CookieConfig;
+    /// let cookie = CookieConfig::builder().insecure_for_scripts().build()?;
+    /// assert!(!format!("{cookie:?}").contains("HttpOnly"));
+    /// # Ok::<(), sealed_session::ConfigError>(())
+    /// ```
     pub fn insecure_for_scripts(mut self) -> Self {
         self.config.http_only = false;
         self

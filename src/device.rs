@@ -1,5 +1,5 @@
-//! What the service answers browsers that bind sessions to their device: at the two endpoints, and
-//! when a link on another site leads to a page.
+//! Answers browsers that bind sessions to their device: at the two endpoints, and when a visitor
+//! follows a link on another site.
 
 mod answer;
 mod endpoint;
@@ -29,7 +29,7 @@ pub(crate) fn read_jwt(field: &[u8]) -> Option<(Option<String>, Option<[u8; 33]>
     Some((jwt.challenge().map(str::to_owned), key))
 }
 
-/// The answer in place of a handler's, if this request is one that device binding answers.
+/// Returns the answer if device binding answers this request. Then no handler runs.
 pub(crate) fn answer<P: Placement>(
     core: &StoreCore<P>,
     request: &Request<'_, '_>,
@@ -75,7 +75,7 @@ pub(crate) fn answer<P: Placement>(
             }
             answer
         }
-        // The browser keeps its session, and the request that waits goes on without a proof.
+        // The browser keeps its session. The request that it holds back goes on without a proof.
         Err(error) => {
             core.events().report(Event::SaveFailed, Some(&error));
             DeviceAnswer::new(StatusCode::INTERNAL_SERVER_ERROR)
@@ -83,14 +83,15 @@ pub(crate) fn answer<P: Placement>(
     })
 }
 
-/// Gives each store the function that answers.
+/// Gives each store its `device_answer`.
 macro_rules! answers {
     ($($(#[$attribute:meta])* [$($generic:tt)*] $store:ty, |$of:ident| $core:expr;)*) => { $(
         $(#[$attribute])*
         impl $($generic)* $store {
             /// Returns the answer to a request that device binding answers itself: at its two
             /// endpoints, and for a link on another site that leads to a page. Otherwise `None`,
-            /// and a handler answers. A `SessionLayer` (feature `tower`) does this by itself.
+            /// and a handler answers: [`DeviceAnswer`] has an example. A `SessionLayer` (feature
+            /// `tower`) does this by itself.
             ///
             /// `path` is the request's path as it was sent, with or without its query, and
             /// `headers` are names in any case and values. Nothing waits and nothing fails.
@@ -111,7 +112,7 @@ macro_rules! answers {
                 answer(&$core, &request, &mut crate::envelope::os_random)
             }
 
-            /// As `device_answer`, for a request's head as a framework has it.
+            /// Like `device_answer`, for a request of a framework.
             #[cfg(feature = "tower")]
             pub(crate) fn answer_device(&self, request: &Request<'_, '_>) -> Option<DeviceAnswer> {
                 let $of = self;

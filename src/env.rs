@@ -33,7 +33,8 @@ impl Variables for Process {
 
     fn names(&self) -> Vec<String> {
         let is_set = |(name, content): (OsString, OsString)| {
-            // The iterator copies the contents too, and some of them are keys.
+            // The iterator also copies the variables' contents, and some of them are keys, so
+            // overwrite the copies.
             let content = Zeroizing::new(content.into_encoded_bytes());
             let name = name.into_string().ok()?;
             (!content.trim_ascii().is_empty()).then_some(name)
@@ -97,7 +98,8 @@ fn in_utf8(variable: &str, content: OsString) -> Result<Zeroizing<String>, Confi
 
 /// Reads a file's text, without one line end at its end.
 fn read(path: &Path) -> io::Result<Zeroizing<String>> {
-    // Full capacity from the start: a growing buffer would leave copies of the content behind.
+    // Full capacity from the start, because a growing buffer would leave copies of the content
+    // behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE + 1));
     let mut file = File::open(path)?.take(MAX_FILE as u64 + 1);
     file.read_to_end(&mut bytes)?;
@@ -120,7 +122,7 @@ pub(crate) fn refuse_strays(
     family: &str,
     elsewhere: impl Fn(&str) -> Option<String>,
 ) -> Result<(), ConfigError> {
-    // On Windows, the case of letters does not matter.
+    // On Windows, upper and lower case are the same in names of variables.
     let is_read = |name: &str, known: &str| match cfg!(windows) {
         true => name.eq_ignore_ascii_case(known),
         false => name == known,
@@ -135,7 +137,7 @@ pub(crate) fn refuse_strays(
         })?;
         Some(ConfigError::new(name.escape_debug().to_string(), problem))
     });
-    // The environment has no order, so the first name wins.
+    // The environment has no order, so report the name that comes first in the alphabet.
     match strays.min_by(|one, other| one.setting().cmp(other.setting())) {
         Some(error) => Err(error),
         None => Ok(()),
@@ -175,7 +177,7 @@ pub(crate) fn meant<'k>(
         let own = letters_of(known);
         let (significant, letters) = match own.strip_prefix(&family) {
             Some(significant) => (significant, letters.as_str()),
-            // Names in a file leave out the family, but people may write it.
+            // Names in a file have no prefix, but people may write it.
             None => (
                 own.as_str(),
                 letters.strip_prefix(&family).unwrap_or(&letters),

@@ -109,7 +109,7 @@ impl RingKeys {
         }
     }
 
-    /// A token came under a key that is not in the ring.
+    /// Reports that a token came under a key that is not in the ring.
     fn misses(&self, _id: KeyId) -> Refusal {
         #[cfg(feature = "managed-keys")]
         if let Some(guard) = &self.guard {

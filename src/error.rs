@@ -116,6 +116,23 @@ impl fmt::Display for ConfigError {
 impl Error for ConfigError {}
 
 /// The kind of a [`SessionError`].
+///
+/// ```
+/// use sealed_session::{ErrorKind, Session, SessionError};
+///
+/// fn note(session: &Session, text: &str) -> Result<&'static str, SessionError> {
+///     match session.insert("note", text) {
+///         Ok(()) => Ok("noted"),
+///         Err(error) if error.kind() == ErrorKind::TooLarge => Ok("please write less"),
+///         Err(error) => Err(error),
+///     }
+/// }
+///
+/// # let session = Session::new();
+/// assert_eq!(note(&session, "milk")?, "noted");
+/// assert_eq!(note(&session, &"milk ".repeat(1000))?, "please write less");
+/// # Ok::<(), SessionError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -226,6 +243,27 @@ impl fmt::Display for SessionError {
 impl Error for SessionError {}
 
 /// The error of a session that could not be saved. Nothing was sent, and the session is unchanged.
+///
+/// ```
+/// use http::StatusCode;
+/// use sealed_session::{AppKey, CookieStore, SaveError};
+///
+/// fn status(error: &SaveError) -> StatusCode {
+///     if error.is_conflict() {
+///         return StatusCode::CONFLICT; // the client may try again
+///     }
+///     eprintln!("{error}"); // in a service: your log, with the causes
+///     StatusCode::INTERNAL_SERVER_ERROR
+/// }
+///
+/// let one = CookieStore::new(AppKey::generate()?);
+/// let other = CookieStore::new(AppKey::generate()?);
+/// let session = one.load_from::<str>([]);
+/// session.insert("user_id", 42)?;
+/// let error = other.respond(&session).err().ok_or("it was saved")?;
+/// assert_eq!(status(&error), 500);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SaveError(pub(crate) SaveErrorKind);
 
@@ -233,7 +271,7 @@ pub struct SaveError(pub(crate) SaveErrorKind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SaveErrorKind {
     Random(RandomError),
-    /// The key that sealed has stopped, or all may be out of date.
+    /// No key may seal now: the last one has stopped sealing, or the keys may be out of date.
     #[cfg(feature = "managed-keys")]
     NoKey,
     OtherStore,
@@ -386,6 +424,23 @@ impl From<NotSealed> for SaveError {
 ///
 /// With a framework's feature, a handler can return this error: the response is a 500, which has
 /// the message as its body in debug builds only.
+///
+/// ```
+/// # #[cfg(feature = "redis")] {
+/// # use sealed_session::{AppKey, CookieStore, RevocableCookieStore, Session};
+/// # use sealed_session::server::{BackendError, BackendErrorKind, Redis};
+/// # let (key, redis) = (AppKey::generate()?, Redis::open("redis://127.0.0.1:6379")?);
+/// # let session = Session::new();
+/// # session.insert("user_id", 42)?;
+/// # let cookie = CookieStore::new(key.clone()).respond(&session)?.cookie_header();
+/// # let store = RevocableCookieStore::builder(key, redis).build()?;
+/// // The store has not heard from Redis:
+/// let error = store.load_from([&cookie]).unwrap_err();
+/// let why = error.backend().map(BackendError::kind);
+/// assert_eq!(why, Some(BackendErrorKind::Unavailable)); // answer 503
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[cfg(any(feature = "tower", feature = "server"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadError(pub(crate) LoadErrorKind);
@@ -409,6 +464,18 @@ pub(crate) enum LoadErrorKind {
 }
 
 /// The error of a host without a store: see [`HostStores`](crate::HostStores).
+///
+/// ```
+/// # use sealed_session::{AppKey, CookieStore, HostStores};
+/// # let store = CookieStore::new(AppKey::generate()?);
+/// let shop = move |host: &str| (host == "shop.example.org").then(|| store.clone());
+/// let stores = HostStores::new(move |host| Ok(shop(host)));
+///
+/// let error = stores.store("evil.example").unwrap_err();
+/// assert!(error.is_unknown()); // answer 404
+/// assert_eq!(error.config(), None); // and nothing is wrong with your settings
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostError(pub(crate) HostErrorKind);
 
@@ -636,6 +703,14 @@ impl fmt::Display for NotSealed {
 impl Error for NotSealed {}
 
 /// The error of a [`Sealer`](crate::Sealer) that could not seal some bytes.
+///
+/// ```
+/// # use sealed_session::{AppKey, SealError, Sealer};
+/// let sealer = Sealer::new(AppKey::generate()?, "upload")?;
+/// let error = sealer.seal(&[0; 100_000]).unwrap_err();
+/// assert!(matches!(error, SealError::TooLarge { limit: Sealer::MAX_PLAINTEXT, .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SealError {

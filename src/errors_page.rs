@@ -1,4 +1,4 @@
-//! The page docs/errors.md, compared with the errors: each has a row, and no row has anything else.
+//! Compares docs/errors.md with the errors: each error has a row, and each row has an error.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::{AppKey, CookieStore, Session};
 
 const PAGE: &str = include_str!("../docs/errors.md");
 
-/// The first cells of the table below this heading.
+/// The first cell of each row in the table below this heading.
 fn rows(heading: &str) -> BTreeSet<String> {
     let start = format!("\n## {heading}\n");
     let section = PAGE.split_once(&start).map_or("", |(_, section)| section);
@@ -153,7 +153,7 @@ fn the_page_has_each_error_of_a_sealer_and_of_the_random_source() {
 
 #[test]
 fn the_page_has_each_error_of_a_key() {
-    // Several end with how to make a good key.
+    // The page leaves out how to make a good key, which several messages say at their end.
     let messages = KeyError::of_each_kind().into_iter().map(|error| {
         let message = error.to_string();
         let cut = message.split_once("; make one with");

@@ -90,6 +90,31 @@ pub enum Event {
 }
 
 /// Why a registration or a proof of a device was refused.
+///
+/// ```
+/// # #[cfg(feature = "device-bound")] {
+/// # use std::collections::BTreeMap;
+/// # use std::sync::{Arc, Mutex};
+/// use sealed_session::{AppKey, CookieStore, DeviceBound, Event};
+///
+/// # let counts: Arc<Mutex<BTreeMap<_, u64>>> = Arc::default();
+/// # let counter = Arc::clone(&counts);
+/// let store = CookieStore::builder(AppKey::generate()?)
+///     .device_bound(DeviceBound::default())
+///     .on_event(move |event| {
+///         if let Event::DeviceRefused(why) = event {
+///             *counter.lock().unwrap().entry(why.as_str()).or_default() += 1;
+///         }
+///     })
+///     .build()?;
+///
+/// // Another site's page sends a request to the endpoint:
+/// let headers = [("sec-fetch-site", &b"cross-site"[..])];
+/// store.device_answer("POST", "/.device-bound-session/register", headers);
+/// assert_eq!(counts.lock().unwrap()["not_same_origin"], 1);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeviceRefusal {
@@ -128,6 +153,12 @@ impl DeviceRefusal {
 }
 
 /// Why a browser says that it sent a request without a proof.
+///
+/// ```
+/// # use sealed_session::{DeviceSkip, Event};
+/// let event = Event::DeviceSkipped(DeviceSkip::Quota); // what `on_event` gets
+/// assert_eq!((event.as_str(), event.reason()), ("device_skipped", Some("quota_exceeded")));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeviceSkip {

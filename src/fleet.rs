@@ -450,7 +450,8 @@ impl RevocableCookieStore {
     }
 
     /// Ends all sessions with this [sid](Session::set_sid) that were issued before `moment`. Call
-    /// it when you get a logout token of OpenID Connect's back-channel logout. A moment more than a
+    /// it when you get a logout token of OpenID Connect's back-channel logout, as in the example of
+    /// [`RevocationList::revoke_sid`](crate::RevocationList::revoke_sid). A moment more than a
     /// minute ahead counts as one minute ahead.
     ///
     /// # Errors
@@ -469,8 +470,17 @@ impl RevocableCookieStore {
         .await
     }
 
-    /// Ends all sessions that were issued before `moment`. A moment more than a minute ahead counts
-    /// as one minute ahead.
+    /// Ends all sessions that were issued before `moment`, of all visitors. A moment more than a
+    /// minute ahead counts as one minute ahead.
+    ///
+    /// ```no_run
+    /// # use std::time::SystemTime;
+    /// # use sealed_session::RevocableCookieStore;
+    /// # async fn f(store: RevocableCookieStore) -> Result<(), Box<dyn std::error::Error>> {
+    /// store.revoke_all(SystemTime::now()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -78,9 +78,10 @@ pub(crate) struct Plan<W> {
     pub(crate) planned: Revision,
     /// The keys that sealed the session that the plan seals again, or that the request has changed.
     sealed_before: [Option<KeyId>; 2],
-    /// The cookie was sealed by an accepted key, and the response seals it under the sealing key.
+    /// Whether an accepted key had sealed the cookie, so that the response seals it again under the
+    /// sealing key.
     pub(crate) is_resealed: bool,
-    /// A session in a cookie that this save binds: copies of its cookie from before must end.
+    /// The session in a cookie that this save binds. Earlier copies of its cookie must end.
     pub(crate) bound: Option<Bound>,
 }
 
@@ -98,7 +99,7 @@ impl<E: Into<SaveError>> From<E> for Unplanned {
     }
 }
 
-/// A read that is needed to get a session, and what the request showed besides.
+/// A read that is needed to get a session, and the proof that the request brought.
 #[derive(Debug)]
 pub(crate) struct Asked<F> {
     #[cfg_attr(
@@ -113,7 +114,7 @@ pub(crate) struct Asked<F> {
     pub(crate) proof: Option<Shown>,
 }
 
-/// What other requests have made of a session while this request ran.
+/// What other requests have done to a session while this request ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// The session is over. Changes to it are lost, and the browser may have another session by
@@ -121,7 +122,7 @@ pub(crate) enum Standing {
     Over,
     /// The session has another id, and changes under the old one would be lost.
     Moved,
-    /// The session's device is missing, and the request has changes that are no login.
+    /// The session's device is missing, and this request changes the session without a login.
     Unproven,
 }
 

@@ -1,8 +1,9 @@
-//! What the fuzz targets in `fuzz/` reach and nobody else: the readers without the envelope in
-//! their way, the envelope with a chosen nonce, a save whose random source fails.
+//! Functions for the fuzz targets in `fuzz/` alone: readers of what is normally sealed, the
+//! envelope with a chosen nonce, and a save whose random source fails.
 //!
-//! It exists only under `--cfg fuzzing`, which `cargo fuzz` sets for everything that it builds.
-//! A feature would not do: any crate of an application could switch it on for all others.
+//! This module exists only under `--cfg fuzzing`, which `cargo fuzz` sets for everything that it
+//! builds. A feature would not do, because any crate of an application could turn it on for all
+//! others.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -36,6 +36,8 @@
 /// # Ok::<(), SessionError>(())
 /// ```
 ///
+/// docs/recipes.md in the repository has a whole login, with a form and a password.
+///
 /// Call [`log_in`](crate::Session::log_in) at every login. It gives the session a new id, so that
 /// an id which somebody planted in the browser before the login is worth nothing afterwards
 /// (session fixation). Call [`renew`](crate::Session::renew) when somebody's rights change, and
@@ -189,8 +191,8 @@ pub mod testing {}
 ///   [`idle_timeout`](crate::StoreBuilder::idle_timeout).
 /// - **Caches.** A response whose handler had a visitor's session is marked `private` and varies by
 ///   `Cookie`. Make sure that your CDN obeys both.
-/// - **Cross-site requests.** `SameSite=Lax` does not stop all of them. Keep your framework's
-///   protection against request forgery.
+/// - **Cross-site requests.** `SameSite=Lax` does not stop all of them. docs/recipes.md says what is
+///   left, and protects forms with a token.
 ///
 /// # See what goes wrong
 ///

@@ -75,7 +75,7 @@ const KEPT: usize = 1024;
 /// your function then makes all stores anew.
 pub struct HostStores<S> {
     shared: Arc<Shared<S>>,
-    /// The store of a request's host, in the copy that belongs to the request.
+    /// The store of the request's host. Only the copy that belongs to a request has one.
     #[cfg(feature = "tower")]
     here: Option<Result<S, HostError>>,
 }
@@ -92,7 +92,8 @@ struct Known<S> {
     most: usize,
     /// Counts the uses, so that the oldest is known.
     uses: u64,
-    /// Counts how often stores were forgotten, so that none that was made before is kept.
+    /// Counts the calls that forget stores, so that a store made before such a call is not kept
+    /// after it.
     forgotten: u64,
 }
 
@@ -123,6 +124,17 @@ impl<S: HasCookie> HostStores<S> {
     }
 
     /// Sets how many hosts' stores are kept: at least one. Default 1,024.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, HostStores};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// let stores = HostStores::new(move |_host| Ok(Some(store.clone()))).keep_at_most(2);
+    /// for host in ["a.example", "b.example", "c.example"] {
+    ///     stores.store(host)?;
+    /// }
+    /// assert_eq!(stores.len(), 2); // the store of `a.example` is made again when it is needed
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn keep_at_most(self, stores: usize) -> Self {
         self.shared.known().most = stores.max(1);
@@ -147,7 +159,7 @@ impl<S: HasCookie> HostStores<S> {
             }
             known.forgotten
         };
-        // Not locked, because this is the caller's code.
+        // Do not hold the lock here, because this calls the application's code.
         let made =
             (self.shared.make)(&host).map_err(|error| HostError(HostErrorKind::Config(error)))?;
         let store = made.ok_or_else(unknown)?;
@@ -273,8 +285,8 @@ impl<S: Clone> Known<S> {
         Some(kept.store.clone())
     }
 
-    /// Keeps a store that was made when `forgotten` was the count, and returns the one to use: if
-    /// another request was faster, that one's.
+    /// Keeps a store that was made when `forgotten` was the count. Returns the store to use: if
+    /// another request was faster, its store.
     fn keep(&mut self, host: String, store: S, forgotten: u64) -> S {
         if self.forgotten != forgotten {
             return store;

@@ -41,18 +41,19 @@
 //!
 //! Keeping nothing on the server has a price: a copied cookie works until its deadline, you cannot
 //! end a single session without a list, and the last response wins. In the repository,
-//! docs/limits.md has the details, and docs/recipes.md has recipes: payment pages, WebSockets, a
-//! new name for the cookie, metrics and others.
+//! docs/limits.md has the details, and docs/recipes.md has recipes: payment pages, CSRF tokens,
+//! WebSockets, a new name for the cookie, metrics and others.
 //!
-//! # How data flows
+//! # What happens to a request
 //!
-//! ```text
-//! Cookie header ──cookie──▶ tokens ──envelope──▶ bytes ──record──▶ record ──policy──▶ Session
-//! Session ──policy──▶ changes ──record──▶ bytes ──envelope──▶ token ──cookie──▶ Set-Cookie
-//! ```
-//!
-//! Each arrow is a module of that name. The module `flow` joins them and does no I/O. A store such
-//! as [`CookieStore`] adds the keys and the time.
+//! 1. The store finds its token in the `Cookie` header, under the cookie's name.
+//! 2. It picks the key that the token names, checks the mac, and decrypts.
+//! 3. It checks the deadlines. If all is well, you get the [`Session`] with its values. Otherwise
+//!    you get an empty one, and [`Session::origin`] says why.
+//! 4. Your code reads and changes the session.
+//! 5. If the session has changed, the store seals it under the ring's first key, and sets the cookie
+//!    in the response. If it was only read, the response gets no cookie, unless a new one is due:
+//!    for the idle timeout, or because another key seals now.
 //!
 //! # Errors
 //!

@@ -391,6 +391,21 @@ impl RevocationList {
     /// Ends all sessions with this [sid](Session::set_sid) that were issued before `moment`. A
     /// logout token of OpenID Connect's back-channel logout asks for this. With an empty sid it
     /// does nothing.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{AppKey, CookieStore, Origin, Refusal, RevocationList};
+    /// # let list = RevocationList::new();
+    /// # let store = CookieStore::builder(AppKey::generate()?).revocations(list.clone()).build()?;
+    /// # let session = store.load_from::<str>([]);
+    /// session.set_sid("08a5019c")?; // at the login, from the ID token
+    /// # let cookie = store.respond(&session)?.cookie_header();
+    ///
+    /// // The provider sends a logout token. Its signature, issuer and audience are right:
+    /// list.revoke_sid("08a5019c", SystemTime::now() + Duration::from_secs(5));
+    /// assert_eq!(store.load_from([&cookie]).origin(), Origin::Refused(Refusal::Revoked));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "backchannel_logout")]
     pub fn revoke_sid(&self, sid: &str, moment: SystemTime) {
         if !sid.is_empty() {
@@ -402,6 +417,19 @@ impl RevocationList {
     }
 
     /// Ends all sessions that were issued before `moment`.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{AppKey, CookieStore, Origin, Refusal, RevocationList};
+    /// # let list = RevocationList::new();
+    /// # let store = CookieStore::builder(AppKey::generate()?).revocations(list.clone()).build()?;
+    /// # let session = store.load_from::<str>([]);
+    /// # session.insert("user_id", 42)?;
+    /// # let cookie = store.respond(&session)?.cookie_header();
+    /// list.revoke_all(SystemTime::now() + Duration::from_secs(5));
+    /// assert_eq!(store.load_from([&cookie]).origin(), Origin::Refused(Refusal::Cutoff));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn revoke_all(&self, moment: SystemTime) {
         self.put(Revocation::All {
             moment: moment.into(),

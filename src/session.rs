@@ -238,6 +238,15 @@ impl Session {
     }
 
     /// Whether the session has a value under `key`.
+    ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// let link = if session.contains("user_id") { "/logout" } else { "/login" };
+    /// # assert_eq!(link, "/logout");
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
     #[doc(alias = "exists")]
     #[doc(alias = "has")]
     pub fn contains(&self, key: impl Key) -> bool {
@@ -347,6 +356,19 @@ impl Session {
     }
 
     /// The names of all values, sorted by their bytes.
+    ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// session.insert("theme", "dark")?;
+    /// session.insert("cart:2", "pear")?;
+    /// session.insert("cart:1", "apple")?;
+    ///
+    /// let mut carts = session.keys();
+    /// carts.retain(|key| key.starts_with("cart:"));
+    /// assert_eq!(carts, ["cart:1", "cart:2"]);
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
     pub fn keys(&self) -> Vec<String> {
         self.view(|view| view.values().map(|(key, _)| text(key)).collect())
     }
@@ -389,6 +411,17 @@ impl Session {
 
     /// Removes all values, all flashes, the subject, the label, the sid and the moment of the last
     /// login. The id and the deadline stay. To end the session, use [`destroy`](Self::destroy).
+    ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// session.insert("theme", "dark")?;
+    /// session.set_subject("ada")?;
+    /// session.clear();
+    /// assert!(session.is_empty());
+    /// assert_eq!(session.subject(), None);
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
     #[doc(alias = "flush")]
     pub fn clear(&self) {
         self.change_or_report(Changes::clear);
@@ -554,6 +587,17 @@ impl Session {
     /// Gives the session a name in at most 255 bytes, such as "Firefox on Linux", for a page that
     /// lists a visitor's sessions. An empty label removes it. It means nothing to the store.
     ///
+    /// ```
+    /// # use sealed_session::Session;
+    /// # let session = Session::new();
+    /// session.set_subject("ada")?;
+    /// session.set_label("Firefox on Linux")?; // from the User-Agent header
+    /// assert_eq!(session.label().as_deref(), Some("Firefox on Linux"));
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
+    ///
+    /// `sessions_of` of a store with a backend lists it.
+    ///
     /// # Errors
     ///
     /// The same as [`set_subject`](Self::set_subject).
@@ -660,7 +704,7 @@ impl Session {
     }
 
     /// Returns a message that an earlier request has set with [`flash`](Self::flash), and removes
-    /// it. Two requests at the same time can both get it.
+    /// it: see the example there. Two requests at the same time can both get it.
     ///
     /// # Errors
     ///
@@ -692,6 +736,20 @@ impl Session {
     /// When the session ends: the deadline that the server enforces.
     /// [`set_expiry`](Self::set_expiry) or the store's lifetime sets it, and it is never beyond the
     /// store's `max_lifetime`. `None` until the first save sets it.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// # let store = CookieStore::new(AppKey::generate()?);
+    /// let session = store.load_from::<str>([]);
+    /// session.insert("user_id", 42)?;
+    /// assert_eq!(session.expires_at(), None);
+    ///
+    /// store.respond(&session)?; // the lifetime is 24 hours
+    /// let left = session.expires_at().ok_or("not saved")?.duration_since(SystemTime::now())?;
+    /// assert!(left > Duration::from_secs(23 * 3600));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "deadline")]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.view(|view| {

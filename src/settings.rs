@@ -258,7 +258,7 @@ impl Settings {
         Self::read(&fields)
     }
 
-    /// The one place that parses both sources.
+    /// Parses the fields of either source.
     fn read(fields: &Fields) -> Result<Self, ConfigError> {
         let device_bound = fields.get("device_bound", Given::stage)?;
         #[cfg(not(feature = "device-bound"))]

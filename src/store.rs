@@ -56,7 +56,8 @@ impl CookieStore {
     /// Creates a store with the default settings: see [`builder`](Self::builder).
     pub fn new(keys: impl Into<Keys>) -> Self {
         let builder = Self::builder(keys);
-        // A managed ring that cannot take it yet lets nothing be sealed until it can.
+        // This fails if the managed keys cannot allow the lifetime yet. Until they can, nothing is
+        // sealed.
         let _ = builder.declare(Policy::by_default().max_lifetime);
         Self::of(builder.assemble(Policy::by_default(), |_, _| InCookie))
     }
@@ -100,7 +101,7 @@ impl CookieStore {
         self.open(&mut cookie_fields.into_iter().map(AsRef::as_ref))
     }
 
-    /// Not generic, so that the whole path is compiled in this crate and not in the caller's.
+    /// Not generic, so that it is compiled once, in this crate, and not in each caller's.
     fn open(&self, fields: &mut dyn Iterator<Item = &[u8]>) -> Session {
         let Opened::Ready(session) = self.core.flow.open(fields, self.core.now());
         self.core.report_origin(&session);

@@ -324,6 +324,20 @@ impl Transport {
     /// Carries the token as `Authorization: Bearer` in requests, and in the header `name` in
     /// responses.
     ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, Transport};
+    /// let transport = Transport::bearer_answered_in("X-Shop-Token")?;
+    /// let store = CookieStore::builder(AppKey::generate()?).transport(transport).build()?;
+    /// assert_eq!(store.request_header(), "authorization");
+    ///
+    /// let session = store.load_from::<str>([]);
+    /// session.insert("user_id", 42)?;
+    /// let mut answer = http::HeaderMap::new();
+    /// store.save(&session, &mut answer)?;
+    /// assert!(answer.contains_key("x-shop-token"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The same as for [`header`](Self::header).

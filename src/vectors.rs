@@ -71,7 +71,7 @@ pub(crate) struct File {
     pub(crate) xaes_256_gcm: Vec<Xaes>,
 }
 
-/// A token and what is known of it. What a vector has no use for is empty.
+/// A token and what is known of it. Fields that a vector does not need are empty.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Vector {
@@ -171,7 +171,7 @@ struct Contents {
     flashes: BTreeMap<String, Typed>,
 }
 
-/// What a vector of kind `revocation` says.
+/// The content of a vector of kind `revocation`.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(
@@ -190,7 +190,7 @@ pub(crate) struct Ended {
     pub(crate) binding: Option<Hex>,
 }
 
-/// What a vector of a `device-` kind says.
+/// The content of a vector of a `device-` kind.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(
@@ -206,7 +206,7 @@ pub(crate) struct DeviceToken {
     expires_at: Option<u64>,
 }
 
-/// What a vector of kind `keys` holds. Times and lengths are in milliseconds.
+/// The content of a vector of kind `keys`. Times and lengths are in milliseconds.
 #[cfg(feature = "managed-keys")]
 #[derive(Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -329,12 +329,12 @@ impl Vector {
         }
     }
 
-    /// The envelope of the one who opens it.
+    /// The envelope that opens the vector's token.
     pub(crate) fn envelope(&self) -> Envelope {
         Envelope::new(&self.ring(), self.used_for())
     }
 
-    /// The envelope alone, within the limit of the vector's kind.
+    /// Opens the token with the envelope alone, within the limit of the vector's kind.
     pub(crate) fn open(&self) -> Result<Opened, Refusal> {
         let limit = match self.kind {
             Kind::Cookie | Kind::Header => MAX_NAME_AND_VALUE - self.cookie.len(),
@@ -374,7 +374,7 @@ impl Vector {
         )
     }
 
-    /// The whole way of the vector's cookie.
+    /// The whole path of the vector's cookie.
     fn flow(&self, ring: &KeyRing, policy: Policy) -> Flow<InCookie> {
         let cookie = CookieConfig::builder().name(&self.cookie).build().unwrap();
         let envelope = Envelope::new(ring, self.used_for());

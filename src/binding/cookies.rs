@@ -25,8 +25,8 @@ pub(crate) struct Jar {
 }
 
 impl Cookies {
-    /// The key and the offer go to the endpoints alone. The browser must send them there even for a
-    /// page of another site, so they are `SameSite=None`.
+    /// The cookies with the key and the offer go to the endpoints alone. The browser must send them
+    /// even if a page of another site caused the request, so they are `SameSite=None`.
     pub(crate) fn of(names: &Names, session: &CookieConfig) -> Result<Self, ConfigError> {
         let everywhere = |name: &str| CookieConfig::builder().name(name);
         let at_endpoint = |name: &str| {

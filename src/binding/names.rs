@@ -1,5 +1,5 @@
-//! The names of everything that belongs to one store, which follow from its cookie's name. Two stores
-//! whose cookies have different names never meet.
+//! The names of everything that belongs to one store. They are made from the name of its cookie, so
+//! two stores with different cookies never use the same name.
 
 use std::fmt::Write;
 
@@ -42,7 +42,8 @@ impl Names {
         }
     }
 
-    /// Whether a cookie's name is like one of these, so that it could be that of another store.
+    /// Whether a cookie's name looks like one of these names, so that it could belong to another
+    /// store.
     pub(crate) fn is_reserved(cookie: &str) -> bool {
         let rest = cookie
             .strip_prefix(HOST)
@@ -51,7 +52,8 @@ impl Names {
     }
 }
 
-/// The text as a part of a path: everything that a URL could change is percent-encoded.
+/// The text as a part of a path. Characters that a browser might rewrite in a URL are
+/// percent-encoded.
 fn in_a_path(text: &str) -> String {
     text.bytes().fold(String::new(), |mut path, byte| {
         match byte {

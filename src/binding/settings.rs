@@ -1,4 +1,4 @@
-//! What an application chooses.
+//! The settings of device-bound sessions.
 
 use std::time::Duration;
 
@@ -48,6 +48,9 @@ pub enum DeviceStage {
 ///     .proof_lifetime(Duration::from_secs(5 * 60)) // so a stolen cookie is good for 5 minutes
 ///     .exclude("/public");
 /// let store = CookieStore::builder(AppKey::generate()?).device_bound(settings).build()?;
+/// // The endpoints are there. Browsers come to them with POST:
+/// let answer = store.device_answer("GET", "/.device-bound-session/register", []);
+/// assert_eq!(answer.map(|answer| answer.status().as_u16()), Some(405));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -96,6 +99,16 @@ impl DeviceBound {
     /// The browser is asked for a new proof a minute before the end, or if the lifetime is short, a
     /// quarter of it before the end. Browsers sign only six times in nine minutes, so use a shorter
     /// lifetime only to try things out.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{AppKey, CookieStore, DeviceBound};
+    /// let settings = DeviceBound::default().proof_lifetime(Duration::from_secs(10));
+    /// let builder = CookieStore::builder(AppKey::generate()?).device_bound(settings);
+    /// let error = builder.build().unwrap_err(); // shorter than 30 seconds
+    /// assert_eq!(error.setting(), "device_bound proof_lifetime");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn proof_lifetime(mut self, lifetime: Duration) -> Self {
         self.proof_lifetime = lifetime;
         self
@@ -113,6 +126,19 @@ impl DeviceBound {
     /// not be [loaded twice](Self::reload_foreign_links). Give the host's name, such as
     /// `partner.example`, never `*`. That host's pages can then make the browser use up its
     /// signatures.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, DeviceBound};
+    /// let settings = DeviceBound::default().refresh_from("partner.example");
+    /// # let builder = CookieStore::builder(AppKey::generate()?);
+    /// # assert!(builder.device_bound(settings).build().is_ok());
+    ///
+    /// let settings = DeviceBound::default().refresh_from("*");
+    /// # let builder = CookieStore::builder(AppKey::generate()?);
+    /// let error = builder.device_bound(settings).build().unwrap_err();
+    /// assert_eq!(error.setting(), "device_bound refresh_from");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn refresh_from(mut self, host: impl Into<String>) -> Self {
         self.initiators.push(host.into());
         self

@@ -41,19 +41,19 @@ pub(crate) struct Offer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) binding: BindingId,
-    /// The session that registered it, which may have another id by now.
+    /// The session that registered the key. It may have another id by now.
     pub(crate) session: SessionId,
     pub(crate) point: [u8; POINT],
     pub(crate) issued_at: Millis,
 }
 
-/// Says that a device has proven its key.
+/// States that a device has proven its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Proof {
     pub(crate) binding: BindingId,
     pub(crate) proven_at: Millis,
     pub(crate) expires_at: Millis,
-    /// The session that registered the key, until it is known to be bound.
+    /// The session that registered the key. `None` once the session's record has the binding.
     pub(crate) session: Option<SessionId>,
 }
 
@@ -92,7 +92,7 @@ pub(crate) trait Sealed: Sized {
     fn check(&self, now: Millis, longest: Duration) -> Result<(), Refusal>;
 }
 
-/// Starts to read a token.
+/// Checks the first byte, and returns a reader of the rest.
 fn begin(bytes: &[u8]) -> Result<Reader<'_>, Refusal> {
     let mut reader = Reader::new(bytes);
     if reader.byte()? == FORMAT {
@@ -106,7 +106,7 @@ fn moment(reader: &mut Reader<'_>) -> Result<Millis, Malformed> {
     reader.array().map(Millis::from_be_bytes)
 }
 
-/// Checks a token that lives for `lifetime`, made by a server whose clock may be off.
+/// Checks a token that lives for `lifetime`. The clock of the server that made it may be off.
 fn check_short(expires_at: Millis, lifetime: Duration, now: Millis) -> Result<(), Refusal> {
     if now >= expires_at.plus(CLOCK_SKEW) {
         Err(Refusal::Expired)

@@ -1,4 +1,4 @@
-//! What the service answers in place of a handler.
+//! An answer that takes the place of a handler's.
 
 use std::fmt;
 
@@ -100,7 +100,8 @@ impl DeviceAnswer {
         self.into_response_with(body(text))
     }
 
-    /// The same with a body that was made of the text already.
+    /// Like [`into_response`](Self::into_response), with a body that was already made from the
+    /// text.
     pub(crate) fn into_response_with<B>(self, body: B) -> http::Response<B> {
         let mut response = http::Response::new(body);
         *response.status_mut() = self.status;

@@ -1,5 +1,5 @@
-//! The two endpoints, where browsers register a key and prove it again. Functions of their arguments:
-//! nothing here waits.
+//! The two endpoints, where browsers register a key and prove it again. They are functions of their
+//! arguments, and do not wait.
 
 use http::StatusCode;
 
@@ -27,7 +27,7 @@ pub(super) struct Endpoint<'e, P> {
     pub(super) now: Millis,
 }
 
-/// An answer, and what to report of it.
+/// An answer, and the event to report.
 pub(super) type Answered = (DeviceAnswer, Option<Event>);
 
 fn refused(why: DeviceRefusal) -> Answered {
@@ -36,9 +36,9 @@ fn refused(why: DeviceRefusal) -> Answered {
 }
 
 impl<P: Placement> Endpoint<'_, P> {
-    /// Registers a browser's key, for the session of the offer that the browser brings. The
-    /// session's own cookie may be missing, and is never written: a late answer would undo a logout
-    /// or overwrite a change.
+    /// Registers a browser's key. The browser brings an offer, which names the session. The
+    /// session's own cookie may be missing. It is never written here, because a late answer would
+    /// undo a logout or overwrite a change.
     pub(super) fn register(
         &self,
         request: &Request<'_, '_>,
@@ -87,7 +87,8 @@ impl<P: Placement> Endpoint<'_, P> {
         Ok((answer, Some(Event::DeviceRegistered)))
     }
 
-    /// Proves a key again. The answer has no body: instructions in it would replace a newer key.
+    /// Lets a browser prove its key again. The answer has no body, because instructions in it would
+    /// replace a newer key.
     pub(super) fn refresh(
         &self,
         request: &Request<'_, '_>,
@@ -110,8 +111,8 @@ impl<P: Placement> Endpoint<'_, P> {
                         Some(Event::DeviceRefused(DeviceRefusal::UnknownKey)),
                     )
                 }
-                // A late refresh of an earlier key. An error would end the session that has begun
-                // since.
+                // This is a late refresh of an earlier key. An error would end the session that has
+                // begun since.
                 Some(header) if header.binding.is_none() => {
                     (DeviceAnswer::new(StatusCode::OK), None)
                 }
@@ -135,7 +136,8 @@ impl<P: Placement> Endpoint<'_, P> {
             None => (None, false),
         };
         let asked_for = challenge.map(|challenge| challenge.purpose);
-        // Another host of the site can toss keys of its own. The session's comes first.
+        // Another host of the site can plant cookies with keys of its own, so try the session's key
+        // first.
         let rank = |key: &Found<Key>| {
             let is_challenged = asked_for == Some(For::Refreshing(key.token.binding));
             (Some(key.token.binding) != own, !is_challenged)
@@ -166,7 +168,7 @@ impl<P: Placement> Endpoint<'_, P> {
         let Some(asked_at) = good.map(Challenge::asked_at) else {
             let answer = DeviceAnswer::new(StatusCode::FORBIDDEN);
             let answer = self.asking(answer, Some(key.binding), random)?;
-            // Browsers begin with what they have signed last.
+            // An old challenge is normal: browsers first send again what they have signed last.
             let event = (!is_old).then_some(Event::DeviceRefused(DeviceRefusal::Challenge));
             return Ok((answer, event));
         };
@@ -175,14 +177,14 @@ impl<P: Placement> Endpoint<'_, P> {
             None => header.id == key.session,
         };
         if !session.as_ref().is_none_or(is_own) {
-            // No proof for a session of another binding.
+            // The session is bound to another key, so it gets no proof.
             let answer = DeviceAnswer::new(StatusCode::OK);
             return Ok((
                 answer,
                 Some(Event::DeviceRefused(DeviceRefusal::OtherSession)),
             ));
         }
-        // Once the session's record says so, it needs no other sign that they belong together.
+        // The proof names the session only until the session's record has the binding.
         let names = Some(key.session).filter(|_| own != Some(key.binding));
         let proof = binding.prove(key.binding, names, (asked_at, now), random)?;
         let kept = match session.filter(|_| own == Some(key.binding)) {
@@ -196,7 +198,7 @@ impl<P: Placement> Endpoint<'_, P> {
         Ok((answer, Some(Event::DeviceRefreshed)))
     }
 
-    /// Opens the tokens that open. Also returns why another did not.
+    /// Returns the tokens that open. If some do not, also returns the reason for one of them.
     fn opened<T: Sealed>(&self, candidates: &Candidates<'_>) -> (Vec<Found<T>>, Option<Refusal>) {
         let (mut found, mut unread) = (Vec::new(), None);
         for text in candidates.iter() {
@@ -208,14 +210,14 @@ impl<P: Placement> Endpoint<'_, P> {
         (found, unread)
     }
 
-    /// What the browser was asked to sign for, if this is a challenge of ours that is still good.
+    /// The challenge that the browser has signed, if it is ours and still good.
     fn challenge_of(&self, jwt: &Jwt<'_>) -> Result<Challenge, Refusal> {
         let text = jwt.challenge().unwrap_or_default();
         let found: Found<Challenge> = self.binding.open(text.as_bytes(), self.now)?;
         Ok(found.token)
     }
 
-    /// The answer with a new challenge.
+    /// Adds a new challenge to the answer.
     fn asking(
         &self,
         answer: DeviceAnswer,
@@ -233,7 +235,7 @@ impl<P: Placement> Endpoint<'_, P> {
         })
     }
 
-    /// Whether the session that registered the key has ended, as far as the list knows.
+    /// Whether the session that registered the key has ended, as far as the revocation list knows.
     fn is_over(&self, key: &Key) -> bool {
         let is_over = |list: &RevocationList| {
             list.is_over(key.session, self.now) || list.ends_all_before(key.issued_at)
@@ -241,7 +243,8 @@ impl<P: Placement> Endpoint<'_, P> {
         self.flow.revocations.as_ref().is_some_and(is_over)
     }
 
-    /// Whether the key would end before its session, which can be renewed.
+    /// Whether the key must be sealed anew, because its session, which can be renewed, may outlive
+    /// it.
     fn is_key_due(&self, key: &Key, header: &Header) -> bool {
         let age = self.now.since(key.issued_at);
         header.issued_at > key.issued_at || age > self.binding.longest / 2
@@ -256,7 +259,7 @@ fn offered(found: &Found<Offer>) -> SessionId {
     found.token.session
 }
 
-/// Whether another server, or this one later, may open what this one does not.
+/// Whether another server, or this one at a later time, may open the token.
 fn is_for_later(refusal: Refusal) -> bool {
     matches!(
         refusal,

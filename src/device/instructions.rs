@@ -1,10 +1,10 @@
-//! What a browser is told when it has registered its key.
+//! The instructions for a browser that has registered its key.
 
 use serde_json::{Value, json};
 
 use crate::binding::Binding;
 
-/// The session instructions of the draft, as JSON. The scope is this origin alone.
+/// The JSON that the draft calls session instructions. The scope is this origin alone.
 pub(super) fn instructions(binding: &Binding) -> String {
     let (names, settings) = (&binding.names, &binding.settings);
     let excluded = settings.excluded.iter();

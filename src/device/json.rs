@@ -1,11 +1,11 @@
-//! JSON, read strictly: an object that has a member twice is refused, at any depth. Two readers could
-//! take it for two different things.
+//! Reads JSON strictly. An object that has a member twice is refused, at any depth, because two
+//! readers could understand it in two ways.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// What a JWT can say. Numbers, lists and the like are read, and their content is dropped.
+/// The JSON values that matter in a JWT. Numbers, lists and the like are read and dropped.
 #[derive(Debug, PartialEq)]
 pub(super) enum Json {
     Text(String),

@@ -8,7 +8,7 @@ use p256::ecdsa::{Signature, VerifyingKey};
 use super::json::Json;
 use crate::binding::POINT;
 
-/// The most characters that are read. A browser's have about 500.
+/// The most characters that are read. Browsers send about 500.
 const MAX_LENGTH: usize = 4096;
 
 /// The bytes of a coordinate.
@@ -82,8 +82,8 @@ impl<'a> Jwt<'a> {
         VerifyingKey::from_sec1_bytes(&point).ok()
     }
 
-    /// Whether this key has signed. Both signatures of a message, with a low and with a high s, are
-    /// good: nothing is told apart by its signature.
+    /// Whether this key has signed the JWT. Signatures with a low and with a high s are both good,
+    /// because nothing here depends on a message having only one signature.
     pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
         key.verify(self.signed, &self.signature).is_ok()
     }

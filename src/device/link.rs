@@ -1,6 +1,7 @@
-//! A link on another site: browsers do not hold back such a request until it has a proof, so a
-//! visitor who is logged in would be greeted as a stranger. The answer loads the same address again.
-//! The second request comes from this origin, and is held back.
+//! Handles links on other sites. Browsers do not hold back such a request until it has a proof, so
+//! the page would greet a visitor who is logged in as a stranger. The answer here makes the browser
+//! load the same address again. The second request comes from this origin, so the browser holds it
+//! back.
 
 use std::time::Duration;
 
@@ -13,14 +14,15 @@ use crate::binding::{Binding, DeviceStage};
 use crate::flow::{Flow, Placement};
 use crate::time::Millis;
 
-/// How long the page is not loaded again, so that no browser does so for ever.
+/// A browser reloads at most once in this time, so that it never does so for ever.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What people see for a moment. It has no script, which a strict policy for content would block.
+/// The page that visitors see for a moment. It has no script, because a strict
+/// Content-Security-Policy would block that.
 const PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>\u{2026}</title>\n";
 
-/// The answer that loads the page again, if the request is such a link and its session lacks only
-/// the proof.
+/// Returns the answer that reloads the page, if the request comes from such a link and its session
+/// lacks only the proof.
 pub(super) fn again<P: Placement>(
     flow: &Flow<P>,
     binding: &Binding,

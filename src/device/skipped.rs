@@ -6,8 +6,8 @@ use crate::event::DeviceSkip;
 /// The most characters that are read.
 const MAX_LENGTH: usize = 1024;
 
-/// What the browser says, if it speaks of the session with this identifier. It excuses nothing,
-/// because a thief can say so too.
+/// The reason that the browser gives for the session with this identifier. It changes nothing for
+/// the request, because a thief can give a reason too.
 pub(super) fn reason(request: &Request<'_, '_>, identifier: &str) -> Option<DeviceSkip> {
     let field = request.field("secure-session-skipped")?;
     let text = std::str::from_utf8(field.get(..MAX_LENGTH).unwrap_or(field)).ok()?;

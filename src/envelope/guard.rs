@@ -1,16 +1,16 @@
-//! What an envelope asks of keys that somebody looks after, at each seal and open.
+//! What an envelope asks managed keys before each seal and open.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::key::KeyId;
 
-/// What an envelope asks and tells those who look after its keys.
+/// Managed keys, as an envelope sees them.
 pub(crate) trait Watch: Send + Sync {
-    /// Whether the key store was heard from lately.
+    /// Whether the key store has answered recently enough.
     fn is_current(&self) -> bool;
 
-    /// A token came under a key that is not in the ring.
+    /// Reports that a token came under a key that is not in the ring.
     fn misses(&self, id: KeyId);
 }
 
@@ -18,7 +18,7 @@ pub(crate) trait Watch: Send + Sync {
 pub(crate) struct Guard {
     watch: Arc<dyn Watch>,
     has_key: bool,
-    /// Whether to ask it how current it is.
+    /// Whether the keys have a `max_staleness`, so that [`Watch::is_current`] matters.
     is_limited: bool,
 }
 

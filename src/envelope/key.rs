@@ -118,7 +118,7 @@ impl AppKey {
     }
 
     /// The four bytes that name this key in tokens. They are derived from the key and are not
-    /// secret.
+    /// secret: see [`KeyId`].
     pub fn id(&self) -> KeyId {
         self.id
     }
@@ -253,6 +253,21 @@ impl fmt::Debug for AppKey {
 /// The name of an app key in tokens: four bytes, derived from the key and not secret.
 ///
 /// `Display` and `Debug` show eight hexadecimal digits.
+///
+/// ```
+/// # use sealed_session::{AppKey, CookieStore, KeyRing, Session, Token};
+/// # let (old, new) = (AppKey::generate()?, AppKey::generate()?);
+/// # let session = Session::new();
+/// # session.insert("user_id", 42)?;
+/// # let cookie = CookieStore::new(old.clone()).respond(&session)?.cookie_header();
+/// // Does a cookie still need the old key?
+/// let (_name, token) = cookie.split_once('=').ok_or("no cookie")?;
+/// let sealed_by = Token::parse(token)?.key_id();
+/// assert_eq!(sealed_by, old.id());
+/// assert_ne!(sealed_by, new.id());
+/// assert_eq!(sealed_by.to_string().len(), 8); // for a log
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId([u8; 4]);
 

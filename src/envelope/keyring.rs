@@ -143,7 +143,7 @@ impl KeyRing {
         self.keys().map(AppKey::id)
     }
 
-    /// The same ring, of keys that look after themselves.
+    /// The same ring, as one of managed keys.
     #[cfg(feature = "managed-keys")]
     pub(crate) fn guarded(mut self, guard: Guard) -> Self {
         self.guard = Some(guard);

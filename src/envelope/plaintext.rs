@@ -24,7 +24,7 @@ impl Plaintext {
         self.start = self.start.saturating_add(n).min(self.end);
     }
 
-    /// Takes bytes that are in no token, or not yet.
+    /// Makes a plaintext of bytes that did not come from a token.
     #[cfg(any(test, fuzzing, feature = "server"))]
     pub(crate) fn from_vec(buffer: Vec<u8>) -> Self {
         Self {

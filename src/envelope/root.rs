@@ -3,8 +3,8 @@
 use super::{Envelope, KeyId, KeyRing, Kind, Plaintext, Token, Use, os_random};
 use crate::error::{NotSealed, Refusal};
 
-/// The keys of a root ring, each by itself: whoever writes keeps the one that the ring is sealed
-/// under, whichever seals first here.
+/// The root keys, each with an envelope of its own. A process that writes a ring keeps the root key
+/// that it is sealed under, even if it has another one first.
 #[derive(Debug)]
 pub(crate) struct Root {
     first: (KeyId, Envelope),
@@ -12,7 +12,7 @@ pub(crate) struct Root {
 }
 
 impl Root {
-    /// `name` is the key store's.
+    /// `name` is the key ring's name: see `ManagedKeysBuilder::name`.
     pub(crate) fn new(ring: &KeyRing, name: &str, context: &str) -> Self {
         let alone = |key: &super::AppKey| {
             let used_for = Use {
@@ -42,7 +42,8 @@ impl Root {
             .map(|(_, envelope)| envelope)
     }
 
-    /// The ring in a token of at most `max_length` characters, and the key that it is sealed under.
+    /// Opens a token of at most `max_length` characters. Returns the ring in it, and the key that
+    /// sealed it.
     pub(crate) fn open(
         &self,
         token: &[u8],
@@ -53,7 +54,7 @@ impl Root {
         Ok((envelope.open(token, max_length)?.plaintext, id))
     }
 
-    /// A token under the key of this id, or the first if there is none.
+    /// Seals a ring under the key of this id, or under the first one if there is no such key.
     pub(crate) fn seal(&self, ring: &[u8], under: KeyId) -> Result<String, NotSealed> {
         let envelope = self.of(under).unwrap_or(&self.first.1);
         let mut token = String::new();

@@ -81,6 +81,15 @@ impl Sealer {
     /// applications or stages that share a key, like a store's
     /// [`context`](crate::StoreBuilder::context).
     ///
+    /// ```
+    /// # use sealed_session::{AppKey, Sealer};
+    /// # let key = AppKey::generate()?;
+    /// let staging = Sealer::with_context(key.clone(), "invitation", "staging")?;
+    /// let live = Sealer::with_context(key, "invitation", "live")?;
+    /// assert!(live.open(&staging.seal(b"user 42")?).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the purpose is empty, or if either has more than 255 bytes.

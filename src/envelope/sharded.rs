@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::available_parallelism;
 
-/// As many locks as a machine with this many cores needs.
+/// The most locks. On a machine with more cores, several cores share a lock.
 const MOST: usize = 64;
 
 /// A value behind several locks, each with a reference to it. A thread always reads through the
@@ -17,14 +17,14 @@ pub(super) struct Sharded<T> {
     others: Box<[Shard<T>]>,
 }
 
-/// Alone in its cache line and in the one that processors fetch with it.
+/// Alone in its cache line, and in the neighbouring one that processors fetch along with it.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shard<T>(RwLock<Arc<T>>);
 
 impl<T> Sharded<T> {
     pub(super) fn new(value: T) -> Self {
-        // The system reads files to answer.
+        // Asked only once, because the system reads files to answer.
         static CORES: OnceLock<usize> = OnceLock::new();
         let cores = CORES.get_or_init(|| available_parallelism().map_or(1, usize::from));
         Self::with(value, *cores.min(&MOST))
@@ -45,7 +45,7 @@ impl<T> Sharded<T> {
         lock.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When it returns, nobody uses the old value, and it has been dropped.
+    /// When this returns, nobody uses the old value any more, and it has been dropped.
     pub(super) fn replace(&self, value: T) {
         let value = Arc::new(value);
         let shards = std::iter::once(&self.first).chain(&self.others);

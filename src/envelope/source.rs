@@ -37,23 +37,23 @@ enum Source {
     Kept(Arc<dyn KeptKeys>),
 }
 
-/// Holds off other exchanges of keys for as long as it lives: whoever has several envelopes must not
-/// end with keys of one ring in one of them, and of another ring in the next.
+/// Returns a lock for replacing keys. Without it, two threads that replace the keys of several
+/// envelopes at once could leave them with keys of different rings.
 pub(crate) fn in_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whoever works with keys that change.
+/// A store or a sealer, which gets new keys when they change.
 pub(crate) trait TakesKeys: Send + Sync {
     fn take_keys(&self, ring: &KeyRing);
 
-    /// A key opens no more, so what anyone has sealed under it is lost.
+    /// Tells it that a key no longer opens, so everything that was sealed under that key is lost.
     #[cfg(feature = "managed-keys")]
     fn loses_keys(&self) {}
 }
 
-/// Keys that somebody looks after.
+/// Managed keys, as stores and sealers see them.
 #[cfg(feature = "managed-keys")]
 pub(crate) trait KeptKeys: Send + Sync {
     /// The present ring.
@@ -62,27 +62,28 @@ pub(crate) trait KeptKeys: Send + Sync {
     /// Gives `who` the present ring now, and each one after it.
     fn tell(&self, who: Weak<dyn TakesKeys>);
 
-    /// Says that something will be sealed for so long, before it is.
+    /// Announces that tokens with this lifetime are going to be sealed. Call it before the first
+    /// one.
     fn declare(&self, longest: Duration) -> Result<(), ConfigError>;
 
-    /// The longest that anything may be sealed for.
+    /// The longest lifetime that a token may have.
     fn longest(&self) -> Duration;
 
-    /// Whether the key of this id may turn up once the store has answered. If not, nobody may
-    /// have sealed under it.
+    /// Whether the key store may have the key of this id. If so, this asks for a poll. If not, no
+    /// process can have sealed under it.
     #[cfg(feature = "redis")]
     fn seek(&self, id: KeyId) -> bool;
 
-    /// Asks the store, beside whatever runtime there is.
+    /// Polls the key store without blocking. It needs no runtime.
     #[cfg(feature = "server")]
     fn catch_up(&self) -> CatchUp;
 }
 
-/// Ends once the key store was asked; or tells why it was not.
+/// A poll of the key store. The error says why it failed.
 #[cfg(all(feature = "managed-keys", feature = "server"))]
 pub(crate) type CatchUp = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// Those who look after a store's keys, if anybody does: alive for as long as the store is.
+/// The managed keys of a store, if it has such. They live for as long as the store does.
 #[derive(Clone, Default)]
 pub(crate) struct Kept {
     #[cfg(feature = "managed-keys")]
@@ -134,13 +135,13 @@ impl Kept {
         self.by.as_ref().map(|kept| kept.longest())
     }
 
-    /// Whether what is sealed under this key may still open.
+    /// Whether an entry sealed under this key may open later: see [`KeptKeys::seek`].
     #[cfg(feature = "redis")]
     pub(crate) fn seek(&self, id: KeyId) -> bool {
         self.by.as_ref().is_some_and(|kept| kept.seek(id))
     }
 
-    /// Learns of every key that is there.
+    /// Reads every key that the key store has.
     #[cfg(feature = "server")]
     pub(crate) async fn catch_up(&self) -> Result<(), String> {
         match &self.by {
@@ -178,7 +179,7 @@ impl Kept {
     }
 }
 
-/// Whatever is a ring, such as an [`AppKey`](crate::AppKey).
+/// Takes a ring, and whatever becomes one, such as an [`AppKey`](crate::AppKey).
 impl<R: Into<KeyRing>> From<R> for Keys {
     fn from(ring: R) -> Self {
         Self(Source::Ring(ring.into()))

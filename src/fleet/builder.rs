@@ -70,6 +70,19 @@ impl StoreBuilder<InFleet> {
     /// Opens sessions with the list as it is while Redis is away, instead of failing, and reports
     /// an event for each. A session that has ended elsewhere in the meantime then opens here. You
     /// still cannot end sessions while Redis is away.
+    ///
+    /// ```
+    /// # use sealed_session::{AppKey, CookieStore, RevocableCookieStore, Session, server::Redis};
+    /// # let (key, redis) = (AppKey::generate()?, Redis::open("redis://127.0.0.1:6379")?);
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// # let cookie = CookieStore::new(key.clone()).respond(&session)?.cookie_header();
+    /// let store = RevocableCookieStore::builder(key, redis).go_on_while_away().build()?;
+    ///
+    /// // This process has not heard from Redis yet:
+    /// assert_eq!(store.load_from([&cookie])?.get("user_id")?, Some(42));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn go_on_while_away(mut self) -> Self {
         self.placement.goes_on = true;
         self

@@ -1,5 +1,6 @@
 //! What binding to a device adds to a session's path: the proof that a request brings, and the
-//! headers beside the session's own. Without the feature, `without_device.rs` stands here.
+//! headers beside the session's own. Without the feature, `without_device.rs` takes the place of
+//! this file.
 
 use super::outgoing::{Beside, CHALLENGE, REGISTRATION};
 pub(crate) use crate::binding::Shown;
@@ -31,7 +32,7 @@ impl From<Bound> for Revocation {
     }
 }
 
-/// What a save learns of the session's device.
+/// What a save finds out about the session's device.
 pub(super) struct News {
     device: Device,
     bound_to: Option<BindingId>,
@@ -41,7 +42,7 @@ pub(super) struct News {
 }
 
 impl News {
-    /// What the request has shown.
+    /// Starts with what the request has shown.
     pub(super) fn of(view: View<'_>) -> Self {
         Self {
             device: view.device(),
@@ -51,8 +52,8 @@ impl News {
         }
     }
 
-    /// What follows from the record that is written. `copies` says until when copies of its cookie
-    /// from before could be about, if the session stays in a cookie.
+    /// Adds what follows from the record that is written. If the session stays in a cookie,
+    /// `copies` returns when the last copy of its present cookie expires.
     pub(super) fn learn(
         &mut self,
         view: View<'_>,
@@ -75,7 +76,7 @@ impl News {
 pub(crate) struct Devices(Option<Box<Binding>>);
 
 impl Devices {
-    /// Binds none.
+    /// Binds no session.
     pub(super) const NONE: Self = Self(None);
 
     pub(super) fn new(binding: Option<Box<Binding>>) -> Self {
@@ -112,8 +113,8 @@ impl Devices {
         (candidates, binding.proof(&proofs, now))
     }
 
-    /// What the request has shown of the device of the session with this header, if there is
-    /// something to do about it. `list` is of sessions in cookies.
+    /// Decides what the request's proof means for the session with this header. `None` if there is
+    /// nothing to do. `list` is for sessions that live in cookies.
     pub(super) fn judge(
         &self,
         header: &Header,
@@ -125,8 +126,9 @@ impl Devices {
         (!device.is_nothing()).then_some(device)
     }
 
-    /// The headers that a response needs: removals if the session `ends` or the browser shall drop
-    /// its proof, a challenge if it is asked for a new one, and an offer if somebody has logged in.
+    /// The headers that a response needs: removals if the session `ends` or the browser must drop
+    /// its proof, a challenge if the browser must make a new proof, and an offer if somebody has
+    /// logged in.
     pub(super) fn beside(
         &self,
         news: &News,
@@ -143,7 +145,7 @@ impl Devices {
             beside.cookies.extend(binding.removals());
         } else if news.device.drops_proof {
             beside.cookies.extend(binding.cookies.proof.remove());
-            // Otherwise the browser may show again what it has signed a minute ago.
+            // Without a new challenge, the browser may send again what it signed a minute ago.
             if let Some(bound_to) = news.bound_to.filter(|_| news.device.is_asked) {
                 let challenge = binding.challenge(For::Refreshing(bound_to), now, random)?;
                 let challenge = binding.challenge_header(&challenge);

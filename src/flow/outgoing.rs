@@ -107,7 +107,8 @@ impl SiteData {
 /// The header of the response that clears site data.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
-/// A change to one header field: its name and all its values after the change.
+/// A change to one header field: its name and all its values after the change. [`Outgoing`] has an
+/// example.
 #[derive(Clone)]
 pub struct HeaderChange {
     name: HeaderName,

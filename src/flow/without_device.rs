@@ -36,7 +36,7 @@ impl From<Bound> for Revocation {
     }
 }
 
-/// A save learns nothing of devices.
+/// A save finds out nothing about devices.
 pub(super) struct News {
     pub(super) bound: Option<Bound>,
 }

@@ -328,7 +328,7 @@ where
     }
 }
 
-/// The answer that makes the device prove its key and the request come again.
+/// The answer that makes the browser prove its device's key and repeat the request.
 #[cfg(feature = "device-bound")]
 fn again<C: Condition, N, A>(
     guard: &Guard<C, N, A>,

@@ -114,7 +114,7 @@ fn answer_device<S: Sessions, H>(settings: &Settings<S, H>, request: &Request) -
     Some(response)
 }
 
-/// The answer that makes the device prove its key and the request come again.
+/// The answer that makes the browser prove its device's key and repeat the request.
 #[cfg(feature = "device-bound")]
 fn again<C: Condition, N, A>(
     guard: &Guard<C, N, A>,
@@ -133,11 +133,11 @@ fn again<C: Condition, N, A>(
     Some(answer.header("cache-control", "no-store").finish())
 }
 
-/// Marks an error that a layer has seen, so that the innermost answers for it.
+/// Marks an error that a layer has seen, so that only the innermost layer answers for it.
 #[derive(Clone)]
 struct Taken;
 
-/// An error of an endpoint is an answer: its session is saved as with any other.
+/// An endpoint's error is an answer too, so the session is saved as with any other answer.
 impl<H: Answer<Failure, Response>> Reply<H> for Result<Response> {
     type Inner = Self;
 
@@ -166,8 +166,9 @@ impl<H: Answer<Failure, Response>> Reply<H> for Result<Response> {
     fn apply(&mut self, mut outgoing: Outgoing) {
         match self {
             Ok(response) => outgoing.apply_once(response.headers_mut()),
-            // An error has no headers of its own. It keeps its type, by which middleware outside
-            // may catch it, unless that would lose a cookie.
+            // An error has no headers. If there is a cookie to send, turn the error into a
+            // response. Otherwise leave it as it is, because middleware outside may catch it by its
+            // type.
             Err(error) if outgoing.writes() || error.is_from_response() => {
                 let status = error.status();
                 let error = std::mem::replace(error, Error::from_status(status));

@@ -37,7 +37,7 @@ use crate::frameworks::tower::{
 use crate::hosts::named_by;
 use crate::session::{Session, TypedSession};
 
-/// What Rocket keeps for a request: the session of the layer named `N`.
+/// The session of the layer named `N`, as Rocket keeps it for a request.
 struct Slot<N>(Mutex<Option<InSlot<N>>>);
 
 struct InSlot<N> {
@@ -57,8 +57,8 @@ struct Held<S: Sessions, N, H> {
 #[derive(Default)]
 struct Noted(Mutex<Option<Failure>>);
 
-/// The answer of device binding, which replaces the response. A fairing cannot answer a request
-/// before it is routed.
+/// The answer of device binding. It replaces the response later, because a fairing cannot answer a
+/// request before it is routed.
 #[cfg(feature = "device-bound")]
 #[derive(Default)]
 struct OfDevice(Mutex<Option<DeviceAnswer>>);
@@ -192,7 +192,7 @@ fn of_device(answer: &DeviceAnswer) -> Response<'static> {
     response
 }
 
-/// The answer that makes the device prove its key and the request come again.
+/// The answer that makes the browser prove its device's key and repeat the request.
 #[cfg(feature = "device-bound")]
 fn again<C: Condition, N, A>(
     guard: &Guard<C, N, A>,
@@ -287,7 +287,7 @@ impl<H: Answer<Failure, Response<'static>>> Reply<H> for Answered<'_> {
     }
 }
 
-/// Keeps the failure for the layer. Without a layer, nobody else would tell the developer of it.
+/// Keeps the failure for the layer. If there is no layer, tells the developer here.
 fn note(request: &Request<'_>, failure: Failure) {
     reason(&failure);
     *lock(&request.local_cache(Noted::default).0) = Some(failure);

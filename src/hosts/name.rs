@@ -41,8 +41,8 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The host that a request names: that of its URI, which HTTP/2 and proxies use, or else its only
-/// `Host` header.
+/// The host that a request names: the host of its URI, which HTTP/2 and proxies use, or else that
+/// of its only `Host` header.
 pub(super) fn of_request(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let hosts = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
     named_by(uri.authority().map(Authority::as_str), hosts)
@@ -53,7 +53,7 @@ pub(crate) fn named_by<'h>(
     mut hosts: impl Iterator<Item = &'h [u8]>,
 ) -> Option<String> {
     if let Some(authority) = authority {
-        // Without a user's name, which is no part of the host.
+        // A user's name before `@` does not belong to the host.
         let host = authority.rsplit('@').next()?;
         return Some(host.to_owned());
     }

@@ -1,4 +1,4 @@
-//! A poll for whoever cannot block: on a thread of its own, beside any runtime.
+//! Polls on a thread of its own, for async code, which must not block. It needs no runtime.
 
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};

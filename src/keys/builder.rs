@@ -111,6 +111,17 @@ impl ManagedKeys {
 impl ManagedKeysBuilder {
     /// Sets how long a key seals before the next one takes its place. Default 90 days. Any process
     /// with this setting may make the next key.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{ManagedKeys, keys::KeyFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.keys");
+    /// let builder = ManagedKeys::builder(KeyFile::owned(path));
+    /// let error = builder.rotate_every(Duration::from_secs(60)).build().unwrap_err();
+    /// assert_eq!(error.setting(), "rotate_every"); // other processes need longer to find a new key
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rotate_every(mut self, every: Duration) -> Self {
         self.rotate_every = Some(every);
         self
@@ -169,6 +180,21 @@ impl ManagedKeysBuilder {
     /// Sets the longest lifetime of anything that is sealed. Default 24 hours. A store's builder
     /// declares the lifetime of its sessions, so you need this only for the tokens of
     /// [`Sealer::seal_for`](crate::Sealer::seal_for).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sealed_session::{ManagedKeys, Sealer, keys::KeyFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.keys");
+    /// const DAY: Duration = Duration::from_secs(24 * 3600);
+    /// let keys = ManagedKeys::builder(KeyFile::owned(path)).longest_lifetime(7 * DAY).build()?;
+    ///
+    /// let invitations = Sealer::new(keys, "invitation")?;
+    /// let token = invitations.seal_for(b"user 42", 7 * DAY)?;
+    /// assert!(invitations.seal_for(b"user 42", 8 * DAY).is_err()); // its key would end before
+    /// # assert!(invitations.open(&token).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn longest_lifetime(mut self, longest: Duration) -> Self {
         self.longest = longest;
         self
@@ -280,6 +306,16 @@ impl ManagedKeysBuilder {
 
     /// Starts no thread. Call [`ManagedKeys::refresh`] as often as [`poll`](Self::poll) says: every
     /// 20 seconds by default.
+    ///
+    /// ```
+    /// # use sealed_session::{ManagedKeys, keys::KeyFile};
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.keys");
+    /// let keys = ManagedKeys::builder(KeyFile::owned(path)).without_thread().build()?;
+    /// keys.refresh()?; // from a timer of yours; it blocks
+    /// assert!(keys.seals().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn without_thread(mut self) -> Self {
         self.has_thread = false;
         self

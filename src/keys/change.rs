@@ -1,5 +1,5 @@
-//! What is done to a ring by hand. Each says whether it has changed anything; done twice it
-//! changes nothing.
+//! The changes that somebody makes to a ring by hand. Each method returns whether it has changed
+//! anything. If you call it twice, the second call changes nothing.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,13 +13,14 @@ use crate::time::Millis;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     Unknown(KeyId),
-    /// It is gone, so nothing becomes of it any more.
+    /// The ring has only the key's dates left, so nothing can be done with it.
     Gone(KeyId),
-    /// It seals, or is the next to.
+    /// The key seals, or is the next to seal.
     Needed(KeyId),
-    /// It has sealed, and stopped.
+    /// The key has stopped sealing.
     Stopped(KeyId),
-    /// Drop only what nobody misses.
+    /// The key still opens tokens. It must be disabled first, which shows whether anybody misses
+    /// it.
     StillOpens(KeyId),
     Full,
 }
@@ -29,7 +30,7 @@ pub(super) enum Refused {
 pub(super) struct Revoked {
     pub(super) ended: Vec<KeyId>,
     pub(super) left: Vec<KeyId>,
-    /// The key that seals from now on, if one was needed.
+    /// The new key that seals from now on, if one was needed.
     pub(super) fresh: Option<KeyId>,
 }
 
@@ -42,8 +43,9 @@ impl Ring {
         Ok(entry)
     }
 
-    /// Adds a key that opens; it seals once `rules` have let it spread, or never until it is
-    /// promoted. If one is on its way already, nothing happens.
+    /// Adds a key that only opens at first. It seals when every process can know it, or, with
+    /// `only_opens`, when somebody promotes it. If such a key is already on its way, nothing
+    /// happens.
     pub(super) fn add_by_hand(
         &mut self,
         key: AppKey,
@@ -71,8 +73,8 @@ impl Ring {
         Ok(Some(id))
     }
 
-    /// Takes in a key that was in use elsewhere. The one that `seals` is the ring's first; the
-    /// others open until all that they may have sealed is over.
+    /// Adds a key that was in use before there was a ring. The key that `seals` becomes the ring's
+    /// first. The others only open, until everything that they may have sealed has expired.
     pub(super) fn adopt(&mut self, key: AppKey, now: Millis, seals: bool) -> Result<bool, Refused> {
         if self.entries.contains_key(&key.id()) {
             return Ok(false);
@@ -85,7 +87,8 @@ impl Ring {
             let made = now.max(self.after_all());
             self.add(key, made, made);
         } else {
-            // Older than any of the ring's own, so that none of these stops for it.
+            // It counts as older than the ring's own keys, so that none of these stops sealing
+            // because of it.
             let made = self.fence.plus(Duration::from_millis(1));
             self.add(key, made, NEVER);
             if let Some(entry) = self.entries.get_mut(&id) {
@@ -95,7 +98,7 @@ impl Ring {
         Ok(true)
     }
 
-    /// Lets a key seal as soon as all can know it. Tells from when on.
+    /// Lets a key seal as soon as every process can know it. Returns when that is.
     pub(super) fn promote(&mut self, id: KeyId, now: Millis) -> Result<(Millis, bool), Refused> {
         let spreading = self.bounds.spreading();
         let entry = self.entry(id)?;
@@ -111,7 +114,7 @@ impl Ring {
         Ok((soonest, true))
     }
 
-    /// Lets a key neither seal nor open, until it is enabled again.
+    /// Disables a key: it neither seals nor opens until it is enabled again.
     pub(super) fn disable(
         &mut self,
         id: KeyId,
@@ -131,7 +134,7 @@ impl Ring {
         Ok(true)
     }
 
-    /// Removes a key that is disabled, or over, for good.
+    /// Removes a key for good. It must be disabled, or have ended.
     pub(super) fn drop_key(&mut self, id: KeyId, now: Millis) -> Result<bool, Refused> {
         let entry = self.entries.get(&id).ok_or(Refused::Unknown(id))?;
         if entry.dropped.is_some() {
@@ -148,11 +151,11 @@ impl Ring {
         Ok(true)
     }
 
-    /// Ends `id` and every key that lay in the store while it was alive, for whoever had the one
-    /// may have had the others; `fresh` seals from now on.
+    /// Ends `id`, and every key that was in the store together with it: somebody who got this key
+    /// may have got the others too. `fresh` seals from now on.
     ///
-    /// A key that a process knows and the store has lost ends with them when it comes back: what
-    /// was made before the fence is revoked whoever brings it.
+    /// The store may have lost a key that some process still knows. When that process brings it
+    /// back, it ends too, because every key made before the fence is revoked.
     pub(super) fn revoke(
         &mut self,
         id: KeyId,
@@ -178,7 +181,7 @@ impl Ring {
         })
     }
 
-    /// Ends this key alone. Whoever had it may have had those that are left.
+    /// Ends this key alone. The other keys stay, although the thief of this one may have them too.
     pub(super) fn revoke_only(
         &mut self,
         id: KeyId,
@@ -212,7 +215,7 @@ impl Ring {
             left,
             fresh: None,
         };
-        // What would seal next goes, or all that has sealed.
+        // A new key is needed if the last one in line ends, or if no key is left that seals now.
         let seals = self.live().any(|(_, entry, _)| {
             let has_begun = entry.from <= now || entry.seals_at_once();
             let goes_on = entry.stops.is_none_or(|stops| stops > now);

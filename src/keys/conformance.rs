@@ -87,7 +87,7 @@ pub fn check<S: KeyStore>(open: impl Fn() -> S + Sync) -> Result<(), KeyStoreErr
     Ok(())
 }
 
-/// How many of several writes at once succeed.
+/// Makes several writes at once, and returns how many succeed.
 fn race<S: KeyStore>(open: &(impl Fn() -> S + Sync), round: usize) -> Result<usize, KeyStoreError> {
     let there = load(&open())?;
     let start = Barrier::new(AT_ONCE);

@@ -166,7 +166,7 @@ impl KeyEvents {
     pub(super) fn report(&self, event: KeyEvent, error: Option<&(dyn Error + 'static)>) {
         event.trace(error);
         if let Some(hook) = &self.hook {
-            // A panic here would end the thread that ends keys.
+            // Without this, a panic in the hook would end the thread that polls the store.
             let _ = catch_unwind(AssertUnwindSafe(|| hook(event)));
         }
     }

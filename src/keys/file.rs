@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::store::{KeyStore, KeyStoreError, KeyStoreErrorKind, MAX_STORED};
 
-/// How long to wait for whoever writes.
+/// How long to wait while another process writes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often to see whether the lock is free.
@@ -61,7 +61,7 @@ impl KeyFile {
     }
 
     fn of(path: PathBuf, is_mounted: bool) -> Self {
-        // A process may go elsewhere, and the file stays.
+        // The process may change its working directory later.
         let path = std::path::absolute(&path).unwrap_or(path);
         Self {
             path,
@@ -97,7 +97,7 @@ impl KeyFile {
         self.failed(KeyStoreErrorKind::Unsafe, problem)
     }
 
-    /// The directory of an owned file, and the file's name in it.
+    /// Opens the directory of an owned file. Also returns the file's name in it.
     fn folder(&self) -> Result<(File, &str), KeyStoreError> {
         let name = self.path.file_name().and_then(|name| name.to_str());
         let name = name
@@ -127,7 +127,7 @@ impl KeyFile {
         Ok((opened, name))
     }
 
-    /// What is in an owned file.
+    /// Reads an owned file.
     fn load_owned(&self, folder: &File, name: &str) -> Result<Option<Bytes>, KeyStoreError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match open_in(folder, name, flags, Mode::empty()) {
@@ -188,7 +188,7 @@ impl KeyFile {
     }
 
     fn read(&self, file: File) -> Result<Bytes, KeyStoreError> {
-        // As much as it ever needs, so that no part of a key is left where it was before.
+        // Full capacity from the start: a growing buffer would leave copies of keys behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_STORED + 2));
         let limit = u64::try_from(MAX_STORED).unwrap_or(u64::MAX);
         file.take(limit.saturating_add(1))
@@ -223,14 +223,14 @@ impl KeyFile {
 
     fn put(&self, folder: &File, name: &str, is_new: bool, bytes: &[u8]) -> io::Result<bool> {
         let unfinished = format!("{name}.new");
-        // Left by a process that died: whoever has the lock is alone.
+        // A process that died has left this file. The lock is ours, so nobody is writing it.
         remove(folder, &unfinished)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mut file = open_in(folder, &unfinished, flags, FILE_MODE)?;
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
         let placed = written.and_then(|()| {
             if is_new {
-                // Unlike a rename this never takes the place of what somebody else has put there.
+                // Unlike a rename, this never replaces a file that somebody else has put there.
                 match rustix::fs::linkat(folder, &unfinished, folder, name, AtFlags::empty()) {
                     Ok(()) => Ok(true),
                     Err(Errno::EXIST) => Ok(false),
@@ -280,10 +280,10 @@ impl KeyStore for KeyFile {
         }
         let (folder, name) = self.folder()?;
         match self.load_owned(&folder, name) {
-            // Whoever makes the file gives it its name while it still has another.
+            // While a process creates the file, it has two names for a moment, and looks unsafe.
             Err(error) if error.kind() == KeyStoreErrorKind::Unsafe => {
                 let _lock = self.lock(&folder, name)?;
-                // Or died in between.
+                // The process may have died between the two steps.
                 remove(&folder, &format!("{name}.new"))
                     .map_err(self.io("what was left beside it cannot be removed"))?;
                 self.load_owned(&folder, name)

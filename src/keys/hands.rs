@@ -47,7 +47,7 @@ impl KeyState {
     }
 }
 
-/// A key of the ring, with its dates.
+/// A key of the ring, with its dates: see [`ManagedKeys::list`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyInfo {
@@ -189,6 +189,16 @@ impl ManagedKeys {
 
     /// Makes a key that only opens until you [promote](Self::promote) it. Returns `None` if there
     /// is such a key already.
+    ///
+    /// ```
+    /// # use sealed_session::ManagedKeys;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let keys = ManagedKeys::file(folder.path().join("session.keys"))?;
+    /// let id = keys.add_waiting()?.ok_or("there is one already")?;
+    /// assert!(keys.opens().contains(&id));
+    /// assert_eq!(keys.next_change(), None); // nothing happens until you promote it
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

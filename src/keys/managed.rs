@@ -115,7 +115,7 @@ impl From<&ManagedKeys> for Keys {
     }
 }
 
-/// A store keeps both alive: the keys and the thread.
+/// A store that holds this keeps the keys and the thread alive.
 impl KeptKeys for ManagedKeys {
     fn ring(&self) -> KeyRing {
         self.inner.ring()

@@ -1,4 +1,4 @@
-//! How a process asks its key store, and does what is due.
+//! Polls the key store: reads the ring, makes the changes that are due, and writes them back.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,13 +16,13 @@ use super::text;
 use crate::envelope::{AppKey, KeyId, Token};
 use crate::time::Millis;
 
-/// How often a write begins anew because another process came first.
+/// How often to try a write again after another process has written first.
 const ATTEMPTS: usize = 16;
 
 /// A change by hand.
 type Change<'a> = &'a mut dyn FnMut(&mut Ring, Millis) -> Result<(), Refused>;
 
-/// What is to be written.
+/// A ring to be written, and how it differs from the one before.
 struct Due {
     next: Arc<Ring>,
     made: Option<KeyId>,
@@ -30,18 +30,18 @@ struct Due {
 }
 
 impl Inner {
-    /// Asks the store, and does what is due.
+    /// Reads the store, and makes the changes that are due.
     pub(super) fn poll(&self) -> Result<(), KeyStoreError> {
         self.act(None)
     }
 
-    /// The same, with a change by hand.
+    /// Like [`poll`](Self::poll), and also makes a change by hand.
     pub(super) fn act(&self, change: Option<Change<'_>>) -> Result<(), KeyStoreError> {
         let (outcome, events) = {
             let mut work = locked(&self.work);
             let outcome = self.step(&mut work, change);
             work.note(outcome.as_ref().err());
-            // Dates come whether or not the store answers.
+            // Keys begin and stop at their dates, whether the store answers or not.
             self.install(&mut work);
             (outcome, std::mem::take(&mut work.events))
         };
@@ -112,7 +112,7 @@ impl Inner {
         ))
     }
 
-    /// Reads the store. Tells whether anything is there.
+    /// Reads the store, and returns whether it holds anything.
     fn load(&self, work: &mut Work) -> Result<bool, KeyStoreError> {
         let Some(bytes) = self.store.load()? else {
             return Ok(false);
@@ -151,7 +151,7 @@ impl Inner {
         Ok(true)
     }
 
-    /// All that this process and the store know together.
+    /// Joins what this process knows with what the store holds.
     fn know(
         &self,
         work: &mut Work,
@@ -192,8 +192,8 @@ impl Inner {
             );
             self.failed(KeyStoreErrorKind::Damaged, problem)
         })?;
-        // A key that is over and that somebody has removed does not come back; what the store has
-        // lost does, whatever the time is here.
+        // If a key has ended and the store says that it was removed, it stays removed. If the store
+        // has lost a key altogether, the key comes back, whatever this process's clock says.
         let is_removed = |id| {
             let there = stored.entries.get(id);
             there.is_some_and(|there| there.key.is_none())
@@ -211,7 +211,7 @@ impl Inner {
         Ok(base)
     }
 
-    /// What the time, the settings and the fleet ask for.
+    /// Makes the changes that the time, this process's settings and the rest of the fleet ask for.
     fn due(&self, work: &mut Work, base: Arc<Ring>, now: Millis) -> Result<Due, KeyStoreError> {
         let mut due = Due {
             next: base,
@@ -287,7 +287,7 @@ impl Inner {
         Ok(differs_by <= ring.bounds.tolerance.saturating_add(call))
     }
 
-    /// Whether the store took it.
+    /// Writes the ring. Returns `false` if another process has written in between.
     fn write(
         &self,
         work: &mut Work,
@@ -316,7 +316,8 @@ impl Inner {
         Ok(true)
     }
 
-    /// What the store gets: the root key that is there stays, whichever is the first here.
+    /// Seals the ring for the store. It stays under the root key that it is under, even if this
+    /// process has another root key first.
     fn sealed(
         &self,
         text: &str,
@@ -333,9 +334,9 @@ impl Inner {
         Ok((Zeroizing::new(token.into_bytes()), Some(under)))
     }
 
-    /// Seals the ring under the root key that is the first here.
+    /// Seals the ring again, under this process's first root key.
     pub(super) fn rewrap(&self) -> Result<bool, KeyStoreError> {
-        // What this process knows goes in first.
+        // First write what this process knows.
         self.poll()?;
         let mut work = locked(&self.work);
         let Some(root) = &self.root else {
@@ -369,7 +370,7 @@ impl Inner {
         ))
     }
 
-    /// Goes on with this ring, which the store has.
+    /// Takes over this ring, which the store now holds.
     fn learn(
         &self,
         work: &mut Work,
@@ -437,8 +438,8 @@ fn is_token(bytes: &[u8]) -> bool {
 }
 
 impl Work {
-    /// A key that `ring` does not have: the one that was made for a write whose answer was lost,
-    /// unless it has arrived after all.
+    /// Returns a key that `ring` does not have. If the answer to an earlier write was lost, this is
+    /// the same key again, unless that write has succeeded after all.
     fn candidate(&mut self, inner: &Inner, ring: &Ring) -> Result<AppKey, KeyStoreError> {
         let is_new = |key: &AppKey| !ring.entries.contains_key(&key.id());
         if let Some(key) = self.candidate.as_ref().filter(|key| is_new(key)) {
@@ -454,7 +455,7 @@ impl Work {
         }
     }
 
-    /// Tells each kind of trouble once, until it is over.
+    /// Reports each kind of trouble once, until it is over.
     fn note(&mut self, error: Option<&KeyStoreError>) {
         let kind = error.map(KeyStoreError::kind);
         let is_ours = matches!(

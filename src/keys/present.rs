@@ -1,4 +1,4 @@
-//! The keys of this moment, for all who work with them.
+//! The keys that seal and open at this moment, for the stores and sealers of this process.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::envelope::{Guard, KeyRing, TakesKeys};
 use crate::error::ConfigError;
 
 impl Inner {
-    /// Gives the keys of this moment to all who work with them.
+    /// Gives the keys of this moment to the process's stores and sealers.
     pub(super) fn install(&self, work: &mut Work) {
         let Some(ring) = &work.ring else { return };
         let view = ring.view(self.signals.now(), |id| work.found.get(id).copied());
@@ -35,7 +35,7 @@ impl Inner {
             let first = sealing.and_then(key).unwrap_or(&self.nobody);
             let mut keys = KeyRing::new(first.clone());
             for key in view.opens.iter().filter_map(|id| key(*id)) {
-                // They come from one map, by their ids.
+                // This does not fail: the keys come from one map, so no id comes twice.
                 keys = match keys.clone().accept(key.clone()) {
                     Ok(more) => more,
                     Err(_) => keys,
@@ -108,7 +108,7 @@ impl Inner {
             (work.wanted.poll, until)
         };
         let mut byte = [128];
-        // Without randomness all keep to the same pace, which does no harm.
+        // If this fails, the pause has no jitter, which does no harm.
         let _ = getrandom::fill(&mut byte);
         let share = u32::from(byte[0]);
         let jittered = poll - poll / 4 + (poll / 2).saturating_mul(share) / 255;
@@ -169,7 +169,7 @@ impl Inner {
         !is_known && self.signals.seek(id) == super::signals::Sought::Asked
     }
 
-    /// Whether the ring allows what this process was set to.
+    /// Checks that the ring's limits allow this process's settings.
     pub(super) fn check_bounds(&self) -> Result<(), ConfigError> {
         let (wanted, ring) = {
             let work = locked(&self.work);

@@ -1,4 +1,4 @@
-//! What a process has of a ring: all that it knows, and the keys that it works with.
+//! The state of one process: everything that it knows of the ring, and the keys that it uses now.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,7 +21,7 @@ pub(super) struct Inner {
     pub(super) must_exist: bool,
     /// Keys that were in use before there was a ring.
     pub(super) adopted: Option<KeyRing>,
-    /// Stands where a ring needs a key, and there is none.
+    /// Stands in where a `KeyRing` needs a key and no key may be used. It never seals.
     pub(super) nobody: AppKey,
     pub(super) signals: Arc<Signals>,
     pub(super) events: KeyEvents,
@@ -30,19 +30,21 @@ pub(super) struct Inner {
     pub(super) takers: Mutex<Vec<Weak<dyn TakesKeys>>>,
 }
 
-/// What whoever polls has in hand.
+/// The state of the poll. One thread at a time has it.
 pub(super) struct Work {
-    /// All that this process knows.
+    /// Everything that this process knows of the ring.
     pub(super) ring: Option<Arc<Ring>>,
-    /// What the store had or took last, and what is in it.
+    /// The bytes that were last read from the store or written to it, and the ring in them.
     pub(super) stored: Option<Stored>,
     /// When each key was last found in the store.
     pub(super) found: BTreeMap<KeyId, Millis>,
-    /// What this process needs of the fleet.
+    /// The limits that this process asks for.
     pub(super) wanted: Bounds,
-    /// The next key, made already: if the answer to a write is lost, it is tried again.
+    /// The next key, if it is made but not yet known to be written. If the answer to the write was
+    /// lost, the same key is tried again.
     pub(super) candidate: Option<AppKey>,
-    /// Whatever comes back after this process has removed it, stays.
+    /// The keys that this process has removed. It removes none twice, even if the store brings it
+    /// back.
     pub(super) removed: BTreeSet<KeyId>,
     pub(super) trouble: Trouble,
     pub(super) view: Option<(View, bool)>,
@@ -51,13 +53,13 @@ pub(super) struct Work {
 
 pub(super) struct Stored {
     pub(super) bytes: Zeroizing<Vec<u8>>,
-    /// The same as [`Work::ring`] while neither knows more.
+    /// The same ring as [`Work::ring`] for as long as neither knows more than the other.
     pub(super) ring: Arc<Ring>,
-    /// The root key that it is sealed under.
+    /// The root key under which the ring is sealed.
     pub(super) under: Option<KeyId>,
 }
 
-/// What has been told already, so that it is told once.
+/// The troubles that were reported already, so that each is reported once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Trouble {
     pub(super) store: Option<KeyStoreErrorKind>,
@@ -66,7 +68,7 @@ pub(super) struct Trouble {
     pub(super) is_newer: bool,
 }
 
-/// What everybody else may look at.
+/// What other threads may read without waiting for a poll.
 pub(super) struct Present {
     pub(super) ring: KeyRing,
     pub(super) view: View,
@@ -93,7 +95,7 @@ impl Work {
         self.events.push((event, None));
     }
 
-    /// Whether the ring allows all that this process does. A poll may be shorter.
+    /// Whether the ring's limits allow these settings. Polling more often is always allowed.
     pub(super) fn is_allowed(&self, bounds: Bounds) -> bool {
         let poll = bounds.poll;
         bounds.join(Bounds {
@@ -120,7 +122,7 @@ impl Present {
 }
 
 impl Inner {
-    /// Looks at all that this process knows.
+    /// Calls `look` with everything that this process knows of the ring.
     pub(super) fn look<R>(&self, look: impl FnOnce(&Ring) -> R) -> R {
         let work = locked(&self.work);
         match &work.ring {

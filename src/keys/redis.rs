@@ -17,8 +17,8 @@ use line::Line;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Compares and sets in one step. Arguments: whether something must be there, what it must be, and
-/// what takes its place.
+/// Compares and sets in one step. Arguments: whether the key must have a value, that value, and the
+/// new value.
 const REPLACE: &str = "\
 local there = redis.call('GET', KEYS[1])
 if ARGV[1] == '0' and there then return 0 end
@@ -141,7 +141,7 @@ impl KeyRedis {
 impl KeyStore for KeyRedis {
     fn load(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeyStoreError> {
         let mut command = redis::cmd("GETRANGE");
-        // One byte more than is allowed shows that there is too much.
+        // Reads one byte more than the limit, so that a longer value is noticed and not cut.
         command.arg(&self.key).arg(0).arg(MAX_STORED);
         let found: Vec<u8> = self.ask(command)?;
         Ok((!found.is_empty()).then(|| Zeroizing::new(found)))

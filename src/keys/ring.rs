@@ -1,7 +1,8 @@
-//! What a key store holds: keys with their dates, and what the whole fleet must agree on.
+//! The content of a key store: keys with their dates, and the limits on which the whole fleet must
+//! agree.
 //!
-//! Two rings are joined key by key and field by field, so that it does not matter who knew what
-//! first, in which order it is told, or how often.
+//! Two rings are joined key by key, and field by field. The result does not depend on the order in
+//! which rings are joined, nor on how often one is joined.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
@@ -17,15 +18,15 @@ pub(super) const FORMAT: u64 = 1;
 /// The most keys with material that a ring has.
 pub(super) const MAX_KEYS: usize = 16;
 
-/// The most entries, those of keys that are gone among them.
+/// The most entries. Keys of which only the dates are left count too.
 pub(super) const MAX_ENTRIES: usize = 128;
 
-/// A key that only opens until somebody promotes it.
+/// The date of a key that only opens until somebody promotes it.
 pub(super) const NEVER: Millis = Millis::MAX;
 
 #[derive(Clone, Debug)]
 pub(super) struct Ring {
-    /// That of the newest program that has written it.
+    /// The format of the newest program that has written the ring.
     pub(super) format: u64,
     pub(super) bounds: Bounds,
     /// Every key that was made at this moment or before is revoked.
@@ -33,34 +34,34 @@ pub(super) struct Ring {
     pub(super) entries: BTreeMap<KeyId, Entry>,
 }
 
-/// The largest of each that any process of the fleet has declared.
+/// The limits of the fleet: for each, the largest that any process has declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
-    /// How long anything that is sealed opens.
+    /// The longest lifetime of a token.
     pub(super) longest: Duration,
-    /// Between two polls of a process, without jitter.
+    /// The time between two polls of a process, without jitter.
     pub(super) poll: Duration,
-    /// Until what is written can be read everywhere.
+    /// The time until every process can read what was written.
     pub(super) propagation: Duration,
-    /// Of one call of the key store.
+    /// The longest time that one call of the key store takes.
     pub(super) timeout: Duration,
-    /// Between the clocks of any two processes.
+    /// The largest difference between the clocks of two processes.
     pub(super) tolerance: Duration,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) made: Millis,
-    /// When it begins to seal.
+    /// When the key begins to seal.
     pub(super) from: Millis,
-    /// When the next key began to seal, once that is known.
+    /// When the key stops sealing, because the next one seals. `None` until that is known.
     pub(super) stops: Option<Millis>,
-    /// How often this has changed: disabled if odd.
+    /// How often the key was disabled or enabled: if the number is odd, it is disabled.
     pub(super) disabled: u32,
     pub(super) revoked: Option<Millis>,
-    /// Removed by hand.
+    /// When somebody removed the key by hand.
     pub(super) dropped: Option<Millis>,
-    /// Absent once the key is gone.
+    /// `None` once only the key's dates are left.
     pub(super) key: Option<Arc<AppKey>>,
 }
 
@@ -68,13 +69,13 @@ pub(super) struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooMany;
 
-/// A length as the ring holds it.
+/// A length of time, as the ring holds it.
 pub(super) fn millis(length: Duration) -> Millis {
     Millis::default().plus(length)
 }
 
 impl Bounds {
-    /// As the ring holds them: whole milliseconds, of 48 bits.
+    /// The same limits in whole milliseconds of 48 bits, as the ring holds them.
     pub(super) fn whole(self) -> Self {
         let whole = |length| Duration::from_millis(millis(length).raw());
         Self {
@@ -114,7 +115,8 @@ impl Entry {
         self.disabled % 2 == 1
     }
 
-    /// The first key of a ring, and one that a revocation has added, wait for nobody.
+    /// Whether the key seals at once. A ring's first key does, and so does one that a revocation
+    /// has added.
     pub(super) fn seals_at_once(&self) -> bool {
         self.from == self.made
     }
@@ -127,13 +129,13 @@ impl Entry {
         self.revoked = earlier(self.revoked, other.revoked);
         self.dropped = earlier(self.dropped, other.dropped);
         self.key = match (self.key.take(), other.key) {
-            // Two keys of one id: whichever all others would choose too.
+            // Two keys have the same id. Every process must choose the same one.
             (Some(one), Some(another)) if another.is_before(&one) => Some(another),
             (one, another) => one.or(another),
         };
     }
 
-    /// All but the material, which follows from the id.
+    /// Compares the dates, and the keys if both have one.
     fn is_same_as(&self, other: &Self) -> bool {
         self.made == other.made
             && self.from == other.from
@@ -163,7 +165,7 @@ impl Ring {
         }
     }
 
-    /// Whether this build must leave it as it is.
+    /// Whether a newer version has written the ring, so that this one must not change it.
     pub(super) fn is_newer(&self) -> bool {
         self.format > FORMAT
     }
@@ -173,7 +175,7 @@ impl Ring {
         self.settle();
     }
 
-    /// All that either ring knows.
+    /// Joins both rings: the result has everything that either one knows.
     pub(super) fn join(mut self, other: &Self) -> Result<Self, TooMany> {
         self.format = self.format.max(other.format);
         self.bounds = self.bounds.join(other.bounds);
@@ -193,7 +195,8 @@ impl Ring {
         Ok(self)
     }
 
-    /// What is revoked or dropped has no material, and only so many entries stay.
+    /// Removes the key from each entry that is revoked or dropped, and the oldest such entries if
+    /// there are too many.
     pub(super) fn settle(&mut self) {
         for entry in self.entries.values_mut() {
             let is_gone = entry.revoked.is_some() || entry.dropped.is_some();
@@ -222,13 +225,13 @@ impl Ring {
             .filter_map(|(id, entry)| Some((id, entry, entry.key.as_deref()?)))
     }
 
-    /// When the latest key was made, gone or not.
+    /// When the newest key was made, whether the ring still has that key or only its dates.
     pub(super) fn newest_made(&self) -> Millis {
         let made = self.entries.values().map(|entry| entry.made);
         made.max().unwrap_or_default().max(self.fence)
     }
 
-    /// The key that seals last of all: the present one, or the one that is about to.
+    /// The last key in line: the one that seals now, or one that is going to.
     pub(super) fn last(&self) -> Option<(KeyId, &Entry)> {
         let sealing = self
             .live()
@@ -237,7 +240,7 @@ impl Ring {
         last.map(|(id, entry, _)| (*id, entry))
     }
 
-    /// Whether both say the same.
+    /// Whether both rings hold the same.
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
         if std::ptr::eq(self, other) {
             return true;

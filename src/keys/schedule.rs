@@ -15,28 +15,28 @@ use super::ring::{Bounds, Entry, MAX_KEYS, NEVER, Ring};
 use crate::envelope::{AppKey, KeyId};
 use crate::time::Millis;
 
-/// Beyond all that is known of clocks and delays.
+/// Some time more, for delays that no setting covers.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// How long a rotation may be overdue, and the clock still be believed.
+/// If a rotation is overdue for longer than this, the process's own clock must be wrong.
 const OVERDUE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What a process does by itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
-    /// `None`: only by hand.
+    /// `None` if keys rotate only by hand.
     pub(super) rotate_every: Option<Duration>,
     pub(super) ahead: Duration,
     pub(super) remove_after: Duration,
 }
 
-/// With which keys a process works.
+/// The keys that a process uses at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct View {
-    /// `None`: it is cut off from the store, and must not seal.
+    /// `None` if the process is cut off from the store, and must not seal.
     pub(super) sealing: Option<KeyId>,
     pub(super) opens: Vec<KeyId>,
-    /// The next moment at which either may be another.
+    /// The next moment at which one of these may change.
     pub(super) until: Millis,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct View {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoNewKey {
     NotDue,
-    /// The ring has as many as it may have.
+    /// The ring has no room for another key.
     Full,
 }
 
@@ -60,49 +60,51 @@ impl Bounds {
         delay.saturating_add(self.propagation)
     }
 
-    /// How late a process may hear of a write though one poll fails: R.
+    /// How late a process may hear of a write if one of its polls fails. This is R.
     pub(super) fn reach(self) -> Duration {
         self.promise().saturating_add(self.longest_poll())
     }
 
     /// How long a key must be in the store before any process seals under it.
     ///
-    /// Each half is enough for every other process to hear, whatever the clocks say: one that
-    /// found the key in the second half knows that all had the first to find it too, even if the
-    /// store has forgotten it since.
+    /// Each half is long enough for every process to find the key, whatever their clocks say. If a
+    /// process finds the key in the second half, all others had the whole first half to find it,
+    /// even if the store has lost it since.
     pub(super) fn spreading(self) -> Duration {
         self.reach()
             .saturating_add(self.tolerance)
             .saturating_mul(2)
     }
 
-    /// How long a key goes on to open after it has stopped to seal.
+    /// How long a key still opens after it has stopped sealing.
     pub(super) fn opens_for(self) -> Duration {
         let rest = self.longest.saturating_add(self.tolerance);
         self.reach().saturating_add(rest).saturating_add(SLACK)
     }
 }
 
-/// The longest that a pause of this length may get.
+/// The longest that a pause can become by jitter.
 pub(super) fn jittered(pause: Duration) -> Duration {
     pause.saturating_add(pause / 4)
 }
 
 impl Ring {
-    /// When a key no longer opens; `None` while the next one is not known.
+    /// When a key stops opening. `None` until it is known when it stops sealing.
     pub(super) fn end(&self, entry: &Entry) -> Option<Millis> {
         Some(entry.stops?.plus(self.bounds.opens_for()))
     }
 
-    /// From when on a key must be found in the store before it seals.
+    /// The middle of the time between making and sealing. A process must find the key in the store
+    /// after this moment, or it does not seal under it.
     fn second_half(entry: &Entry) -> Millis {
         entry.made.plus(entry.from.since(entry.made) / 2)
     }
 
-    /// With which keys a process works at `now`, if it has found each in the store at `found`.
+    /// The keys that a process uses at `now`. `found` returns when it last found a key in the
+    /// store.
     ///
-    /// By its own clock, whatever dates the keys have: one process that is ahead would otherwise
-    /// end the keys of all.
+    /// Only the process's own clock counts. Otherwise, one process whose clock is ahead could end
+    /// the keys of all others.
     pub(super) fn view(&self, now: Millis, found: impl Fn(&KeyId) -> Option<Millis>) -> View {
         let reach = self.bounds.reach();
         let mut until = Millis::MAX;
@@ -143,7 +145,8 @@ impl Ring {
         }
     }
 
-    /// Whether a process with this clock may write what depends on the time.
+    /// Whether the ring's dates agree with this process's clock. If not, the process must not write
+    /// anything that depends on the time.
     pub(super) fn finds_plausible(&self, now: Millis, rules: &Rules) -> bool {
         let is_behind = self.newest_made() > now.plus(self.bounds.tolerance.saturating_mul(3));
         let due = |every| self.last().map(|(_, last)| last.from.plus(every));
@@ -152,7 +155,7 @@ impl Ring {
         !is_behind && !is_ahead
     }
 
-    /// When the next key was to be made and to seal, if it is due now.
+    /// If the next key is due, when it counts as made, and when it begins to seal.
     pub(super) fn next_key(
         &self,
         now: Millis,
@@ -179,12 +182,12 @@ impl Ring {
         rules.ahead.max(self.bounds.spreading())
     }
 
-    /// The first moment at which a key may be made that is newer than all others.
+    /// The first moment that makes a key newer than all others.
     pub(super) fn after_all(&self) -> Millis {
         self.newest_made().plus(Duration::from_millis(1))
     }
 
-    /// Gives all keys a stop that the last one follows.
+    /// Sets when each key stops sealing, except for the last in line.
     pub(super) fn stop_all_but_last(&mut self, now: Millis) {
         for (id, stops) in self.missing_stops(now) {
             if let Some(entry) = self.entries.get_mut(&id) {
@@ -193,7 +196,7 @@ impl Ring {
         }
     }
 
-    /// The keys that have no stop though another follows them, each with the stop that it gets.
+    /// The keys whose stop is not set yet although another key follows, each with its stop.
     pub(super) fn missing_stops(&self, now: Millis) -> Vec<(KeyId, Millis)> {
         let Some((last, _)) = self.last() else {
             return Vec::new();
@@ -211,7 +214,7 @@ impl Ring {
         self.live().filter(needs_one).filter_map(stop).collect()
     }
 
-    /// The keys whose time is over, material and all.
+    /// The keys that have ended so long ago that they can be removed.
     pub(super) fn over(&self, now: Millis, rules: &Rules) -> Vec<KeyId> {
         let is_over = |entry: &Entry| {
             let end = self.end(entry);
@@ -227,14 +230,14 @@ impl Ring {
         }
     }
 
-    /// Adds the next key, which the others stop for.
+    /// Adds the next key. When it begins to seal, the others stop.
     pub(super) fn rotate(&mut self, key: AppKey, made: Millis, from: Millis, now: Millis) {
         self.add(key, made, from);
         self.stop_all_but_last(now);
     }
 }
 
-/// Why no ring can be kept by these rules: which setting, and what is wrong.
+/// Checks that a ring can follow these rules. The error has the setting, and what is wrong with it.
 pub(super) fn check(bounds: Bounds, rules: &Rules) -> Result<(), (&'static str, String)> {
     let Some(every) = rules.rotate_every else {
         return Ok(());
@@ -251,7 +254,7 @@ pub(super) fn check(bounds: Bounds, rules: &Rules) -> Result<(), (&'static str, 
     }
     let kept = bounds.opens_for().saturating_add(rules.remove_after);
     let kept = kept.saturating_add(rules.ahead.max(spreading));
-    // One seals, one is about to, and whoever stopped is kept.
+    // One key seals, one is about to, and all that have stopped are still kept.
     let keys = 2 + kept.as_millis().div_ceil(every.as_millis().max(1));
     if keys > MAX_KEYS as u128 {
         let longest = bounds.longest;

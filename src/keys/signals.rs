@@ -1,4 +1,4 @@
-//! What envelopes, which work while requests run, and the thread that polls tell each other.
+//! Signals between envelopes, which work in requests, and the thread that polls the key store.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,10 +8,10 @@ use crate::envelope::{KeyId, Watch};
 use crate::store::Clock;
 use crate::time::Millis;
 
-/// The least time between two polls that tokens of unknown keys cause.
+/// Tokens of unknown keys cause at most one poll in this time.
 pub(super) const APART: Duration = Duration::from_secs(5);
 
-/// How long an id that a good poll did not find is not asked about.
+/// If a good poll did not find an id, no poll is made for it again for this long.
 const FORGET: Duration = Duration::from_secs(60);
 
 /// How many such ids are remembered.
@@ -26,8 +26,8 @@ pub(super) struct Signals {
     rings: Condvar,
 }
 
-/// When the store was last heard from, by both clocks: the one stands still while a machine is
-/// suspended, the other may be set back.
+/// When the store last answered, by two clocks. One stands still while the machine is suspended,
+/// and somebody may set the other back.
 #[derive(Clone, Copy)]
 struct Heard {
     at: Millis,
@@ -36,9 +36,9 @@ struct Heard {
 
 #[derive(Default)]
 struct Asked {
-    /// Since the last good poll.
+    /// The ids that were asked for since the last good poll.
     new: Vec<KeyId>,
-    /// Not in the store, when it was last looked for.
+    /// The ids that the store did not have, and when a poll last looked.
     unknown: BTreeMap<KeyId, Millis>,
 }
 
@@ -48,7 +48,7 @@ struct Alarm {
     is_asked_for: bool,
 }
 
-/// Why a thread goes on.
+/// Why the waiting thread wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Time,
@@ -56,7 +56,7 @@ pub(super) enum Call {
     Over,
 }
 
-/// What is known of a key by whoever met something sealed under it.
+/// The answer to somebody who asks for an unknown key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sought {
     /// A poll is under way.
@@ -85,12 +85,12 @@ impl Signals {
         self.max_staleness.is_some()
     }
 
-    /// The store had a good ring for whoever began to ask at this moment.
+    /// Records that a poll which began at this moment has found a good ring.
     pub(super) fn heard(&self, at: Millis, ticks: Instant) {
         *locked(&self.heard) = Some(Heard { at, ticks });
     }
 
-    /// A good poll has found these keys.
+    /// Records which of the keys that were asked for a good poll has found.
     pub(super) fn looked(&self, is_known: impl Fn(KeyId) -> bool) {
         let now = self.now();
         let mut asked = locked(&self.asked);
@@ -136,8 +136,8 @@ impl Signals {
         self.rings.notify_all();
     }
 
-    /// Waits for so long, unless somebody asks for a poll, which nobody may for the first `quiet`
-    /// part of it.
+    /// Waits for `pause`, or until somebody asks for a poll. During the first `quiet` part, nobody
+    /// can.
     pub(super) fn wait(&self, pause: Duration, quiet: Duration) -> Call {
         let quiet = quiet.min(pause);
         let call = self.wait_for(quiet, |alarm| alarm.is_over);

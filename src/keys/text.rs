@@ -35,7 +35,7 @@ const MATERIAL: &str = "base64:";
 /// The most characters of a key's material: those of 255 bytes.
 const MAX_MATERIAL: usize = MATERIAL.len() + 340;
 
-/// What is wrong, and in which line, from 1.
+/// What is wrong with the text, and the number of the line, from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BadText {
     pub(super) line: usize,
@@ -43,7 +43,7 @@ pub(super) struct BadText {
 }
 
 pub(super) fn write(ring: &Ring) -> Zeroizing<String> {
-    // Large enough that it never moves, which would leave a copy of what it held.
+    // Large enough that the text never moves: a growing buffer would leave copies of keys behind.
     let length = 256 + ring.entries.len() * 192 + ring.live().count() * MAX_MATERIAL;
     let mut text = Zeroizing::new(String::with_capacity(length));
     write_into(&mut text, ring);
@@ -178,7 +178,7 @@ pub(super) fn read(text: &[u8]) -> Result<Ring, BadText> {
         let problem = "its end is missing: it was cut short";
         return Err(BadText { line, problem });
     }
-    // What a ring would never say of itself.
+    // No program writes such a ring: a key that is revoked or dropped has no material.
     let has_dead_material = ring
         .live()
         .any(|(_, entry, _)| entry.dropped.is_some() || ring.is_revoked(entry));
@@ -252,7 +252,7 @@ impl Line<'_> {
             return Err(bad());
         }
         let key: AppKey = material.parse().map_err(|_| bad())?;
-        // One spelling.
+        // A key has only one spelling.
         if *key.to_base64() != *material {
             return Err(bad());
         }
@@ -260,7 +260,7 @@ impl Line<'_> {
     }
 }
 
-/// The first of the fields, if the others may be there.
+/// The first of the fields. More fields are an error, unless others may be there.
 fn first(fields: &str, others_may_be_there: bool) -> Option<&str> {
     match fields.split_once(' ') {
         None => Some(fields),

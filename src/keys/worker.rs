@@ -15,7 +15,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Nobody but the application's own code asks the store.
+    /// No thread: only the application's own code polls the store.
     pub(super) fn none(inner: &Arc<Inner>) -> Self {
         Self {
             signals: Arc::clone(&inner.signals),
@@ -39,7 +39,7 @@ impl Worker {
                     Call::Time => {}
                 }
                 let Some(inner) = inner.upgrade() else { return };
-                // What went wrong has become an event.
+                // An error was reported as an event.
                 let _ = inner.poll();
             }
         };
@@ -57,9 +57,10 @@ impl Worker {
     pub(super) fn stop(&self) {
         self.signals.end();
         let thread = locked(&self.thread).take();
-        // A caller's hook runs on that thread too, and may hold what is dropped here.
+        // The application's hook runs on that thread too. If the hook owns what is dropped here,
+        // the thread would wait for itself.
         if let Some(thread) = thread.filter(|it| it.thread().id() != thread::current().id()) {
-            // It has panicked if that hook has: there is nothing left to end.
+            // An error means that the hook has panicked: then the thread has ended already.
             let _ = thread.join();
         }
     }

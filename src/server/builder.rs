@@ -31,7 +31,8 @@ impl<B: Backend> ServerStore<B> {
     /// Creates a store with the default settings: see [`builder`](Self::builder).
     pub fn new(keys: impl Into<Keys>, backend: B) -> Self {
         let builder = Self::builder(keys, backend);
-        // A managed ring that cannot take it yet lets nothing be sealed until it can.
+        // This fails if the managed keys cannot allow the lifetime yet. Until they can, nothing is
+        // sealed.
         let _ = builder.declare(Policy::by_default().max_lifetime);
         builder.assembled(Policy::by_default())
     }
@@ -138,6 +139,29 @@ impl<B: Backend> StoreBuilder<Behind<B>> {
     /// last use, so a longer time takes more room. No new request gets a session that was idle for
     /// too long. If you change this setting or the idle timeout, each session is written again at
     /// its next use.
+    ///
+    /// ```
+    /// # use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{AppKey, MemoryStore, server::Memory};
+    /// # static AHEAD: AtomicU64 = AtomicU64::new(0);
+    /// # let clock = || SystemTime::now() + Duration::from_secs(AHEAD.load(Relaxed));
+    /// # pollster::block_on(async {
+    /// # let backend = Memory::builder().clock(clock).build()?;
+    /// # let builder = MemoryStore::builder(AppKey::generate()?, backend).clock(clock);
+    /// const HOUR: Duration = Duration::from_secs(3600);
+    /// let store = builder.idle_timeout(HOUR / 2).longest_request(3 * HOUR).build()?;
+    /// # let session = store.load_from::<str>([]).await?;
+    /// # session.insert("user_id", 42)?;
+    /// # let cookie = store.respond(&session).await?.cookie_header();
+    ///
+    /// let session = store.load_from([&cookie]).await?; // a film comes in
+    /// # AHEAD.store(2 * 3600, Relaxed);
+    /// session.insert("film", "holiday.mp4")?; // two hours later, all of it is there
+    /// store.respond(&session).await?;
+    /// # assert!(store.load_from([&cookie]).await?.contains("film"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
     pub fn longest_request(mut self, longest_request: Duration) -> Self {
         self.longest_request = longest_request;
         self

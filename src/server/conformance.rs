@@ -32,6 +32,19 @@ use checks::Bounds;
 /// It makes every call that a store makes, with keys of its own, and removes them at the end. So
 /// you can run it on a shared server. If your backend talks to a server, run the suite against a
 /// real one, on a runtime with several threads.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use sealed_session::server::{Memory, conformance::Suite};
+/// # pollster::block_on(async {
+/// # let backend = Memory::new();
+/// # let sleep = async |time| std::thread::sleep(time);
+/// let suite = Suite::new(&backend, sleep)
+///     .resolution(Duration::from_millis(100)) // how exact its times are
+///     .max_size(64 * 1024);
+/// assert_eq!(suite.check().await, Ok(()));
+/// # });
+/// ```
 #[must_use = "`check` runs it"]
 pub struct Suite<'b, B, S> {
     backend: &'b B,

@@ -41,8 +41,8 @@ impl<B: Backend> ServerStore<B> {
             list.revoke_subject(subject, core.now().into());
         }
         let is_meant = |names: Names<'_>| names.subject == subject;
-        // Sessions that others began under a key which this process has not met are found only by
-        // that key.
+        // Other processes may have saved sessions under a key that this process does not know yet.
+        // They are found only with that key.
         self.know_all_keys().await?;
         let tags = core.flow.placement.tags(Hidden::Subject, subject);
         self.end_tagged(&tags, is_meant, None).await
@@ -89,8 +89,8 @@ impl<B: Backend> ServerStore<B> {
             ended.map_err(|closed| BackendError::new(BackendErrorKind::Other, closed))?;
         }
         let is_meant = |names: Names<'_>| names.subject == subject;
-        // Sessions that others began under a key which this process has not met are found only by
-        // that key.
+        // Other processes may have saved sessions under a key that this process does not know yet.
+        // They are found only with that key.
         self.know_all_keys().await?;
         let tags = core.flow.placement.tags(Hidden::Subject, subject);
         self.end_tagged(&tags, is_meant, Some(keep)).await

@@ -298,7 +298,7 @@ impl fmt::Debug for File {
     }
 }
 
-/// Builds a [`File`].
+/// Builds a [`File`], which has an example.
 #[must_use]
 pub struct FileBuilder {
     path: PathBuf,

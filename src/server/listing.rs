@@ -10,7 +10,8 @@ use crate::envelope::Hidden;
 use crate::error::BackendError;
 use crate::record::{Record, SessionId};
 
-/// One of a subject's sessions, as [`ServerStore::sessions_of`] lists it.
+/// One of a subject's sessions, as [`ServerStore::sessions_of`] lists it. That method has an
+/// example.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionInfo {

@@ -224,7 +224,7 @@ impl fmt::Debug for Memory {
     }
 }
 
-/// Builds a [`Memory`].
+/// Builds a [`Memory`], which has an example.
 #[must_use]
 pub struct MemoryBuilder {
     limits: Limits,
@@ -234,6 +234,7 @@ pub struct MemoryBuilder {
 
 impl MemoryBuilder {
     /// Sets the most sessions that the backend may hold. Default any number.
+    ///
     /// ```
     /// # pollster::block_on(async {
     /// # use sealed_session::{AppKey, MemoryStore};

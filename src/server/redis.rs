@@ -196,6 +196,15 @@ impl Redis {
     /// Uses an existing connection with its own timeouts: `redis::aio::ConnectionManager`,
     /// `redis::cluster_async::ClusterConnection`, or `redis::aio::MultiplexedConnection`, which
     /// does not reconnect once it is broken.
+    ///
+    /// ```no_run
+    /// # use sealed_session::server::Redis;
+    /// # async fn connect() -> Result<Redis, Box<dyn std::error::Error>> {
+    /// let client = redis::Client::open("redis://10.0.0.1:6379")?;
+    /// let redis = Redis::connection(client.get_multiplexed_async_connection().await?);
+    /// # Ok(redis)
+    /// # }
+    /// ```
     pub fn connection(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> Self {
         Self::over(Link::given(connection))
     }
@@ -216,6 +225,16 @@ impl Redis {
     }
 
     /// Sets how long to wait for an answer. Default one second.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use sealed_session::server::Redis;
+    /// let redis = Redis::open("redis://10.0.0.1:6379")?
+    ///     .connection_timeout(Duration::from_millis(500))
+    ///     .response_timeout(Duration::from_millis(500)) // a request waits a second at most
+    ///     .connections(4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.response = timeout;
         self

@@ -4,27 +4,29 @@ use crate::record::BindingId;
 #[cfg(feature = "device-bound")]
 use crate::time::Millis;
 
-/// What a request has shown of the session's device. Without device binding, nothing.
+/// What a request has shown of the session's device. Without device binding, it shows nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Device {
-    /// The session needs a proof that the request did not bring: it counts as absent.
+    /// Whether the session needs a proof that the request did not bring, so that it counts as
+    /// absent.
     pub(crate) is_missing: bool,
     /// When the device has proven its key for this session.
     #[cfg(feature = "device-bound")]
     pub(crate) proven_at: Option<Millis>,
     /// The binding of a session that is not bound yet, and came with its first proof.
     pub(crate) binds: Option<BindingId>,
-    /// The response removes the proof: it is another session's, or a new one is asked for.
+    /// Whether the response removes the proof, because it belongs to another session or the device
+    /// is asked for a new one.
     #[cfg(feature = "device-bound")]
     pub(crate) drops_proof: bool,
-    /// The response asks the device for a new proof.
+    /// Whether the response asks the device for a new proof.
     #[cfg(feature = "device-bound")]
     pub(crate) is_asked: bool,
 }
 
 #[cfg(feature = "device-bound")]
 impl Device {
-    /// Whether the request has shown nothing of a device, and needs not to.
+    /// Whether the request has shown nothing of a device, and need not.
     pub(crate) fn is_nothing(&self) -> bool {
         self.proven_at.is_none() && !self.is_due()
     }

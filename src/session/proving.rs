@@ -1,4 +1,4 @@
-//! What a session says of its device.
+//! The methods of a session for the device that it is bound to.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use crate::error::{Origin, Refusal};
 use crate::time::Millis;
 
 impl Device {
-    /// The session of which a request has shown this.
+    /// Makes the session of a request that has shown this of its device.
     pub(crate) fn session(self, loaded: Loaded, read_at: Millis, bounds: Bounds) -> Session {
         let origin = if self.is_missing {
             Origin::Refused(Refusal::Unproven)
@@ -20,7 +20,8 @@ impl Device {
         };
         let (loaded, changes) = (Some(loaded), Some(Box::new(Changes::with(self))));
         let session = Session::with(origin, loaded, changes, Some(read_at), Some(bounds));
-        // Reading may not go past the lock if the record does not count, nor a save past its plan.
+        // With this flag, reads take the lock, because the record may not count, and a save makes a
+        // plan.
         if self.is_due() {
             session.inner.flags.set(Flag::Touched, Flag::Touched);
         }
@@ -35,6 +36,7 @@ impl Session {
     ///
     /// It is `false` in a browser that does not take part. In one that does, it becomes `true` when
     /// the browser has registered its key, some moments after the login.
+    /// [`ask_for_device_proof`](Self::ask_for_device_proof) has an example.
     pub fn is_device_bound(&self) -> bool {
         self.device_proven_at().is_some()
     }
@@ -46,7 +48,8 @@ impl Session {
     }
 
     /// Whether the device proved its key at most `duration` before the request was read. If it did
-    /// not, [ask](Self::ask_for_device_proof) for a new proof, for example before a payment.
+    /// not, [ask](Self::ask_for_device_proof) for a new proof, for example before a payment: see the
+    /// example there.
     pub fn is_device_proven_within(&self, duration: Duration) -> bool {
         let proven_at = self.lock_for_save(|changes, _| changes.device().proven_at);
         proven_at
@@ -62,6 +65,24 @@ impl Session {
     /// Browsers sign six times in nine minutes. So call it only for a request of your own pages
     /// (`Sec-Fetch-Site: same-origin`), and only if the last proof is too old. The guard
     /// `RequireDevice` (feature `tower`) takes care of all this.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sealed_session::Session;
+    ///
+    /// /// Whether to go on with a payment. If not, answer 307 with the request's own address.
+    /// fn may_pay(session: &Session) -> bool {
+    ///     let is_fresh = session.is_device_proven_within(Duration::from_secs(30));
+    ///     if !is_fresh {
+    ///         session.ask_for_device_proof();
+    ///     }
+    ///     is_fresh
+    /// }
+    ///
+    /// let session = Session::new(); // of a browser that takes no part
+    /// assert!(!session.is_device_bound());
+    /// assert!(!may_pay(&session));
+    /// ```
     pub fn ask_for_device_proof(&self) {
         self.lock_for_save(|changes, _| {
             let Some(device) = &mut changes.shown else {

@@ -11,7 +11,7 @@ use crate::error::{Origin, SessionError};
 use crate::record::SessionId;
 use crate::time::Millis;
 
-/// What became of changes that were to move to a newer record.
+/// The outcome of moving changes to a newer record.
 #[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rebased {
@@ -49,7 +49,7 @@ impl Session {
                 rebased = Rebased::Claimed;
                 return;
             }
-            // If a first save's answer was lost, its cookie was never set.
+            // If the response to a first save was lost, the browser never got its cookie.
             let before = base.newest();
             newer.cookie_is_due |= before.is_none_or(|loaded| loaded.cookie_is_due);
             newer.key = before.map_or(newer.key, |loaded| loaded.key);

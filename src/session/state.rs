@@ -28,7 +28,7 @@ pub(super) struct Inner {
     pub(super) since: Mutex<Since>,
 }
 
-/// What can be known of a session without the lock on `since`.
+/// The state of a session that can be read without the lock on `since`.
 #[derive(Default)]
 pub(super) struct Flags(AtomicU8);
 
@@ -55,7 +55,7 @@ impl Flags {
     }
 }
 
-/// Another library's session with the same entries. It has changes that nobody is told of.
+/// Another library's session with the same entries. It reports no change, so it must be asked.
 #[cfg(all(feature = "tower", feature = "tower-sessions"))]
 pub(crate) trait Twin: Send + Sync {
     /// Brings the twin's changes into the session. Called before the session is read or changed.
@@ -83,8 +83,8 @@ pub(super) struct Since {
     pub(super) newer: Newer,
 }
 
-/// What a store's settings allow its sessions. Each session has a copy, so that requests on
-/// different threads share nothing.
+/// The limits that a store's settings set for its sessions. Each session has a copy, so that
+/// requests on different threads share no memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
     pub(crate) store: StoreId,

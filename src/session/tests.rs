@@ -174,7 +174,7 @@ fn a_null_that_another_program_has_stored_is_no_entry_and_nothing_writes_one() {
     let cookie = cookie_of(&flow, &bytes);
     let load = || flow.session([cookie.as_bytes()], now());
 
-    // No method sees it, whether the session was changed before or not.
+    // No method returns the null, whether the session was changed before or not.
     for is_touched in [false, true] {
         let session = load();
         if is_touched {
@@ -273,7 +273,8 @@ fn a_session_that_is_too_large_already_may_shrink_and_may_not_grow() {
     session.insert("c", 1).unwrap();
 }
 
-/// What a save writes is as long as the session was taken for, however it came to be so.
+/// A save writes exactly as many bytes as the session was counted for, whatever happened to it
+/// before.
 #[derive(Clone, Debug)]
 enum Op {
     Insert(String, usize),

@@ -1,5 +1,5 @@
-//! What a twin needs: another library's session with the same entries. Nothing here asks the twin,
-//! or tells it of a change.
+//! Functions for a twin, which is another library's session with the same entries. They do not ask
+//! the twin for its changes, and do not tell it of changes.
 
 use std::sync::{Arc, Weak};
 

@@ -79,6 +79,24 @@ impl<T: Serialize + DeserializeOwned> TypedSession<T> {
     /// Sets all fields of `T`. Fields that are `None`, or that `skip_serializing_if` leaves out,
     /// have their entries removed.
     ///
+    /// ```
+    /// # use sealed_session::{Session, TypedSession};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Default, Deserialize, Serialize)]
+    /// #[serde(default)]
+    /// struct Address {
+    ///     street: Option<String>,
+    ///     city: String,
+    /// }
+    ///
+    /// # let session = Session::new();
+    /// # session.insert("street", "High Street 1")?;
+    /// let address = TypedSession::<Address>::from(session); // has a street
+    /// address.set(&Address { street: None, city: "Oslo".to_owned() })?;
+    /// assert_eq!(address.session().keys(), ["city"]);
+    /// # Ok::<(), sealed_session::SessionError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::NotStorable`] if `T` is not a struct with named fields, or if a field of

@@ -334,6 +334,20 @@ impl<P> StoreBuilder<P> {
 
     /// Refuses sessions issued before this time. Default: the epoch, so none. While the service
     /// runs, use [`set_not_before`](crate::CookieStore::set_not_before).
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{AppKey, CookieStore, Origin, Refusal, Session};
+    /// # let key = AppKey::generate()?;
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// # let cookie = CookieStore::new(key.clone()).respond(&session)?.cookie_header();
+    /// # let moment = SystemTime::now() + Duration::from_secs(1);
+    /// // Until this moment, somebody could have stolen cookies:
+    /// let store = CookieStore::builder(key).not_before(moment).build()?;
+    /// assert_eq!(store.load_from([&cookie]).origin(), Origin::Refused(Refusal::Cutoff));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn not_before(mut self, not_before: SystemTime) -> Self {
         self.not_before = not_before;
         self
@@ -341,6 +355,19 @@ impl<P> StoreBuilder<P> {
 
     /// Sets the source of the current time. Default: [`SystemTime::now`]. A test can move a clock
     /// of its own instead of waiting: see [`guide::testing`](crate::guide::testing).
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use sealed_session::{AppKey, CookieStore};
+    /// let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_014_400);
+    /// let store = CookieStore::builder(AppKey::generate()?).clock(move || noon).build()?;
+    ///
+    /// let session = store.load_from::<str>([]);
+    /// session.insert("user_id", 42)?;
+    /// store.respond(&session)?;
+    /// assert_eq!(session.issued_at(), Some(noon));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Box::new(clock);
         self
@@ -447,7 +474,7 @@ impl<P> StoreBuilder<P> {
         (self.placement, rest)
     }
 
-    /// Says how long sessions may live to those who look after the keys.
+    /// Tells managed keys how long sessions may live.
     pub(crate) fn declare(&self, longest: Duration) -> Result<(), ConfigError> {
         self.keys.kept().declare(longest)
     }
@@ -461,7 +488,7 @@ impl<P> StoreBuilder<P> {
         Envelope::new(&self.keys.ring(), used_for)
     }
 
-    /// `None` if no session is bound here. `policy` has checked that it can be.
+    /// `None` if this store binds no sessions. `policy` has checked the settings.
     #[cfg(feature = "device-bound")]
     fn binding(&self, longest: Duration) -> Option<Box<Binding>> {
         let settings = self.device_bound.clone()?;

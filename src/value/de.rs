@@ -333,11 +333,11 @@ fn narrowed(value: f64) -> Option<f32> {
     (is_exact || is_its_decimal()).then_some(narrow)
 }
 
-/// A map of two entries, turned around into the order of its struct's fields.
+/// A map of two entries, in the order of its struct's fields.
 ///
-/// serde's derive reads an adjacently tagged enum as a struct of a tag and a content. If the tag
-/// comes first, serde reads the content directly. Otherwise it uses its buffer, which loses more.
-/// Our entries are in the order of their names, so the tag may come second.
+/// serde's derive reads an adjacently tagged enum as a struct with a tag and a content. If the tag
+/// comes first, serde reads the content directly. Otherwise it goes through its buffer, which
+/// cannot hold everything. Our entries are sorted by name, so the tag may come second.
 struct Turned<'de> {
     /// The struct's first field comes last, so that `pop` returns it first.
     entries: Vec<(&'de str, Reader<'de>)>,

@@ -12,7 +12,7 @@ use crate::time::Millis;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The token that a vector states, for the kinds that have one.
+/// Makes the token that a vector states.
 trait Stated: Sealed {
     fn stated(token: &DeviceToken) -> Self;
 }

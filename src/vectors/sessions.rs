@@ -178,8 +178,8 @@ fn the_parts_of_every_session_make_its_plaintext_to_the_byte() {
     }
 }
 
-/// Through the public methods of a session and a save, with the vector's id and nonce for
-/// randomness: what can be made in one request.
+/// Builds each session that one request can make, by the public methods and a save. The vector's id
+/// and nonce take the place of randomness.
 #[test]
 fn a_handler_that_fills_a_new_session_sends_the_very_token() {
     let mut sealed = 0;
@@ -193,7 +193,7 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
         // An empty new session is not worth a cookie.
         let is_empty =
             stated.values.is_empty() && stated.flashes.is_empty() && stated.names().is_empty();
-        // Nor is null an entry that a session takes.
+        // A session takes no null as an entry.
         let mut values = stated.values.values().chain(stated.flashes.values());
         let has_null = values.any(|typed| *typed == Typed::Null(()));
         if is_empty || has_null || !in_one_request {
@@ -234,7 +234,7 @@ fn a_handler_that_fills_a_new_session_sends_the_very_token() {
     assert_eq!(sealed, 28);
 }
 
-/// Docs that are copied from by hand go stale without anybody noticing.
+/// Without this test, the page's example could go stale unnoticed.
 #[test]
 fn the_worked_example_of_the_format_page_is_the_first_vector() {
     let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/format.md"));

@@ -63,7 +63,7 @@ pub(crate) fn token_in<'a>(input: &'a str, name: &str) -> Result<&'a str, Failur
             "standard input has several cookies named `{name}`; put in the value of one"
         )));
     }
-    // Only if the value is a token is the text before it surely a name and no secret.
+    // Show the text before `=` only if the value is a token: otherwise that text may be a secret.
     let other = pairs().find(|(found, value)| !found.is_empty() && Token::parse(value).is_ok());
     match other {
         Some((other, _)) => Err(Failure::usage(format!(

@@ -192,7 +192,7 @@ fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
         session.insert(name, value)?;
     }
     if entries.is_empty() {
-        // A session that never held anything gets no cookie, but one that was emptied does.
+        // An empty new session gets no cookie, but a session that was emptied does.
         session.set_subject("-")?;
         let _ = store.respond(&session)?;
         session.set_subject("")?;
@@ -318,7 +318,7 @@ fn configure(
     ring: &KeyRing,
 ) -> Result<(CookieStoreBuilder, CookieConfig), Failure> {
     let cookie = cookie_config(used_for.cookie.as_deref(), settings)?;
-    // A service's cookies are sealed alike under every driver.
+    // The driver does not matter: a service's cookies are sealed in the same way under each.
     let mut settings = settings.clone();
     if settings.driver.is_some() {
         settings.driver = Some(Driver::Cookie);
@@ -330,7 +330,8 @@ fn configure(
     Ok((builder, cookie))
 }
 
-/// If the command line names the cookie, its other attributes do not matter to a token.
+/// If the command line names the cookie, only the name counts: a token does not depend on the other
+/// attributes.
 fn cookie_config(name: Option<&str>, settings: &Settings) -> Result<CookieConfig, Failure> {
     Ok(match name {
         Some(name) => CookieConfig::builder().name(name).build()?,

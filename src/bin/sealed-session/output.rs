@@ -107,8 +107,8 @@ fn harmless(text: &str, kept: &str, escape: impl Fn(char, &mut String)) -> Strin
     shown
 }
 
-/// Characters that fonts leave blank, although for Unicode they are neither format characters nor
-/// spaces: letters that fill a place, selectors of glyphs, the empty Braille cell.
+/// Characters that fonts show as nothing, although Unicode counts them neither as format characters
+/// nor as spaces: filler letters, variation selectors, the empty Braille cell.
 const BLANK: [std::ops::RangeInclusive<char>; 10] = [
     '\u{34f}'..='\u{34f}',
     '\u{115f}'..='\u{1160}',
@@ -133,7 +133,7 @@ fn is_hidden(c: char) -> bool {
     behind.escape_debug().nth(1) == Some('\\') || BLANK.iter().any(|blank| blank.contains(&c))
 }
 
-/// Whether a character goes onto the one before it, which could be a quotation mark.
+/// Whether a character is drawn onto the one before it. That one could be a quotation mark.
 fn is_mark(c: char) -> bool {
     !c.is_ascii() && !is_hidden(c) && c.escape_debug().len() > 1
 }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     proptest! {
-        /// Uses Unicode's classes, which are another table than the one in use.
+        /// Checks against Unicode's classes, a table that the code under test does not use.
         #[test]
         fn no_character_of_these_classes_gets_through(
             text in r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Mn}\p{Me}a ]{1,40}",

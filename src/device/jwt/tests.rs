@@ -132,7 +132,7 @@ fn every_malformed_form_is_refused() {
     let good = jwt(HEADER, CLAIMS);
     let [header, claims, signed] = [0, 1, 2].map(|n| good.split('.').nth(n).unwrap().to_owned());
     let raw = signature(HEADER, CLAIMS).to_bytes().to_vec();
-    // 64 bytes leave four of the last character's bits for nothing.
+    // The last character of 64 bytes has four bits that stand for nothing.
     let mut cut = good.clone();
     let last = cut.pop().unwrap();
     let others = (b'A'..=b'z').map(char::from).filter(|other| *other != last);

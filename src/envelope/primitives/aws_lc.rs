@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::{KEY, NONCE, TAG, Wrong};
 
-/// Why no call in this file fails.
+/// The reason why no call in this file can fail.
 const LENGTHS: &str = "keys, nonces and blocks of the right length, texts far below the limits";
 
 /// XAES-256-GCM under one key.

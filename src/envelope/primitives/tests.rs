@@ -79,7 +79,7 @@ struct Functions {
     expand: fn(&[u8; KEY], &[u8], &mut [u8]),
 }
 
-/// All that are compiled: each makes what the next one reads.
+/// All implementations that are compiled.
 fn all() -> Vec<Functions> {
     vec![
         of!(rust_crypto),
@@ -88,7 +88,7 @@ fn all() -> Vec<Functions> {
     ]
 }
 
-/// Each implementation beside each, itself among them.
+/// All pairs of implementations, also of one with itself.
 fn pairs() -> impl Iterator<Item = (Functions, Functions)> {
     let all = all();
     all.clone()

@@ -5,7 +5,7 @@ use super::*;
 use crate::error::RandomError;
 use crate::vectors::{File, Vector, given, vectors};
 
-/// The Sealer of the one who opens it, at the vector's time.
+/// The Sealer that opens the vector's token, at the vector's time.
 fn sealer(vector: &Vector, ring: KeyRing) -> Sealer {
     let now = vector.now();
     Sealer::with_context(ring, &vector.cookie, &vector.context)
@@ -42,8 +42,8 @@ fn the_same_bytes_nonce_and_time_make_the_same_token() {
     assert_eq!(timed, 6);
 }
 
-/// A Sealer tells by the mac which of its two kinds a token is, so it opens those that are only
-/// refused as the other kind.
+/// A Sealer finds out by the mac which of its two kinds a token is. So it opens tokens that are
+/// refused only because they are stated as the other kind.
 #[test]
 fn every_refused_token_is_refused_for_the_stated_reason() {
     let file: File = vectors!("sealer.json");

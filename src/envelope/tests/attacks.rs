@@ -132,7 +132,7 @@ fn one_ciphertext_opens_under_two_keys_with_gcm_alone() {
     }
 }
 
-/// Fails at the draw of this number, from 0.
+/// A random source that fails at the draw with this number, from 0.
 fn failing_at(failing: usize) -> impl FnMut(&mut [u8]) -> Result<(), RandomError> {
     let mut draws = 0..;
     move |bytes| match draws.next() {

@@ -69,7 +69,7 @@ fn xor(a: &[u8], b: &[u8]) -> Vec<u8> {
     a.iter().zip(b).map(|(a, b)| a ^ b).collect()
 }
 
-/// What somebody knows who has seen two messages of one nonce, each of one block.
+/// The knowledge of an attacker who has seen two messages of one block each, under the same nonce.
 #[derive(PartialEq, Debug)]
 struct Attacker<'a> {
     aad: &'a [u8],
@@ -148,7 +148,8 @@ fn a_nonce_that_repeats_gives_forgeries_against_plain_gcm_and_none_against_ours(
     let twins = SEEN.map(|message| Sealed::seal::<Xaes256Gcm>(&enc[..], &nonce, &aad, message));
     assert!((0..2).all(|n| twins[n].ciphertext == on_the_wire[n].ciphertext));
 
-    // Against the twin, the textbook way: the key is found and every forgery opens.
+    // The attack of the textbooks works against plain GCM, the twin: it finds the key, and every
+    // forgery opens.
     let attacker = Attacker::who_saw(&twins, &aad);
     for forged in [
         attacker.with_a_new_tag(),
@@ -159,7 +160,8 @@ fn a_nonce_that_repeats_gives_forgeries_against_plain_gcm_and_none_against_ours(
         assert!(!twins.contains(&forged));
     }
 
-    // Against ours, the same: what is found is not the key, and no forgery opens.
+    // The same attack fails against our tokens: it finds something else than the key, and no
+    // forgery opens.
     let misled = Attacker::who_saw(&on_the_wire, &aad);
     assert_ne!(misled.hash_key, attacker.hash_key);
     let kept = misled.under_the_tag(on_the_wire[0].tag);
@@ -172,8 +174,8 @@ fn a_nonce_that_repeats_gives_forgeries_against_plain_gcm_and_none_against_ours(
         assert_eq!(opened.map(drop), Err(reason));
     }
 
-    // And it is the enciphered tag that stands in the way: with the twin's key, out of reach
-    // without the twin's tags, a ciphertext under a genuine tag and mac would open.
+    // The enciphered tag alone prevents it. With the twin's key, which nobody can find without the
+    // twin's tags, a forged ciphertext under a genuine tag and mac would open.
     let mut informed = attacker.under_the_tag(twins[0].tag);
     informed.tag = on_the_wire[0].tag;
     let token = spliced(&ours[0], &informed);

@@ -74,7 +74,7 @@ fn two_tokens_by_somebody_with_the_key_share_nonce_tag_and_mac_and_each_opens_to
     }
     let second = BASE64.encode(&bytes);
 
-    // The mac is no fingerprint: it is that of both.
+    // Two different tokens have the same mac, so it is no fingerprint.
     assert_ne!(first, second);
     assert_eq!(ends(&first), ends(&second));
     let open = |envelope: &Envelope, token: &str| {
@@ -84,7 +84,7 @@ fn two_tokens_by_somebody_with_the_key_share_nonce_tag_and_mac_and_each_opens_to
     assert_eq!(open(&envelope, &first), Ok(FIRST.to_vec()));
     assert_eq!(open(&envelope, &second).unwrap()[..16], *WANTED);
 
-    // Each token is that of one key and one use.
+    // Each token opens under one key and for one use.
     let others = [
         (AppKey::generate().unwrap(), "rights", Refusal::UnknownKey),
         (key, "invitation", Refusal::Forged),

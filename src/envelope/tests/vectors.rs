@@ -49,7 +49,7 @@ fn every_app_key_gives_the_stated_prk_id_and_subkeys() {
     }
 }
 
-/// The key that XAES derives for a nonce shows in what plain GCM makes under it.
+/// Checks the key that XAES derives for a nonce by encrypting with plain GCM under it.
 #[test]
 fn every_nonce_gives_the_stated_xaes_key_gcm_tag_and_ciphertext() {
     for vector in tokens() {

@@ -1,4 +1,4 @@
-//! Makes the bodies of a layer's own answers, in whatever type the service has.
+//! Makes bodies for the layer's own answers, in the type that the service uses.
 
 use std::any::Any;
 #[cfg(feature = "device-bound")]
@@ -21,14 +21,14 @@ pub(super) fn known<B: 'static>(text: String) -> Option<B> {
     cast(text.clone()).or_else(|| cast(text.into_bytes()))
 }
 
-/// The same value, if it has the type that is asked for.
+/// The value, if it is of type `B`.
 fn cast<T: 'static, B: 'static>(value: T) -> Option<B> {
     let mut value = Some(value);
     let value: &mut dyn Any = &mut value;
     value.downcast_mut::<Option<B>>()?.take()
 }
 
-/// Makes bodies of a type that the layer does not know, if the application has said how.
+/// The application's function that makes bodies of a type which the layer does not know.
 #[cfg(feature = "device-bound")]
 #[derive(Clone, Default)]
 pub(super) struct Bodies(Option<Arc<dyn Any + Send + Sync>>);

@@ -60,17 +60,49 @@ pub type RequireSession<N = (), A = Bare> = Guard<AnySession, N, A>;
 /// Lets requests through whose session has an entry, such as a user's id.
 ///
 /// ```
-/// # use http::{Response, StatusCode, request};
-/// # use sealed_session::Field;
-/// # use sealed_session::frameworks::tower::RequireField;
+/// # use std::convert::Infallible;
+/// # use std::future::{Ready, ready};
+/// # use std::task::{Context, Poll};
+/// # use tower_service::Service;
+/// use http::{Request, Response, StatusCode, request};
+/// use sealed_session::frameworks::tower::{Layer, RequireField, SessionLayer};
+/// # use sealed_session::{AppKey, CookieStore, Field, Session};
+/// # #[derive(Clone)]
+/// # struct Handler;
+/// # impl Service<Request<()>> for Handler {
+/// #     type Response = Response<String>;
+/// #     type Error = Infallible;
+/// #     type Future = Ready<Result<Response<String>, Infallible>>;
+/// #     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+/// #         Poll::Ready(Ok(()))
+/// #     }
+/// #     fn call(&mut self, _: Request<()>) -> Self::Future {
+/// #         ready(Ok(Response::new("hello".to_owned())))
+/// #     }
+/// # }
+///
 /// const USER: Field<u64> = Field::new("user_id");
 ///
-/// let members_only = RequireField::new(USER); // 401 without a body
-/// let or_to_the_login = RequireField::new(USER).or_answer(|request: &request::Parts| {
+/// // Without `or_answer`, the answer is 401 without a body.
+/// let members_only = RequireField::new(USER).or_answer(|request: &request::Parts| {
 ///     let to = format!("/login?next={}", request.uri.path());
 ///     let response = Response::builder().status(StatusCode::SEE_OTHER).header("location", to);
 ///     response.body(String::new()).unwrap_or_default()
 /// });
+/// # let store = CookieStore::new(AppKey::generate()?);
+/// # let session = Session::new();
+/// # session.insert(USER, 42)?;
+/// # let cookie = store.respond(&session)?.cookie_header();
+/// let guarded = members_only.layer(/* the service of your handler */ Handler);
+/// let mut service = SessionLayer::new(store).layer(guarded);
+///
+/// let stranger = Request::builder().uri("/profile").body(())?;
+/// let response = pollster::block_on(service.call(stranger))?;
+/// assert_eq!(response.headers()["location"], "/login?next=/profile");
+///
+/// let member = Request::builder().uri("/profile").header("cookie", cookie).body(())?;
+/// assert_eq!(pollster::block_on(service.call(member))?.status(), 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub type RequireField<N = (), A = Bare> = Guard<HasField, N, A>;
 
@@ -80,28 +112,91 @@ pub type RequireField<N = (), A = Bare> = Guard<HasField, N, A>;
 /// in device-bound sessions are refused there, and still work everywhere else.
 ///
 /// ```
+/// # use std::convert::Infallible;
+/// # use std::future::{Ready, ready};
+/// # use std::task::{Context, Poll};
+/// # use tower_service::Service;
 /// # use std::time::Duration;
-/// # use sealed_session::frameworks::tower::RequireDevice;
-/// let settings = RequireDevice::new();
+/// # use http::{Request, Response, StatusCode};
+/// # use sealed_session::frameworks::tower::{Layer, RequireDevice, SessionLayer};
+/// # use sealed_session::{AppKey, CookieStore, DeviceBound, Session};
+/// # #[derive(Clone)]
+/// # struct Handler;
+/// # impl Service<Request<()>> for Handler {
+/// #     type Response = Response<String>;
+/// #     type Error = Infallible;
+/// #     type Future = Ready<Result<Response<String>, Infallible>>;
+/// #     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+/// #         Poll::Ready(Ok(()))
+/// #     }
+/// #     fn call(&mut self, _: Request<()>) -> Self::Future {
+/// #         ready(Ok(Response::new("hello".to_owned())))
+/// #     }
+/// # }
+/// # let builder = CookieStore::builder(AppKey::generate()?);
+/// # let store = builder.device_bound(DeviceBound::default()).build()?;
+/// # let session = Session::new();
+/// # session.insert("user_id", 42)?;
+/// # let cookie = store.respond(&session)?.cookie_header();
 /// let payment = RequireDevice::new().proven_within(Duration::from_secs(30));
+/// let guarded = payment.layer(/* the service of your handler */ Handler);
+/// let mut service = SessionLayer::new(store).layer(guarded);
+///
+/// // The session is good, but its browser takes no part:
+/// let request = Request::builder().uri("/pay").header("cookie", cookie).body(())?;
+/// let response = pollster::block_on(service.call(request))?;
+/// assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[cfg(feature = "device-bound")]
 pub type RequireDevice<N = (), A = Bare> = Guard<FromDevice, N, A>;
 
 /// Lets requests through whose visitor has [logged in](Session::log_in) lately. Put it in front of
 /// what needs a fresh proof of who the visitor is, such as changing the password. Answer with the
-/// page that asks for the password again:
+/// page that asks for the password again: [`RequireField`] shows how `or_answer` redirects.
 ///
 /// ```
-/// # use std::time::Duration;
-/// # use http::{Response, StatusCode, request};
-/// # use sealed_session::frameworks::tower::RequireLogin;
+/// # use std::convert::Infallible;
+/// # use std::future::{Ready, ready};
+/// # use std::task::{Context, Poll};
+/// # use tower_service::Service;
+/// # use std::time::{Duration, SystemTime};
+/// # use http::{Request, Response};
+/// # use sealed_session::frameworks::tower::{Layer, RequireLogin, SessionLayer};
+/// # use sealed_session::{AppKey, CookieStore, Session};
+/// # #[derive(Clone)]
+/// # struct Handler;
+/// # impl Service<Request<()>> for Handler {
+/// #     type Response = Response<String>;
+/// #     type Error = Infallible;
+/// #     type Future = Ready<Result<Response<String>, Infallible>>;
+/// #     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+/// #         Poll::Ready(Ok(()))
+/// #     }
+/// #     fn call(&mut self, _: Request<()>) -> Self::Future {
+/// #         ready(Ok(Response::new("hello".to_owned())))
+/// #     }
+/// # }
+/// # let key = AppKey::generate()?;
+/// # let ago = |age| move || SystemTime::now() - Duration::from_secs(age);
+/// # let logged_in = |age| {
+/// #     let store = CookieStore::builder(key.clone()).clock(ago(age)).build()?;
+/// #     let session = Session::new();
+/// #     session.log_in()?;
+/// #     let cookie = store.respond(&session)?.cookie_header();
+/// #     Ok::<_, Box<dyn std::error::Error>>(Request::builder().header("cookie", cookie).body(())?)
+/// # };
+/// # let store = CookieStore::new(key.clone());
 /// let lately = RequireLogin::within(Duration::from_secs(15 * 60));
-/// let or_the_password = lately.or_answer(|request: &request::Parts| {
-///     let to = format!("/password?next={}", request.uri.path());
-///     let response = Response::builder().status(StatusCode::SEE_OTHER).header("location", to);
-///     response.body(String::new()).unwrap_or_default()
-/// });
+/// let guarded = lately.layer(/* the service of your handler */ Handler);
+/// let mut service = SessionLayer::new(store).layer(guarded);
+///
+/// # let (request, older) = (logged_in(14 * 60)?, logged_in(16 * 60)?);
+/// // A request of somebody who logged in 14 minutes ago:
+/// assert_eq!(pollster::block_on(service.call(request))?.status(), 200);
+/// // And 16 minutes ago:
+/// assert_eq!(pollster::block_on(service.call(older))?.status(), 401);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub type RequireLogin<N = (), A = Bare> = Guard<RecentLogin, N, A>;
 
@@ -280,7 +375,8 @@ impl<C, N, A> Guard<C, N, A> {
     /// Sets the answer for refused requests: a function that takes the request's head, `http`'s
     /// [`Parts`](request::Parts), and returns a response. With actix-web, it takes the
     /// `HttpRequest` and returns an `HttpResponse`; with poem, a `Request` and a `Response`; with
-    /// Rocket, it takes the `Parts` and returns a `Response<'static>`.
+    /// Rocket, it takes the `Parts` and returns a `Response<'static>`. [`RequireField`] has an
+    /// example.
     pub fn or_answer<Q, R, G: Fn(&Q) -> R>(self, answer: G) -> Guard<C, N, G> {
         Guard {
             condition: self.condition,
@@ -304,9 +400,10 @@ impl<C: Condition, N, A> Guard<C, N, A> {
         self.condition.lets_in(session)
     }
 
-    /// Where a request goes again, after its device has proven its key, if it may then pass. A
-    /// page of this origin must have sent it. `path` is the end of the path, as far as it is known
-    /// here: the address is relative, because a router or a proxy may have taken off the rest.
+    /// Returns the address for a redirect, if the request may pass once its device has proven its
+    /// key again. Only requests from a page of this origin get one. `path` is the path as this
+    /// service sees it. A router or a proxy may have removed its beginning, so the address is
+    /// relative.
     #[cfg(feature = "device-bound")]
     pub(crate) fn asks_for_proof(
         &self,
@@ -380,7 +477,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let load = self.guard.load(request.extensions().get());
-        // Only the original is known to be ready, so it takes the request, and the clone stays.
+        // Only the original service is known to be ready, so it takes the request. The clone stays.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         GuardFuture {
@@ -455,7 +552,7 @@ where
     }
 }
 
-/// The answer that makes the device prove its key and the request come again.
+/// The answer that makes the browser prove its device's key and repeat the request.
 #[cfg(feature = "device-bound")]
 fn again<C: Condition, N, A, D: Default>(
     guard: &Guard<C, N, A>,

@@ -27,8 +27,8 @@ use crate::hosts::named_by;
 /// poem's `with`, and a fairing for Rocket's `attach`.
 pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
-    /// `None` if no request leaves its session idle. Frameworks clone a layer for each request,
-    /// which writes to each counter of the clone.
+    /// `None` if every request counts as use. Then a clone has one reference counter less to write
+    /// to, and frameworks clone a layer for each request.
     leaves: Option<Arc<L>>,
     #[cfg(feature = "device-bound")]
     bodies: Bodies,
@@ -88,16 +88,23 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     /// With several layers, each answers for its own save, and the innermost for everything else.
     ///
     /// ```
-    /// # use sealed_session::{AppKey, CookieStore};
+    /// # use sealed_session::{AppKey, CookieStore, Session};
     /// # use sealed_session::frameworks::tower::{Failure, SessionLayer};
     /// # use http::{Response, StatusCode};
     /// # let store = CookieStore::new(AppKey::generate()?);
-    /// SessionLayer::new(store).on_error(|failure: &Failure| {
+    /// fn unavailable(failure: &Failure) -> Response<String> {
     ///     eprintln!("{failure:#}"); // in a service: your log
     ///     let mut response = Response::new("please try again".to_owned());
     ///     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     ///     response
-    /// });
+    /// }
+    ///
+    /// let layer = SessionLayer::new(store).on_error(unavailable);
+    /// # let session = Session::new();
+    /// # session.insert("user_id", 42)?;
+    /// let error = session.get::<String>("user_id").unwrap_err(); // as a handler may return it
+    /// assert_eq!(unavailable(&Failure::Call(error)).status(), 503);
+    /// # let _ = layer;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_error<R, G: Fn(&Failure) -> R>(self, answer: G) -> SessionLayer<S, N, G, L> {
@@ -121,10 +128,16 @@ impl<S: Sessions, N, H, L> SessionLayer<S, N, H, L> {
     /// ```
     /// # use sealed_session::{AppKey, CookieStore};
     /// # use sealed_session::frameworks::tower::SessionLayer;
-    /// # use http::request;
+    /// # use http::{Request, request};
     /// # let store = CookieStore::new(AppKey::generate()?);
-    /// SessionLayer::new(store)
-    ///     .leave_idle_if(|request: &request::Parts| request.uri.path() == "/news/count");
+    /// fn is_poll(request: &request::Parts) -> bool {
+    ///     request.uri.path() == "/news/count"
+    /// }
+    ///
+    /// let layer = SessionLayer::new(store).leave_idle_if(is_poll);
+    /// let (request, ()) = Request::get("/news/count").body(())?.into_parts();
+    /// assert!(is_poll(&request));
+    /// # let _ = layer;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn leave_idle_if<Q, P: Fn(&Q) -> bool>(self, request: P) -> SessionLayer<S, N, H, P> {
@@ -173,7 +186,7 @@ impl<S, N, H, L> SessionLayer<S, N, H, L> {
 }
 
 impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
-    /// The settings for a request. `host` tells the host that it names.
+    /// The settings for a request. `host` returns the host that the request names.
     pub(crate) fn at(&self, host: &dyn Fn() -> Option<String>) -> Arc<Settings<S, H>> {
         match self.settings.store.at(host) {
             None => Arc::clone(&self.settings),
@@ -217,8 +230,8 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
         Some(answer.into_response_with(body))
     }
 
-    /// Begins a request. The framework puts the [`PendingSession`] where handlers find it. If one
-    /// of the same type was there already, it refuses the [`Open`].
+    /// Begins a request. The framework puts the [`PendingSession`] where handlers find it. If there
+    /// is one of the same type already, the framework calls `refuse` on the [`Open`].
     pub(crate) fn start(
         &self,
         settings: Arc<Settings<S, H>>,

@@ -81,6 +81,20 @@ impl<N> PendingSession<N> {
 
     /// Makes this request not count as use of its session, even if other code asks for the session:
     /// see [`Session::leave_idle`]. It loads nothing.
+    ///
+    /// ```
+    /// # use http::Request;
+    /// # use sealed_session::PendingSession;
+    /// /// In a middleware, for requests that a page makes by itself:
+    /// fn mark<B>(request: &Request<B>) {
+    ///     if request.uri().path() == "/news/count"
+    ///         && let Some(pending) = request.extensions().get::<PendingSession>()
+    ///     {
+    ///         pending.leave_idle();
+    ///     }
+    /// }
+    /// # mark(&Request::new(()));
+    /// ```
     pub fn leave_idle(&self) {
         self.request.leave_idle();
     }

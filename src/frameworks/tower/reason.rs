@@ -1,5 +1,5 @@
-//! Why the layer answers 500, for whoever develops the application. In debug builds the reason is
-//! the body of the answer, and on standard error once for each kind of reason. Release builds say
+//! Tells the developer why the layer answers 500. In debug builds, the reason is the body of the
+//! answer, and is printed on standard error once for each kind of reason. Release builds say
 //! nothing.
 
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ const HOW_TO_SEE: &str = "This is a debug build, so the answer has this text as 
     see reasons there, set up a `tracing` subscriber with the feature `tracing`, or answer with \
     `SessionLayer::on_error`. docs/errors.md lists every error.";
 
-/// The kinds of reasons that standard error has.
+/// The kinds of reasons that were printed already.
 static TOLD: Told = Told(Mutex::new(BTreeSet::new()));
 
 /// Tells the developer, and returns the body of the answer: `None` in release builds.
@@ -36,7 +36,7 @@ fn reason_in(is_debug_build: bool, failure: &Failure) -> Option<String> {
     is_debug_build.then(|| {
         let text = text(failure);
         if TOLD.is_first(failure) {
-            // Without a standard error, nobody can be told.
+            // If there is no standard error, nothing is printed.
             let _ = writeln!(io::stderr(), "{text}");
         }
         text

@@ -1,4 +1,5 @@
-//! The layer: our layer, and inside of it one that makes the twin and brings its changes home.
+//! Wraps our layer around one that makes the session of tower-sessions, the twin, and copies the
+//! twin's last changes into our session.
 
 use std::fmt;
 use std::marker::PhantomData;

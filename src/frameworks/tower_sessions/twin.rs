@@ -1,9 +1,10 @@
-//! The session of tower-sessions as a twin of ours: its store, and what keeps both the same.
+//! The session of tower-sessions as a twin of our session: both always have the same entries.
 //!
-//! A session of tower-sessions keeps its entries in memory and tells nobody of a change, but it
-//! shows them to its store in `create` and `save`, and takes them from it in `load` and `create`.
-//! So the twin has itself saved: at the end of the request, and whenever our session is used
-//! meanwhile. A store cannot see who calls it, so a thread marks the calls that are the twin's own.
+//! A session of tower-sessions keeps its entries in memory and reports no change. But it gives them
+//! to its store in `create` and `save`, and takes them from the store in `load` and `create`. So
+//! this module is that store, and calls the twin's `save` itself: at the end of the request, and
+//! whenever somebody uses our session in between. A store cannot see who calls it, so a
+//! thread-local flag marks the calls from here.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -32,13 +33,13 @@ use crate::value::{Value, decode};
 
 type Entries = HashMap<String, Json>;
 
-/// Makes the session of tower-sessions for a request. With `has_id` its id is that of our session:
-/// the one in the request's token, or for a new session one that the first save uses. Otherwise it
-/// stands for none.
+/// Makes the session of tower-sessions for a request. With `has_id`, it has the id of our session:
+/// the one in the request's token, or for a new session the one that its first save will use.
+/// Otherwise its id means nothing.
 pub(super) fn twin_of(request: Arc<dyn Ask>, has_id: bool) -> Arc<Both> {
     let named = has_id.then(|| request.look()).flatten();
     let drawn = match named {
-        // Nothing is saved under an id that the system's random source did not draw.
+        // Only the system's random source draws ids that are saved.
         None if has_id => SessionId::random(&mut os_random).ok(),
         _ => None,
     };
@@ -71,7 +72,7 @@ impl Both {
     /// Brings the last changes into our session. On an error, nothing of this request is saved.
     pub(super) async fn finish(&self) -> Result<(), Failure> {
         let mut save = pin!(self.theirs.save());
-        // Its outcome is in `failure`.
+        // The outcome is in `failure`.
         let _ = poll_fn(|context| as_twin(|| save.as_mut().poll(context))).await;
         let failure = lock(&self.store.seen).failure.take();
         match failure {
@@ -85,7 +86,7 @@ impl Both {
         }
     }
 
-    /// Runs one of their methods if nothing holds their record.
+    /// Runs one of the twin's methods, unless another task holds the twin's lock.
     fn at_once(future: impl Future) {
         let mut future = pin!(unconstrained(future));
         let mut context = Context::from_waker(Waker::noop());
@@ -101,12 +102,13 @@ impl Twin for Both {
     }
 
     fn show(&self) {
-        // What was not read yet is read from our session when it is.
+        // If the twin has not loaded its entries yet, it will load the new ones.
         if IS_TWIN.get() || matches!(lock(&self.store.seen).entries, Seen::Nothing) {
             return;
         }
         Self::at_once(async {
-            // Only a session without an id lets its store set the entries.
+            // Only a session without an id takes entries from its store's `create`, so remove the
+            // id first.
             if self.theirs.id().is_none() || self.theirs.cycle_id().await.is_ok() {
                 let _ = self.theirs.save().await;
             }
@@ -115,7 +117,7 @@ impl Twin for Both {
 }
 
 thread_local! {
-    /// Whether this thread runs a method of theirs for the twin, and not for a handler.
+    /// Whether this module, and not a handler, has called the twin's method that is running.
     static IS_TWIN: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -130,28 +132,28 @@ fn as_twin<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// The store that a session of tower-sessions loads itself from, and saves itself to: our session.
+/// The store of the twin. It loads from our session and saves to it.
 struct Store {
     request: Arc<dyn Ask>,
-    /// Whether the session's first id is that of the request's token.
+    /// Whether the twin's first id comes from the request's token.
     is_named: bool,
     both: OnceLock<Weak<Both>>,
     /// Locked before our session, and never while that is locked.
     seen: Mutex<Last>,
 }
 
-/// What both sessions had when they were last the same.
+/// The entries and the expiry that both sessions had when they were last compared.
 #[derive(Default)]
 struct Last {
     entries: Seen,
     expiry: Option<Expiry>,
-    /// Why the changes that were last seen are not in our session.
+    /// Why our session has not taken the twin's last changes.
     failure: Option<Failure>,
 }
 
 #[derive(Default)]
 enum Seen {
-    /// Their entries were never loaded.
+    /// The twin has not loaded its entries.
     #[default]
     Nothing,
     /// The entries that our session was opened with.
@@ -164,7 +166,7 @@ impl Store {
         poll_fn(|context| self.request.poll_session(context)).await
     }
 
-    /// Brings their entries and expiry into our session.
+    /// Copies the twin's entries and expiry into our session.
     async fn settle(&self, entries: &Entries) -> Result<Session, Failure> {
         let settled = match self.session().await {
             Ok(session) => self
@@ -191,7 +193,7 @@ impl Store {
             .collect();
         let gone = before.keys().filter(|key| !entries.contains_key(*key));
         changed.extend(gone.map(|key| (key.as_str(), None)));
-        // An error names the entries in this order.
+        // Sorted, so that an error always names the same entry.
         changed.sort_unstable_by_key(|(key, _)| *key);
         let both = self.both.get().and_then(Weak::upgrade);
         let expiry = both.map_or(last.expiry, |both| both.theirs.expiry());
@@ -213,7 +215,7 @@ impl Store {
 
 #[async_trait]
 impl SessionStore for Store {
-    /// Their session has no id: it is to get a new one, or begins anew.
+    /// Called while the twin has no id, because it gets a new one or begins anew.
     async fn create(&self, record: &mut Record) -> StoreResult<()> {
         let is_twin = IS_TWIN.get();
         let session = match self.settle(&record.data).await {
@@ -262,7 +264,8 @@ impl SessionStore for Store {
         }))
     }
 
-    /// Their session ends, or gives up its id for a new one: then it has none any more.
+    /// Called when the twin ends, or gets a new id. In the second case, the twin has no id at this
+    /// moment.
     async fn delete(&self, _: &Id) -> StoreResult<()> {
         if IS_TWIN.get() {
             return Ok(());
@@ -300,7 +303,7 @@ fn ends(expiry: Option<Expiry>) -> Ends {
 fn json(entries: Vec<(String, Zeroizing<Vec<u8>>)>) -> Entries {
     let json = |bytes: &[u8]| match decode(bytes) {
         Ok(json) => Some(json),
-        // Bytes, which JSON has as a list of numbers.
+        // The value has bytes, which are a list of numbers in JSON.
         Err(_) => serde_json::to_value(decode::<Value>(bytes).ok()?).ok(),
     };
     let entries = entries.into_iter();
@@ -309,7 +312,7 @@ fn json(entries: Vec<(String, Zeroizing<Vec<u8>>)>) -> Entries {
         .collect()
 }
 
-/// Their error holds a text and no source, so the text names every cause.
+/// An error of tower-sessions holds only text, so the text names every cause.
 fn of_failure(failure: &Failure) -> Error {
     Error::Backend(format!("{failure:#}"))
 }

@@ -34,8 +34,8 @@ impl Line {
         Self(Mutex::new(State::Quiet(Some(link))))
     }
 
-    /// Blocks until Redis has answered, or for `timeout`. The outer error says why there is no
-    /// thread.
+    /// Blocks until Redis has answered, or until `timeout` has passed. If the thread could not
+    /// start, the outer error says why.
     pub(super) fn ask(
         &self,
         command: Cmd,
@@ -90,7 +90,7 @@ async fn work(link: &Link, mut orders: UnboundedReceiver<Order>) {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(late()),
         };
-        // Whoever asked may be gone.
+        // This fails if nobody waits for the answer any more.
         let _ = order.answer.send(answer);
     }
 }

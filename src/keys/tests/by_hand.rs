@@ -150,7 +150,8 @@ fn a_revoked_ring_can_be_revoked_and_rotated_again() {
 fn a_key_that_only_a_process_remembers_ends_too() {
     let now = after(10 * DAY);
     let mut ring = three(now);
-    // Made and lost by the store just before; by a clock that is a minute ahead.
+    // A process made a key just before, by a clock that is a minute ahead, and the store has lost
+    // it.
     let mut remembers = ring.clone();
     remembers.add(key(5), now.plus(60 * SECOND), now.plus(DAY));
     ring.revoke(id(1), now, &rules(), || Some(key(9))).unwrap();
@@ -193,7 +194,7 @@ fn a_revocation_of_one_key_leaves_the_others_and_fills_its_place() {
         let again = ring.revoke_only(id(leaked), now, || Some(key(10)));
         assert_eq!(again, Ok(None));
     }
-    // The whole of it can follow.
+    // Revoking the same key with its neighbours still works afterwards.
     let mut ring = three(now);
     ring.revoke_only(id(1), now, || Some(key(9))).unwrap();
     let revoked = ring

@@ -184,7 +184,7 @@ fn a_clock_beside_the_ring_is_believed_or_not() {
 
 #[test]
 fn a_key_that_came_late_stops_when_the_others_know_of_it() {
-    // Made by a process that was away, and long before the one that seals by now.
+    // A process that was away brings a key that is much older than the one that seals now.
     let mut ring = rotated();
     ring.add(key(2), after(80 * DAY), after(85 * DAY));
     let now = after(FROM + HOUR);

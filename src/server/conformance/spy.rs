@@ -33,6 +33,21 @@ pub struct Spy<B> {
 }
 
 /// A call of a [`Backend`] method, recorded when its future is first polled.
+///
+/// ```
+/// # use sealed_session::AppKey;
+/// # use sealed_session::server::{Memory, ServerStore, conformance::{Call, Spy}};
+/// # pollster::block_on(async {
+/// # let store = ServerStore::new(AppKey::generate()?, Spy::new(Memory::new()));
+/// # let session = store.load_from::<str>([]).await?;
+/// session.insert("user_id", 42)?;
+/// let cookie = store.respond(&session).await?.cookie_header();
+/// store.load_from([&cookie]).await?;
+///
+/// let calls = store.backend().take();
+/// assert_eq!(calls.iter().map(Call::name).collect::<Vec<_>>(), ["put", "load"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub enum Call {
     /// [`Backend::load`].

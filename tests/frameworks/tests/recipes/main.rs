@@ -52,6 +52,35 @@ mod recipes {
         include!("code/server_sent.rs");
     }
 
+    pub mod csrf {
+        include!("code/csrf.rs");
+    }
+
+    pub mod login {
+        use std::sync::{Arc, Mutex};
+
+        include!("code/login.rs");
+
+        /// The table of users.
+        #[derive(Clone, Default)]
+        pub struct Users(pub Arc<Mutex<Vec<User>>>);
+
+        impl Users {
+            async fn named(&self, name: &str) -> Option<User> {
+                self.first(|user| user.name == name)
+            }
+
+            async fn with_id(&self, id: u64) -> Option<User> {
+                self.first(|user| user.id == id)
+            }
+
+            fn first(&self, is_it: impl Fn(&User) -> bool) -> Option<User> {
+                let users = self.0.lock().unwrap();
+                users.iter().find(|user| is_it(user)).cloned()
+            }
+        }
+    }
+
     pub mod logout {
         include!("code/logout.rs");
     }
@@ -80,6 +109,8 @@ fn the_page_prints_the_code_that_these_tests_run() {
         include_str!("code/cdn.rs"),
         include_str!("code/changed_type.rs"),
         include_str!("code/cross_site.rs"),
+        include_str!("code/csrf.rs"),
+        include_str!("code/login.rs"),
         include_str!("code/logout.rs"),
         include_str!("code/metrics.rs"),
         include_str!("code/opentelemetry.rs"),

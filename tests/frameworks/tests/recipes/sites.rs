@@ -12,7 +12,7 @@ use sealed_session::{
 };
 
 use crate::browser::{Browser, keys};
-use crate::recipes::{cdn, changed_type, cross_site, logout, ports, rename, two_tabs};
+use crate::recipes::{cdn, changed_type, cross_site, csrf, login, logout, ports, rename, two_tabs};
 
 async fn log_in(session: Session) -> Result<(), SessionError> {
     session.log_in()?;
@@ -232,6 +232,109 @@ async fn two_tabs_log_in_whichever_comes_back_first() {
         live += u32::from(is_live);
     }
     assert_eq!(live, 4);
+}
+
+#[tokio::test]
+async fn a_password_lets_its_user_in_until_the_logout_or_the_end_of_the_account() {
+    let users = login::Users::default();
+    users.0.lock().unwrap().push(login::User {
+        id: 7,
+        name: "ada".to_owned(),
+        hash: password_auth::generate_hash("correct horse"),
+    });
+    let store = CookieStore::new(keys());
+    let site = login::app(store.clone(), users.clone());
+    let mut browser = Browser::default();
+    let page = browser.get(&site, "/account").await;
+    assert_eq!(page.location(), "/login");
+    for (name, password) in [("ada", "wrong"), ("ada", ""), ("nobody", "nobody")] {
+        let form = format!("name={name}&password={password}");
+        let page = browser.post(&site, "/login", &form).await;
+        assert_eq!(page.location(), "/login?wrong", "{name} {password}");
+        assert!(!page.sets_cookies());
+    }
+    let page = browser.get(&site, "/login?wrong").await;
+    assert!(page.text.contains("Wrong name or password."));
+    assert!(!browser.get(&site, "/login").await.text.contains("Wrong"));
+
+    let right = "name=ada&password=correct+horse";
+    let page = browser.post(&site, "/login", right).await;
+    assert_eq!(page.location(), "/account");
+    assert_eq!(browser.get(&site, "/account").await.text, "hello, ada");
+    let session = store.load_from([&browser.cookies()]);
+    assert_eq!(session.subject().as_deref(), Some("7"));
+
+    let page = browser.post(&site, "/logout", "").await;
+    assert_eq!(page.location(), "/login");
+    assert_eq!(browser.names(), <[&str; 0]>::default());
+
+    browser.post(&site, "/login", right).await;
+    users.0.lock().unwrap().clear();
+    let page = browser.get(&site, "/account").await;
+    assert_eq!(page.location(), "/login");
+    assert_eq!(browser.names(), <[&str; 0]>::default());
+}
+
+/// The token in a page's form.
+fn token_in(page: &str) -> String {
+    let (_, rest) = page.split_once(r#"name="csrf_token" value=""#).unwrap();
+    rest.split_once('"').unwrap().0.to_owned()
+}
+
+#[tokio::test]
+async fn a_form_without_the_sessions_token_changes_nothing() {
+    let store = CookieStore::new(keys());
+    let site = csrf::app(store.clone());
+    let mut browser = Browser::default();
+    let before = token_in(&browser.get(&site, "/login").await.text);
+    let form = format!("csrf_token={before}&name=Ada");
+    let page = browser.post(&site, "/login", &form).await;
+    assert_eq!(page.location(), "/address");
+
+    let page = browser.get(&site, "/address").await;
+    let token = token_in(&page.text);
+    assert_ne!(token, before, "new at the login");
+    assert_eq!(token.len(), 32);
+    let again = browser.get(&site, "/address").await;
+    assert_eq!(token_in(&again.text), token, "another tab");
+    assert!(!again.sets_cookies());
+
+    let stranger = &mut Browser::default();
+    let theirs = token_in(&stranger.get(&site, "/login").await.text);
+    let longer = format!("{token}0");
+    let refused = ["", "0", &token[1..], &longer, &before, &theirs];
+    for sent in refused {
+        let form = format!("csrf_token={sent}&address=Elsewhere");
+        let page = browser.post(&site, "/address", &form).await;
+        assert_eq!(page.status, 403, "{sent}");
+    }
+    let page = browser.post(&site, "/address", "address=Elsewhere").await;
+    assert!(page.status.is_client_error(), "{}", page.status);
+    let session = store.load_from([&browser.cookies()]);
+    assert!(!session.contains("address"));
+    assert_eq!(session.get("name"), Ok(Some("Ada".to_owned())));
+
+    let form = format!("csrf_token={token}&address=Here");
+    let page = browser.post(&site, "/address", &form).await;
+    assert_eq!(page.status, 303);
+    let session = store.load_from([&browser.cookies()]);
+    assert_eq!(session.get("address"), Ok(Some("Here".to_owned())));
+}
+
+#[tokio::test]
+async fn another_sites_page_logs_nobody_in_and_replaces_no_session() {
+    let site = csrf::app(CookieStore::new(keys()));
+    let mut browser = Browser::default();
+    let token = token_in(&browser.get(&site, "/login").await.text);
+    let cookies = browser.cookies();
+    let eve = &mut Browser::default();
+    let eves = token_in(&eve.get(&site, "/login").await.text);
+    for sent in [&token, &eves] {
+        let form = format!("csrf_token={sent}&name=Eve");
+        let page = browser.post_from_elsewhere(&site, "/login", &form).await;
+        assert_eq!((page.status.as_u16(), page.sets_cookies()), (403, false));
+    }
+    assert_eq!(browser.cookies(), cookies);
 }
 
 #[tokio::test]
