@@ -28,21 +28,21 @@ const SIZES: [usize; 3] = [0, 800, 2400];
 const OURS: &str = "sealed-session";
 const OUR_SEALER: &str = "sealed-session Sealer";
 
-const USAGE: &str =
-    "usage: sealed-session-peers [--chart FILE.svg | --data FOLDER | --alone | --tower-sessions]
+const USAGE: &str = "usage: sealed-session-peers [--chart FILE.svg | --data FOLDER | --alone]
   --chart FILE.svg  draws the whole requests as a picture too
   --data FOLDER     only writes the sessions there as JSON
-  --alone           only seals and opens, one line for each session
-  --tower-sessions  only whole requests with our session taken as one of tower-sessions";
+  --alone           only seals and opens, one line for each session";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        #[cfg(feature = "tower-sessions")]
+        [] => as_tower_sessions(),
+        #[cfg(not(feature = "tower-sessions"))]
         [] => compare().map(drop),
         ["--chart", file] => compare().and_then(|drawn| std::fs::write(file, picture(&drawn))),
         ["--data", folder] => write_data(Path::new(folder)),
         ["--alone"] => alone(),
-        ["--tower-sessions"] => as_tower_sessions(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -103,6 +103,7 @@ fn picture(drawn: &[(String, Vec<Outcome>)]) -> String {
     chart::draw(label, None, &groups)
 }
 
+#[cfg(feature = "tower-sessions")]
 fn as_tower_sessions() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

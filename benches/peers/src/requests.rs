@@ -17,6 +17,7 @@ use axum::{Extension, Router};
 use axum_extra::extract::PrivateCookieJar;
 use axum_extra::extract::cookie::{Cookie, Key};
 use sealed_session::frameworks::axum::SessionLayer;
+#[cfg(feature = "tower-sessions")]
 use sealed_session::frameworks::tower_sessions::TowerSessionsLayer;
 use sealed_session::{AppKey, CookieStore};
 use tokio::runtime::Runtime;
@@ -31,6 +32,7 @@ use crate::round::{Contestant, Work};
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Job {
     /// A request that asks for no session.
+    #[cfg(feature = "tower-sessions")]
     Nothing,
     Read,
     Write,
@@ -39,6 +41,7 @@ pub(crate) enum Job {
 impl Job {
     fn path(self) -> &'static str {
         match self {
+            #[cfg(feature = "tower-sessions")]
             Self::Nothing => "/nothing",
             Self::Read => "/read",
             Self::Write => "/write",
@@ -99,6 +102,7 @@ pub(crate) fn contestants(data: &Data, job: Job, runtime: &Rc<Runtime>) -> Vec<C
 }
 
 /// Our session, and the same one taken as a session of tower-sessions.
+#[cfg(feature = "tower-sessions")]
 pub(crate) fn as_tower_sessions(data: &Data, job: Job, runtime: &Rc<Runtime>) -> Vec<Contestant> {
     let cookie = our_cookie(data, runtime);
     let on_axum = |name, router| on_axum(name, router, job, &cookie, runtime);
