@@ -19,7 +19,7 @@ use servers::{BARE_ACTIX, BARE_AXUM, NAMES, OURS_ON_AXUM};
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// More than there are connections, so that no two requests at once are of one session.
 const SESSIONS: usize = 64;
