@@ -114,8 +114,8 @@ pub mod stores {}
 /// 3. **Drop** the old key when your longest lifetime has passed: `APP_KEY=<new>`.
 ///
 /// Nobody is logged out: every server can open every cookie at any time, and each session is sealed
-/// again with the next response whose handler asks for it. [`replace_keys`](crate::CookieStore::replace_keys) does the same
-/// while your program runs:
+/// again with the next response whose handler asks for it.
+/// [`replace_keys`](crate::CookieStore::replace_keys) does the same while your program runs:
 ///
 /// ```
 /// use sealed_session::{AppKey, CookieStore, KeyRing};
