@@ -74,7 +74,7 @@ pub mod login {}
 /// | you want | use |
 /// |---|---|
 /// | nothing to run | [`CookieStore`](crate::CookieStore) |
-/// | that a logout also ends copies of the cookie | a [`RevocationList`](crate::RevocationList); in a fleet with Redis, `RevocableCookieStore` |
+/// | that a logout also ends copies of the cookie | a [`RevocationList`](crate::RevocationList), which a restart empties; in a fleet, or to outlast a restart, `RevocableCookieStore` with Redis |
 /// | more than about 2,900 bytes, or a list of who is logged in | `RedisStore`, `FileStore`, `MemoryStore`, or your own `server::Backend` |
 /// | a database that has a store for tower-sessions | `server::TowerSessions` |
 ///
@@ -114,8 +114,8 @@ pub mod stores {}
 /// 3. **Drop** the old key when your longest lifetime has passed: `APP_KEY=<new>`.
 ///
 /// Nobody is logged out: every server can open every cookie at any time, and each session is sealed
-/// again with its next response. [`replace_keys`](crate::CookieStore::replace_keys) does the same
-/// while your program runs:
+/// again with the next response whose handler asks for it.
+/// [`replace_keys`](crate::CookieStore::replace_keys) does the same while your program runs:
 ///
 /// ```
 /// use sealed_session::{AppKey, CookieStore, KeyRing};
@@ -134,8 +134,8 @@ pub mod stores {}
 /// # If a key leaks
 ///
 /// Whoever has a key can forge every session, so rotating is not enough. Set a new `APP_KEY` and no
-/// previous keys, or run the command `sealed-session keys --file session.keys revoke ID` if the keys are managed. Everybody has to log
-/// in again, thieves included.
+/// previous keys, or run the command `sealed-session keys --file session.keys revoke ID` if the keys
+/// are managed. Everybody has to log in again, thieves included.
 pub mod rotation {}
 
 /// Call a route as somebody who has logged in.

@@ -1,3 +1,10 @@
+// The page's links lead to other pages of the repository. In the API's documentation, where these are
+// missing, they lead to what is there: of two definitions, the first counts.
+//! [docs/errors.md]: crate::LoadError
+//! [docs/recipes.md]: crate::guide::login
+//! [docs/stores.md]: crate::guide::stores
+//! [docs/testing.md]: crate::guide::testing
+//!
 // The example needs axum itself, which is not a dependency here: the tests of the frameworks run
 // it.
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/axum.md"))]
