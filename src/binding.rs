@@ -18,7 +18,7 @@ pub(crate) use tokens::{Challenge, For, Key, Offer, POINT, Proof, Sealed};
 
 use crate::cookie::CookieConfig;
 use crate::cookie::header::Candidates;
-use crate::envelope::{Envelope, KeyRing, Kind, Random};
+use crate::envelope::{Envelope, KeyId, KeyRing, Kind, Random};
 use crate::error::{ConfigError, NotSealed, Refusal};
 use crate::policy::CLOCK_SKEW;
 use crate::record::{BindingId, Header, SessionId};
@@ -43,10 +43,11 @@ pub(crate) struct Binding {
     challenges: Box<Envelope>,
 }
 
-/// A token of the kind that was asked for, and whether the sealing key sealed it.
+/// A token of the kind that was asked for, and which key sealed it.
 #[derive(Debug)]
 pub(crate) struct Found<T> {
     pub(crate) token: T,
+    pub(crate) key: KeyId,
     pub(crate) under_old_key: bool,
 }
 
@@ -90,6 +91,12 @@ impl Binding {
         }
     }
 
+    /// Whether the ring still has each of these keys. Asked after something was sealed: the first
+    /// envelope to get a new ring says so before any of the others can have sealed under it.
+    pub(crate) fn has_all(&self, keys: &[Option<KeyId>]) -> bool {
+        self.offers.has_all(keys)
+    }
+
     fn envelope<T: Sealed>(&self) -> &Envelope {
         match T::KIND {
             Kind::DeviceOffer => &self.offers,
@@ -119,6 +126,7 @@ impl Binding {
         token.check(now, self.longest)?;
         Ok(Found {
             token,
+            key: opened.key,
             under_old_key: !opened.under_sealing_key,
         })
     }

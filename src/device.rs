@@ -10,6 +10,8 @@ mod link;
 mod request;
 mod skipped;
 
+use std::cell::RefCell;
+
 use http::StatusCode;
 
 pub use answer::DeviceAnswer;
@@ -55,12 +57,9 @@ pub(crate) fn answer<P: Placement>(
             flow: &core.flow,
             binding,
             now: core.now(),
+            sealed_under: RefCell::default(),
         };
-        if is_refresh {
-            endpoint.refresh(request, random)
-        } else {
-            endpoint.register(request, random)
-        }
+        endpoint.answer(is_refresh, request, random)
     } else {
         let answer = DeviceAnswer::new(StatusCode::FORBIDDEN);
         Ok((
@@ -129,3 +128,6 @@ answers! {
     #[cfg(feature = "server")]
     [<B: crate::server::Backend>] crate::server::ServerStore<B>, |store| store.core();
 }
+
+#[cfg(test)]
+mod tests;

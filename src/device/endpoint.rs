@@ -1,6 +1,8 @@
 //! The two endpoints, where browsers register a key and prove it again. They are functions of their
 //! arguments, and do not wait.
 
+use std::cell::RefCell;
+
 use http::StatusCode;
 
 use super::answer::{CHALLENGE, DeviceAnswer};
@@ -9,7 +11,7 @@ use super::jwt::{Jwt, compressed, decompressed};
 use super::request::Request;
 use crate::binding::{Binding, Challenge, For, Found, Jar, Key, Offer, Sealed};
 use crate::cookie::header::Candidates;
-use crate::envelope::Random;
+use crate::envelope::{KeyId, Random};
 use crate::error::{NotSealed, Refusal};
 use crate::event::{DeviceRefusal, Event};
 use crate::flow::{Flow, Placement};
@@ -25,6 +27,8 @@ pub(super) struct Endpoint<'e, P> {
     pub(super) flow: &'e Flow<P>,
     pub(super) binding: &'e Binding,
     pub(super) now: Millis,
+    /// The keys that sealed what the request has brought.
+    pub(super) sealed_under: RefCell<Vec<Option<KeyId>>>,
 }
 
 /// An answer, and the event to report.
@@ -36,10 +40,31 @@ fn refused(why: DeviceRefusal) -> Answered {
 }
 
 impl<P: Placement> Endpoint<'_, P> {
+    /// Answers at one of the endpoints. If the ring loses a key meanwhile, nothing that it has
+    /// sealed lives on under another one.
+    pub(super) fn answer(
+        &self,
+        is_refresh: bool,
+        request: &Request<'_, '_>,
+        random: Random<'_>,
+    ) -> Result<Answered, NotSealed> {
+        let answered = if is_refresh {
+            self.refresh(request, random)?
+        } else {
+            self.register(request, random)?
+        };
+        if self.binding.has_all(&self.sealed_under.borrow()) {
+            return Ok(answered);
+        }
+        let answer = DeviceAnswer::new(StatusCode::INTERNAL_SERVER_ERROR);
+        let event = Event::DeviceRefused(DeviceRefusal::UnknownKey);
+        Ok((answer, Some(event)))
+    }
+
     /// Registers a browser's key. The browser brings an offer, which names the session. The
     /// session's own cookie may be missing. It is never written here, because a late answer would
     /// undo a logout or overwrite a change.
-    pub(super) fn register(
+    fn register(
         &self,
         request: &Request<'_, '_>,
         random: Random<'_>,
@@ -89,12 +114,14 @@ impl<P: Placement> Endpoint<'_, P> {
 
     /// Lets a browser prove its key again. The answer has no body, because instructions in it would
     /// replace a newer key.
-    pub(super) fn refresh(
+    fn refresh(
         &self,
         request: &Request<'_, '_>,
         random: Random<'_>,
     ) -> Result<Answered, NotSealed> {
-        let Self { flow, binding, now } = *self;
+        let Self {
+            flow, binding, now, ..
+        } = *self;
         let tokens = request.cookie(flow.transport.name());
         let session = flow.header_in(tokens.iter(), now);
         let (mut keys, unread) = self.opened::<Key>(&request.cookie(binding.cookies.key.name()));
@@ -163,6 +190,7 @@ impl<P: Placement> Endpoint<'_, P> {
         let Found {
             token: key,
             under_old_key,
+            ..
         } = key;
         let good = challenge.filter(|it| it.purpose == For::Refreshing(key.binding));
         let Some(asked_at) = good.map(Challenge::asked_at) else {
@@ -202,7 +230,7 @@ impl<P: Placement> Endpoint<'_, P> {
     fn opened<T: Sealed>(&self, candidates: &Candidates<'_>) -> (Vec<Found<T>>, Option<Refusal>) {
         let (mut found, mut unread) = (Vec::new(), None);
         for text in candidates.iter() {
-            match self.binding.open(text, self.now) {
+            match self.open(text) {
                 Ok(token) => found.push(token),
                 Err(refusal) => unread = unread.filter(|it| is_for_later(*it)).or(Some(refusal)),
             }
@@ -213,8 +241,13 @@ impl<P: Placement> Endpoint<'_, P> {
     /// The challenge that the browser has signed, if it is ours and still good.
     fn challenge_of(&self, jwt: &Jwt<'_>) -> Result<Challenge, Refusal> {
         let text = jwt.challenge().unwrap_or_default();
-        let found: Found<Challenge> = self.binding.open(text.as_bytes(), self.now)?;
-        Ok(found.token)
+        Ok(self.open::<Challenge>(text.as_bytes())?.token)
+    }
+
+    fn open<T: Sealed>(&self, text: &[u8]) -> Result<Found<T>, Refusal> {
+        let found = self.binding.open(text, self.now)?;
+        self.sealed_under.borrow_mut().push(Some(found.key));
+        Ok(found)
     }
 
     /// Adds a new challenge to the answer.
