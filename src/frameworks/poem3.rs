@@ -20,8 +20,6 @@ pub use crate::frameworks::tower::{
     Failure, PendingSession, RequireField, RequireLogin, RequireSession, SessionLayer, SessionOf,
 };
 
-#[cfg(feature = "device-bound")]
-use crate::device;
 use crate::error::{LoadError, SessionError};
 use crate::flow::Outgoing;
 #[cfg(feature = "device-bound")]
@@ -96,16 +94,7 @@ where
 /// Answers in place of the endpoint, if device binding has an answer.
 #[cfg(feature = "device-bound")]
 fn answer_device<S: Sessions, H>(settings: &Settings<S, H>, request: &Request) -> Option<Response> {
-    let headers = request.headers();
-    let each = |name: &'static str, take: &mut dyn FnMut(_)| {
-        let values = headers.get_all(name).iter();
-        values.for_each(|value| take(HeaderValue::as_bytes(value)));
-    };
-    let answer = settings.device_answer(&device::Request {
-        method: request.method().as_str(),
-        path: request.uri().path(),
-        each: &each,
-    })?;
+    let answer = settings.device_answer_to(request.method(), request.uri(), request.headers())?;
     let body = answer.body().to_owned();
     let (parts, body) = answer.into_response_with(body).into_parts();
     let mut response = Response::from(body);

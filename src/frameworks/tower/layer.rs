@@ -16,8 +16,6 @@ use super::bodies::Bodies;
 use super::future::ResponseFuture;
 use super::pending::{Fields, Open, PendingSession, Settings};
 use super::{Answer, Bare, Failure, Leaves, NoRequest, Sessions};
-#[cfg(feature = "device-bound")]
-use crate::device;
 use crate::hosts::named_by;
 
 /// Gives a service's requests sessions, and saves them: see [the module](super).
@@ -213,16 +211,8 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
     where
         H: Answer<Failure, Response<C>>,
     {
-        let headers = request.headers();
-        let each = |name: &'static str, take: &mut dyn FnMut(_)| {
-            let values = headers.get_all(name).iter();
-            values.for_each(|value| take(HeaderValue::as_bytes(value)));
-        };
-        let answer = settings.device_answer(&device::Request {
-            method: request.method().as_str(),
-            path: request.uri().path(),
-            each: &each,
-        })?;
+        let answer =
+            settings.device_answer_to(request.method(), request.uri(), request.headers())?;
         let body = self.bodies.make(answer.body().to_owned());
         let Some(body) = body else {
             return Some(settings.on_error.answer(&Failure::DeviceBody));

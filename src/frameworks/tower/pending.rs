@@ -12,6 +12,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
+#[cfg(feature = "device-bound")]
+use http::{Method, Uri};
 
 use super::Sessions;
 #[cfg(feature = "device-bound")]
@@ -270,6 +272,25 @@ impl<S: Sessions, H> Settings<S, H> {
     #[cfg(feature = "device-bound")]
     pub(crate) fn device_answer(&self, request: &device::Request<'_, '_>) -> Option<DeviceAnswer> {
         self.store.device_answer(request)
+    }
+
+    /// The same for a request of `http`'s types.
+    #[cfg(feature = "device-bound")]
+    pub(crate) fn device_answer_to(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Option<DeviceAnswer> {
+        let each = |name: &'static str, take: &mut dyn FnMut(_)| {
+            let values = headers.get_all(name).iter();
+            values.for_each(|value| take(HeaderValue::as_bytes(value)));
+        };
+        self.device_answer(&device::Request {
+            method: method.as_str(),
+            path: uri.path(),
+            each: &each,
+        })
     }
 
     pub(crate) fn request_header(&self) -> HeaderName {
