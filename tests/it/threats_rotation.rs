@@ -155,6 +155,15 @@ fn a_node_that_has_not_heard_of_the_new_key_leaves_the_cookie_alone() {
     assert_eq!(ahead.load(&cookie).get("user_id"), Ok(Some(42)));
 }
 
+/// A session that somebody with the key has made up, as a request holds it.
+fn held(store: &CookieStore) -> Session {
+    let session = store.load(&HeaderMap::new());
+    session.insert("admin", true).unwrap();
+    let held = store.load(&request(&save(store, &session)));
+    assert_eq!(held.origin(), Origin::Opened);
+    held
+}
+
 #[test]
 fn a_request_that_takes_long_seals_no_session_of_a_leaked_key_under_the_next_one() {
     let (leaked, next) = (key(), key());
@@ -171,12 +180,7 @@ fn a_request_that_takes_long_seals_no_session_of_a_leaked_key_under_the_next_one
             .on_event(move |event| seen.lock().unwrap().push(event))
             .build()
             .unwrap();
-        let session = store.load(&HeaderMap::new());
-        session.insert("admin", true).unwrap();
-        let forged = request(&save(&store, &session));
-
-        let held = store.load(&forged);
-        assert_eq!(held.origin(), Origin::Opened);
+        let held = held(&store);
         store.replace_keys(next.clone());
         handler(&held);
         assert!(!save(&store, &held).contains_key(SET_COOKIE));
@@ -193,10 +197,7 @@ fn a_refresh_seals_no_session_of_a_leaked_key_under_the_next_one() {
         .clock(move || SystemTime::now() + Duration::from_secs(asked.load(Ordering::Relaxed)))
         .build()
         .unwrap();
-    let session = store.load(&HeaderMap::new());
-    session.insert("admin", true).unwrap();
-    let forged = request(&save(&store, &session));
-    let held = store.load(&forged);
+    let held = held(&store);
     ahead.store(500, Ordering::Relaxed);
     store.replace_keys(key());
     assert!(!save(&store, &held).contains_key(SET_COOKIE));
