@@ -20,7 +20,7 @@ pub(super) struct Inner {
     pub(super) first: Option<Loaded>,
     /// When the session was read from the request.
     pub(super) read_at: Option<Millis>,
-    /// The bounds of its store; `None` if [`Session::new`] made it.
+    /// The bounds of its store; `None` if [`Session::new`](super::Session::new) made it.
     pub(super) bounds: Option<Bounds>,
     pub(super) flags: Flags,
     #[cfg(all(feature = "tower", feature = "tower-sessions"))]

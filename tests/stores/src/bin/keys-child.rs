@@ -1,20 +1,20 @@
 //! A process that serves sessions under managed keys: from a file, or from Redis.
 //!
-//! It reads `new`, `load COOKIE`, `save COOKIE`, `seals`, `opens` or `revoke` on each line of its
-//! input, and answers on one line each. The keys rotate every few seconds.
+//! It reads `new`, `load COOKIE`, `seals` or `revoke` on each line of its input, and answers on one
+//! line each. The keys rotate every few seconds.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
 use sealed_session::keys::{KeyFile, KeyRedis, ManagedKeysBuilder};
-use sealed_session::{AppKey, CookieStore, ManagedKeys, Origin};
+use sealed_session::{AppKey, CookieStore, ManagedKeys, Origin, Session};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A disk that others keep busy takes longer to write than Redis does, and the schedule allows for
 /// no more than the timeout.
-fn builder(place: &str, root: Option<String>) -> Result<ManagedKeysBuilder, Box<dyn Error>> {
+fn builder(place: &str, root: Option<&str>) -> Result<ManagedKeysBuilder, Box<dyn Error>> {
     Ok(match root {
         None => {
             let file = KeyFile::owned(place).timeout(1000 * MILLISECOND);
@@ -28,17 +28,31 @@ fn builder(place: &str, root: Option<String>) -> Result<ManagedKeysBuilder, Box<
     })
 }
 
+/// Tries again, as an operator does who meets a store on a busy machine.
+fn patiently<T, E>(act: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    let mut outcome = act();
+    for _ in 0..100 {
+        if outcome.is_ok() {
+            break;
+        }
+        outcome = act();
+    }
+    outcome
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let (place, root) = (arguments.next().unwrap_or_default(), arguments.next());
-    let keys = builder(&place, root)?
-        .poll(20 * MILLISECOND)
-        .clock_tolerance(10 * MILLISECOND)
-        .longest_lifetime(Duration::from_secs(2));
-    let keys = keys
-        .make_ahead(MILLISECOND)
-        .remove_after(MILLISECOND)
-        .build()?;
+    let keys = patiently(|| {
+        builder(&place, root.as_deref())?
+            .poll(20 * MILLISECOND)
+            .clock_tolerance(10 * MILLISECOND)
+            .longest_lifetime(Duration::from_secs(2))
+            .make_ahead(MILLISECOND)
+            .remove_after(MILLISECOND)
+            .build()
+            .map_err(Box::<dyn Error>::from)
+    })?;
     let store = CookieStore::builder(&keys)
         .lifetime(Duration::from_secs(2))
         .build()?;
@@ -47,10 +61,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let line = line?;
         let (command, cookie) = line.split_once(' ').unwrap_or((&line, ""));
         let answer = match command {
-            "new" | "save" => {
-                let session = store.load_from([cookie]);
-                let times: u64 = session.get("times")?.unwrap_or(0);
-                session.insert("times", times + 1)?;
+            "new" => {
+                let session = Session::new();
+                session.insert("user_id", 42)?;
                 match store.respond(&session) {
                     Ok(outgoing) => {
                         let header = outgoing.set_cookies().next().unwrap_or_default();
@@ -67,8 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "seals" => keys.seals().map_or("none".to_owned(), |id| id.to_string()),
             "revoke" => {
                 let leaked = keys.seals().ok_or("no key seals")?;
-                // As an operator does whose first try met a store that was busy.
-                let revoked = keys.revoke(leaked).or_else(|_| keys.revoke(leaked))?;
+                let revoked = patiently(|| keys.revoke(leaked))?;
                 revoked.fresh.map_or("none".to_owned(), |id| id.to_string())
             }
             _ => return Err("an unknown command".into()),
