@@ -5,6 +5,7 @@ mod failure;
 mod feed;
 mod link;
 mod pages;
+mod timer;
 
 use std::fmt;
 use std::time::Duration;

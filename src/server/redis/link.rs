@@ -18,6 +18,7 @@ use redis::{
 };
 use tokio::sync::watch;
 
+use super::timer;
 use crate::error::ConfigError;
 
 /// An answer for each command, or the error that left all without one.
@@ -215,7 +216,7 @@ pub(crate) struct Pool<C> {
     /// At least one.
     slots: (Slot<C>, Vec<Slot<C>>),
     turn: AtomicUsize,
-    /// The connection reconnects by itself.
+    /// The connection reconnects by itself, and has timeouts of its own.
     mends_itself: bool,
 }
 
@@ -242,6 +243,9 @@ impl<C: Connection> Pool<C> {
         timeouts: Timeouts,
         act: impl Fn(C) -> F,
     ) -> RedisResult<T> {
+        if !self.mends_itself {
+            timer::precede(timeouts.response);
+        }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let (first, others) = &self.slots;
         let slot = match turn % (others.len() + 1) {
