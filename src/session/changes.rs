@@ -962,10 +962,10 @@ impl<'a> View<'a> {
 
     /// Whether a save must write something.
     pub(crate) fn is_changed(self) -> bool {
-        if self.base().is_none() {
+        let Some(base) = self.base() else {
             // An empty new session needs no cookie, unless one was sent before.
             return !self.is_empty() || self.changes.sent;
-        }
+        };
         let Changes {
             sent,
             cleared,
@@ -987,7 +987,7 @@ impl<'a> View<'a> {
             || !flashes.is_empty()
             || names.as_ref().is_some_and(|names| !names.is_empty())
             || login.is_some()
-            || expires_at.is_some()
+            || expires_at.is_some_and(|at| at != base.header().expires_at)
             || transient.is_some()
     }
 

@@ -111,6 +111,29 @@ fn a_new_id_keeps_a_deadline_that_was_chosen_and_a_login_begins_another() {
 }
 
 #[test]
+fn a_deadline_that_is_chosen_with_a_login_holds_even_if_the_session_had_it_before() {
+    let mut site = Site::new();
+    let end = site.clock.now() + 6 * HOUR;
+    site.visit(|session| {
+        session.log_in().unwrap();
+        session.set_expiry(end).unwrap();
+    });
+    site.clock.forward(HOUR);
+    let same = site.visit(|session| session.set_expiry(end).unwrap());
+    assert!(sets_no_cookie(&same), "nothing has changed");
+    for back_and_forth in [&[][..], &[end - MINUTE]] {
+        site.visit(|session| {
+            for other in back_and_forth {
+                session.set_expiry(*other).unwrap();
+            }
+            session.set_expiry(end).unwrap();
+            session.log_in().unwrap();
+        });
+        assert_eq!(site.load().expires_at(), Some(end), "{back_and_forth:?}");
+    }
+}
+
+#[test]
 fn a_login_is_recent_for_as_long_as_is_asked_to_the_millisecond() {
     let mut site = Site::visited();
     let quarter = 15 * MINUTE;
