@@ -594,7 +594,11 @@ impl<P: Placement> Flow<P> {
         if !matches!(due, Due::Nothing | Due::Removal) {
             let times = self.times(view, now);
             let end = self.policy.end(times.began_at, times.expires_at);
-            if !self.policy.may_be_sent(times.issued_at, end, now) {
+            let list = self.revocations.as_ref();
+            let is_void = list
+                .and_then(|list| list.voids_issued(times.issued_at, view.names()))
+                .is_some();
+            if is_void || !self.policy.may_be_sent(times.issued_at, end, now) {
                 return (Due::Removal, None);
             }
         }

@@ -46,6 +46,41 @@ fn a_copied_cookie_opens_no_more_after_logout() {
 }
 
 #[test]
+fn no_cookie_is_sent_that_a_cutoff_on_the_list_would_refuse() {
+    let soon = |site: &Site| site.clock.now() + 5 * SECOND;
+    type Cutoff = fn(&RevocationList, std::time::SystemTime);
+    let cutoffs: [Cutoff; 3] = [
+        |list, moment| list.revoke_subject("ada", moment),
+        |list, moment| list.revoke_sid("08a5019c", moment),
+        |list, moment| list.revoke_all(moment),
+    ];
+    for cutoff in cutoffs {
+        for has_session in [false, true] {
+            let list = RevocationList::new();
+            let mut site = Site::with(|builder| builder.revocations(list.clone()));
+            if has_session {
+                site.visit(|session| session.insert("a", 1).unwrap());
+            }
+            cutoff(&list, soon(&site));
+            let log_in = |session: &Session| {
+                session.log_in().unwrap();
+                session.set_subject("ada").unwrap();
+                session.set_sid("08a5019c").unwrap();
+            };
+            let response = site.visit(log_in);
+            let cookies: Vec<_> = response.get_all("set-cookie").iter().collect();
+            assert!(
+                cookies.iter().all(|it| is_removal(it.to_str().unwrap())),
+                "{response:?}"
+            );
+            site.clock.forward(5 * SECOND);
+            site.visit(log_in);
+            assert_eq!(site.load().subject().as_deref(), Some("ada"));
+        }
+    }
+}
+
+#[test]
 fn without_a_list_it_does() {
     let mut site = Site::visited();
     let thief = copy(&site);
