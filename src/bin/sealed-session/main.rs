@@ -191,7 +191,7 @@ fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
     for (name, value) in entries {
         session.insert(name, value)?;
     }
-    if entries.is_empty() {
+    if session.is_empty() {
         // An empty new session gets no cookie, but a session that was emptied does.
         session.set_subject("-")?;
         let _ = store.respond(&session)?;
