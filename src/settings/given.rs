@@ -153,7 +153,14 @@ impl Source {
         let attribute = error.setting();
         let method = attribute.strip_prefix("cookie ").unwrap_or(attribute);
         let mut problem = error.problem().to_owned();
-        for other in ["name", "lifetime", "max_lifetime", "idle_timeout"] {
+        for other in [
+            "name",
+            "domain",
+            "lifetime",
+            "max_lifetime",
+            "idle_timeout",
+            "device_bound",
+        ] {
             let name = format!("`{}`", self.name_of(field_of(other)));
             problem = problem.replace(&format!("`{other}`"), &name);
         }

@@ -127,6 +127,11 @@ fn what_contradicts_another_variable_is_refused_in_the_words_of_the_environment(
         "SESSION_SECURE: the prefix of the name `__Host-session` requires Secure; \
          choose another `SESSION_COOKIE_NAME` or keep the default"
     );
+    let domain = refused(from([("SESSION_DOMAIN", "localhost")]));
+    assert!(
+        domain.problem().contains("leave `SESSION_DOMAIN` out"),
+        "{domain}"
+    );
     let lifetime = refused(from([
         ("SESSION_MAX_AGE", "2h"),
         ("SESSION_MAX_LIFETIME", "1h"),
