@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use device::News;
 pub(crate) use device::{Bound, Devices, Shown};
+pub(crate) use outgoing::Clears;
 pub use outgoing::{HeaderChange, Outgoing, SiteData};
 pub use placement::InCookie;
 pub(crate) use placement::{Due, NextRecord, Opened, Place, Placement};
@@ -50,7 +51,7 @@ pub(crate) struct Flow<P> {
     /// caches.
     pub(crate) private_by_default: bool,
     /// What a browser is to clear after a logout.
-    pub(crate) clear_site_data: Option<HeaderValue>,
+    pub(crate) clear_site_data: Clears,
     /// The text of a Set-Cookie header before and after the value.
     around_token: (String, String),
     removal: Option<HeaderValue>,
@@ -177,7 +178,7 @@ impl<P: Placement> Flow<P> {
             revocations: None,
             devices: Devices::NONE,
             private_by_default: true,
-            clear_site_data: None,
+            clear_site_data: Clears::default(),
         }
     }
 
@@ -335,11 +336,11 @@ impl<P: Placement> Flow<P> {
                 _ => [None; 2],
             };
             let (mut write, mut old_id, mut in_cookie) = (refresh, None, None);
-            let is_logout = view.is_destroyed() && matches!(due, Due::Removal);
-            let clears = if is_logout {
-                self.clear_site_data.clone()
-            } else {
-                None
+            let clears = match due {
+                Due::Nothing => None,
+                _ if !view.was_destroyed() => None,
+                Due::Removal => self.clear_site_data.at_end(false),
+                _ => self.clear_site_data.at_end(true),
             };
             let mut news = News::of(view);
             let value = match due {

@@ -811,6 +811,11 @@ impl<'a> View<'a> {
         self.changes.gives_up_record()
     }
 
+    /// Whether this request has destroyed the session.
+    pub(crate) fn was_destroyed(self) -> bool {
+        self.changes.destroyed
+    }
+
     /// Whether the session's device is missing, so that only a login or the session's end may be
     /// saved.
     pub(crate) fn lacks_device(self) -> bool {
