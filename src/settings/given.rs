@@ -185,7 +185,7 @@ pub(super) fn refuse_strays(variables: &dyn Variables) -> Result<(), ConfigError
             .find(|field| env::is_same(field, in_file));
         let fields = match &field {
             Some(field) => std::slice::from_ref(field),
-            None => called_here(rest)?,
+            None => called_here(rest).or_else(|| called_here(in_file))?,
         };
         Some(Source::Environment.set_instead(fields))
     })

@@ -248,6 +248,8 @@ fn a_name_that_was_meant_to_be_one_of_ours_is_refused_and_ours_is_named() {
         // Settings that cannot be in a file.
         ("SESSION_COOKIE_NAME_FILE", "`SESSION_COOKIE_NAME`"),
         ("SESSION_DOMAIN_FILE", "`SESSION_DOMAIN`"),
+        ("SESSION_SECRET_FILE", "`APP_KEY`"),
+        ("SESSION_REDIS_PASSWORD_FILE", "`SESSION_REDIS_URL`"),
         // Names of other frameworks.
         (
             "SESSION_LIFETIME",
