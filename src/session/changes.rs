@@ -459,6 +459,12 @@ impl Changes {
         }
         if self.base(loaded).is_none() {
             self.inherited = estate.lifetime.or(self.inherited);
+            // An earlier save in this request has begun a lifetime of its own.
+            if let (Some(birth), Some(lifetime)) = (&mut self.birth, estate.lifetime) {
+                birth.began_at = lifetime.began_at;
+                birth.expires_at = lifetime.expires_at;
+                birth.issued_at = birth.issued_at.max(lifetime.began_at);
+            }
         }
     }
 
