@@ -197,11 +197,15 @@ impl<P: Placement> Flow<P> {
     ) -> Opened<Session, Asked<P::Fetch>> {
         let (candidates, proof) = self.devices.candidates(&self.transport, fields, now);
         let mut best: Option<Loaded> = None;
-        let mut first_refusal: Option<(Refusal, Option<Past>)> = None;
+        let mut refusal: Option<(Refusal, Option<Past>)> = None;
         for token in candidates.iter() {
             match (self.admit(token, now), &best) {
-                (Err(refusal), _) => {
-                    first_refusal.get_or_insert(refusal);
+                (Err(refused), _) => {
+                    // What has become of a session counts for more than junk beside its cookie.
+                    let rank = |(_, past): &(_, Option<Past>)| past.map(|it| it.has_just_moved);
+                    if refusal.as_ref().is_none_or(|it| rank(it) < rank(&refused)) {
+                        refusal = Some(refused);
+                    }
                 }
                 (Ok(loaded), None) => best = Some(loaded),
                 (Ok(loaded), Some(other)) => {
@@ -215,7 +219,7 @@ impl<P: Placement> Flow<P> {
                 }
             }
         }
-        Opened::Ready(match (best, first_refusal) {
+        Opened::Ready(match (best, refusal) {
             (Some(loaded), _) => match self.placement.locate(loaded) {
                 Opened::Ready(loaded) => self.proven(loaded, proof.as_ref(), now),
                 Opened::Fetch(fetch) => return Opened::Fetch(Asked { fetch, proof }),

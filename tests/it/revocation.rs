@@ -342,6 +342,39 @@ fn a_change_under_an_id_that_has_become_another_is_a_conflict() {
 }
 
 #[test]
+fn a_cookie_that_does_not_open_hides_no_session_that_has_just_moved() {
+    let begin_anew = |session: &Session| {
+        session.destroy();
+        session.insert("user_id", 42).unwrap();
+        session.set_subject("ada").unwrap();
+    };
+    for junk_is_first in [false, true] {
+        let (mut site, _) = site();
+        let old = pair_of(&site);
+        site.visit(begin_anew);
+        let mut fields = ["__Host-session=junk".to_owned(), old];
+        if !junk_is_first {
+            fields.reverse();
+        }
+        let slow = site.store.load(&cookies(&fields));
+        slow.insert("cart", 1).unwrap();
+        let saved = site.store.save(&slow, &mut http::HeaderMap::new());
+        assert!(saved.unwrap_err().is_conflict(), "{junk_is_first}");
+
+        let logout = site.store.load(&cookies(&fields));
+        logout.destroy();
+        site.save(&logout);
+        assert_eq!(site.load().origin(), refused(Refusal::Revoked));
+    }
+}
+
+/// The cookie that the site's browser sends.
+fn pair_of(site: &Site) -> String {
+    let sent = site.browser.send(site.clock.now());
+    sent["cookie"].to_str().unwrap().to_owned()
+}
+
+#[test]
 fn a_request_that_only_reads_leaves_the_cookie_of_the_new_id_alone() {
     for seconds in [1, 20] {
         let (mut site, _) = site();
