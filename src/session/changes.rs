@@ -390,6 +390,15 @@ impl Changes {
         self.own_flashes.retain(is_there);
     }
 
+    /// This request took the flashes of `before`. One that another request has set since under the
+    /// same name stays for a later request.
+    #[cfg(feature = "server")]
+    pub(super) fn leave_new_flashes(&mut self, before: Option<&Record>, newer: &Record) {
+        let before = self.base_flashes(before);
+        let is_same = |key: &str| before.find(key) == newer.flashes().find(key);
+        self.flashes.removed.retain(is_same);
+    }
+
     /// Adapts to the record that these changes are on top of from now on.
     pub(super) fn is_over(&mut self, loaded: Option<&Record>) {
         self.values.count(self.base_values(loaded));
