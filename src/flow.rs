@@ -56,6 +56,8 @@ pub(crate) struct Flow<P> {
     around_token: (String, String),
     removal: Option<HeaderValue>,
     former_removals: Arc<[String]>,
+    /// Those of cookies that have the present name.
+    former_namesakes: Arc<[String]>,
     pub(crate) bounds: Bounds,
     /// The limit of the cookie, which may be lower than the one in `bounds`.
     in_cookie: Limit,
@@ -155,12 +157,15 @@ impl<P: Placement> Flow<P> {
         placement: P,
     ) -> Self {
         let name = transport.name().len();
+        let present = transport.cookie().map(CookieConfig::name);
+        let namesakes = former.iter().filter(|it| Some(it.name()) == present);
         let in_cookie = Limit::Cookie { name };
         Self {
             envelope,
             around_token: transport.around_token(),
             removal: outgoing::sensitive(transport.removal()),
             former_removals: former.iter().map(CookieConfig::removal).collect(),
+            former_namesakes: namesakes.map(CookieConfig::removal).collect(),
             bounds: Bounds {
                 store: StoreId::next(),
                 limit: placement.limit(in_cookie),
@@ -326,11 +331,6 @@ impl<P: Placement> Flow<P> {
             let is_changed = view.is_changed();
             let (due, refresh) = self.due(view, loaded, self.is_use(session), now);
             let ends = view.is_destroyed() || matches!(due, Due::Removal);
-            let former = if ends || session.is_ambiguous() {
-                Some(Arc::clone(&self.former_removals))
-            } else {
-                None
-            };
             let is_under_old_key = loaded.is_some_and(|loaded| loaded.under_old_key);
             let is_sealed = !matches!(due, Due::Nothing | Due::Removal);
             let goes_on = view.base().is_some();
@@ -340,6 +340,7 @@ impl<P: Placement> Flow<P> {
                 _ => [None; 2],
             };
             let (mut write, mut old_id, mut in_cookie) = (refresh, None, None);
+            let mut sent_as = None;
             let clears = match due {
                 Due::Nothing => None,
                 _ if !view.was_destroyed() => None,
@@ -358,6 +359,7 @@ impl<P: Placement> Flow<P> {
                 Due::Stub => match view.base() {
                     Some(record) => {
                         let header = record.header();
+                        sent_as = Some(header.id);
                         // `seen_at` is the time of the cookie's last write: see
                         // `Policy::cookie_is_due`.
                         let seen_at = header.seen_at.max(now);
@@ -376,6 +378,7 @@ impl<P: Placement> Flow<P> {
                         } = record.birth;
                         Some(list.last_copy(issued_at, expires_at))
                     });
+                    sent_as = Some(record.birth.id);
                     write = record.write;
                     old_id = self.moved(view, loaded, record.birth.id, now);
                     in_cookie = record.is_in_cookie.then_some(record.birth);
@@ -387,6 +390,15 @@ impl<P: Placement> Flow<P> {
                 }
             };
             let beside = self.devices.beside(&news, ends, now, random)?;
+            let opened_as = session.first().map(|loaded| loaded.record.header().id);
+            let former = if ends || session.is_ambiguous() {
+                Some(Arc::clone(&self.former_removals))
+            } else if opened_as.is_some() && sent_as.is_some() && opened_as != sent_as {
+                // A former cookie of this name would open beside the new one, as another session.
+                Some(Arc::clone(&self.former_namesakes))
+            } else {
+                None
+            };
             changes.sent |= is_changed;
             Ok(Plan {
                 outgoing: Outgoing {

@@ -103,8 +103,9 @@ impl<P> StoreBuilder<P> {
 
     /// Names a cookie that your application used to set, with another Path, Domain, Partitioned or
     /// name, so that the store removes it from browsers. The store does so when a session is
-    /// destroyed, and when a request brings two different sessions. Call this once for each such
-    /// cookie.
+    /// destroyed, and when a request brings two different sessions. If the cookie has the present
+    /// name, the store also removes it when the session gets a new id: both would open. Call
+    /// this once for each such cookie.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieConfig, CookieStore};
