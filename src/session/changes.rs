@@ -324,8 +324,13 @@ impl Changes {
         }
         let Some(written) = written else {
             self.may_have_ended = true;
-            if self.revision == planned || !self.destroyed {
+            if !self.destroyed {
                 self.destroy();
+            } else if self.revision == planned {
+                // What was chosen for the session that may come next outlasts the end of this one.
+                let chosen = (self.expires_at, self.transient);
+                self.destroy();
+                (self.expires_at, self.transient) = chosen;
             }
             self.claims = Sorted::default();
             return;
