@@ -611,15 +611,16 @@ impl<P: Placement> Flow<P> {
         if !matches!(due, Due::Nothing | Due::Removal) {
             let times = self.times(view, now);
             let end = self.policy.end(times.began_at, times.expires_at);
-            let is_void = || {
-                let list = self.revocations.as_ref();
-                let is_void = |list: &RevocationList| {
-                    list.voids_issued(times.issued_at, view.names()).is_some()
-                };
-                let length = || view.body().len(view.optional());
-                list.is_some_and(is_void) && self.placement.place(view, loaded, length()).in_cookie
+            let goes_into_cookie = || {
+                let length = view.body().len(view.optional());
+                self.placement.place(view, loaded, length).in_cookie
             };
-            if is_void() || !self.policy.may_be_sent(times.issued_at, end, now) {
+            let is_void = |list: &RevocationList| {
+                let refusal = list.voids_issued(times.issued_at, view.names());
+                refusal.is_some() && goes_into_cookie()
+            };
+            let is_void = self.revocations.as_ref().is_some_and(is_void);
+            if is_void || !self.policy.may_be_sent(times.issued_at, end, now) {
                 return (Due::Removal, None);
             }
         }
