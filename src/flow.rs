@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use device::News;
 pub(crate) use device::{Bound, Devices, Shown};
+pub(crate) use outgoing::Clears;
 pub use outgoing::{HeaderChange, Outgoing, SiteData};
 pub use placement::InCookie;
 pub(crate) use placement::{Due, NextRecord, Opened, Place, Placement};
@@ -50,11 +51,13 @@ pub(crate) struct Flow<P> {
     /// caches.
     pub(crate) private_by_default: bool,
     /// What a browser is to clear after a logout.
-    pub(crate) clear_site_data: Option<HeaderValue>,
+    pub(crate) clear_site_data: Clears,
     /// The text of a Set-Cookie header before and after the value.
     around_token: (String, String),
     removal: Option<HeaderValue>,
     former_removals: Arc<[String]>,
+    /// Those of cookies that have the present name.
+    former_namesakes: Arc<[String]>,
     pub(crate) bounds: Bounds,
     /// The limit of the cookie, which may be lower than the one in `bounds`.
     in_cookie: Limit,
@@ -154,12 +157,15 @@ impl<P: Placement> Flow<P> {
         placement: P,
     ) -> Self {
         let name = transport.name().len();
+        let present = transport.cookie().map(CookieConfig::name);
+        let namesakes = former.iter().filter(|it| Some(it.name()) == present);
         let in_cookie = Limit::Cookie { name };
         Self {
             envelope,
             around_token: transport.around_token(),
             removal: outgoing::sensitive(transport.removal()),
             former_removals: former.iter().map(CookieConfig::removal).collect(),
+            former_namesakes: namesakes.map(CookieConfig::removal).collect(),
             bounds: Bounds {
                 store: StoreId::next(),
                 limit: placement.limit(in_cookie),
@@ -177,7 +183,7 @@ impl<P: Placement> Flow<P> {
             revocations: None,
             devices: Devices::NONE,
             private_by_default: true,
-            clear_site_data: None,
+            clear_site_data: Clears::default(),
         }
     }
 
@@ -196,11 +202,15 @@ impl<P: Placement> Flow<P> {
     ) -> Opened<Session, Asked<P::Fetch>> {
         let (candidates, proof) = self.devices.candidates(&self.transport, fields, now);
         let mut best: Option<Loaded> = None;
-        let mut first_refusal: Option<(Refusal, Option<Past>)> = None;
+        let mut refusal: Option<(Refusal, Option<Past>)> = None;
         for token in candidates.iter() {
             match (self.admit(token, now), &best) {
-                (Err(refusal), _) => {
-                    first_refusal.get_or_insert(refusal);
+                (Err(refused), _) => {
+                    // What has become of a session counts for more than junk beside its cookie.
+                    let rank = |(_, past): &(_, Option<Past>)| past.map(|it| it.has_just_moved);
+                    if refusal.as_ref().is_none_or(|it| rank(it) < rank(&refused)) {
+                        refusal = Some(refused);
+                    }
                 }
                 (Ok(loaded), None) => best = Some(loaded),
                 (Ok(loaded), Some(other)) => {
@@ -214,7 +224,7 @@ impl<P: Placement> Flow<P> {
                 }
             }
         }
-        Opened::Ready(match (best, first_refusal) {
+        Opened::Ready(match (best, refusal) {
             (Some(loaded), _) => match self.placement.locate(loaded) {
                 Opened::Ready(loaded) => self.proven(loaded, proof.as_ref(), now),
                 Opened::Fetch(fetch) => return Opened::Fetch(Asked { fetch, proof }),
@@ -321,11 +331,6 @@ impl<P: Placement> Flow<P> {
             let is_changed = view.is_changed();
             let (due, refresh) = self.due(view, loaded, self.is_use(session), now);
             let ends = view.is_destroyed() || matches!(due, Due::Removal);
-            let former = if ends || session.is_ambiguous() {
-                Some(Arc::clone(&self.former_removals))
-            } else {
-                None
-            };
             let is_under_old_key = loaded.is_some_and(|loaded| loaded.under_old_key);
             let is_sealed = !matches!(due, Due::Nothing | Due::Removal);
             let goes_on = view.base().is_some();
@@ -335,11 +340,12 @@ impl<P: Placement> Flow<P> {
                 _ => [None; 2],
             };
             let (mut write, mut old_id, mut in_cookie) = (refresh, None, None);
-            let is_logout = view.is_destroyed() && matches!(due, Due::Removal);
-            let clears = if is_logout {
-                self.clear_site_data.clone()
-            } else {
-                None
+            let mut sent_as = None;
+            let clears = match due {
+                Due::Nothing => None,
+                _ if !view.was_destroyed() => None,
+                Due::Removal => self.clear_site_data.at_end(false),
+                _ => self.clear_site_data.at_end(true),
             };
             let mut news = News::of(view);
             let value = match due {
@@ -353,6 +359,7 @@ impl<P: Placement> Flow<P> {
                 Due::Stub => match view.base() {
                     Some(record) => {
                         let header = record.header();
+                        sent_as = Some(header.id);
                         // `seen_at` is the time of the cookie's last write: see
                         // `Policy::cookie_is_due`.
                         let seen_at = header.seen_at.max(now);
@@ -371,6 +378,7 @@ impl<P: Placement> Flow<P> {
                         } = record.birth;
                         Some(list.last_copy(issued_at, expires_at))
                     });
+                    sent_as = Some(record.birth.id);
                     write = record.write;
                     old_id = self.moved(view, loaded, record.birth.id, now);
                     in_cookie = record.is_in_cookie.then_some(record.birth);
@@ -382,6 +390,15 @@ impl<P: Placement> Flow<P> {
                 }
             };
             let beside = self.devices.beside(&news, ends, now, random)?;
+            let opened_as = session.first().map(|loaded| loaded.record.header().id);
+            let former = if ends || session.is_ambiguous() {
+                Some(Arc::clone(&self.former_removals))
+            } else if opened_as.is_some() && sent_as.is_some() && opened_as != sent_as {
+                // A former cookie of this name would open beside the new one, as another session.
+                Some(Arc::clone(&self.former_namesakes))
+            } else {
+                None
+            };
             changes.sent |= is_changed;
             Ok(Plan {
                 outgoing: Outgoing {
@@ -594,7 +611,16 @@ impl<P: Placement> Flow<P> {
         if !matches!(due, Due::Nothing | Due::Removal) {
             let times = self.times(view, now);
             let end = self.policy.end(times.began_at, times.expires_at);
-            if !self.policy.may_be_sent(times.issued_at, end, now) {
+            let goes_into_cookie = || {
+                let length = view.body().len(view.optional());
+                self.placement.place(view, loaded, length).in_cookie
+            };
+            let is_void = |list: &RevocationList| {
+                let refusal = list.voids_issued(times.issued_at, view.names());
+                refusal.is_some() && goes_into_cookie()
+            };
+            let is_void = self.revocations.as_ref().is_some_and(is_void);
+            if is_void || !self.policy.may_be_sent(times.issued_at, end, now) {
                 return (Due::Removal, None);
             }
         }

@@ -805,8 +805,8 @@ impl Session {
                     .to_owned(),
             ));
         }
-        let kept = view.birth().map(|birth| birth.expires_at);
-        changes.expires_at = (kept != Some(expires_at)).then_some(expires_at);
+        // Even if it is the present one, because a login in this request would begin another.
+        changes.expires_at = Some(expires_at);
         Ok(())
     }
 

@@ -37,17 +37,36 @@ const RESERVED: [(&str, &[&str]); 12] = [
     (
         "belongs to proxies, which write and remove it",
         &[
+            "b3",
+            "baggage",
             "cdn-loop",
+            "cf-",
             "client-cert",
             "client-cert-chain",
             "forwarded",
             "max-forwards",
             "proxy-",
+            "traceparent",
+            "tracestate",
+            "true-client-ip",
             "via",
             "x-accel-",
+            "x-amz-cf-",
+            "x-amzn-",
+            "x-b3-",
+            "x-cache",
+            "x-client-ip",
+            "x-cloud-trace-context",
+            "x-cluster-client-ip",
+            "x-correlation-id",
+            "x-envoy-",
             "x-forwarded-",
+            "x-original-",
             "x-real-ip",
+            "x-request-id",
+            "x-rewrite-url",
             "x-sendfile",
+            "x-varnish",
         ],
     ),
     (
@@ -496,6 +515,9 @@ mod tests {
             x-accel-expires x-accel-redirect x-content-type-options x-forwarded-for
             x-forwarded-proto x-frame-options x-http-method-override x-real-ip
             x-litespeed-cache-control x-xss-protection x-sendfile status client-cert dpop
+            x-request-id x-correlation-id traceparent tracestate baggage b3 x-b3-traceid
+            x-amzn-trace-id x-cloud-trace-context true-client-ip cf-connecting-ip x-client-ip
+            x-original-url x-rewrite-url x-envoy-original-path x-cache x-varnish
             last-event-id width dpr if depth lock-token p3p expect-ct";
         for name in of_http.split_whitespace() {
             for name in [name.to_owned(), name.to_uppercase()] {
@@ -509,7 +531,8 @@ mod tests {
         }
         let own = "x-session-token x-session session session-token x-auth-token auth-token \
                    x-login token x-api-key x-csrf-token x-content x-host acceptance contents \
-                   hosting sector iffy teapot proxyless x-if-match my-content-type iff widths x-status";
+                   hosting sector iffy teapot proxyless x-if-match my-content-type iff widths x-status \
+                   x-request x-trace-token x-cached x-b3x cfx b3x";
         for name in own.split_whitespace() {
             assert!(Transport::header(name).is_ok(), "{name}");
         }

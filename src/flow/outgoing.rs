@@ -96,11 +96,40 @@ impl SiteData {
     }
 
     /// The header's value; `None` if nothing is to be cleared.
-    pub(crate) fn header(data: impl IntoIterator<Item = Self>) -> Option<HeaderValue> {
+    fn header(data: impl IntoIterator<Item = Self>) -> Option<HeaderValue> {
         let directives: Vec<_> = data.into_iter().map(Self::directive).collect();
         HeaderValue::try_from(directives.join(", "))
             .ok()
             .filter(|value| !value.is_empty())
+    }
+}
+
+/// What browsers clear when a session is destroyed, as the header's value.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clears {
+    all: Option<HeaderValue>,
+    but_cookies: Option<HeaderValue>,
+}
+
+impl Clears {
+    pub(crate) fn of(data: impl IntoIterator<Item = SiteData>) -> Self {
+        let data: Vec<SiteData> = data.into_iter().collect();
+        let but_cookies = [SiteData::Cache, SiteData::Storage].into_iter();
+        let is_asked = |it: &SiteData| data.contains(it) || data.contains(&SiteData::Everything);
+        Self {
+            but_cookies: SiteData::header(but_cookies.filter(is_asked)),
+            all: SiteData::header(data),
+        }
+    }
+
+    /// If the response sets a cookie for a new session, cookies stay.
+    pub(super) fn at_end(&self, sets_cookie: bool) -> Option<HeaderValue> {
+        let clears = if sets_cookie {
+            &self.but_cookies
+        } else {
+            &self.all
+        };
+        clears.clone()
     }
 }
 

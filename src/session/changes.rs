@@ -324,8 +324,13 @@ impl Changes {
         }
         let Some(written) = written else {
             self.may_have_ended = true;
-            if self.revision == planned || !self.destroyed {
+            if !self.destroyed {
                 self.destroy();
+            } else if self.revision == planned {
+                // What was chosen for the session that may come next outlasts the end of this one.
+                let chosen = (self.expires_at, self.transient);
+                self.destroy();
+                (self.expires_at, self.transient) = chosen;
             }
             self.claims = Sorted::default();
             return;
@@ -388,6 +393,15 @@ impl Changes {
     pub(super) fn keep_own_flashes_of(&mut self, record: &Record) {
         let is_there = |key: &str| record.flashes().find(key).is_some();
         self.own_flashes.retain(is_there);
+    }
+
+    /// This request took the flashes of `before`. One that another request has set since under the
+    /// same name stays for a later request.
+    #[cfg(feature = "server")]
+    pub(super) fn leave_new_flashes(&mut self, before: Option<&Record>, newer: &Record) {
+        let before = self.base_flashes(before);
+        let is_same = |key: &str| before.find(key) == newer.flashes().find(key);
+        self.flashes.removed.retain(is_same);
     }
 
     /// Adapts to the record that these changes are on top of from now on.
@@ -459,6 +473,12 @@ impl Changes {
         }
         if self.base(loaded).is_none() {
             self.inherited = estate.lifetime.or(self.inherited);
+            // An earlier save in this request has begun a lifetime of its own.
+            if let (Some(birth), Some(lifetime)) = (&mut self.birth, estate.lifetime) {
+                birth.began_at = lifetime.began_at;
+                birth.expires_at = lifetime.expires_at;
+                birth.issued_at = birth.issued_at.max(lifetime.began_at);
+            }
         }
     }
 
@@ -811,6 +831,11 @@ impl<'a> View<'a> {
         self.changes.gives_up_record()
     }
 
+    /// Whether this request has destroyed the session.
+    pub(crate) fn was_destroyed(self) -> bool {
+        self.changes.destroyed
+    }
+
     /// Whether the session's device is missing, so that only a login or the session's end may be
     /// saved.
     pub(crate) fn lacks_device(self) -> bool {
@@ -962,10 +987,10 @@ impl<'a> View<'a> {
 
     /// Whether a save must write something.
     pub(crate) fn is_changed(self) -> bool {
-        if self.base().is_none() {
+        let Some(base) = self.base() else {
             // An empty new session needs no cookie, unless one was sent before.
             return !self.is_empty() || self.changes.sent;
-        }
+        };
         let Changes {
             sent,
             cleared,
@@ -987,7 +1012,7 @@ impl<'a> View<'a> {
             || !flashes.is_empty()
             || names.as_ref().is_some_and(|names| !names.is_empty())
             || login.is_some()
-            || expires_at.is_some()
+            || expires_at.is_some_and(|at| at != base.header().expires_at)
             || transient.is_some()
     }
 

@@ -53,6 +53,7 @@ impl Session {
             let before = base.newest();
             newer.cookie_is_due |= before.is_none_or(|loaded| loaded.cookie_is_due);
             newer.key = before.map_or(newer.key, |loaded| loaded.key);
+            changes.leave_new_flashes(before.map(|loaded| &loaded.record), &newer.record);
             changes.keep_own_flashes_of(&newer.record);
             changes.outlive(newer.record.header());
             self.replace(changes, base, Some(newer));

@@ -153,7 +153,14 @@ impl Source {
         let attribute = error.setting();
         let method = attribute.strip_prefix("cookie ").unwrap_or(attribute);
         let mut problem = error.problem().to_owned();
-        for other in ["name", "lifetime", "max_lifetime", "idle_timeout"] {
+        for other in [
+            "name",
+            "domain",
+            "lifetime",
+            "max_lifetime",
+            "idle_timeout",
+            "device_bound",
+        ] {
             let name = format!("`{}`", self.name_of(field_of(other)));
             problem = problem.replace(&format!("`{other}`"), &name);
         }
@@ -178,7 +185,7 @@ pub(super) fn refuse_strays(variables: &dyn Variables) -> Result<(), ConfigError
             .find(|field| env::is_same(field, in_file));
         let fields = match &field {
             Some(field) => std::slice::from_ref(field),
-            None => called_here(rest)?,
+            None => called_here(rest).or_else(|| called_here(in_file))?,
         };
         Some(Source::Environment.set_instead(fields))
     })

@@ -127,6 +127,11 @@ fn what_contradicts_another_variable_is_refused_in_the_words_of_the_environment(
         "SESSION_SECURE: the prefix of the name `__Host-session` requires Secure; \
          choose another `SESSION_COOKIE_NAME` or keep the default"
     );
+    let domain = refused(from([("SESSION_DOMAIN", "localhost")]));
+    assert!(
+        domain.problem().contains("leave `SESSION_DOMAIN` out"),
+        "{domain}"
+    );
     let lifetime = refused(from([
         ("SESSION_MAX_AGE", "2h"),
         ("SESSION_MAX_LIFETIME", "1h"),
@@ -243,6 +248,8 @@ fn a_name_that_was_meant_to_be_one_of_ours_is_refused_and_ours_is_named() {
         // Settings that cannot be in a file.
         ("SESSION_COOKIE_NAME_FILE", "`SESSION_COOKIE_NAME`"),
         ("SESSION_DOMAIN_FILE", "`SESSION_DOMAIN`"),
+        ("SESSION_SECRET_FILE", "`APP_KEY`"),
+        ("SESSION_REDIS_PASSWORD_FILE", "`SESSION_REDIS_URL`"),
         // Names of other frameworks.
         (
             "SESSION_LIFETIME",

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use http::HeaderValue;
-
 use super::core::{Clock, StoreCore};
 #[cfg(feature = "device-bound")]
 use crate::binding::{Binding, DeviceBound, DeviceStage};
@@ -12,7 +10,7 @@ use crate::cookie::CookieConfig;
 use crate::envelope::{Envelope, Keys, Kind, Use, check_context};
 use crate::error::ConfigError;
 use crate::event::{Event, Events};
-use crate::flow::{Flow, Placement, SiteData};
+use crate::flow::{Clears, Flow, Placement, SiteData};
 use crate::limit::Limit;
 use crate::policy::{DEFAULT_LIFETIME, Idle, Policy};
 use crate::revocation::RevocationList;
@@ -51,7 +49,7 @@ pub struct StoreBuilder<P> {
     not_before: SystemTime,
     pub(crate) revocations: Option<RevocationList>,
     private_by_default: bool,
-    clear_site_data: Option<HeaderValue>,
+    clear_site_data: Clears,
     #[cfg(feature = "device-bound")]
     device_bound: Option<DeviceBound>,
     clock: Box<Clock>,
@@ -76,7 +74,7 @@ impl<P> StoreBuilder<P> {
             not_before: SystemTime::UNIX_EPOCH,
             revocations: None,
             private_by_default: true,
-            clear_site_data: None,
+            clear_site_data: Clears::default(),
             #[cfg(feature = "device-bound")]
             device_bound: None,
             clock: Box::new(SystemTime::now),
@@ -105,8 +103,9 @@ impl<P> StoreBuilder<P> {
 
     /// Names a cookie that your application used to set, with another Path, Domain, Partitioned or
     /// name, so that the store removes it from browsers. The store does so when a session is
-    /// destroyed, and when a request brings two different sessions. Call this once for each such
-    /// cookie.
+    /// destroyed, and when a request brings two different sessions. If the cookie has the present
+    /// name, the store also removes it when the session gets a new id: both would open. Call
+    /// this once for each such cookie.
     ///
     /// ```
     /// # use sealed_session::{AppKey, CookieConfig, CookieStore};
@@ -304,7 +303,8 @@ impl<P> StoreBuilder<P> {
 
     /// Sets what a browser clears when a visitor logs out. If a request
     /// [destroys](crate::Session::destroy) its session, the response has `Clear-Site-Data`, unless
-    /// the handler has set it. Default: nothing.
+    /// the handler has set it. If the same request begins a new session, such as with a flash that
+    /// says goodbye, its cookie must stay, so cookies are not cleared then. Default: nothing.
     ///
     /// ```
     /// # use http::HeaderMap;
@@ -328,7 +328,7 @@ impl<P> StoreBuilder<P> {
     /// two or more steps back. Chromium still keeps the page that they log out from, unless you
     /// send it with `Cache-Control: no-store`: docs/recipes.md has both.
     pub fn clear_site_data(mut self, data: impl IntoIterator<Item = SiteData>) -> Self {
-        self.clear_site_data = SiteData::header(data);
+        self.clear_site_data = Clears::of(data);
         self
     }
 

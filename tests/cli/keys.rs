@@ -65,6 +65,8 @@ fn a_ring_is_made_once_and_its_next_key_once() {
         ring.ok(&["add", "--every", "90d"])
             .starts_with("nothing is due before 2")
     );
+    let never = ring.ok(&["add", "--every", "18446744073709551615"]);
+    assert_eq!(never.trim_end(), "nothing is ever due");
     let added = ring.ok(&["add"]);
     let id = lines(&added)[1][0];
     assert!(added.starts_with(&format!("{id} was made\n")), "{added}");

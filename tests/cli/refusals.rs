@@ -235,7 +235,7 @@ fn a_wrong_setting_is_named_and_not_shown() {
             "",
             "",
             &["seal", "--context", &"hunter2".repeat(40)],
-            "context: ",
+            "--context: ",
         ),
         ("", "", &["seal", "--lifetime", "hunter2"], "--lifetime: "),
         (
@@ -244,12 +244,12 @@ fn a_wrong_setting_is_named_and_not_shown() {
             &["seal", "--lifetime", "99999999999999y"],
             "--lifetime: ",
         ),
-        ("", "", &["seal", "--lifetime", "0s"], "lifetime: "),
+        ("", "", &["seal", "--lifetime", "0s"], "--lifetime: "),
         (
             "SESSION_MAX_LIFETIME",
             "1h",
             &["seal", "--lifetime", "2h"],
-            "lifetime: ",
+            "--lifetime: it is longer than `SESSION_MAX_LIFETIME`",
         ),
     ] {
         let variables = [("APP_KEY", key.as_str()), (variable, content)];

@@ -380,6 +380,33 @@ fn a_new_session_continues_as_another_one_with_all_but_its_id() {
 }
 
 #[test]
+fn a_new_session_that_was_saved_already_continues_as_another_one_too() {
+    let monthly = || Site::with(|builder| builder.lifetime(DAY).max_lifetime(30 * DAY));
+    for logs_in in [false, true] {
+        let (mut former, mut site) = (monthly(), monthly());
+        former.visit(|session| {
+            session.insert("n", 1).unwrap();
+            if logs_in {
+                session.log_in().unwrap();
+            }
+        });
+        let before = former.load();
+        site.clock.forward(HOUR);
+        let session = site.load();
+        session.insert("mine", 1).unwrap();
+        site.save(&session);
+        session.continue_as(&before).unwrap();
+        let response = site.save(&session);
+        site.receive(&response);
+        for session in [session, site.load()] {
+            assert_eq!(session.expires_at(), before.expires_at());
+            assert_eq!(session.logged_in_at(), before.logged_in_at());
+            assert_eq!(session.issued_at(), Some(site.clock.now()));
+        }
+    }
+}
+
+#[test]
 fn a_session_that_continues_as_another_one_begins_anew_with_a_login_or_a_logout() {
     let mut former = Site::new();
     former.visit(|session| {

@@ -111,6 +111,29 @@ fn a_new_id_keeps_a_deadline_that_was_chosen_and_a_login_begins_another() {
 }
 
 #[test]
+fn a_deadline_that_is_chosen_with_a_login_holds_even_if_the_session_had_it_before() {
+    let mut site = Site::new();
+    let end = site.clock.now() + 6 * HOUR;
+    site.visit(|session| {
+        session.log_in().unwrap();
+        session.set_expiry(end).unwrap();
+    });
+    site.clock.forward(HOUR);
+    let same = site.visit(|session| session.set_expiry(end).unwrap());
+    assert!(sets_no_cookie(&same), "nothing has changed");
+    for back_and_forth in [&[][..], &[end - MINUTE]] {
+        site.visit(|session| {
+            for other in back_and_forth {
+                session.set_expiry(*other).unwrap();
+            }
+            session.set_expiry(end).unwrap();
+            session.log_in().unwrap();
+        });
+        assert_eq!(site.load().expires_at(), Some(end), "{back_and_forth:?}");
+    }
+}
+
+#[test]
 fn a_login_is_recent_for_as_long_as_is_asked_to_the_millisecond() {
     let mut site = Site::visited();
     let quarter = 15 * MINUTE;
@@ -350,10 +373,44 @@ fn a_logout_clears_site_data_if_asked_and_nothing_else_does() {
             session.destroy();
             session.insert("user_id", 7).unwrap();
         });
-        assert_eq!(cleared(begins_anew), None, "it would take the new session");
+        assert_eq!(cleared(begins_anew).as_deref(), value);
         let site_time = site.clock.now();
         let past = site.visit(|session| session.set_expiry(site_time).unwrap());
         assert_eq!(cleared(past), None);
+    }
+}
+
+#[test]
+fn a_logout_that_begins_a_new_session_clears_all_but_its_cookie() {
+    for (asked, alone, beside) in [
+        (&[SiteData::Cache][..], r#""cache""#, Some(r#""cache""#)),
+        (&[SiteData::Cookies], r#""cookies""#, None),
+        (
+            &[SiteData::Cookies, SiteData::Storage, SiteData::Cache],
+            r#""cookies", "storage", "cache""#,
+            Some(r#""cache", "storage""#),
+        ),
+        (
+            &[SiteData::Everything],
+            r#""*""#,
+            Some(r#""cache", "storage""#),
+        ),
+    ] {
+        let mut site = Site::with(|builder| builder.clear_site_data(asked.iter().copied()));
+        let mut cleared = |end: fn(&Session)| {
+            site.visit(log_in);
+            let response = site.visit(end);
+            let value = response.get("clear-site-data");
+            value.map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(cleared(Session::destroy).as_deref(), Some(alone));
+        let and_says_goodbye = cleared(|session| {
+            session.destroy();
+            session.flash("notice", "goodbye").unwrap();
+        });
+        assert_eq!(and_says_goodbye.as_deref(), beside, "{asked:?}");
+        let goodbye = site.load().take_flash::<String>("notice").unwrap();
+        assert_eq!(goodbye.as_deref(), Some("goodbye"));
     }
 }
 

@@ -274,6 +274,13 @@ impl Model {
                     self.live.touched = true;
                 }
             }
+            Op::KeepExpiry => {
+                if let Some(deadline) = session.expires_at() {
+                    session.set_expiry(deadline).unwrap();
+                    self.live.chosen_expiry = Some(millis(deadline));
+                    self.live.touched = true;
+                }
+            }
             Op::Merge(values, flashes) => {
                 let other = Session::new();
                 for (name, size) in values {

@@ -46,6 +46,41 @@ fn a_copied_cookie_opens_no_more_after_logout() {
 }
 
 #[test]
+fn no_cookie_is_sent_that_a_cutoff_on_the_list_would_refuse() {
+    let soon = |site: &Site| site.clock.now() + 5 * SECOND;
+    type Cutoff = fn(&RevocationList, std::time::SystemTime);
+    let cutoffs: [Cutoff; 3] = [
+        |list, moment| list.revoke_subject("ada", moment),
+        |list, moment| list.revoke_sid("08a5019c", moment),
+        |list, moment| list.revoke_all(moment),
+    ];
+    for cutoff in cutoffs {
+        for has_session in [false, true] {
+            let list = RevocationList::new();
+            let mut site = Site::with(|builder| builder.revocations(list.clone()));
+            if has_session {
+                site.visit(|session| session.insert("a", 1).unwrap());
+            }
+            cutoff(&list, soon(&site));
+            let log_in = |session: &Session| {
+                session.log_in().unwrap();
+                session.set_subject("ada").unwrap();
+                session.set_sid("08a5019c").unwrap();
+            };
+            let response = site.visit(log_in);
+            let cookies: Vec<_> = response.get_all("set-cookie").iter().collect();
+            assert!(
+                cookies.iter().all(|it| is_removal(it.to_str().unwrap())),
+                "{response:?}"
+            );
+            site.clock.forward(5 * SECOND);
+            site.visit(log_in);
+            assert_eq!(site.load().subject().as_deref(), Some("ada"));
+        }
+    }
+}
+
+#[test]
 fn without_a_list_it_does() {
     let mut site = Site::visited();
     let thief = copy(&site);
@@ -304,6 +339,39 @@ fn a_change_under_an_id_that_has_become_another_is_a_conflict() {
             }
         }
     }
+}
+
+#[test]
+fn a_cookie_that_does_not_open_hides_no_session_that_has_just_moved() {
+    let begin_anew = |session: &Session| {
+        session.destroy();
+        session.insert("user_id", 42).unwrap();
+        session.set_subject("ada").unwrap();
+    };
+    for junk_is_first in [false, true] {
+        let (mut site, _) = site();
+        let old = pair_of(&site);
+        site.visit(begin_anew);
+        let mut fields = ["__Host-session=junk".to_owned(), old];
+        if !junk_is_first {
+            fields.reverse();
+        }
+        let slow = site.store.load(&cookies(&fields));
+        slow.insert("cart", 1).unwrap();
+        let saved = site.store.save(&slow, &mut http::HeaderMap::new());
+        assert!(saved.unwrap_err().is_conflict(), "{junk_is_first}");
+
+        let logout = site.store.load(&cookies(&fields));
+        logout.destroy();
+        site.save(&logout);
+        assert_eq!(site.load().origin(), refused(Refusal::Revoked));
+    }
+}
+
+/// The cookie that the site's browser sends.
+fn pair_of(site: &Site) -> String {
+    let sent = site.browser.send(site.clock.now());
+    sent["cookie"].to_str().unwrap().to_owned()
 }
 
 #[test]

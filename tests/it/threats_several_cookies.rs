@@ -164,6 +164,30 @@ fn a_cookie_from_before_a_move_opens_and_ends_with_its_session() {
 }
 
 #[test]
+fn a_session_that_gets_a_new_id_takes_its_former_cookie_along() {
+    type Change = fn(&Session);
+    let changes: [Change; 3] = [
+        |session| session.log_in().unwrap(),
+        Session::renew,
+        |session| {
+            session.destroy();
+            session.insert("a", 1).unwrap();
+        },
+    ];
+    for change in changes {
+        for (mut before, mut after) in moves() {
+            before.visit(|session| session.insert("a", 1).unwrap());
+            after.browser = before.browser;
+            let response = after.visit(change);
+            assert_eq!(after.browser.names(), ["id"], "{response:?}");
+            let session = after.load();
+            assert_eq!(session.origin(), Origin::Opened);
+            assert_eq!(session.get("a").unwrap(), Some(1));
+        }
+    }
+}
+
+#[test]
 fn a_session_that_goes_on_leaves_former_cookies_alone() {
     for (_, mut after) in moves() {
         let response = after.visit(|session| session.insert("a", 1).unwrap());

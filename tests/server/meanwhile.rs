@@ -115,6 +115,26 @@ fn nothing_is_lost_and_nothing_comes_back_whatever_changes_when() {
 }
 
 #[test]
+fn a_flash_that_another_request_has_set_anew_outlives_the_taking_of_the_one_before() {
+    for taken_too in [false, true] {
+        let mut site = Site::visited(|builder| builder);
+        let (reads, writes) = (site.load(), site.load());
+        assert_eq!(reads.take_flash("note"), Ok(Some("hello".to_owned())));
+        if taken_too {
+            let taken = writes.take_flash("note");
+            assert_eq!(taken, Ok(Some("hello".to_owned())));
+        }
+        writes.flash("note", "new").unwrap();
+        for session in [&writes, &reads] {
+            let response = site.save(session);
+            site.receive(&response);
+        }
+        let session = site.load();
+        assert_eq!(session.take_flash("note"), Ok(Some("new".to_owned())));
+    }
+}
+
+#[test]
 fn what_is_changed_while_a_save_waits_is_there_to_read_and_to_save() {
     let mut site = Site::visited(|builder| builder);
     let session = site.load();

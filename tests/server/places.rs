@@ -75,6 +75,28 @@ fn a_small_session_that_was_saved_is_as_with_a_cookie_store() {
 }
 
 #[test]
+fn a_cutoff_on_the_list_keeps_new_sessions_out_of_their_cookies_and_not_out_of_the_backend() {
+    let list = RevocationList::new();
+    let mut site = Site::with(|builder| builder.small_in_cookie().revocations(list.clone()));
+    list.revoke_subject("ada", site.clock.now() + 5 * SECOND);
+    site.visit(|session| session.set_subject("ada").unwrap());
+    assert_eq!(
+        site.load().origin(),
+        Origin::Absent,
+        "the list would refuse it"
+    );
+    site.visit(|session| {
+        session.set_subject("ada").unwrap();
+        session.insert("story", large()).unwrap();
+    });
+    assert_eq!(
+        site.load().origin(),
+        Origin::Opened,
+        "the list is not for it"
+    );
+}
+
+#[test]
 fn the_limit_between_the_places_is_that_of_a_cookie_to_the_byte() {
     let mut length = 2900;
     let (in_cookie, behind) = loop {

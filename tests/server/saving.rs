@@ -448,3 +448,19 @@ fn a_request_that_takes_long_seals_no_session_of_a_leaked_key_under_the_next_one
         assert!(!site.calls().contains(&"put"), "nothing is written");
     }
 }
+
+#[test]
+fn what_is_chosen_for_the_next_session_outlasts_the_save_that_ends_the_one_before() {
+    let mut site = Site::visited(|builder| builder);
+    let end = site.clock.now() + HOUR;
+    let session = site.load();
+    session.destroy();
+    session.remember(false);
+    session.set_expiry(end).unwrap();
+    assert!(is_removal(set_cookie(&site.save(&session))));
+    session.insert("a", 1).unwrap();
+    let response = site.save(&session);
+    assert_eq!(max_age(&response), None);
+    site.receive(&response);
+    assert_eq!(site.load().expires_at(), Some(end));
+}

@@ -233,7 +233,7 @@ impl Visit {
             && base.label == self.label
             && base.sid == self.sid
             && !self.logs_in
-            && self.expiry.is_none()
+            && self.expiry.is_none_or(|expiry| expiry == base.expires_at)
             && self
                 .transient
                 .is_none_or(|transient| transient == base.transient);
@@ -366,14 +366,12 @@ impl Visit {
     }
 
     pub(super) fn set_expiry(&mut self, expires_at: u64, settings: &Settings) -> bool {
-        let birth = self.birth();
         let start = self.began_at().or(self.read_at);
         let is_bound = start.filter(|_| self.read_at.is_some());
         if is_bound.is_some_and(|start| expires_at > start + settings.max_lifetime) {
             return false;
         }
-        let kept = birth.map(|birth| birth.expires_at);
-        self.expiry = Some(expires_at).filter(|_| kept != Some(expires_at));
+        self.expiry = Some(expires_at);
         true
     }
 

@@ -23,8 +23,9 @@ pub(crate) fn read() -> Result<String, Failure> {
 }
 
 pub(crate) fn read_json() -> Result<Value, Failure> {
-    let json = read()?;
-    let value = serde_json::from_str(&json).map_err(|error| {
+    let input = read()?;
+    let json = without_bom(&input);
+    let value = serde_json::from_str(json).map_err(|error| {
         let what = if error.is_data() {
             "cannot be sealed"
         } else {
@@ -32,16 +33,21 @@ pub(crate) fn read_json() -> Result<Value, Failure> {
         };
         Failure::usage(format!("standard input {what}: {error}"))
     })?;
-    if has_integer_beyond_64_bits(&json) {
+    if has_integer_beyond_64_bits(json) {
         let problem = "standard input has an integer beyond 64 bits; write it as text";
         return Err(Failure::usage(problem));
     }
     Ok(value)
 }
 
+/// Some editors and shells begin every text with a byte order mark.
+fn without_bom(input: &str) -> &str {
+    input.trim_start_matches('\u{feff}')
+}
+
 /// Finds the token in pasted input: a value, a pair, or lines of either header.
 pub(crate) fn token_in<'a>(input: &'a str, name: &str) -> Result<&'a str, Failure> {
-    let text = input.trim_start_matches('\u{feff}').trim();
+    let text = without_bom(input).trim();
     if text.is_empty() {
         let problem = "standard input is empty; a cookie's value is needed";
         return Err(Failure::usage(problem));

@@ -248,9 +248,13 @@ impl Place {
         if let Some(every) = every {
             let every = length("--every", Some(every))?;
             let list = keys.list()?;
-            let due = list.iter().filter_map(|key| key.seals_from).max();
-            let due = due.and_then(|from| from.checked_add(every));
-            if let Some(due) = due.filter(|due| *due > SystemTime::now()) {
+            let newest = list.iter().filter_map(|key| key.seals_from).max();
+            // A moment that the system cannot represent is never reached.
+            let due = newest.map(|from| from.checked_add(every));
+            if due == Some(None) {
+                return print("nothing is ever due");
+            }
+            if let Some(due) = due.flatten().filter(|due| *due > SystemTime::now()) {
                 return print(&format!("nothing is due before {}", date(due)));
             }
         }

@@ -14,7 +14,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use sealed_session::{
-    AppKey, CookieConfig, CookieStoreBuilder, Driver, KeyRing, Refusal, Settings, Token,
+    AppKey, CookieConfig, CookieStore, CookieStoreBuilder, Driver, KeyRing, Refusal, Settings,
+    Token,
 };
 
 use output::{complain, print, print_json, print_session};
@@ -179,7 +180,7 @@ fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
         let problem = || Failure::usage(format!("--lifetime: {}", duration::FORMS));
         builder = builder.lifetime(duration::parse(lifetime).ok_or_else(problem)?);
     }
-    let store = builder.build()?;
+    let store = built(builder)?;
     let object = input::read_json()?;
     let entries = object.as_map().ok_or_else(|| {
         let kind = object.kind();
@@ -191,7 +192,7 @@ fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
     for (name, value) in entries {
         session.insert(name, value)?;
     }
-    if entries.is_empty() {
+    if session.is_empty() {
         // An empty new session gets no cookie, but a session that was emptied does.
         session.set_subject("-")?;
         let _ = store.respond(&session)?;
@@ -220,7 +221,7 @@ fn open(used_for: &UsedFor) -> Result<(), Failure> {
         // The service's settings may be in its code, so only the sealed deadline is known.
         builder = builder.max_lifetime(Duration::MAX);
     }
-    let store = builder.build()?;
+    let store = built(builder)?;
     let input = input::read()?;
     let text = input::token_in(&input, cookie.name())?;
     let (session, is_stub) = store.look_at(text).map_err(|reason| {
@@ -328,6 +329,14 @@ fn configure(
         builder = builder.context(context);
     }
     Ok((builder, cookie))
+}
+
+/// The settings were checked when they made the builder, so what is wrong now is an option.
+fn built(builder: CookieStoreBuilder) -> Result<CookieStore, Failure> {
+    builder.build().map_err(|error| {
+        let text = format!("--{error}");
+        Failure::usage(text.replace("max_lifetime", "SESSION_MAX_LIFETIME"))
+    })
 }
 
 /// If the command line names the cookie, only the name counts: a token does not depend on the other
