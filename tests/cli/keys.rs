@@ -167,6 +167,22 @@ fn more_is_allowed_and_the_root_key_exchanged() {
 }
 
 #[test]
+fn a_length_of_time_that_cannot_be_is_refused_before_anything_is_made() {
+    let ring = Ring::new();
+    for every in ["soon", "", "90D"] {
+        let told = ring.fails(2, &["add", "--every", every]);
+        assert!(told.starts_with("--every: it must be"), "{told}");
+        assert!(!fs::exists(&ring.path).unwrap());
+    }
+    ring.ok(&["add", "--every", "90d"]);
+    for every in ["281474976711", "18446744073709551615"] {
+        let told = ring.ok(&["add", "--every", every]);
+        assert_eq!(told, "nothing is due before never", "{every}");
+    }
+    assert_eq!(lines(&ring.ok(&["list"])).len(), 1);
+}
+
+#[test]
 fn without_a_place_only_the_ring_of_the_environment_is_listed() {
     let told = fails(2, &["keys", "list"], &[], "");
     assert_eq!(told, "say where the keys are, with --file or --redis");

@@ -241,17 +241,20 @@ impl Place {
 
     /// A missing ring is made with the default limits, because nobody has declared others yet.
     fn add(&self, every: Option<&str>, waiting: bool) -> Result<(), Failure> {
+        let every = every.map(|every| length("--every", Some(every)));
+        let every = every.transpose()?;
         let Ok(keys) = self.narrow()?.must_exist().build() else {
             let keys = self.builder()?.build()?;
             return print(&with_table(&keys, "a ring was made")?);
         };
         if let Some(every) = every {
-            let every = length("--every", Some(every))?;
             let list = keys.list()?;
-            let due = list.iter().filter_map(|key| key.seals_from).max();
-            let due = due.and_then(|from| from.checked_add(every));
-            if let Some(due) = due.filter(|due| *due > SystemTime::now()) {
-                return print(&format!("nothing is due before {}", date(due)));
+            if let Some(newest) = list.iter().filter_map(|key| key.seals_from).max() {
+                let due = newest.checked_add(every);
+                if due.is_none_or(|due| due > SystemTime::now()) {
+                    let due = due.map_or_else(|| "never".to_owned(), date);
+                    return print(&format!("nothing is due before {due}"));
+                }
             }
         }
         let added = if waiting {
