@@ -8,6 +8,7 @@ use super::process::{Inner, Present, Work};
 use super::ring::Bounds;
 use super::schedule::{View, check};
 use super::signals::locked;
+use super::store::KeyStoreErrorKind;
 #[cfg(feature = "redis")]
 use crate::envelope::KeyId;
 use crate::envelope::{Guard, KeyRing, TakesKeys};
@@ -18,7 +19,7 @@ impl Inner {
     pub(super) fn install(&self, work: &mut Work) {
         let Some(ring) = &work.ring else { return };
         let view = ring.view(self.signals.now(), |id| work.found.get(id).copied());
-        let may_seal = view.sealing.is_some() && work.is_allowed(ring.bounds);
+        let may_seal = view.sealing.is_some() && ring.bounds.allow(work.wanted);
         let before = work.view.replace((view.clone(), may_seal));
         let bounds = ring.bounds;
         let is_new = before.as_ref().is_none_or(|(before, could)| {
@@ -128,27 +129,50 @@ impl Inner {
         takers.push(who);
     }
 
+    /// Raises the longest lifetime. If the ring cannot allow it, everything stays as it was.
     pub(super) fn declare(&self, longest: Duration) -> Result<(), ConfigError> {
-        let longest = Bounds {
-            longest,
-            ..locked(&self.work).wanted
-        };
-        let longest = longest.whole();
-        let refused = |problem: String| ConfigError::new("lifetime", problem);
-        {
-            let mut work = locked(&self.work);
-            work.wanted = work.wanted.join(longest);
+        let (wanted, known) = {
+            let work = locked(&self.work);
             let known = work.ring.as_ref().map(|ring| ring.bounds);
-            if known.is_some_and(|bounds| work.is_allowed(bounds)) {
-                return Ok(());
-            }
-            let bounds = known.map_or(work.wanted, |known| known.join(work.wanted));
+            (work.wanted.for_lifetimes_of(longest), known)
+        };
+        if !known.is_some_and(|bounds| bounds.allow(wanted)) {
+            let bounds = known.map_or(wanted, |known| known.raised_to(wanted));
             check(bounds, &self.rules)
                 .map_err(|(setting, problem)| ConfigError::new(setting, problem))?;
+            self.raise_to(wanted)?;
         }
-        self.poll().map_err(|error| refused(error.to_string()))?;
+        let mut work = locked(&self.work);
+        work.wanted = work.wanted.join(wanted);
+        Ok(())
+    }
+
+    /// Raises the longest lifetime for something that exists whether the ring can allow it or not.
+    /// Nothing is sealed until it can.
+    pub(super) fn insist(&self, longest: Duration) {
+        let events = {
+            let mut work = locked(&self.work);
+            work.wanted = work.wanted.for_lifetimes_of(longest);
+            self.install(&mut work);
+            std::mem::take(&mut work.events)
+        };
+        self.report(events);
+    }
+
+    fn raise_to(&self, wanted: Bounds) -> Result<(), ConfigError> {
+        let refused = |problem: String| ConfigError::new("lifetime", problem);
+        let raised = self.act(Some(&mut |ring, _| {
+            ring.bounds = ring.bounds.raised_to(wanted);
+            Ok(())
+        }));
+        let raised = match raised {
+            // Somebody else may have raised the limits of a ring that this process cannot write.
+            Err(error) if error.kind() == KeyStoreErrorKind::Refused => self.poll(),
+            raised => raised,
+        };
+        raised.map_err(|error| refused(error.to_string()))?;
         let bounds = self.present(|present| present.bounds);
-        if locked(&self.work).is_allowed(bounds) {
+        if bounds.allow(wanted) {
             return Ok(());
         }
         Err(refused(format!(
@@ -186,7 +210,7 @@ impl Inner {
         }
         check(ring.join(wanted), &self.rules)
             .map_err(|(setting, problem)| ConfigError::new(setting, problem))?;
-        if locked(&self.work).is_allowed(ring) {
+        if ring.allow(wanted) {
             return Ok(());
         }
         let problem = format!(

@@ -94,16 +94,6 @@ impl Work {
     pub(super) fn tell(&mut self, event: KeyEvent) {
         self.events.push((event, None));
     }
-
-    /// Whether the ring's limits allow these settings. Polling more often is always allowed.
-    pub(super) fn is_allowed(&self, bounds: Bounds) -> bool {
-        let poll = bounds.poll;
-        bounds.join(Bounds {
-            poll,
-            ..self.wanted
-        }) == bounds
-            && self.wanted.poll <= poll
-    }
 }
 
 impl Present {
