@@ -280,7 +280,7 @@ impl<P: Placement> Endpoint<'_, P> {
     /// it.
     fn is_key_due(&self, key: &Key, header: &Header) -> bool {
         let age = self.now.since(key.issued_at);
-        header.issued_at > key.issued_at || age > self.binding.longest / 2
+        header.issued_at > key.issued_at || age > self.binding.key_is_young_for()
     }
 }
 

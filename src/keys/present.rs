@@ -126,6 +126,10 @@ impl Inner {
         if let Some(taker) = who.upgrade() {
             taker.take_keys(&self.ring());
         }
+        if takers.len() == takers.capacity() {
+            // Keys change seldom, and until then what is gone would keep its memory.
+            takers.retain(|taker| taker.strong_count() > 0);
+        }
         takers.push(who);
     }
 

@@ -226,6 +226,23 @@ fn a_store_outlives_the_handle_and_keys_end_with_the_last_that_has_them() {
 }
 
 #[test]
+fn stores_and_sealers_that_are_gone_take_no_memory() {
+    let (shelf, clock) = (Shelf::default(), Clock::new());
+    let process = Process::start(&shelf, &clock);
+    let come_and_go = |times: u32| {
+        allocation_counter::measure(|| {
+            for _ in 0..times {
+                drop(CookieStore::new(&process.keys));
+                drop(Sealer::new(&process.keys, "invitation").unwrap());
+            }
+        })
+    };
+    come_and_go(100);
+    let left = come_and_go(1000).bytes_current;
+    assert!(left <= 0, "{left} bytes");
+}
+
+#[test]
 fn the_thread_follows_by_itself_and_is_stopped() {
     let (shelf, clock) = (Shelf::default(), Clock::new());
     let one = Process::start(&shelf, &clock);
