@@ -90,7 +90,11 @@ impl KeyFile {
                 }
                 _ => KeyStoreErrorKind::Unavailable,
             };
-            self.failed(kind, format_args!("{what}: {error}"))
+            let remedy = match kind {
+                KeyStoreErrorKind::Full => "make room there",
+                _ => "see that this process may read and write there",
+            };
+            self.failed(kind, format_args!("{what}: {error}; {remedy}"))
         }
     }
 
@@ -214,7 +218,10 @@ impl KeyFile {
                 Ok(()) => return Ok(file),
                 Err(Errno::WOULDBLOCK) if began.elapsed() < self.timeout => thread::sleep(AGAIN),
                 Err(Errno::WOULDBLOCK) => {
-                    let problem = format!("another process has locked it for {:?}", self.timeout);
+                    let problem = format!(
+                        "another process has locked it for {:?}; see which, and whether it hangs",
+                        self.timeout
+                    );
                     return Err(self.failed(KeyStoreErrorKind::Unavailable, problem));
                 }
                 Err(error) => return Err(self.io("it cannot be locked")(error.into())),

@@ -136,7 +136,7 @@ impl Inner {
     ) -> Result<T, KeyStoreError> {
         let answer = catch_unwind(AssertUnwindSafe(|| call(&*self.store)));
         answer.unwrap_or_else(|_| {
-            let problem = "its code has panicked; see the message of the panic";
+            let problem = "its code has panicked; see what the panic said, and mend the code";
             Err(self.failed(KeyStoreErrorKind::Other, problem))
         })
     }

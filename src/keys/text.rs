@@ -101,7 +101,8 @@ pub(super) fn check_key(key: &AppKey) -> Result<(), String> {
     if material.len() > MAX_MATERIAL {
         let id = key.id();
         return Err(format!(
-            "the key {id} has more than the 255 bytes that a ring keeps"
+            "the key {id} has more than the 255 bytes that a ring keeps; seal under a shorter one \
+             until all that this one has sealed is over"
         ));
     }
     material
