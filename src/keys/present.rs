@@ -7,6 +7,8 @@ use super::event::KeyEvent;
 use super::process::{Inner, Present, Work};
 use super::ring::Bounds;
 use super::schedule::{View, check};
+#[cfg(feature = "redis")]
+use super::signals::Sought;
 use super::signals::locked;
 use super::store::KeyStoreErrorKind;
 #[cfg(feature = "redis")]
@@ -194,7 +196,7 @@ impl Inner {
     #[cfg(feature = "redis")]
     pub(super) fn seek(&self, id: KeyId) -> bool {
         let is_known = self.look(|ring| ring.entries.contains_key(&id));
-        !is_known && self.signals.seek(id) == super::signals::Sought::Asked
+        !is_known && matches!(self.signals.seek(id), Sought::Asked | Sought::UnderWay)
     }
 
     /// Checks that the ring's limits allow this process's settings.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use base64::Engine;
 use sealed_session::ManagedKeys;
 use sealed_session::keys::{KeyFile, ManagedKeysBuilder};
 
@@ -86,6 +87,34 @@ async fn an_entry_under_a_key_that_nobody_has_is_passed_over_after_a_poll() {
     keys.refresh().unwrap();
     store.catch_up().await.unwrap();
     assert!(store.load(&HeaderMap::new()).is_ok());
+}
+
+#[tokio::test]
+async fn entries_under_any_number_of_keys_that_nobody_has_are_passed_over_too() {
+    let (fleet, ring) = (Fleet::new().await, Ring::new());
+    let keys = ring.keys();
+    let store = fleet.store(&keys);
+    store.catch_up().await.unwrap();
+    let mut connection = fleet.server.connection().await;
+    for n in 0..700_u32 {
+        let mut token = [0; 100];
+        token[0] = 1;
+        token[1..5].copy_from_slice(&n.to_be_bytes());
+        let token = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(token);
+        let mut add = redis::cmd("XADD");
+        add.arg("session:revocations:__Host-session")
+            .arg("*")
+            .arg("t")
+            .arg(token);
+        add.exec_async(&mut connection).await.unwrap();
+    }
+    assert!(store.catch_up().await.is_err());
+    keys.refresh().unwrap();
+    store.catch_up().await.unwrap();
+    let alive = log_in(&store).await;
+    fleet.forward(5 * SECOND);
+    store.catch_up().await.unwrap();
+    assert!(is_alive(&store, &alive));
 }
 
 #[tokio::test]
