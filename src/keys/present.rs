@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::event::KeyEvent;
 use super::process::{Inner, Present, Work};
 use super::ring::Bounds;
-use super::schedule::{View, check};
+use super::schedule::check;
 #[cfg(feature = "redis")]
 use super::signals::Sought;
 use super::signals::locked;
@@ -24,6 +24,7 @@ impl Inner {
         let may_seal = view.sealing.is_some() && ring.bounds.allow(work.wanted);
         let before = work.view.replace((view.clone(), may_seal));
         let bounds = ring.bounds;
+        let known: Vec<_> = ring.entries.keys().copied().collect();
         let is_new = before.as_ref().is_none_or(|(before, could)| {
             before.sealing != view.sealing || before.opens != view.opens || *could != may_seal
         });
@@ -47,13 +48,20 @@ impl Inner {
             let was_open = before.as_ref().map(|(view, _)| view.opens.as_slice());
             let mut was_open = was_open.unwrap_or_default().iter();
             let loses_keys = was_open.any(|id| !view.opens.contains(id));
-            let present = (&view, may_seal, bounds);
-            self.give(keys.guarded(guard), present, loses_keys);
+            let present = Present {
+                ring: keys.guarded(guard),
+                known,
+                view: view.clone(),
+                may_seal,
+                bounds,
+            };
+            self.give(present, loses_keys);
         } else {
             let mut present = self
                 .present
                 .write()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
+            present.known = known;
             present.view = view.clone();
             present.bounds = bounds;
         }
@@ -78,18 +86,13 @@ impl Inner {
         }
     }
 
-    fn give(&self, ring: KeyRing, present: (&View, bool, Bounds), loses_keys: bool) {
-        let (view, may_seal, bounds) = present;
+    fn give(&self, present: Present, loses_keys: bool) {
         let mut takers = locked(&self.takers);
+        let ring = present.ring.clone();
         *self
             .present
             .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Present {
-            ring: ring.clone(),
-            view: view.clone(),
-            may_seal,
-            bounds,
-        };
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = present;
         takers.retain(|taker| {
             let taker = taker.upgrade();
             if let Some(taker) = &taker {
@@ -195,7 +198,8 @@ impl Inner {
 
     #[cfg(feature = "redis")]
     pub(super) fn seek(&self, id: KeyId) -> bool {
-        let is_known = self.look(|ring| ring.entries.contains_key(&id));
+        // Not `look`, which waits for a poll: this is called in async code.
+        let is_known = self.present(|present| present.known.binary_search(&id).is_ok());
         !is_known && matches!(self.signals.seek(id), Sought::Asked | Sought::UnderWay)
     }
 

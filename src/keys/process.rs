@@ -71,6 +71,8 @@ pub(super) struct Trouble {
 /// What other threads may read without waiting for a poll.
 pub(super) struct Present {
     pub(super) ring: KeyRing,
+    /// The ids of all keys that this process knows, usable or not, in order.
+    pub(super) known: Vec<KeyId>,
     pub(super) view: View,
     pub(super) may_seal: bool,
     pub(super) bounds: Bounds,
@@ -100,6 +102,7 @@ impl Present {
     pub(super) fn empty(nobody: &AppKey, bounds: Bounds) -> Self {
         Self {
             ring: KeyRing::new(nobody.clone()),
+            known: Vec::new(),
             view: View {
                 sealing: None,
                 opens: Vec::new(),

@@ -1,10 +1,11 @@
 //! Entries in the stream under keys that rotate and are revoked.
 
 use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
 
 use base64::Engine;
 use sealed_session::ManagedKeys;
-use sealed_session::keys::{KeyFile, ManagedKeysBuilder};
+use sealed_session::keys::{KeyFile, KeyStore, KeyStoreError, ManagedKeysBuilder, Zeroizing};
 
 use super::*;
 
@@ -87,6 +88,62 @@ async fn an_entry_under_a_key_that_nobody_has_is_passed_over_after_a_poll() {
     keys.refresh().unwrap();
     store.catch_up().await.unwrap();
     assert!(store.load(&HeaderMap::new()).is_ok());
+}
+
+/// A key store whose calls begin when the gate is open.
+struct Gated {
+    file: KeyFile,
+    gate: Arc<Mutex<()>>,
+    begins: Sender<()>,
+}
+
+impl KeyStore for Gated {
+    fn load(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeyStoreError> {
+        self.begins.send(()).unwrap();
+        let _open = self.gate.lock().unwrap();
+        self.file.load()
+    }
+
+    fn replace(&self, there: Option<&[u8]>, with: &[u8]) -> Result<bool, KeyStoreError> {
+        self.file.replace(there, with)
+    }
+
+    fn describe(&self) -> String {
+        self.file.describe()
+    }
+
+    fn is_private(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_key_store_that_hangs_holds_up_no_runtime() {
+    let (fleet, ring) = (Fleet::new().await, Ring::new());
+    let (gate, (begins, has_begun)) = (Arc::<Mutex<()>>::default(), channel());
+    let file = KeyFile::owned(&ring.path);
+    let gated = Gated {
+        file,
+        gate: Arc::clone(&gate),
+        begins,
+    };
+    let keys = ManagedKeys::builder(gated)
+        .without_thread()
+        .build()
+        .unwrap();
+    has_begun.recv().unwrap();
+    let (store, stranger) = (fleet.store(&keys), fleet.process().await);
+    let ended = log_in(&stranger).await;
+    log_out(&stranger, &ended).await;
+
+    let closed = gate.lock().unwrap();
+    let poll = std::thread::spawn(move || keys.refresh());
+    has_begun.recv().unwrap();
+    let error = store.catch_up().await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Unavailable);
+    drop(closed);
+    poll.join().unwrap().unwrap();
+    store.catch_up().await.unwrap();
 }
 
 #[tokio::test]
