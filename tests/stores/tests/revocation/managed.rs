@@ -1,7 +1,7 @@
 //! Entries in the stream under keys that rotate and are revoked.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use base64::Engine;
 use sealed_session::ManagedKeys;
@@ -90,17 +90,17 @@ async fn an_entry_under_a_key_that_nobody_has_is_passed_over_after_a_poll() {
     assert!(store.load(&HeaderMap::new()).is_ok());
 }
 
-/// A key store whose calls begin when the gate is open.
+/// A key store that is read each time that the test says so.
 struct Gated {
     file: KeyFile,
-    gate: Arc<Mutex<()>>,
+    opens: Mutex<Receiver<()>>,
     begins: Sender<()>,
 }
 
 impl KeyStore for Gated {
     fn load(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeyStoreError> {
         self.begins.send(()).unwrap();
-        let _open = self.gate.lock().unwrap();
+        self.opens.lock().unwrap().recv().unwrap();
         self.file.load()
     }
 
@@ -120,28 +120,26 @@ impl KeyStore for Gated {
 #[tokio::test]
 async fn a_key_store_that_hangs_holds_up_no_runtime() {
     let (fleet, ring) = (Fleet::new().await, Ring::new());
-    let (gate, (begins, has_begun)) = (Arc::<Mutex<()>>::default(), channel());
-    let file = KeyFile::owned(&ring.path);
+    let ((open, opens), (begins, has_begun)) = (channel(), channel());
     let gated = Gated {
-        file,
-        gate: Arc::clone(&gate),
+        file: KeyFile::owned(&ring.path),
+        opens: Mutex::new(opens),
         begins,
     };
-    let keys = ManagedKeys::builder(gated)
-        .without_thread()
-        .build()
-        .unwrap();
+    open.send(()).unwrap();
+    // So long that no store needs to raise it.
+    let keys = ManagedKeys::builder(gated).longest_lifetime(100_000 * SECOND);
+    let keys = keys.without_thread().build().unwrap();
     has_begun.recv().unwrap();
     let (store, stranger) = (fleet.store(&keys), fleet.process().await);
     let ended = log_in(&stranger).await;
     log_out(&stranger, &ended).await;
 
-    let closed = gate.lock().unwrap();
     let poll = std::thread::spawn(move || keys.refresh());
     has_begun.recv().unwrap();
     let error = store.catch_up().await.unwrap_err();
     assert_eq!(error.kind(), BackendErrorKind::Unavailable);
-    drop(closed);
+    open.send(()).unwrap();
     poll.join().unwrap().unwrap();
     store.catch_up().await.unwrap();
 }
