@@ -34,8 +34,8 @@ pub(crate) struct Binding {
     pub(crate) settings: DeviceBound,
     pub(crate) names: Names,
     pub(crate) cookies: Cookies,
-    /// The longest lifetime of a session, and so of a key.
-    pub(crate) longest: Duration,
+    /// The longest lifetime of a session.
+    longest: Duration,
     // Boxed, because each is large, and a binding is moved on the stack while it is made.
     offers: Box<Envelope>,
     keys: Box<Envelope>,
@@ -123,7 +123,7 @@ impl Binding {
     pub(crate) fn open<T: Sealed>(&self, text: &[u8], now: Millis) -> Result<Found<T>, Refusal> {
         let opened = self.envelope::<T>().open(text, T::MAX_LENGTH)?;
         let token = T::decode(&opened.plaintext)?;
-        token.check(now, self.longest)?;
+        token.check(now, self.key_lifetime())?;
         Ok(Found {
             token,
             key: opened.key,
@@ -250,6 +250,19 @@ impl Binding {
         Ok(self.cookies.proof.set(&token, Some(kept)))
     }
 
+    /// How old a key may be before a refresh seals it anew.
+    pub(crate) fn key_is_young_for(&self) -> Duration {
+        self.longest / 2
+    }
+
+    /// How long a key lasts. A session can get a new lifetime as long as its last proof is good, and
+    /// the refresh before may have found the key just young enough.
+    fn key_lifetime(&self) -> Duration {
+        self.key_is_young_for()
+            .saturating_add(self.settings.proof_lifetime)
+            .saturating_add(self.longest)
+    }
+
     /// The cookie with a key.
     pub(crate) fn keep_key(
         &self,
@@ -257,7 +270,7 @@ impl Binding {
         random: Random<'_>,
     ) -> Result<Option<HeaderValue>, NotSealed> {
         let token = self.seal(key, random)?;
-        Ok(self.cookies.key.set(&token, Some(self.longest)))
+        Ok(self.cookies.key.set(&token, Some(self.key_lifetime())))
     }
 
     /// The headers that remove everything but the session's own cookie.

@@ -56,9 +56,8 @@ impl CookieStore {
     /// Creates a store with the default settings: see [`builder`](Self::builder).
     pub fn new(keys: impl Into<Keys>) -> Self {
         let builder = Self::builder(keys);
-        // This fails if the managed keys cannot allow the lifetime yet. Until they can, nothing is
-        // sealed.
-        let _ = builder.declare(Policy::by_default().max_lifetime);
+        // Managed keys may not allow the lifetime yet. Until they do, nothing is sealed.
+        builder.insist(Policy::by_default().max_lifetime);
         Self::of(builder.assemble(Policy::by_default(), |_, _| InCookie))
     }
 

@@ -87,9 +87,8 @@ pub(crate) trait Sealed: Sized {
 
     fn decode(bytes: &[u8]) -> Result<Self, Refusal>;
 
-    /// Checks that the token is good for this moment. `longest` is the longest lifetime of a
-    /// session.
-    fn check(&self, now: Millis, longest: Duration) -> Result<(), Refusal>;
+    /// Checks that the token is good for this moment. `key_lifetime` is how long a key lasts.
+    fn check(&self, now: Millis, key_lifetime: Duration) -> Result<(), Refusal>;
 }
 
 /// Checks the first byte, and returns a reader of the rest.
@@ -175,10 +174,10 @@ impl Sealed for Key {
         Ok(key)
     }
 
-    fn check(&self, now: Millis, longest: Duration) -> Result<(), Refusal> {
+    fn check(&self, now: Millis, key_lifetime: Duration) -> Result<(), Refusal> {
         if self.issued_at > now.plus(CLOCK_SKEW) {
             Err(Refusal::Future)
-        } else if now >= self.issued_at.plus(longest) {
+        } else if now >= self.issued_at.plus(key_lifetime) {
             Err(Refusal::Expired)
         } else {
             Ok(())

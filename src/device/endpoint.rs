@@ -125,9 +125,12 @@ impl<P: Placement> Endpoint<'_, P> {
         let tokens = request.cookie(flow.transport.name());
         let session = flow.header_in(tokens.iter(), now);
         let (mut keys, unread) = self.opened::<Key>(&request.cookie(binding.cookies.key.name()));
-        keys.retain(|key| !self.is_over(&key.token));
         let is_later = unread.is_some_and(is_for_later) || session.is_err_and(is_for_later);
         let session = session.unwrap_or_default();
+        let own = session.and_then(|header| header.binding);
+        // The session is alive, whatever has ended that was there before its present login.
+        let is_own = |key: &Key| Some(key.binding) == own;
+        keys.retain(|key| is_own(&key.token) || !self.is_over(&key.token));
         if keys.is_empty() {
             return Ok(match session {
                 // Another server may know the key, or the session.
@@ -153,7 +156,6 @@ impl<P: Placement> Endpoint<'_, P> {
                 }
             });
         }
-        let own = session.and_then(|header| header.binding);
         let field = request.field(RESPONSE);
         let jwt = field.and_then(Jwt::read);
         let challenge = jwt.as_ref().map(|jwt| self.challenge_of(jwt));
@@ -167,7 +169,7 @@ impl<P: Placement> Endpoint<'_, P> {
         // first.
         let rank = |key: &Found<Key>| {
             let is_challenged = asked_for == Some(For::Refreshing(key.token.binding));
-            (Some(key.token.binding) != own, !is_challenged)
+            (!is_own(&key.token), !is_challenged)
         };
         keys.sort_by_key(rank);
         let first = keys.first().map(|key| key.token.binding);
@@ -200,11 +202,11 @@ impl<P: Placement> Endpoint<'_, P> {
             let event = (!is_old).then_some(Event::DeviceRefused(DeviceRefusal::Challenge));
             return Ok((answer, event));
         };
-        let is_own = |header: &Header| match header.binding {
+        let is_its = |header: &Header| match header.binding {
             Some(binding) => binding == key.binding,
             None => header.id == key.session,
         };
-        if !session.as_ref().is_none_or(is_own) {
+        if !session.as_ref().is_none_or(is_its) {
             // The session is bound to another key, so it gets no proof.
             let answer = DeviceAnswer::new(StatusCode::OK);
             return Ok((
@@ -213,9 +215,9 @@ impl<P: Placement> Endpoint<'_, P> {
             ));
         }
         // The proof names the session only until the session's record has the binding.
-        let names = Some(key.session).filter(|_| own != Some(key.binding));
+        let names = Some(key.session).filter(|_| !is_own(key));
         let proof = binding.prove(key.binding, names, (asked_at, now), random)?;
-        let kept = match session.filter(|_| own == Some(key.binding)) {
+        let kept = match session.filter(|_| is_own(key)) {
             Some(header) if *under_old_key || self.is_key_due(key, &header) => {
                 let issued_at = now;
                 binding.keep_key(&Key { issued_at, ..*key }, random)?
@@ -280,7 +282,7 @@ impl<P: Placement> Endpoint<'_, P> {
     /// it.
     fn is_key_due(&self, key: &Key, header: &Header) -> bool {
         let age = self.now.since(key.issued_at);
-        header.issued_at > key.issued_at || age > self.binding.longest / 2
+        header.issued_at > key.issued_at || age > self.binding.key_is_young_for()
     }
 }
 

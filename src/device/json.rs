@@ -1,6 +1,7 @@
 //! Reads JSON strictly. An object that has a member twice is refused, at any depth, because two
 //! readers could understand it in two ways.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -9,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 #[derive(Debug, PartialEq)]
 pub(super) enum Json {
     Text(String),
-    Object(Vec<(String, Json)>),
+    Object(BTreeMap<String, Json>),
     Other,
 }
 
@@ -23,10 +24,7 @@ impl Json {
     /// A member of an object.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
         match self {
-            Self::Object(members) => {
-                let member = members.iter().find(|(known, _)| known == name);
-                member.map(|(_, json)| json)
-            }
+            Self::Object(members) => members.get(name),
             _ => None,
         }
     }
@@ -85,12 +83,11 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
-        let mut members: Vec<(String, Json)> = Vec::new();
+        let mut members = BTreeMap::new();
         while let Some((name, json)) = access.next_entry::<String, Json>()? {
-            if members.iter().any(|(known, _)| *known == name) {
+            if members.insert(name, json).is_some() {
                 return Err(A::Error::custom("a member twice"));
             }
-            members.push((name, json));
         }
         Ok(Json::Object(members))
     }

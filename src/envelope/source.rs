@@ -63,8 +63,12 @@ pub(crate) trait KeptKeys: Send + Sync {
     fn tell(&self, who: Weak<dyn TakesKeys>);
 
     /// Announces that tokens with this lifetime are going to be sealed. Call it before the first
-    /// one.
+    /// one. If it fails, seal none.
     fn declare(&self, longest: Duration) -> Result<(), ConfigError>;
+
+    /// Announces the same when it is too late to refuse: until the ring allows this lifetime,
+    /// nothing is sealed.
+    fn insist(&self, longest: Duration);
 
     /// The longest lifetime that a token may have.
     fn longest(&self) -> Duration;
@@ -131,6 +135,14 @@ impl Kept {
             .map_or(Ok(()), |kept| kept.declare(longest))
     }
 
+    pub(crate) fn insist(&self, longest: Duration) {
+        if let Some(kept) = &self.by
+            && kept.declare(longest).is_err()
+        {
+            kept.insist(longest);
+        }
+    }
+
     pub(crate) fn longest(&self) -> Option<Duration> {
         self.by.as_ref().map(|kept| kept.longest())
     }
@@ -162,6 +174,8 @@ impl Kept {
     pub(crate) fn declare(&self, _: Duration) -> Result<(), ConfigError> {
         Ok(())
     }
+
+    pub(crate) fn insist(&self, _: Duration) {}
 
     pub(crate) fn longest(&self) -> Option<Duration> {
         None

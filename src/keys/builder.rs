@@ -11,6 +11,7 @@ use super::ring::Bounds;
 use super::schedule::{Rules, check};
 use super::signals::Signals;
 use super::store::KeyStore;
+use super::text::check_key;
 use super::worker::Worker;
 use crate::envelope::{AppKey, KeyRing, MAX_LABEL, Root, check_context};
 use crate::error::ConfigError;
@@ -260,6 +261,9 @@ impl ManagedKeysBuilder {
     /// Takes over keys that were in use before, such as [`KeyRing::from_env`], so that their
     /// sessions still open. If there is no ring yet, the key that seals becomes its first key.
     ///
+    /// A ring holds keys of at most 255 bytes, and only keys that the
+    /// [text forms](AppKey#impl-FromStr-for-AppKey) accept.
+    ///
     /// ```
     /// # use sealed_session::{ManagedKeys, keys::KeyFile};
     /// # let folder = tempfile::tempdir()?;
@@ -395,11 +399,15 @@ impl ManagedKeysBuilder {
         }
         if self
             .max_staleness
-            .is_some_and(|limit| limit < self.poll * 2)
+            .is_some_and(|limit| limit < self.poll.saturating_mul(2))
         {
             let problem = "it is shorter than two polls, so that one late answer would end all \
                            sessions; poll more often, or allow more";
             return Err(ConfigError::new("max_staleness", problem));
+        }
+        for key in self.adopted.iter().flat_map(KeyRing::keys) {
+            // Otherwise this process would write a ring that nobody can read.
+            check_key(key).map_err(|problem| ConfigError::new("adopt", problem))?;
         }
         let bounds = Bounds {
             longest: self.longest,

@@ -19,6 +19,8 @@ pub(super) enum Refused {
     Needed(KeyId),
     /// The key has stopped sealing.
     Stopped(KeyId),
+    /// The key is disabled, so it does not seal.
+    Disabled(KeyId),
     /// The key still opens tokens. It must be disabled first, which shows whether anybody misses
     /// it.
     StillOpens(KeyId),
@@ -55,7 +57,7 @@ impl Ring {
     ) -> Result<Option<KeyId>, Refused> {
         let is_on_its_way = |entry: &Entry| {
             let begins = entry.from > now && !entry.seals_at_once() && entry.stops.is_none();
-            begins && (entry.from == NEVER) == only_opens
+            begins && !entry.is_disabled() && (entry.from == NEVER) == only_opens
         };
         if self.live().any(|(_, entry, _)| is_on_its_way(entry)) {
             return Ok(None);
@@ -105,7 +107,12 @@ impl Ring {
         if entry.stops.is_some() {
             return Err(Refused::Stopped(id));
         }
-        let soonest = now.max(entry.made.plus(spreading));
+        if entry.is_disabled() {
+            return Err(Refused::Disabled(id));
+        }
+        // A process that has not heard that the key was enabled again refuses its tokens.
+        let known_since = if entry.disabled > 0 { now } else { entry.made };
+        let soonest = now.max(known_since.plus(spreading));
         if entry.from <= soonest {
             return Ok((entry.from, false));
         }
@@ -246,6 +253,10 @@ impl fmt::Display for Refused {
             Self::Stopped(id) => write!(
                 f,
                 "the key {id} has stopped to seal, and no key seals twice; add a new one"
+            ),
+            Self::Disabled(id) => write!(
+                f,
+                "the key {id} is disabled, and would not seal; enable it first"
             ),
             Self::StillOpens(id) => write!(
                 f,

@@ -1,5 +1,6 @@
 //! A key store in a file.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -89,7 +90,11 @@ impl KeyFile {
                 }
                 _ => KeyStoreErrorKind::Unavailable,
             };
-            self.failed(kind, format_args!("{what}: {error}"))
+            let remedy = match kind {
+                KeyStoreErrorKind::Full => "make room there",
+                _ => "see that this process may read and write there",
+            };
+            self.failed(kind, format_args!("{what}: {error}; {remedy}"))
         }
     }
 
@@ -98,8 +103,8 @@ impl KeyFile {
     }
 
     /// Opens the directory of an owned file. Also returns the file's name in it.
-    fn folder(&self) -> Result<(File, &str), KeyStoreError> {
-        let name = self.path.file_name().and_then(|name| name.to_str());
+    fn folder(&self) -> Result<(File, &OsStr), KeyStoreError> {
+        let name = self.path.file_name();
         let name = name
             .ok_or_else(|| self.failed(KeyStoreErrorKind::Other, "it is not the path of a file"))?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));
@@ -128,7 +133,7 @@ impl KeyFile {
     }
 
     /// Reads an owned file.
-    fn load_owned(&self, folder: &File, name: &str) -> Result<Option<Bytes>, KeyStoreError> {
+    fn load_owned(&self, folder: &File, name: &OsStr) -> Result<Option<Bytes>, KeyStoreError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match open_in(folder, name, flags, Mode::empty()) {
             Ok(file) => file,
@@ -198,8 +203,8 @@ impl KeyFile {
     }
 
     /// Waits until nobody else writes.
-    fn lock(&self, folder: &File, name: &str) -> Result<File, KeyStoreError> {
-        let lock = format!("{name}.lock");
+    fn lock(&self, folder: &File, name: &OsStr) -> Result<File, KeyStoreError> {
+        let lock = beside(name, ".lock");
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = open_in(folder, &lock, flags, FILE_MODE)
             .map_err(io::Error::from)
@@ -213,7 +218,10 @@ impl KeyFile {
                 Ok(()) => return Ok(file),
                 Err(Errno::WOULDBLOCK) if began.elapsed() < self.timeout => thread::sleep(AGAIN),
                 Err(Errno::WOULDBLOCK) => {
-                    let problem = format!("another process has locked it for {:?}", self.timeout);
+                    let problem = format!(
+                        "another process has locked it for {:?}; see which, and whether it hangs",
+                        self.timeout
+                    );
                     return Err(self.failed(KeyStoreErrorKind::Unavailable, problem));
                 }
                 Err(error) => return Err(self.io("it cannot be locked")(error.into())),
@@ -221,8 +229,8 @@ impl KeyFile {
         }
     }
 
-    fn put(&self, folder: &File, name: &str, is_new: bool, bytes: &[u8]) -> io::Result<bool> {
-        let unfinished = format!("{name}.new");
+    fn put(&self, folder: &File, name: &OsStr, is_new: bool, bytes: &[u8]) -> io::Result<bool> {
+        let unfinished = beside(name, ".new");
         // A process that died has left this file. The lock is ours, so nobody is writing it.
         remove(folder, &unfinished)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -253,12 +261,19 @@ type Bytes = Zeroizing<Vec<u8>>;
 
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-fn open_in(folder: &File, name: &str, flags: OFlags, mode: Mode) -> Result<File, Errno> {
+fn open_in(folder: &File, name: &OsStr, flags: OFlags, mode: Mode) -> Result<File, Errno> {
     let opened: OwnedFd = retry_on_intr(|| rustix::fs::openat(folder, name, flags, mode))?;
     Ok(opened.into())
 }
 
-fn remove(folder: &File, name: &str) -> io::Result<()> {
+/// The name of a file beside the one with this name.
+fn beside(name: &OsStr, end: &str) -> OsString {
+    let mut name = name.to_owned();
+    name.push(end);
+    name
+}
+
+fn remove(folder: &File, name: &OsStr) -> io::Result<()> {
     match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
@@ -282,9 +297,10 @@ impl KeyStore for KeyFile {
         match self.load_owned(&folder, name) {
             // While a process creates the file, it has two names for a moment, and looks unsafe.
             Err(error) if error.kind() == KeyStoreErrorKind::Unsafe => {
-                let _lock = self.lock(&folder, name)?;
+                // If it cannot be locked, it is still unsafe, and that is what to mend.
+                let _lock = self.lock(&folder, name).map_err(|_| error)?;
                 // The process may have died between the two steps.
-                remove(&folder, &format!("{name}.new"))
+                remove(&folder, &beside(name, ".new"))
                     .map_err(self.io("what was left beside it cannot be removed"))?;
                 self.load_owned(&folder, name)
             }
@@ -299,7 +315,7 @@ impl KeyStore for KeyFile {
         }
         let (folder, name) = self.folder()?;
         let _lock = self.lock(&folder, name)?;
-        remove(&folder, &format!("{name}.new"))
+        remove(&folder, &beside(name, ".new"))
             .map_err(self.io("what was left beside it cannot be removed"))?;
         let found = self.load_owned(&folder, name)?;
         if found.as_ref().map(|found| found.as_slice()) != there {

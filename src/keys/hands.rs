@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use super::change::Revoked;
 use super::managed::ManagedKeys;
-use super::ring::{Entry, NEVER, Ring};
+use super::ring::{Bounds, Entry, NEVER, Ring};
+use super::schedule::check;
 use super::store::{KeyStoreError, KeyStoreErrorKind};
 use crate::envelope::{AppKey, KeyId};
 use crate::time::Millis;
@@ -152,16 +153,27 @@ impl ManagedKeys {
     ///
     /// # Errors
     ///
-    /// If the store fails.
+    /// If the store fails, or if this process could not rotate keys within such limits.
     pub fn allow(&self, more: Allowed) -> Result<bool, KeyStoreError> {
+        let raised = |before: Bounds| {
+            let more = Bounds {
+                longest: more.longest_lifetime,
+                poll: more.poll,
+                propagation: more.propagation,
+                tolerance: more.clock_tolerance,
+                ..before
+            };
+            before.join(more.whole())
+        };
+        // Limits are never lowered, and this process could not start again with such a ring.
+        let bounds = self.inner.look(|ring| raised(ring.bounds));
+        check(bounds, &self.inner.rules).map_err(|(setting, problem)| {
+            let problem = format_args!("{setting}: {problem}");
+            KeyStoreError::new(KeyStoreErrorKind::Refused, problem)
+        })?;
         self.change(|ring, _| {
             let before = ring.bounds;
-            let mut more_bounds = before;
-            more_bounds.longest = more.longest_lifetime;
-            more_bounds.poll = more.poll;
-            more_bounds.propagation = more.propagation;
-            more_bounds.tolerance = more.clock_tolerance;
-            ring.bounds = before.join(more_bounds.whole());
+            ring.bounds = raised(before);
             Ok(ring.bounds != before)
         })
     }
@@ -229,7 +241,7 @@ impl ManagedKeys {
     ///
     /// # Errors
     ///
-    /// If the store fails, or there is no such key, or it has stopped sealing.
+    /// If the store fails, or there is no such key, or it has stopped sealing or is disabled.
     pub fn promote(&self, id: KeyId) -> Result<SystemTime, KeyStoreError> {
         let from = self.change(|ring, now| ring.promote(id, now).map(|(from, _)| from))?;
         Ok(from.into())

@@ -129,6 +129,10 @@ impl KeptKeys for ManagedKeys {
         self.inner.declare(longest)
     }
 
+    fn insist(&self, longest: Duration) {
+        self.inner.insist(longest);
+    }
+
     fn longest(&self) -> Duration {
         self.inner.longest()
     }

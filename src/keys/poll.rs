@@ -1,5 +1,6 @@
 //! Polls the key store: reads the ring, makes the changes that are due, and writes them back.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,10 +9,10 @@ use zeroize::Zeroizing;
 use super::change::Refused;
 use super::event::KeyEvent;
 use super::process::{Inner, Stored, Work};
-use super::ring::{Bounds, MAX_KEYS, Ring};
+use super::ring::{MAX_KEYS, Ring};
 use super::schedule::{NoNewKey, check};
 use super::signals::locked;
-use super::store::{KeyStoreError, KeyStoreErrorKind, MAX_STORED};
+use super::store::{KeyStore, KeyStoreError, KeyStoreErrorKind, MAX_STORED};
 use super::text;
 use crate::envelope::{AppKey, KeyId, Token};
 use crate::time::Millis;
@@ -45,11 +46,15 @@ impl Inner {
             self.install(&mut work);
             (outcome, std::mem::take(&mut work.events))
         };
+        self.report(events);
+        outcome
+    }
+
+    pub(super) fn report(&self, events: Vec<(KeyEvent, Option<KeyStoreError>)>) {
         for (event, error) in events {
             let error = error.as_ref().map(|error| error as _);
             self.events.report(event, error);
         }
-        outcome
     }
 
     fn step(&self, work: &mut Work, mut change: Option<Change<'_>>) -> Result<(), KeyStoreError> {
@@ -58,6 +63,10 @@ impl Inner {
             let is_there = self.load(work)?;
             let now = self.signals.now();
             let base = self.know(work, is_there, began, now)?;
+            if is_there {
+                // Even if nothing can be written: what the store says counts from now on.
+                self.learn(work, Arc::clone(&base), began, ticks);
+            }
             if base.is_newer() || !self.store.is_writable() {
                 if change.is_some() {
                     return Err(self.cannot_write(&base));
@@ -65,7 +74,12 @@ impl Inner {
                 if base.is_newer() && !std::mem::replace(&mut work.trouble.is_newer, true) {
                     work.tell(KeyEvent::NewerFormat);
                 }
-                return self.learn(work, base, began, ticks);
+                // What this process knows it cannot put back.
+                return if is_there {
+                    Ok(())
+                } else {
+                    Err(self.missing())
+                };
             }
             let there = work.stored.as_ref().filter(|_| is_there);
             let is_restored = there.is_none_or(|there| !there.ring.is_same_as(&base));
@@ -83,7 +97,8 @@ impl Inner {
             let stored = work.stored.as_ref().filter(|_| is_there);
             if let Some(stored) = stored.filter(|stored| stored.ring.is_same_as(&next)) {
                 let ring = Arc::clone(&stored.ring);
-                return self.learn(work, ring, began, ticks);
+                self.learn(work, ring, began, ticks);
+                return Ok(());
             }
             let is_first = stored.is_none() && work.ring.is_none();
             if !self.write(work, &next, is_there)? {
@@ -104,7 +119,8 @@ impl Inner {
                 work.removed.insert(id);
                 work.tell(KeyEvent::Removed(id));
             }
-            return self.learn(work, next, began, ticks);
+            self.learn(work, next, began, ticks);
+            return Ok(());
         }
         Err(self.failed(
             KeyStoreErrorKind::Conflict,
@@ -112,9 +128,22 @@ impl Inner {
         ))
     }
 
+    /// Calls the store, whose code may be the application's. Without this, a panic there would end
+    /// the thread that polls.
+    fn ask<T>(
+        &self,
+        call: impl FnOnce(&dyn KeyStore) -> Result<T, KeyStoreError>,
+    ) -> Result<T, KeyStoreError> {
+        let answer = catch_unwind(AssertUnwindSafe(|| call(&*self.store)));
+        answer.unwrap_or_else(|_| {
+            let problem = "its code has panicked; see what the panic said, and mend the code";
+            Err(self.failed(KeyStoreErrorKind::Other, problem))
+        })
+    }
+
     /// Reads the store, and returns whether it holds anything.
     fn load(&self, work: &mut Work) -> Result<bool, KeyStoreError> {
-        let Some(bytes) = self.store.load()? else {
+        let Some(bytes) = self.ask(KeyStore::load)? else {
             return Ok(false);
         };
         let known = work.stored.as_ref();
@@ -173,11 +202,7 @@ impl Inner {
             (Some(known), None) => Ok(Arc::clone(known)),
             (None, None) => {
                 if self.must_exist || !self.store.is_writable() {
-                    return Err(self.failed(
-                        KeyStoreErrorKind::Missing,
-                        "there is no ring of keys; make one with `sealed-session keys add`, or \
-                         see whether the right folder or server is used",
-                    ));
+                    return Err(self.missing());
                 }
                 Ok(Arc::new(Ring::new(work.wanted)))
             }
@@ -219,11 +244,7 @@ impl Inner {
             removed: Vec::new(),
         };
         let ring = &mut due.next;
-        let wanted = Bounds {
-            poll: ring.bounds.poll,
-            ..work.wanted
-        };
-        let bounds = ring.bounds.join(wanted);
+        let bounds = ring.bounds.raised_to(work.wanted);
         if bounds != ring.bounds && check(bounds, &self.rules).is_ok() {
             Arc::make_mut(ring).bounds = bounds;
         }
@@ -278,7 +299,7 @@ impl Inner {
         if !ring.finds_plausible(now, &self.rules) {
             return Ok(false);
         }
-        let Some(time) = self.store.time()? else {
+        let Some(time) = self.ask(KeyStore::time)? else {
             return Ok(true);
         };
         let (time, now) = (Millis::from(time), self.signals.now());
@@ -305,7 +326,7 @@ impl Inner {
         let text = text::write(next);
         let (bytes, under) = self.sealed(&text, under)?;
         let there = stored.map(|stored| stored.bytes.as_slice());
-        if !self.store.replace(there, &bytes)? {
+        if !self.ask(|store| store.replace(there, &bytes))? {
             return Ok(false);
         }
         work.stored = Some(Stored {
@@ -358,7 +379,7 @@ impl Inner {
             }
             let text = text::write(&stored.ring);
             let (bytes, under) = self.sealed(&text, Some(root.first()))?;
-            if self.store.replace(Some(&stored.bytes), &bytes)? {
+            if self.ask(|store| store.replace(Some(&stored.bytes), &bytes))? {
                 let ring = Arc::clone(&stored.ring);
                 work.stored = Some(Stored { bytes, ring, under });
                 return Ok(true);
@@ -371,13 +392,7 @@ impl Inner {
     }
 
     /// Takes over this ring, which the store now holds.
-    fn learn(
-        &self,
-        work: &mut Work,
-        ring: Arc<Ring>,
-        began: Millis,
-        ticks: Instant,
-    ) -> Result<(), KeyStoreError> {
+    fn learn(&self, work: &mut Work, ring: Arc<Ring>, began: Millis, ticks: Instant) {
         let entries = &ring.entries;
         self.signals.looked(|id| entries.contains_key(&id));
         self.signals.heard(began, ticks);
@@ -386,7 +401,7 @@ impl Inner {
             .as_ref()
             .is_some_and(|known| Arc::ptr_eq(known, &ring))
         {
-            return Ok(());
+            return;
         }
         let mut events = Vec::new();
         for (id, entry) in entries {
@@ -411,7 +426,6 @@ impl Inner {
         }
         work.found.retain(|id, _| entries.contains_key(id));
         work.ring = Some(ring);
-        Ok(())
     }
 
     fn cannot_write(&self, ring: &Ring) -> KeyStoreError {
@@ -421,6 +435,12 @@ impl Inner {
             "it may only be read here; change it where it is kept"
         };
         self.failed(KeyStoreErrorKind::Refused, problem)
+    }
+
+    fn missing(&self) -> KeyStoreError {
+        let problem = "there is no ring of keys; make one with `sealed-session keys add`, or see \
+                       whether the right folder or server is used";
+        self.failed(KeyStoreErrorKind::Missing, problem)
     }
 
     fn damaged(&self, line: usize, problem: &str) -> KeyStoreError {

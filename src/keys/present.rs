@@ -6,8 +6,11 @@ use std::time::Duration;
 use super::event::KeyEvent;
 use super::process::{Inner, Present, Work};
 use super::ring::Bounds;
-use super::schedule::{View, check};
+use super::schedule::check;
+#[cfg(feature = "redis")]
+use super::signals::Sought;
 use super::signals::locked;
+use super::store::KeyStoreErrorKind;
 #[cfg(feature = "redis")]
 use crate::envelope::KeyId;
 use crate::envelope::{Guard, KeyRing, TakesKeys};
@@ -18,9 +21,10 @@ impl Inner {
     pub(super) fn install(&self, work: &mut Work) {
         let Some(ring) = &work.ring else { return };
         let view = ring.view(self.signals.now(), |id| work.found.get(id).copied());
-        let may_seal = view.sealing.is_some() && work.is_allowed(ring.bounds);
+        let may_seal = view.sealing.is_some() && ring.bounds.allow(work.wanted);
         let before = work.view.replace((view.clone(), may_seal));
         let bounds = ring.bounds;
+        let known: Vec<_> = ring.entries.keys().copied().collect();
         let is_new = before.as_ref().is_none_or(|(before, could)| {
             before.sealing != view.sealing || before.opens != view.opens || *could != may_seal
         });
@@ -44,13 +48,20 @@ impl Inner {
             let was_open = before.as_ref().map(|(view, _)| view.opens.as_slice());
             let mut was_open = was_open.unwrap_or_default().iter();
             let loses_keys = was_open.any(|id| !view.opens.contains(id));
-            let present = (&view, may_seal, bounds);
-            self.give(keys.guarded(guard), present, loses_keys);
+            let present = Present {
+                ring: keys.guarded(guard),
+                known,
+                view: view.clone(),
+                may_seal,
+                bounds,
+            };
+            self.give(present, loses_keys);
         } else {
             let mut present = self
                 .present
                 .write()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
+            present.known = known;
             present.view = view.clone();
             present.bounds = bounds;
         }
@@ -75,18 +86,13 @@ impl Inner {
         }
     }
 
-    fn give(&self, ring: KeyRing, present: (&View, bool, Bounds), loses_keys: bool) {
-        let (view, may_seal, bounds) = present;
+    fn give(&self, present: Present, loses_keys: bool) {
         let mut takers = locked(&self.takers);
+        let ring = present.ring.clone();
         *self
             .present
             .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Present {
-            ring: ring.clone(),
-            view: view.clone(),
-            may_seal,
-            bounds,
-        };
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = present;
         takers.retain(|taker| {
             let taker = taker.upgrade();
             if let Some(taker) = &taker {
@@ -125,30 +131,57 @@ impl Inner {
         if let Some(taker) = who.upgrade() {
             taker.take_keys(&self.ring());
         }
+        if takers.len() == takers.capacity() {
+            // Keys change seldom, and until then what is gone would keep its memory.
+            takers.retain(|taker| taker.strong_count() > 0);
+        }
         takers.push(who);
     }
 
+    /// Raises the longest lifetime. If the ring cannot allow it, everything stays as it was.
     pub(super) fn declare(&self, longest: Duration) -> Result<(), ConfigError> {
-        let longest = Bounds {
-            longest,
-            ..locked(&self.work).wanted
-        };
-        let longest = longest.whole();
-        let refused = |problem: String| ConfigError::new("lifetime", problem);
-        {
-            let mut work = locked(&self.work);
-            work.wanted = work.wanted.join(longest);
+        let (wanted, known) = {
+            let work = locked(&self.work);
             let known = work.ring.as_ref().map(|ring| ring.bounds);
-            if known.is_some_and(|bounds| work.is_allowed(bounds)) {
-                return Ok(());
-            }
-            let bounds = known.map_or(work.wanted, |known| known.join(work.wanted));
+            (work.wanted.for_lifetimes_of(longest), known)
+        };
+        if !known.is_some_and(|bounds| bounds.allow(wanted)) {
+            let bounds = known.map_or(wanted, |known| known.raised_to(wanted));
             check(bounds, &self.rules)
                 .map_err(|(setting, problem)| ConfigError::new(setting, problem))?;
+            self.raise_to(wanted)?;
         }
-        self.poll().map_err(|error| refused(error.to_string()))?;
+        let mut work = locked(&self.work);
+        work.wanted = work.wanted.join(wanted);
+        Ok(())
+    }
+
+    /// Raises the longest lifetime for something that exists whether the ring can allow it or not.
+    /// Nothing is sealed until it can.
+    pub(super) fn insist(&self, longest: Duration) {
+        let events = {
+            let mut work = locked(&self.work);
+            work.wanted = work.wanted.for_lifetimes_of(longest);
+            self.install(&mut work);
+            std::mem::take(&mut work.events)
+        };
+        self.report(events);
+    }
+
+    fn raise_to(&self, wanted: Bounds) -> Result<(), ConfigError> {
+        let refused = |problem: String| ConfigError::new("lifetime", problem);
+        let raised = self.act(Some(&mut |ring, _| {
+            ring.bounds = ring.bounds.raised_to(wanted);
+            Ok(())
+        }));
+        let raised = match raised {
+            // Somebody else may have raised the limits of a ring that this process cannot write.
+            Err(error) if error.kind() == KeyStoreErrorKind::Refused => self.poll(),
+            raised => raised,
+        };
+        raised.map_err(|error| refused(error.to_string()))?;
         let bounds = self.present(|present| present.bounds);
-        if locked(&self.work).is_allowed(bounds) {
+        if bounds.allow(wanted) {
             return Ok(());
         }
         Err(refused(format!(
@@ -165,8 +198,9 @@ impl Inner {
 
     #[cfg(feature = "redis")]
     pub(super) fn seek(&self, id: KeyId) -> bool {
-        let is_known = self.look(|ring| ring.entries.contains_key(&id));
-        !is_known && self.signals.seek(id) == super::signals::Sought::Asked
+        // Not `look`, which waits for a poll: this is called in async code.
+        let is_known = self.present(|present| present.known.binary_search(&id).is_ok());
+        !is_known && matches!(self.signals.seek(id), Sought::Asked | Sought::UnderWay)
     }
 
     /// Checks that the ring's limits allow this process's settings.
@@ -186,7 +220,7 @@ impl Inner {
         }
         check(ring.join(wanted), &self.rules)
             .map_err(|(setting, problem)| ConfigError::new(setting, problem))?;
-        if locked(&self.work).is_allowed(ring) {
+        if ring.allow(wanted) {
             return Ok(());
         }
         let problem = format!(

@@ -71,6 +71,8 @@ pub(super) struct Trouble {
 /// What other threads may read without waiting for a poll.
 pub(super) struct Present {
     pub(super) ring: KeyRing,
+    /// The ids of all keys that this process knows, usable or not, in order.
+    pub(super) known: Vec<KeyId>,
     pub(super) view: View,
     pub(super) may_seal: bool,
     pub(super) bounds: Bounds,
@@ -94,22 +96,13 @@ impl Work {
     pub(super) fn tell(&mut self, event: KeyEvent) {
         self.events.push((event, None));
     }
-
-    /// Whether the ring's limits allow these settings. Polling more often is always allowed.
-    pub(super) fn is_allowed(&self, bounds: Bounds) -> bool {
-        let poll = bounds.poll;
-        bounds.join(Bounds {
-            poll,
-            ..self.wanted
-        }) == bounds
-            && self.wanted.poll <= poll
-    }
 }
 
 impl Present {
     pub(super) fn empty(nobody: &AppKey, bounds: Bounds) -> Self {
         Self {
             ring: KeyRing::new(nobody.clone()),
+            known: Vec::new(),
             view: View {
                 sealing: None,
                 opens: Vec::new(),

@@ -12,15 +12,16 @@ use zeroize::Zeroizing;
 
 use super::store::{KeyStore, KeyStoreError, KeyStoreErrorKind, MAX_STORED};
 use crate::error::{BackendError, BackendErrorKind, ConfigError};
-use crate::server::redis::{Link, client_of};
+use crate::server::redis::{Link, client_of, code};
 use line::Line;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Compares and sets in one step. Arguments: whether the key must have a value, that value, and the
-/// new value.
+/// Compares and sets in one step. An empty value counts as none, as it does for `GETRANGE`.
+/// Arguments: whether the key must have a value, that value, and the new value.
 const REPLACE: &str = "\
 local there = redis.call('GET', KEYS[1])
+if there == '' then there = false end
 if ARGV[1] == '0' and there then return 0 end
 if ARGV[1] == '1' and there ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[1], ARGV[3])
@@ -118,7 +119,7 @@ impl KeyRedis {
     }
 
     fn refused(&self, error: &RedisError) -> KeyStoreError {
-        if error.code() == Some("WRONGTYPE") {
+        if code(error) == "WRONGTYPE" {
             let problem = "the key holds something else than a ring; use another key";
             return self.failed(KeyStoreErrorKind::Damaged, problem);
         }

@@ -87,6 +87,24 @@ impl Bounds {
         }
     }
 
+    /// The same limits, for lifetimes that may be longer.
+    pub(super) fn for_lifetimes_of(self, longest: Duration) -> Self {
+        self.join(Self { longest, ..self }.whole())
+    }
+
+    /// These limits of a ring, raised by a process that wants these. Only a change by hand lets
+    /// processes poll less often.
+    pub(super) fn raised_to(self, wanted: Self) -> Self {
+        let poll = self.poll;
+        self.join(Self { poll, ..wanted })
+    }
+
+    /// Whether these limits of a ring allow what a process wants. Polling more often is always
+    /// allowed.
+    pub(super) fn allow(self, wanted: Self) -> bool {
+        self.raised_to(wanted) == self && wanted.poll <= self.poll
+    }
+
     pub(super) fn join(self, other: Self) -> Self {
         Self {
             longest: self.longest.max(other.longest),

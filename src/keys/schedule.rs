@@ -169,7 +169,7 @@ impl Ring {
         let ahead = self.ahead(rules);
         let due = last.from.plus(every);
         let newest = self.newest_made();
-        if now.plus(ahead) < due || now < newest.plus(self.bounds.spreading()) {
+        if due == NEVER || now.plus(ahead) < due || now < newest.plus(self.bounds.spreading()) {
             return Err(NoNewKey::NotDue);
         }
         if self.live().count() >= MAX_KEYS {

@@ -21,7 +21,10 @@ pub(super) struct Signals {
     pub(super) clock: Box<Clock>,
     max_staleness: Option<Duration>,
     heard: Mutex<Option<Heard>>,
+    /// Asked for by tokens, which anybody can send.
     asked: Mutex<Asked>,
+    /// Asked for by those who wait for the answer.
+    awaited: Mutex<Asked>,
     alarm: Mutex<Alarm>,
     rings: Condvar,
 }
@@ -59,10 +62,51 @@ pub(super) enum Call {
 /// The answer to somebody who asks for an unknown key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sought {
-    /// A poll is under way.
+    /// A poll is needed.
     Asked,
+    /// Somebody has asked before, and a poll is under way.
+    UnderWay,
+    /// A poll is needed, but so many unknown ids come that nobody should wait for it.
+    Flooded,
     /// The store did not have it a moment ago.
     Nowhere,
+}
+
+impl Asked {
+    fn ask(&mut self, id: KeyId, now: Millis) -> Sought {
+        let looked_at = self.unknown.get(&id);
+        if looked_at.is_some_and(|at| is_recent(*at, now)) {
+            return Sought::Nowhere;
+        }
+        let unknown = self.unknown.values().filter(|at| is_recent(**at, now));
+        if unknown.count() >= REMEMBERED {
+            return Sought::Flooded;
+        }
+        if self.new.len() >= REMEMBERED || self.new.contains(&id) {
+            return Sought::UnderWay;
+        }
+        self.new.push(id);
+        Sought::Asked
+    }
+
+    fn looked(&mut self, is_known: impl Fn(KeyId) -> bool, now: Millis) {
+        for id in std::mem::take(&mut self.new) {
+            self.unknown.insert(id, now);
+        }
+        self.unknown
+            .retain(|id, at| is_recent(*at, now) && !is_known(*id));
+        while self.unknown.len() > REMEMBERED {
+            let oldest = self.unknown.iter().min_by_key(|(_, at)| **at);
+            let Some(oldest) = oldest.map(|(id, _)| *id) else {
+                return;
+            };
+            self.unknown.remove(&oldest);
+        }
+    }
+}
+
+fn is_recent(at: Millis, now: Millis) -> bool {
+    now.since(at).max(at.since(now)) < FORGET
 }
 
 impl Signals {
@@ -72,6 +116,7 @@ impl Signals {
             max_staleness,
             heard: Mutex::default(),
             asked: Mutex::default(),
+            awaited: Mutex::default(),
             alarm: Mutex::default(),
             rings: Condvar::new(),
         }
@@ -93,41 +138,24 @@ impl Signals {
     /// Records which of the keys that were asked for a good poll has found.
     pub(super) fn looked(&self, is_known: impl Fn(KeyId) -> bool) {
         let now = self.now();
-        let mut asked = locked(&self.asked);
-        for id in std::mem::take(&mut asked.new) {
-            if !is_known(id) {
-                asked.unknown.insert(id, now);
-            }
-        }
-        asked
-            .unknown
-            .retain(|id, at| now.since(*at).max(at.since(now)) < FORGET && !is_known(*id));
-        while asked.unknown.len() > REMEMBERED {
-            let oldest = asked.unknown.iter().min_by_key(|(_, at)| **at);
-            let Some(oldest) = oldest.map(|(id, _)| *id) else {
-                return;
-            };
-            asked.unknown.remove(&oldest);
+        for asked in [&self.asked, &self.awaited] {
+            locked(asked).looked(&is_known, now);
         }
     }
 
     /// Asks for a poll because of `id`, unless one has just been made.
+    #[cfg(feature = "redis")]
     pub(super) fn seek(&self, id: KeyId) -> Sought {
-        let now = self.now();
-        {
-            let mut asked = locked(&self.asked);
-            let looked_at = asked.unknown.get(&id);
-            if looked_at.is_some_and(|at| now.since(*at).max(at.since(now)) < FORGET) {
-                return Sought::Nowhere;
-            }
-            if asked.new.len() >= REMEMBERED || asked.new.contains(&id) {
-                return Sought::Asked;
-            }
-            asked.new.push(id);
+        self.ask(&self.awaited, id)
+    }
+
+    fn ask(&self, asked: &Mutex<Asked>, id: KeyId) -> Sought {
+        let sought = locked(asked).ask(id, self.now());
+        if matches!(sought, Sought::Asked | Sought::Flooded) {
+            locked(&self.alarm).is_asked_for = true;
+            self.rings.notify_all();
         }
-        locked(&self.alarm).is_asked_for = true;
-        self.rings.notify_all();
-        Sought::Asked
+        sought
     }
 
     /// Ends the thread.
@@ -180,7 +208,7 @@ impl Watch for Signals {
     }
 
     fn misses(&self, id: KeyId) {
-        self.seek(id);
+        self.ask(&self.asked, id);
     }
 }
 

@@ -95,6 +95,22 @@ fn write_moment(text: &mut String, moment: Option<Millis>) {
     };
 }
 
+/// Checks that a key which was not made for a ring can be read from one.
+pub(super) fn check_key(key: &AppKey) -> Result<(), String> {
+    let material = key.to_base64();
+    if material.len() > MAX_MATERIAL {
+        let id = key.id();
+        return Err(format!(
+            "the key {id} has more than the 255 bytes that a ring keeps; seal under a shorter one \
+             until all that this one has sealed is over"
+        ));
+    }
+    material
+        .parse::<AppKey>()
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
 pub(super) fn read(text: &[u8]) -> Result<Ring, BadText> {
     let whole = |problem| BadText { line: 1, problem };
     if text.len() > MAX_TEXT {

@@ -31,9 +31,8 @@ impl<B: Backend> ServerStore<B> {
     /// Creates a store with the default settings: see [`builder`](Self::builder).
     pub fn new(keys: impl Into<Keys>, backend: B) -> Self {
         let builder = Self::builder(keys, backend);
-        // This fails if the managed keys cannot allow the lifetime yet. Until they can, nothing is
-        // sealed.
-        let _ = builder.declare(Policy::by_default().max_lifetime);
+        // Managed keys may not allow the lifetime yet. Until they do, nothing is sealed.
+        builder.insist(Policy::by_default().max_lifetime);
         builder.assembled(Policy::by_default())
     }
 

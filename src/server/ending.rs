@@ -125,6 +125,9 @@ impl<B: Backend> ServerStore<B> {
         let Inner { core, backend, .. } = &*self.inner;
         let mut key = StoreKey::of(id);
         while let Some(stored) = backend.load(&key).await? {
+            if matches!(self.loaded(&key, &stored), Err(Refusal::UnknownKey)) {
+                self.know_all_keys().await?;
+            }
             if let Some(next) = core.flow.placement.moved_to(&key, &stored.value) {
                 let Some(Trail::Backend(next)) = next else {
                     return Ok(false);

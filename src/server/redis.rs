@@ -20,6 +20,8 @@ use super::backend::{
 };
 use crate::error::{BackendError, BackendErrorKind, ConfigError};
 use crate::time::Millis;
+#[cfg(feature = "managed-keys")]
+pub(crate) use failure::code;
 pub(crate) use feed::{Feed, PAGE, Page, Position, Reset, SPAN};
 pub(crate) use link::{Link, Timeouts, client_of};
 
@@ -127,7 +129,7 @@ return redis.call('PEXPIREAT', KEYS[1], last[2])";
 ///
 /// | problem | error |
 /// |---|---|
-/// | down, restarting, loading its data, without a master | [`BackendErrorKind::Unavailable`] |
+/// | down, restarting, loading its data, busy with a script, without a master | [`BackendErrorKind::Unavailable`] |
 /// | no answer in time | [`BackendErrorKind::Timeout`] |
 /// | `maxmemory` reached, and nothing may be evicted | [`BackendErrorKind::Full`]: sessions can still be loaded and ended, but not saved |
 /// | wrong password, missing permission, not a Redis | [`BackendErrorKind::Other`] |

@@ -479,6 +479,10 @@ impl<P> StoreBuilder<P> {
         self.keys.kept().declare(longest)
     }
 
+    pub(crate) fn insist(&self, longest: Duration) {
+        self.keys.kept().insist(longest);
+    }
+
     pub(crate) fn keys_for(&self, kind: Kind) -> Envelope {
         let used_for = Use {
             kind,

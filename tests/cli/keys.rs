@@ -65,8 +65,6 @@ fn a_ring_is_made_once_and_its_next_key_once() {
         ring.ok(&["add", "--every", "90d"])
             .starts_with("nothing is due before 2")
     );
-    let never = ring.ok(&["add", "--every", "18446744073709551615"]);
-    assert_eq!(never.trim_end(), "nothing is ever due");
     let added = ring.ok(&["add"]);
     let id = lines(&added)[1][0];
     assert!(added.starts_with(&format!("{id} was made\n")), "{added}");
@@ -166,6 +164,22 @@ fn more_is_allowed_and_the_root_key_exchanged() {
     assert_eq!(under, new.parse::<AppKey>().unwrap().id());
     let told = ring.fails(2, &["list"]);
     assert!(told.contains("sealed under a root key"), "{told}");
+}
+
+#[test]
+fn a_length_of_time_that_cannot_be_is_refused_before_anything_is_made() {
+    let ring = Ring::new();
+    for every in ["soon", "", "90D"] {
+        let told = ring.fails(2, &["add", "--every", every]);
+        assert!(told.starts_with("--every: it must be"), "{told}");
+        assert!(!fs::exists(&ring.path).unwrap());
+    }
+    ring.ok(&["add", "--every", "90d"]);
+    for every in ["281474976711", "18446744073709551615"] {
+        let told = ring.ok(&["add", "--every", every]);
+        assert_eq!(told, "nothing is ever due", "{every}");
+    }
+    assert_eq!(lines(&ring.ok(&["list"])).len(), 1);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn the_instructions_are_those_of_the_draft_and_the_proof_has_their_attributes() 
         "{proof}"
     );
     let key = set.iter().find(|field| field.starts_with(KEY)).unwrap();
-    let path = "Path=/.device-bound-session; Max-Age=86400";
+    let path = "Path=/.device-bound-session; Max-Age=130200";
     assert!(
         key.ends_with(&format!("SameSite=None; Secure; {path}")),
         "{key}"
@@ -424,6 +424,27 @@ fn a_key_lasts_as_long_as_a_session_that_is_renewed_or_extended() {
         visitor.visit(login);
         service.clock.forward(50 * MINUTE);
         visitor.visit(|session| assert!(session.is_device_bound()));
+    }
+}
+
+#[test]
+fn a_key_outlasts_a_session_that_was_renewed_after_the_last_refresh() {
+    for lifetime in [15 * MINUTE, HOUR, DAY] {
+        let service = Service::with(|builder| builder.lifetime(lifetime));
+        let mut visitor = Visitor::bound(&service);
+        // At half of its lifetime, the key is not sealed anew yet.
+        let steps = u32::try_from(lifetime.as_secs() / 2 / 60 / 7).unwrap();
+        for _ in 0..steps {
+            service.clock.forward(7 * MINUTE);
+            visitor.visit(|_| {});
+            visitor.refresh(From::Here);
+        }
+        // Somebody logs in again, and closes the browser before the proof is over.
+        service.clock.forward(9 * MINUTE - SECOND);
+        visitor.visit(login);
+        service.clock.forward(lifetime - SECOND);
+        visitor.visit(|session| assert_eq!(user(session), Some(42), "{lifetime:?}"));
+        assert!(visitor.load().is_device_bound());
     }
 }
 

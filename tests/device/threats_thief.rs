@@ -278,6 +278,28 @@ fn what_a_browser_says_of_skipping_excuses_nothing() {
 }
 
 #[test]
+fn an_end_from_before_the_present_login_does_not_reach_its_key() {
+    let list = RevocationList::new();
+    let service = Service::with(|builder| builder.revocations(list.clone()));
+    let mut visitor = Visitor::bound(&service);
+    let first = visitor.load().id().unwrap();
+    service.clock.forward(HOUR);
+    visitor.visit(login);
+    // What was issued before the login ends, and its first id, but not the session.
+    list.revoke_all(service.clock.now() - MINUTE);
+    list.revoke(first, service.clock.now() + DAY);
+    for _ in 0..3 {
+        service.clock.forward(9 * MINUTE + SECOND);
+        visitor.visit(|session| assert_eq!(user(session), Some(42)));
+    }
+    // Without the session, the key is over.
+    visitor.forget(NAME);
+    list.revoke_all(service.clock.now() + SECOND);
+    let answer = visitor.refresh(From::Here);
+    assert!(is_end(&answer));
+}
+
+#[test]
 fn a_key_is_worth_nothing_once_its_session_was_ended() {
     let list = RevocationList::new();
     let listed = list.clone();

@@ -1,7 +1,13 @@
 //! Days on which the store or a process does what it should not: each has an outcome in
 //! docs/keys.md.
 
-use sealed_session::keys::{KeyEvent, KeyStoreErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use sealed_session::keys::{KeyEvent, KeyStore, KeyStoreError, KeyStoreErrorKind, Zeroizing};
+use sealed_session::{CookieStore, ManagedKeys};
 
 use crate::shelf::{Clock, DAY, Fault, HOUR, MINUTE, Process, SECOND, Shelf, builder};
 
@@ -413,4 +419,95 @@ fn the_ring_of_another_application_in_the_place_of_ours_is_refused_when_it_does_
     let error = ours.keys.refresh().unwrap_err();
     assert_eq!(error.kind(), KeyStoreErrorKind::Damaged, "{error}");
     assert_eq!((ours.keys.opens(), shelf.bytes()), (before, theirs));
+}
+
+/// A key store whose code is the application's, and not right.
+struct Panicking(Shelf, Arc<AtomicBool>);
+
+impl KeyStore for Panicking {
+    fn load(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeyStoreError> {
+        assert!(!self.1.load(Relaxed), "a panic of the store");
+        self.0.load()
+    }
+
+    fn replace(&self, there: Option<&[u8]>, with: &[u8]) -> Result<bool, KeyStoreError> {
+        self.0.replace(there, with)
+    }
+
+    fn describe(&self) -> String {
+        "panicking".to_owned()
+    }
+
+    fn is_private(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_store_that_panics_is_one_that_fails_and_the_process_goes_on() {
+    let (shelf, clock) = (Shelf::default(), Clock::new());
+    let panics = Arc::new(AtomicBool::new(false));
+    let store = || Panicking(shelf.clone(), Arc::clone(&panics));
+    let keys = ManagedKeys::builder(store()).without_thread();
+    let process = Process::start_with(&clock, keys);
+    process.events();
+    panics.store(true, Relaxed);
+    let error = process.keys.refresh().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("panicking: its code has panicked")
+    );
+    assert_eq!(process.events(), [KeyEvent::StoreFailed]);
+    assert!(ManagedKeys::builder(store()).build().is_err());
+    panics.store(false, Relaxed);
+    process.poll();
+    assert_eq!(process.events(), [KeyEvent::Recovered]);
+}
+
+#[test]
+fn what_the_store_says_counts_even_if_nothing_can_be_written() {
+    let (shelf, clock) = (Shelf::default(), Clock::new());
+    let keys = builder(&shelf, &clock).max_staleness(MINUTE);
+    let process = Process::start_with(&clock, keys);
+    process.live(91 * DAY);
+    let by_hand = builder(&shelf, &clock).rotate_by_hand().build().unwrap();
+    let old = *process
+        .keys
+        .opens()
+        .iter()
+        .find(|id| Some(**id) != process.keys.seals())
+        .unwrap();
+    clock.forward(89 * DAY);
+    by_hand.revoke_only(old).unwrap();
+    // Now the next key is due, and there is no room for it.
+    shelf.fault(Fault::Full);
+    assert_eq!(
+        process.keys.refresh().unwrap_err().kind(),
+        KeyStoreErrorKind::Full
+    );
+    assert!(process.events().contains(&KeyEvent::Revoked(old)));
+    let store = CookieStore::new(&process.keys);
+    for _ in 0..5 {
+        clock.forward(20 * SECOND);
+        assert!(process.keys.refresh().is_err());
+    }
+    let session = store.load_from::<str>([]);
+    session.insert("user", 42).unwrap();
+    assert!(store.respond(&session).is_ok(), "it was read a moment ago");
+}
+
+#[test]
+fn settings_at_the_ends_of_time_are_refused_or_never_come_due() {
+    let (shelf, clock) = (Shelf::default(), Clock::new());
+    let never = builder(&shelf, &clock)
+        .rotate_every(Duration::MAX)
+        .make_ahead(Duration::MAX)
+        .remove_after(Duration::MAX);
+    let process = Process::start_with(&clock, never);
+    process.live(10 * DAY);
+    assert_eq!(process.keys.list().unwrap().len(), 1);
+    let seldom = builder(&shelf, &clock).poll(Duration::MAX);
+    let refused = seldom.max_staleness(MINUTE).build().unwrap_err();
+    assert_eq!(refused.setting(), "max_staleness");
 }

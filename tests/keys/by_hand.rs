@@ -51,6 +51,34 @@ fn a_waiting_key_is_promoted_and_dates_are_told() {
 }
 
 #[test]
+fn a_disabled_key_is_not_promoted_and_one_that_was_seals_once_every_process_has_heard() {
+    let (shelf, clock) = (Shelf::default(), Clock::new());
+    let [process, other] = [(); 2].map(|()| by_hand(&shelf, &clock));
+    let waiting = process.keys.add_waiting().unwrap().unwrap();
+    process.live(100 * DAY);
+    process.keys.disable(waiting).unwrap();
+    other.poll();
+    let told = process.keys.promote(waiting).unwrap_err().to_string();
+    assert!(told.ends_with("is disabled, and would not seal; enable it first"));
+    // It is in nobody's way.
+    assert!(process.keys.add_waiting().unwrap().is_some());
+
+    process.keys.enable(waiting).unwrap();
+    let seals_from = process.keys.promote(waiting).unwrap();
+    assert!(seals_from > clock.now() + process.keys.promise());
+    assert_ne!(
+        process.keys.seals(),
+        Some(waiting),
+        "the other would refuse its tokens"
+    );
+    other.poll();
+    clock.set(seals_from);
+    process.poll();
+    assert_eq!(process.keys.seals(), Some(waiting));
+    assert!(other.keys.opens().contains(&waiting));
+}
+
+#[test]
 fn a_revocation_reaches_every_node_within_the_promise_and_takes_the_next_key_with_it() {
     let (shelf, clock) = (Shelf::default(), Clock::new());
     let [one, other] = [(); 2].map(|()| Process::start(&shelf, &clock));
@@ -150,6 +178,65 @@ fn a_fleet_allows_more_by_hand() {
     assert_eq!(process.keys.allowed().poll, 60 * SECOND);
     assert_eq!(process.keys.allowed().longest_lifetime, DAY);
     assert!(builder(&shelf, &clock).poll(60 * SECOND).build().is_ok());
+}
+
+#[test]
+fn what_this_process_could_not_rotate_with_is_not_allowed() {
+    let (shelf, clock) = (Shelf::default(), Clock::new());
+    let process = Process::start(&shelf, &clock);
+    let before = process.keys.allowed();
+    let mut lifetime = before;
+    lifetime.longest_lifetime = 3650 * DAY;
+    let mut poll = before;
+    poll.poll = std::time::Duration::MAX;
+    for more in [lifetime, poll] {
+        let refused = process.keys.allow(more).unwrap_err();
+        assert_eq!(refused.kind(), KeyStoreErrorKind::Refused);
+        assert!(
+            refused.to_string().starts_with("rotate_every: "),
+            "{refused}"
+        );
+        assert_eq!(process.keys.allowed(), before);
+        assert!(
+            builder(&shelf, &clock).build().is_ok(),
+            "it can start again"
+        );
+    }
+}
+
+#[test]
+fn a_key_that_no_ring_can_hold_is_not_taken_over() {
+    let random = |length| {
+        let mut bytes = vec![0; length];
+        getrandom::fill(&mut bytes).unwrap();
+        AppKey::from_bytes(&bytes).unwrap()
+    };
+    let (long, counting) = (
+        random(256),
+        std::array::from_fn::<u8, 32, _>(|n| n as u8 * 7),
+    );
+    let counting = AppKey::from_bytes(&counting).unwrap();
+    for (key, problem) in [
+        (long, "more than the 255 bytes"),
+        (counting, "count up or down"),
+    ] {
+        for ring in [
+            KeyRing::new(key.clone()),
+            KeyRing::new(random(32)).accept(key.clone()).unwrap(),
+        ] {
+            let (shelf, clock) = (Shelf::default(), Clock::new());
+            let refused = builder(&shelf, &clock).adopt(ring).build().unwrap_err();
+            assert_eq!(refused.setting(), "adopt");
+            assert!(refused.to_string().contains(problem), "{refused}");
+            assert_eq!(shelf.bytes(), None);
+        }
+    }
+    let (shelf, clock) = (Shelf::default(), Clock::new());
+    assert!(builder(&shelf, &clock).adopt(random(255)).build().is_ok());
+    assert!(
+        builder(&shelf, &clock).build().is_ok(),
+        "others can read it"
+    );
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! Keys in a file: who may touch it, and what a process that dies leaves.
 
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use sealed_session::keys::{KeyFile, KeyStore, KeyStoreErrorKind};
+use sealed_session::keys::{KeyEvent, KeyFile, KeyStore, KeyStoreErrorKind};
 use sealed_session::{CookieStore, ManagedKeys, Origin};
 use tempfile::TempDir;
+
+use crate::shelf::{Clock, MINUTE, Process};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -136,7 +141,7 @@ fn a_file_is_only_exchanged_if_it_is_as_it_was_known() {
 fn a_mounted_secret_is_followed_when_it_is_exchanged_and_never_written() {
     let (owned, path) = folder();
     let owner = ManagedKeys::builder(KeyFile::owned(&path))
-        .propagation(std::time::Duration::from_secs(180))
+        .propagation(Duration::from_secs(180))
         .without_thread()
         .build()
         .unwrap();
@@ -181,4 +186,60 @@ fn a_mounted_secret_that_everybody_reads_or_that_is_not_there_is_refused() {
     mode(&path, 0o440);
     let told = problem(KeyFile::mounted(&path));
     assert!(told.contains("a propagation of 0ns"), "{told}");
+}
+
+#[test]
+fn any_name_that_a_file_can_have_is_good() {
+    let (folder, _) = folder();
+    for name in [
+        &b"caf\xe9"[..],
+        b"a b",
+        b"-rf",
+        b"two\nlines",
+        b".keys",
+        b"keys.lock",
+    ] {
+        let path = folder.path().join(OsStr::from_bytes(name));
+        let keys = [(); 2].map(|()| ManagedKeys::file(&path).unwrap());
+        assert_eq!(keys[0].seals(), keys[1].seals(), "{path:?}");
+    }
+}
+
+#[test]
+fn what_is_unsafe_is_told_even_if_it_cannot_be_locked() {
+    let (_folder, path) = folder();
+    ManagedKeys::file(&path).unwrap().stop();
+    mode(&path, 0o644);
+    let lock = path.with_extension("keys.lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let told = problem(KeyFile::owned(&path));
+    assert!(told.ends_with("its mode is 644; `chmod 600` it"), "{told}");
+}
+
+#[test]
+fn a_mounted_secret_that_is_gone_is_a_store_that_is_not_heard_from() {
+    let (_folder, path) = folder();
+    let owner = ManagedKeys::builder(KeyFile::owned(&path)).propagation(Duration::from_secs(180));
+    owner.without_thread().build().unwrap().stop();
+    mode(&path, 0o440);
+    let clock = Clock::new();
+    let (asked, reader) = (clock.clone(), ManagedKeys::builder(KeyFile::mounted(&path)));
+    let reader = reader.without_thread().clock(move || asked.now());
+    let reader = Process::start_with(&clock, reader.max_staleness(MINUTE));
+    reader.events();
+    let store = CookieStore::new(&reader.keys);
+    let session = store.load_from::<str>([]);
+    session.insert("user", 42).unwrap();
+    fs::remove_file(&path).unwrap();
+    let error = reader.keys.refresh().unwrap_err();
+    assert_eq!(error.kind(), KeyStoreErrorKind::Missing);
+    assert_eq!(reader.events(), [KeyEvent::StoreDamaged]);
+    assert!(store.respond(&session).is_ok());
+    clock.forward(2 * MINUTE);
+    assert!(reader.keys.refresh().is_err());
+    assert!(
+        store.respond(&session).is_err(),
+        "it may have missed a revocation"
+    );
 }

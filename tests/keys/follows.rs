@@ -167,7 +167,6 @@ fn a_lifetime_that_the_ring_cannot_take_in_is_an_error_and_nothing_is_sealed_for
         .unwrap_err();
     assert_eq!(too_long.setting(), "rotate_every");
 
-    let process = Process::start(&shelf, &clock);
     shelf.fault(Fault::Away);
     let away = CookieStore::builder(&process.keys)
         .lifetime(2 * DAY)
@@ -177,7 +176,29 @@ fn a_lifetime_that_the_ring_cannot_take_in_is_an_error_and_nothing_is_sealed_for
         away.to_string().contains("shelf: it does not answer"),
         "{away}"
     );
+    // Neither of these stores is there, so they are in nobody's way.
     let store = CookieStore::new(&process.keys);
+    let session = store.load_from::<str>([]);
+    session.insert("user", 42).unwrap();
+    assert!(store.respond(&session).is_ok());
+    shelf.fault(Fault::None);
+    process.poll();
+    assert_eq!(process.keys.longest_lifetime(), DAY);
+    assert!(!process.events().contains(&KeyEvent::NoKey));
+    let longer = CookieStore::builder(&process.keys).lifetime(2 * DAY);
+    assert!(longer.build().is_ok());
+    assert_eq!(process.keys.longest_lifetime(), 2 * DAY);
+}
+
+#[test]
+fn a_store_that_is_made_without_a_builder_seals_nothing_until_the_ring_allows_it() {
+    let (shelf, clock) = (Shelf::default(), Clock::new());
+    let short = builder(&shelf, &clock).longest_lifetime(HOUR);
+    let process = Process::start_with(&clock, short);
+    process.events();
+    shelf.fault(Fault::Away);
+    let store = CookieStore::new(&process.keys);
+    assert!(process.events().contains(&KeyEvent::NoKey));
     let session = store.load_from::<str>([]);
     session.insert("user", 42).unwrap();
     let refused = store.respond(&session).unwrap_err().to_string();
@@ -202,6 +223,23 @@ fn a_store_outlives_the_handle_and_keys_end_with_the_last_that_has_them() {
     drop(store);
     // The thread has ended with it: nobody else holds the shelf.
     assert_eq!(shelf.holders(), 1);
+}
+
+#[test]
+fn stores_and_sealers_that_are_gone_take_no_memory() {
+    let (shelf, clock) = (Shelf::default(), Clock::new());
+    let process = Process::start(&shelf, &clock);
+    let come_and_go = |times: u32| {
+        allocation_counter::measure(|| {
+            for _ in 0..times {
+                drop(CookieStore::new(&process.keys));
+                drop(Sealer::new(&process.keys, "invitation").unwrap());
+            }
+        })
+    };
+    come_and_go(100);
+    let left = come_and_go(1000).bytes_current;
+    assert!(left <= 0, "{left} bytes");
 }
 
 #[test]

@@ -92,10 +92,21 @@ fn sessions_are_gone_through_also_those_under_a_key_that_is_not_known_yet() {
 }
 
 #[test]
+fn one_session_ends_also_under_a_key_that_is_not_known_yet() {
+    let (_, _, [one, other]) = apart();
+    let cookie = log_in(&one);
+    let id = block_on(one.load_from([&cookie])).unwrap().id().unwrap();
+    assert!(block_on(other.end_one_of("ann", id)).unwrap());
+    assert!(!is_open(&one, &cookie));
+}
+
+#[test]
 fn without_the_key_store_ending_sessions_is_an_error_and_not_half_done() {
     let (shelf, _, [one, other]) = apart();
     let cookie = log_in(&one);
+    let id = block_on(one.load_from([&cookie])).unwrap().id().unwrap();
     shelf.fault(Fault::Away);
+    assert!(block_on(other.end_one_of("ann", id)).is_err());
     let error = block_on(other.end_all_of("ann")).unwrap_err();
     assert_eq!(error.kind(), BackendErrorKind::Unavailable);
     assert!(block_on(other.retain(|_| false)).is_err());

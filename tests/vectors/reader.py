@@ -251,14 +251,14 @@ def read_device(plaintext, kind):
     return found
 
 
-def check_device(kind, found, now_ms, max_lifetime_ms=DAY_MS):
+def check_device(kind, found, now_ms, key_lifetime_ms=DAY_MS):
     match kind:
         case "device-proof":
             refuse_if(found["proven_at"] > now_ms + SKEW_MS, "future")
             refuse_if(now_ms >= found["expires_at"], "expired")
         case "device-key":
             refuse_if(found["issued_at"] > now_ms + SKEW_MS, "future")
-            refuse_if(now_ms >= found["issued_at"] + max_lifetime_ms, "expired")
+            refuse_if(now_ms >= found["issued_at"] + key_lifetime_ms, "expired")
         case _:
             refuse_if(now_ms >= found["expires_at"] + SKEW_MS, "expired")
             refuse_if(found["expires_at"] > now_ms + 60_000 + SKEW_MS, "future")

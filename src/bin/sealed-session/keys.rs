@@ -241,21 +241,22 @@ impl Place {
 
     /// A missing ring is made with the default limits, because nobody has declared others yet.
     fn add(&self, every: Option<&str>, waiting: bool) -> Result<(), Failure> {
+        let every = every.map(|every| length("--every", Some(every)));
+        let every = every.transpose()?;
         let Ok(keys) = self.narrow()?.must_exist().build() else {
             let keys = self.builder()?.build()?;
             return print(&with_table(&keys, "a ring was made")?);
         };
         if let Some(every) = every {
-            let every = length("--every", Some(every))?;
             let list = keys.list()?;
-            let newest = list.iter().filter_map(|key| key.seals_from).max();
-            // A moment that the system cannot represent is never reached.
-            let due = newest.map(|from| from.checked_add(every));
-            if due == Some(None) {
-                return print("nothing is ever due");
-            }
-            if let Some(due) = due.flatten().filter(|due| *due > SystemTime::now()) {
-                return print(&format!("nothing is due before {}", date(due)));
+            if let Some(newest) = list.iter().filter_map(|key| key.seals_from).max() {
+                let due = newest.checked_add(every);
+                if due.is_none_or(|due| due > SystemTime::now()) {
+                    return print(&match due.map(date).as_deref() {
+                        None | Some(NEVER) => "nothing is ever due".to_owned(),
+                        Some(date) => format!("nothing is due before {date}"),
+                    });
+                }
             }
         }
         let added = if waiting {
@@ -301,11 +302,14 @@ fn length(option: &str, text: Option<&str>) -> Result<Duration, Failure> {
     text.map_or(Ok(Duration::ZERO), parse)
 }
 
+/// The date of a moment beyond all dates.
+const NEVER: &str = "never";
+
 fn date(moment: SystemTime) -> String {
     let mut text = String::new();
     match write!(text, "{}", humantime::format_rfc3339_seconds(moment)) {
         Ok(()) => text,
-        Err(_) => "never".to_owned(),
+        Err(_) => NEVER.to_owned(),
     }
 }
 

@@ -42,6 +42,8 @@ impl Line {
         timeout: Duration,
     ) -> Result<RedisResult<Value>, String> {
         let mut alone = Pipeline::with_capacity(1);
+        // Otherwise the error of the whole would hide the command's own.
+        alone.ignore_errors();
         alone.add_command(command);
         let (answer, answered) = sync_channel(1);
         let order = Order {

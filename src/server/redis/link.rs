@@ -13,11 +13,12 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::SentinelClient;
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion,
-    PushInfo, RedisError, RedisResult, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo,
+    RedisError, RedisResult, Value,
 };
 use tokio::sync::watch;
 
+use super::failure::code;
 use super::timer;
 use crate::error::ConfigError;
 
@@ -296,7 +297,7 @@ fn forget<C: Clone>(slot: &Slot<C>, connecting: &Connecting<C>) {
 /// Returns whether a new connection may help: this one is broken, or its server is no longer the
 /// master.
 fn is_lost(error: &RedisError) -> bool {
-    error.is_connection_dropped() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+    error.is_connection_dropped() || code(error) == "READONLY"
 }
 
 /// A [`Pool`] of any connection type.

@@ -301,6 +301,37 @@ fn a_redis_that_was_away_is_asked_again_on_a_new_connection() {
 }
 
 #[test]
+fn what_redis_refuses_is_told_by_its_kind() {
+    let (server, runtime) = server();
+    let ask = |words: &str| {
+        let mut command = redis::Cmd::new();
+        command.arg(words.split(' ').collect::<Vec<_>>());
+        runtime.block_on(async {
+            let mut connection = server.connection().await;
+            let _: redis::Value = command.query_async(&mut connection).await.unwrap();
+        });
+    };
+    let store = patient(KeyRedis::open(server.url()).unwrap());
+    ask("LPUSH session:keys x");
+    let error = store.load().unwrap_err();
+    assert_eq!(error.kind(), KeyStoreErrorKind::Damaged);
+    assert!(error.to_string().contains("use another key"), "{error}");
+    // An empty text is no ring, and keeps nobody from making one.
+    ask("SET session:keys ");
+    assert_eq!(store.load(), Ok(None));
+    assert_eq!(store.replace(None, b"a ring"), Ok(true));
+    assert_eq!(store.replace(None, b"another"), Ok(false));
+    ask("CONFIG SET maxmemory 1");
+    let error = store.replace(Some(b"a ring"), b"another").unwrap_err();
+    assert_eq!(error.kind(), KeyStoreErrorKind::Full);
+    ask("CONFIG SET maxmemory 0");
+    ask("CONFIG SET min-replicas-to-write 1");
+    let error = store.replace(Some(b"a ring"), b"another").unwrap_err();
+    assert_eq!(error.kind(), KeyStoreErrorKind::Unavailable);
+    assert!(error.to_string().contains("NOREPLICAS"), "{error}");
+}
+
+#[test]
 fn keys_in_redis_are_built_and_changed_within_another_runtime() {
     let (server, runtime) = server();
     runtime.block_on(async {

@@ -1,9 +1,11 @@
 //! Entries in the stream under keys that rotate and are revoked.
 
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
+use base64::Engine;
 use sealed_session::ManagedKeys;
-use sealed_session::keys::{KeyFile, ManagedKeysBuilder};
+use sealed_session::keys::{KeyFile, KeyStore, KeyStoreError, ManagedKeysBuilder, Zeroizing};
 
 use super::*;
 
@@ -86,6 +88,88 @@ async fn an_entry_under_a_key_that_nobody_has_is_passed_over_after_a_poll() {
     keys.refresh().unwrap();
     store.catch_up().await.unwrap();
     assert!(store.load(&HeaderMap::new()).is_ok());
+}
+
+/// A key store that is read each time that the test says so.
+struct Gated {
+    file: KeyFile,
+    opens: Mutex<Receiver<()>>,
+    begins: Sender<()>,
+}
+
+impl KeyStore for Gated {
+    fn load(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeyStoreError> {
+        self.begins.send(()).unwrap();
+        self.opens.lock().unwrap().recv().unwrap();
+        self.file.load()
+    }
+
+    fn replace(&self, there: Option<&[u8]>, with: &[u8]) -> Result<bool, KeyStoreError> {
+        self.file.replace(there, with)
+    }
+
+    fn describe(&self) -> String {
+        self.file.describe()
+    }
+
+    fn is_private(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_key_store_that_hangs_holds_up_no_runtime() {
+    let (fleet, ring) = (Fleet::new().await, Ring::new());
+    let ((open, opens), (begins, has_begun)) = (channel(), channel());
+    let gated = Gated {
+        file: KeyFile::owned(&ring.path),
+        opens: Mutex::new(opens),
+        begins,
+    };
+    open.send(()).unwrap();
+    // So long that no store needs to raise it.
+    let keys = ManagedKeys::builder(gated).longest_lifetime(100_000 * SECOND);
+    let keys = keys.without_thread().build().unwrap();
+    has_begun.recv().unwrap();
+    let (store, stranger) = (fleet.store(&keys), fleet.process().await);
+    let ended = log_in(&stranger).await;
+    log_out(&stranger, &ended).await;
+
+    let poll = std::thread::spawn(move || keys.refresh());
+    has_begun.recv().unwrap();
+    let error = store.catch_up().await.unwrap_err();
+    assert_eq!(error.kind(), BackendErrorKind::Unavailable);
+    open.send(()).unwrap();
+    poll.join().unwrap().unwrap();
+    store.catch_up().await.unwrap();
+}
+
+#[tokio::test]
+async fn entries_under_any_number_of_keys_that_nobody_has_are_passed_over_too() {
+    let (fleet, ring) = (Fleet::new().await, Ring::new());
+    let keys = ring.keys();
+    let store = fleet.store(&keys);
+    store.catch_up().await.unwrap();
+    let mut connection = fleet.server.connection().await;
+    for n in 0..700_u32 {
+        let mut token = [0; 100];
+        token[0] = 1;
+        token[1..5].copy_from_slice(&n.to_be_bytes());
+        let token = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(token);
+        let mut add = redis::cmd("XADD");
+        add.arg("session:revocations:__Host-session")
+            .arg("*")
+            .arg("t")
+            .arg(token);
+        add.exec_async(&mut connection).await.unwrap();
+    }
+    assert!(store.catch_up().await.is_err());
+    keys.refresh().unwrap();
+    store.catch_up().await.unwrap();
+    let alive = log_in(&store).await;
+    fleet.forward(5 * SECOND);
+    store.catch_up().await.unwrap();
+    assert!(is_alive(&store, &alive));
 }
 
 #[tokio::test]
