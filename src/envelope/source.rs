@@ -73,8 +73,8 @@ pub(crate) trait KeptKeys: Send + Sync {
     /// The longest lifetime that a token may have.
     fn longest(&self) -> Duration;
 
-    /// Whether the key store may have the key of this id. If so, this asks for a poll. If not, no
-    /// process can have sealed under it.
+    /// Whether to wait for the key of this id. If so, this asks for a poll. If not, the key is known,
+    /// or the store does not have it, or so many unknown ids come that most of them are made up.
     #[cfg(feature = "redis")]
     fn seek(&self, id: KeyId) -> bool;
 

@@ -24,6 +24,7 @@ impl Inner {
         let may_seal = view.sealing.is_some() && ring.bounds.allow(work.wanted);
         let before = work.view.replace((view.clone(), may_seal));
         let bounds = ring.bounds;
+        #[cfg(feature = "redis")]
         let known: Vec<_> = ring.entries.keys().copied().collect();
         let is_new = before.as_ref().is_none_or(|(before, could)| {
             before.sealing != view.sealing || before.opens != view.opens || *could != may_seal
@@ -50,6 +51,7 @@ impl Inner {
             let loses_keys = was_open.any(|id| !view.opens.contains(id));
             let present = Present {
                 ring: keys.guarded(guard),
+                #[cfg(feature = "redis")]
                 known,
                 view: view.clone(),
                 may_seal,
@@ -61,7 +63,10 @@ impl Inner {
                 .present
                 .write()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            present.known = known;
+            #[cfg(feature = "redis")]
+            {
+                present.known = known;
+            }
             present.view = view.clone();
             present.bounds = bounds;
         }

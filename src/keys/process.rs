@@ -72,6 +72,7 @@ pub(super) struct Trouble {
 pub(super) struct Present {
     pub(super) ring: KeyRing,
     /// The ids of all keys that this process knows, usable or not, in order.
+    #[cfg(feature = "redis")]
     pub(super) known: Vec<KeyId>,
     pub(super) view: View,
     pub(super) may_seal: bool,
@@ -102,6 +103,7 @@ impl Present {
     pub(super) fn empty(nobody: &AppKey, bounds: Bounds) -> Self {
         Self {
             ring: KeyRing::new(nobody.clone()),
+            #[cfg(feature = "redis")]
             known: Vec::new(),
             view: View {
                 sealing: None,

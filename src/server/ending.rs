@@ -34,7 +34,8 @@ impl<B: Backend> ServerStore<B> {
     ///
     /// # Errors
     ///
-    /// If the backend fails, or cannot find sessions by their subject.
+    /// If the backend or the store of managed keys fails, or the backend cannot find sessions by
+    /// their subject.
     pub async fn end_all_of(&self, subject: &str) -> Result<usize, BackendError> {
         let core = &self.inner.core;
         if let Some(list) = &core.flow.revocations {
@@ -120,7 +121,7 @@ impl<B: Backend> ServerStore<B> {
     ///
     /// # Errors
     ///
-    /// If the backend fails.
+    /// If the backend fails, or the store of managed keys when a record is under an unknown key.
     pub async fn end_one_of(&self, subject: &str, id: SessionId) -> Result<bool, BackendError> {
         let Inner { core, backend, .. } = &*self.inner;
         let mut key = StoreKey::of(id);

@@ -473,8 +473,10 @@ impl Changes {
         }
         if self.base(loaded).is_none() {
             self.inherited = estate.lifetime.or(self.inherited);
-            // An earlier save in this request has begun a lifetime of its own.
-            if let (Some(birth), Some(lifetime)) = (&mut self.birth, estate.lifetime) {
+            // An earlier save in this request has begun a lifetime of its own. A login's stays.
+            let logs_in = self.login == Some(Login::Now);
+            let lifetime = estate.lifetime.filter(|_| !logs_in);
+            if let (Some(birth), Some(lifetime)) = (&mut self.birth, lifetime) {
                 birth.began_at = lifetime.began_at;
                 birth.expires_at = lifetime.expires_at;
                 birth.issued_at = birth.issued_at.max(lifetime.began_at);

@@ -407,6 +407,25 @@ fn a_new_session_that_was_saved_already_continues_as_another_one_too() {
 }
 
 #[test]
+fn a_login_that_was_saved_already_keeps_its_moment_when_the_session_continues_as_another_one() {
+    let (mut former, mut site) = (Site::new(), Site::new());
+    former.visit(|session| session.insert("n", 1).unwrap());
+    let before = former.load();
+    site.clock.forward(HOUR);
+    let session = site.load();
+    session.log_in().unwrap();
+    site.save(&session);
+    session.continue_as(&before).unwrap();
+    let response = site.save(&session);
+    site.receive(&response);
+    for session in [session, site.load()] {
+        assert_eq!(session.logged_in_at(), Some(site.clock.now()));
+        assert_eq!(session.expires_at(), Some(site.clock.now() + DAY));
+        assert_eq!(session.get("n"), Ok(Some(1)));
+    }
+}
+
+#[test]
 fn a_session_that_continues_as_another_one_begins_anew_with_a_login_or_a_logout() {
     let mut former = Site::new();
     former.visit(|session| {

@@ -23,6 +23,13 @@ impl From<&RedisError> for BackendError {
                 kind,
                 "redis is full: raise its `maxmemory`, or remove what is not needed",
             ),
+            BackendErrorKind::Unavailable if !code.is_empty() => Self::new(
+                kind,
+                format_args!(
+                    "redis cannot serve this now: it answers {code}; see its log, and which server \
+                     is the master"
+                ),
+            ),
             BackendErrorKind::Unavailable => Self::new(
                 kind,
                 format_args!(

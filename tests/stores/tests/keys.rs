@@ -15,7 +15,8 @@ use sealed_session_stores::redis::{Cluster, Sentinel, Server};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// p(1 + j) + t + V for the file, which has the longer timeout.
+/// p(1 + j) + t for the file, which has the longer timeout, and two seconds for a machine that is
+/// busy but answers.
 const PROMISE: Duration = Duration::from_millis(25 + 1000 + 2000);
 
 /// A session lives for two seconds, which the store counts in whole milliseconds.
@@ -156,18 +157,21 @@ fn rotates_fifty_times_and_logs_nobody_out(arguments: &[&str]) {
 fn dies_everywhere_within_the_promise(arguments: &[&str]) {
     let mut fleet = [(); 3].map(|()| Process::start(arguments));
     for round in 0..5 {
-        let jar = fleet[round % 3].ask("new");
+        let mut jar = "none".to_owned();
+        while jar == "none" {
+            jar = fleet[round % 3].ask("new");
+        }
         let mut machine = Machine::new();
-        let fresh = fleet[(round + 1) % 3].ask("revoke");
+        let leaked = fleet[(round + 1) % 3].ask("revoke");
         for process in &mut fleet {
             // An old session of a key that still opens is refused for another reason.
             while process.ask(&format!("load {jar}")) != "Refused(UnknownKey)" {
                 machine.step();
                 assert!(machine.ran < PROMISE, "a revoked key still opens");
             }
-            while process.ask("seals") != fresh {
+            while ["none", &leaked].contains(&process.ask("seals").as_str()) {
                 machine.step();
-                assert!(machine.ran < PROMISE, "the fresh key does not seal");
+                assert!(machine.ran < PROMISE, "no fresh key seals");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A process that serves sessions under managed keys: from a file, or from Redis.
 //!
 //! It reads `new`, `load COOKIE`, `seals` or `revoke` on each line of its input, and answers on one
-//! line each. The keys rotate every few seconds.
+//! line each: `revoke` with the key that it has revoked. The keys rotate every few seconds.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};
@@ -80,8 +80,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             "seals" => keys.seals().map_or("none".to_owned(), |id| id.to_string()),
             "revoke" => {
                 let leaked = keys.seals().ok_or("no key seals")?;
-                let revoked = patiently(|| keys.revoke(leaked))?;
-                revoked.fresh.map_or("none".to_owned(), |id| id.to_string())
+                patiently(|| keys.revoke(leaked))?;
+                leaked.to_string()
             }
             _ => return Err("an unknown command".into()),
         };
