@@ -23,20 +23,17 @@ impl From<&RedisError> for BackendError {
                 kind,
                 "redis is full: raise its `maxmemory`, or remove what is not needed",
             ),
-            BackendErrorKind::Unavailable if !code.is_empty() => Self::new(
-                kind,
-                format_args!(
-                    "redis cannot serve this now: it answers {code}; see its log, and which server \
-                     is the master"
-                ),
-            ),
-            BackendErrorKind::Unavailable => Self::new(
-                kind,
-                format_args!(
-                    "redis is not there: {}; start it, or correct its address",
-                    because()
-                ),
-            ),
+            BackendErrorKind::Unavailable => {
+                let remedy = if code.is_empty() {
+                    "start it, or correct its address"
+                } else {
+                    "see its log, and which server is the master"
+                };
+                Self::new(
+                    kind,
+                    format_args!("redis is not there: {}; {remedy}", because()),
+                )
+            }
             _ => Self::new(
                 kind,
                 format_args!(
