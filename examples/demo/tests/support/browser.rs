@@ -42,6 +42,28 @@ pub(crate) struct Browser {
     turn: Option<MutexGuard<'static, ()>>,
 }
 
+/// Starts a chromedriver, and returns it with its port. It ends at once if somebody else takes the
+/// port that the system has just chosen for it.
+fn start_driver(home: &TempDir) -> Option<(Child, String)> {
+    // What a browser keeps at home is none of the user's.
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .env("HOME", home.path())
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("XDG_CACHE_HOME")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("chromedriver is not installed; `./check browser` installs it");
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port =
+        lines.find_map(|line| Some(line.ok()?.split_once("successfully on port ")?.1.to_owned()));
+    let Some(port) = port else {
+        driver.wait().unwrap();
+        return None;
+    };
+    Some((driver, port.trim_end_matches('.').to_owned()))
+}
+
 impl Browser {
     pub(crate) async fn visiting(app: Router) -> Self {
         let turn = TURN.lock().await;
@@ -84,20 +106,9 @@ impl Browser {
         flags: Vec<String>,
         turn: MutexGuard<'static, ()>,
     ) -> Self {
-        // What a browser keeps at home is none of the user's.
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .env("HOME", home.path())
-            .env_remove("XDG_CONFIG_HOME")
-            .env_remove("XDG_CACHE_HOME")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("chromedriver is not installed; `./check browser` installs it");
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines
-            .find_map(|line| Some(line.ok()?.split_once("successfully on port ")?.1.to_owned()))
+        let (driver, port) = (0..STARTS)
+            .find_map(|_| start_driver(&home))
             .expect("chromedriver says its port");
-        let port = port.trim_end_matches('.');
         let profile = format!("--user-data-dir={}", home.path().join("profile").display());
         let mut args = vec![
             profile.as_str(),
