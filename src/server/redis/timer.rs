@@ -1,8 +1,8 @@
 //! A timer that is due before the timeouts of calls.
 //!
-//! When tokio gets a timer that is due before all others that its driver has seen, it wakes the
-//! driver by a system call. Without this module, that is nearly every call's timeout, because calls
-//! are answered long before the next timeout is due.
+//! When tokio gets a timer that is due before all others, it wakes its driver by a system call. An
+//! answered call takes its timeout with it, so without this module the next call's timeout would
+//! often be the only timer, and cost such a system call.
 
 use std::cell::Cell;
 use std::time::Duration;

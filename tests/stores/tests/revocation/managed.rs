@@ -100,7 +100,9 @@ struct Gated {
 impl KeyStore for Gated {
     fn load(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeyStoreError> {
         self.begins.send(()).unwrap();
-        self.opens.lock().unwrap().recv().unwrap();
+        let opens = self.opens.lock().unwrap();
+        opens.recv_timeout(PATIENCE).unwrap();
+        drop(opens);
         self.file.load()
     }
 
