@@ -127,7 +127,10 @@ impl World {
                 }
             }
             Step::Wait(span) => _ = self.clock.fetch_add(span.millis(), Ordering::Relaxed),
-            Step::TurnBack(span) => _ = self.clock.fetch_sub(span.millis(), Ordering::Relaxed),
+            Step::TurnBack(span) => {
+                let earlier = self.moment_near(false, *span);
+                self.clock.store(earlier, Ordering::Relaxed);
+            }
             Step::Rotate { sealing, accepted } => self.rotate(usize::from(*sealing) % 3, *accepted),
             Step::Cutoff { in_future, span } => {
                 self.settings.not_before = self.moment_near(*in_future, *span);
@@ -230,11 +233,12 @@ impl World {
         }
     }
 
+    /// Not before 1970, as in the crate.
     fn moment_near(&self, is_later: bool, span: Span) -> u64 {
         if is_later {
             self.now() + span.millis()
         } else {
-            self.now() - span.millis()
+            self.now().saturating_sub(span.millis())
         }
     }
 
