@@ -102,7 +102,8 @@ impl ConfigError {
         &self.setting
     }
 
-    pub(crate) fn problem(&self) -> &str {
+    /// What is wrong with the setting, and what to do.
+    pub fn problem(&self) -> &str {
         &self.problem
     }
 }

@@ -186,7 +186,7 @@ fn a_key_that_is_refused_is_named_and_not_shown() {
     let passphrase = "base64:Y29ycmVjdCBob3JzZSBiYXR0ZXJ5IHN0YXBsZSBjb3JyZWN0";
     for (variables, place) in [
         (&[][..], "APP_KEY: it is not set"),
-        (&[("APP_KEY", "")], "APP_KEY: it starts with neither"),
+        (&[("APP_KEY", "")], "APP_KEY: it is empty"),
         (&[("APP_KEY", "hunter2")], "APP_KEY: it starts with neither"),
         (
             &[("APP_KEY", passphrase)],
@@ -250,6 +250,18 @@ fn a_wrong_setting_is_named_and_not_shown() {
             "1h",
             &["seal", "--lifetime", "2h"],
             "--lifetime: it is longer than `SESSION_MAX_LIFETIME`",
+        ),
+        (
+            "SESSION_CONTEXT",
+            &"hunter2".repeat(40),
+            &["seal", "--lifetime", "2h"],
+            "SESSION_CONTEXT: ",
+        ),
+        (
+            "SESSION_NOT_BEFORE",
+            "2999-01-01T00:00:00Z",
+            &["seal", "--lifetime", "2h"],
+            "the session is over already; give it a longer lifetime, and see SESSION_NOT_BEFORE",
         ),
     ] {
         let variables = [("APP_KEY", key.as_str()), (variable, content)];

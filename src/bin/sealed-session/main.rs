@@ -14,8 +14,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use sealed_session::{
-    AppKey, CookieConfig, CookieStore, CookieStoreBuilder, Driver, KeyRing, Refusal, Settings,
-    Token,
+    AppKey, CookieConfig, CookieStoreBuilder, Driver, KeyRing, Refusal, Settings, Token,
 };
 
 use output::{complain, print, print_json, print_session};
@@ -175,12 +174,12 @@ fn misused(error: &clap::Error) -> Failure {
 
 fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
     let settings = Settings::from_env()?;
-    let (mut builder, cookie) = configure(used_for, &settings, &KeyRing::from_env()?)?;
-    if let Some(lifetime) = lifetime {
-        let problem = || Failure::usage(format!("--lifetime: {}", duration::FORMS));
-        builder = builder.lifetime(duration::parse(lifetime).ok_or_else(problem)?);
-    }
-    let store = built(builder)?;
+    let ring = KeyRing::from_env()?;
+    let problem = || Failure::usage(format!("--lifetime: {}", duration::FORMS));
+    let parse = |text| duration::parse(text).ok_or_else(problem);
+    let lifetime = lifetime.map(parse).transpose()?;
+    let (builder, cookie) = configure(used_for, lifetime, &settings, &ring)?;
+    let store = builder.build()?;
     let object = input::read_json()?;
     let entries = object.as_map().ok_or_else(|| {
         let kind = object.kind();
@@ -203,7 +202,8 @@ fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
         let pair = header.split(';').next()?;
         pair.strip_prefix(cookie.name())?.strip_prefix('=')
     });
-    let problem = "the session ended while it was sealed; give it a longer lifetime";
+    let problem =
+        "the session is over already; give it a longer lifetime, and see SESSION_NOT_BEFORE";
     print(
         value
             .filter(|value| !value.is_empty())
@@ -216,12 +216,12 @@ fn seal(used_for: &UsedFor, lifetime: Option<&str>) -> Result<(), Failure> {
 fn open(used_for: &UsedFor) -> Result<(), Failure> {
     let settings = Settings::from_env()?;
     let ring = KeyRing::from_env()?;
-    let (mut builder, cookie) = configure(used_for, &settings, &ring)?;
+    let (mut builder, cookie) = configure(used_for, None, &settings, &ring)?;
     if settings.max_age.is_none() && settings.max_lifetime.is_none() {
         // The service's settings may be in its code, so only the sealed deadline is known.
         builder = builder.max_lifetime(Duration::MAX);
     }
-    let store = built(builder)?;
+    let store = builder.build()?;
     let input = input::read()?;
     let text = input::token_in(&input, cookie.name())?;
     let (session, is_stub) = store.look_at(text).map_err(|reason| {
@@ -313,8 +313,10 @@ fn keys() -> Result<(), Failure> {
     print(&lines.collect::<Vec<_>>().join("\n"))
 }
 
+/// Applies the options in place of the settings that they override.
 fn configure(
     used_for: &UsedFor,
+    lifetime: Option<Duration>,
     settings: &Settings,
     ring: &KeyRing,
 ) -> Result<(CookieStoreBuilder, CookieConfig), Failure> {
@@ -324,19 +326,17 @@ fn configure(
     if settings.driver.is_some() {
         settings.driver = Some(Driver::Cookie);
     }
-    let mut builder = settings.builder(ring.clone())?.cookie(cookie.clone());
-    if let Some(context) = &used_for.context {
-        builder = builder.context(context);
-    }
-    Ok((builder, cookie))
-}
-
-/// The settings were checked when they made the builder, so what is wrong now is an option.
-fn built(builder: CookieStoreBuilder) -> Result<CookieStore, Failure> {
-    builder.build().map_err(|error| {
-        let text = format!("--{error}");
-        Failure::usage(text.replace("max_lifetime", "SESSION_MAX_LIFETIME"))
-    })
+    settings.context = used_for.context.clone().or(settings.context);
+    settings.max_age = lifetime.or(settings.max_age);
+    let builder = settings.builder(ring.clone()).map_err(|error| {
+        let given = match error.setting() {
+            "SESSION_CONTEXT" if used_for.context.is_some() => "--context",
+            "SESSION_MAX_AGE" if lifetime.is_some() => "--lifetime",
+            variable => variable,
+        };
+        Failure::usage(format!("{given}: {}", error.problem()))
+    })?;
+    Ok((builder.cookie(cookie.clone()), cookie))
 }
 
 /// If the command line names the cookie, only the name counts: a token does not depend on the other
