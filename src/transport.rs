@@ -49,6 +49,7 @@ const RESERVED: [(&str, &[&str]); 12] = [
             "traceparent",
             "tracestate",
             "true-client-ip",
+            "fastly-client-ip",
             "via",
             "x-accel-",
             "x-amz-cf-",
@@ -60,6 +61,7 @@ const RESERVED: [(&str, &[&str]); 12] = [
             "x-cluster-client-ip",
             "x-correlation-id",
             "x-envoy-",
+            "x-forwarded",
             "x-forwarded-",
             "x-original-",
             "x-real-ip",
@@ -77,9 +79,16 @@ const RESERVED: [(&str, &[&str]); 12] = [
             "authorization",
             "dpop",
             "optional-www-authenticate",
+            "remote-user",
             "signature",
             "signature-input",
             "www-authenticate",
+            "x-auth-request-",
+            "x-client-cert",
+            "x-client-verify",
+            "x-remote-user",
+            "x-ssl-client-",
+            "x-webauth-user",
         ],
     ),
     (
@@ -93,7 +102,10 @@ const RESERVED: [(&str, &[&str]); 12] = [
             "accept",
             "accept-",
             "alternates",
+            "available-dictionary",
             "content-",
+            "delta-base",
+            "dictionary-id",
             "digest",
             "im",
             "mime-version",
@@ -103,6 +115,7 @@ const RESERVED: [(&str, &[&str]); 12] = [
             "range",
             "repr-digest",
             "tcn",
+            "use-as-dictionary",
             "variant-vary",
             "want-",
         ],
@@ -149,6 +162,7 @@ const RESERVED: [(&str, &[&str]); 12] = [
             "rtt",
             "save-data",
             "sec-",
+            "secure-session-",
             "service-worker",
             "upgrade-insecure-requests",
             "user-agent",
@@ -159,13 +173,18 @@ const RESERVED: [(&str, &[&str]); 12] = [
     (
         "tells a browser how to treat the page or the site",
         &[
+            "activate-storage-access",
             "alt-svc",
             "alt-used",
+            "attribution-reporting-",
             "critical-ch",
             "document-policy",
             "expect-ct",
             "feature-policy",
+            "integrity-policy",
+            "integrity-policy-report-only",
             "link",
+            "link-template",
             "nel",
             "p3p",
             "permissions-policy",
@@ -183,6 +202,7 @@ const RESERVED: [(&str, &[&str]); 12] = [
             "supports-loading-mode",
             "x-content-type-options",
             "x-dns-prefetch-control",
+            "x-download-options",
             "x-frame-options",
             "x-permitted-cross-domain-policies",
             "x-robots-tag",
@@ -195,14 +215,17 @@ const RESERVED: [(&str, &[&str]); 12] = [
         &[
             "allow",
             "date",
+            "deprecation",
             "expect",
             "from",
             "host",
+            "idempotency-key",
             "location",
             "priority",
             "retry-after",
             "server",
             "status",
+            "sunset",
             "x-http-method",
             "x-http-method-override",
             "x-method-override",
@@ -518,7 +541,12 @@ mod tests {
             x-request-id x-correlation-id traceparent tracestate baggage b3 x-b3-traceid
             x-amzn-trace-id x-cloud-trace-context true-client-ip cf-connecting-ip x-client-ip
             x-original-url x-rewrite-url x-envoy-original-path x-cache x-varnish
-            last-event-id width dpr if depth lock-token p3p expect-ct";
+            last-event-id width dpr if depth lock-token p3p expect-ct
+            secure-session-registration secure-session-challenge secure-session-response
+            activate-storage-access integrity-policy use-as-dictionary available-dictionary
+            dictionary-id link-template deprecation sunset idempotency-key x-forwarded
+            remote-user x-remote-user x-auth-request-user x-ssl-client-cert fastly-client-ip
+            attribution-reporting-register-source x-download-options";
         for name in of_http.split_whitespace() {
             for name in [name.to_owned(), name.to_uppercase()] {
                 let error = Transport::header(&name).unwrap_err();
