@@ -84,7 +84,11 @@ pub(crate) fn text(
             path: Some(path),
             text,
         })),
-        Err(error) => Err(ConfigError::new(of_file, format!("{path:?}: {error}"))),
+        Err(error) => {
+            let remedy = "name a text file that this process can read";
+            let problem = format!("{path:?}: {error}; {remedy}");
+            Err(ConfigError::new(of_file, problem))
+        }
     }
 }
 
@@ -92,11 +96,15 @@ fn in_utf8(variable: &str, content: OsString) -> Result<Zeroizing<String>, Confi
     let bytes = Zeroizing::new(content.into_encoded_bytes());
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(ConfigError::new(variable, "it is not UTF-8 text")),
+        Err(_) => Err(ConfigError::new(
+            variable,
+            "it is not UTF-8 text; set it again",
+        )),
     }
 }
 
-/// Reads a file's text, without one line end at its end.
+/// Reads a file's text, without one line end at its end, and without the byte order mark that some
+/// editors put at its beginning.
 fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     // Full capacity from the start, because a growing buffer would leave copies of the content
     // behind.
@@ -109,6 +117,7 @@ fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     }
     let text = std::str::from_utf8(&bytes);
     let text = text.map_err(|_| io::Error::other("it is not UTF-8 text"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let line = text.strip_suffix('\n').unwrap_or(text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     Ok(Zeroizing::new(line.to_owned()))
@@ -275,6 +284,8 @@ pub(crate) mod tests {
             ("", ""),
             ("a\n", "a"),
             ("a\r\n", "a"),
+            ("\u{feff}a\r\n", "a"),
+            ("\u{feff}\u{feff}a", "\u{feff}a"),
             ("a\n\n", "a\n"),
             (" a\nb\n", " a\nb"),
         ] {

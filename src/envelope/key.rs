@@ -164,6 +164,9 @@ impl AppKey {
 
     fn from_text(text: &str) -> Result<Self, Problem> {
         let text = text.trim();
+        if text.is_empty() {
+            return Err(Problem::Empty);
+        }
         if text.starts_with(['"', '\'', '`']) {
             return Err(Problem::Quoted);
         }
@@ -224,7 +227,7 @@ fn decode_hex(text: &str) -> Result<Vec<u8>, Problem> {
 ///
 /// These are refused, each with its own message:
 ///
-/// - no prefix, fewer than 32 bytes, or a known placeholder;
+/// - nothing, no prefix, fewer than 32 bytes, or a known placeholder;
 /// - text in UTF-8 or UTF-16, or nearly text, such as a passphrase with a line end or a few other
 ///   bytes;
 /// - fewer than 16 distinct bytes;
@@ -328,6 +331,7 @@ pub(super) enum Problem {
     NotSet,
     /// No key can come from the variable or its file. The text says why, and what to do.
     Unreadable(String),
+    Empty,
     EmptyItem,
     Quoted,
     NoPrefix,
@@ -404,6 +408,7 @@ impl fmt::Display for Problem {
         match self {
             Self::NotSet => f.write_str("it is not set")?,
             Self::Unreadable(problem) => return f.write_str(problem),
+            Self::Empty => f.write_str("it is empty")?,
             Self::EmptyItem => {
                 return f.write_str("it is empty; remove the stray comma, or put the key there");
             }
@@ -411,8 +416,14 @@ impl fmt::Display for Problem {
                 return f.write_str("it begins with a quote; leave out the quotes around the key");
             }
             Self::NoPrefix => f.write_str("it starts with neither `base64:` nor `hex:`")?,
-            Self::NotBase64 => f.write_str("what follows `base64:` is not base64")?,
-            Self::NotHex => f.write_str("what follows `hex:` is not pairs of hex digits")?,
+            Self::NotBase64 => f.write_str(
+                "what follows `base64:` is not base64; look for white space, a comma, a quote or \
+                 a missing part",
+            )?,
+            Self::NotHex => f.write_str(
+                "what follows `hex:` is not pairs of hex digits; look for white space, a comma, a \
+                 quote or a missing part",
+            )?,
             Self::TooShort(length) => write!(f, "it has {length} bytes, 32 are needed")?,
             Self::Weak(weakness) => weakness.fmt(f)?,
             Self::SameId(id) => {
@@ -456,6 +467,7 @@ impl KeyError {
         let mut problems = one_of_each! { Problem:
             Problem::NotSet => Problem::NotSet,
             Problem::Unreadable(_) => Problem::Unreadable(unreadable),
+            Problem::Empty => Problem::Empty,
             Problem::EmptyItem => Problem::EmptyItem,
             Problem::Quoted => Problem::Quoted,
             Problem::NoPrefix => Problem::NoPrefix,
@@ -520,7 +532,8 @@ mod tests {
         let random = AppKey::generate().unwrap();
         let few = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 200, 12, 13, 14, 15].repeat(3);
         for (text, problem) in [
-            ("", Problem::NoPrefix),
+            ("", Problem::Empty),
+            (" \r\n", Problem::Empty),
             (
                 "correct horse battery staple correct horse",
                 Problem::NoPrefix,

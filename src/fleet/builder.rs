@@ -96,7 +96,7 @@ impl StoreBuilder<InFleet> {
     pub fn build(self) -> Result<RevocableCookieStore, ConfigError> {
         let policy = self.policy()?;
         if self.placement.max_staleness < MIN_STALENESS {
-            let problem = "it is shorter than 100 milliseconds";
+            let problem = "it is shorter than 100 milliseconds; make it longer";
             return Err(ConfigError::new("max_staleness", problem));
         }
         self.declare(kept_for(policy.max_lifetime))?;

@@ -384,7 +384,7 @@ impl ManagedKeysBuilder {
     fn check(&self) -> Result<(Rules, Bounds), ConfigError> {
         let is_zero = |setting: &'static str, length: Duration| {
             if length < Duration::from_millis(1) {
-                let problem = "it is shorter than a millisecond";
+                let problem = "it is shorter than a millisecond; make it longer";
                 return Err(ConfigError::new(setting, problem));
             }
             Ok(())

@@ -46,7 +46,12 @@ impl Worker {
         let thread = thread::Builder::new()
             .name("sealed-session-keys".to_owned())
             .spawn(work)
-            .map_err(|error| ConfigError::new("poll", format!("no thread: {error}")))?;
+            .map_err(|error| {
+                ConfigError::new(
+                    "poll",
+                    format!("no thread: {error}; let this process have more threads"),
+                )
+            })?;
         Ok(Self {
             signals,
             thread: Mutex::new(Some(thread)),

@@ -41,8 +41,9 @@ impl Cleaner {
         what: &Arc<T>,
         clean_up: impl Fn(&T, &Stop) + Send + 'static,
     ) -> Result<Self, ConfigError> {
-        if every.is_zero() {
-            let problem = "it is zero, and a thread would do nothing else; a minute is usual";
+        if every < Duration::from_millis(1) {
+            let problem = "it is shorter than a millisecond, and a thread would do nothing else; a \
+                           minute is usual";
             return Err(ConfigError::new("clean_up_every", problem));
         }
         let stop = Arc::<Stop>::default();
@@ -56,7 +57,12 @@ impl Cleaner {
         let thread = thread::Builder::new()
             .name("sealed-session".to_owned())
             .spawn(work)
-            .map_err(|error| ConfigError::new("clean_up_every", format!("no thread: {error}")))?;
+            .map_err(|error| {
+                ConfigError::new(
+                    "clean_up_every",
+                    format!("no thread: {error}; let this process have more threads"),
+                )
+            })?;
         Ok(Self {
             stop,
             thread: Mutex::new(Some(thread)),

@@ -326,7 +326,7 @@ impl FileBuilder {
     /// # Errors
     ///
     /// If the directory cannot be created or opened, belongs to another user, or lets other users
-    /// in; if `clean_up_every` is zero; or if the system cannot start a thread. The error names the
+    /// in; if `clean_up_every` is below a millisecond; or if the system cannot start a thread. The error names the
     /// setting.
     ///
     /// ```
@@ -337,7 +337,12 @@ impl FileBuilder {
     pub fn build(self) -> Result<File, ConfigError> {
         let every = self.clean_up_every;
         let place = Place::open(&self.path).map_err(|problem| {
-            ConfigError::new("path", format!("{}: {problem}", self.path.display()))
+            let remedy = match problem.kind() {
+                // A problem that we have found ourselves, which says what to do.
+                ErrorKind::Other => "",
+                _ => "; name a directory that this process may use, and whose parent exists",
+            };
+            ConfigError::new("path", format!("{:?}: {problem}{remedy}", self.path))
         })?;
         let shared = Arc::new(Shared {
             place,

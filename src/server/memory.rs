@@ -279,15 +279,18 @@ impl MemoryBuilder {
     ///
     /// # Errors
     ///
-    /// If a limit leaves room for no session, if `clean_up_every` is zero, or if the system cannot
+    /// If a limit leaves room for no session, if `clean_up_every` is below a millisecond, or if the system cannot
     /// start a thread. The error names the setting.
     pub fn build(self) -> Result<Memory, ConfigError> {
         if self.limits.sessions == 0 {
-            let problem = "it is zero, and nothing could be kept";
+            let problem = "it is zero, and nothing could be kept; allow more";
             return Err(ConfigError::new("max_sessions", problem));
         }
         if self.limits.bytes < table::OVERHEAD {
-            let problem = format!("it is less than one session takes, {}", table::OVERHEAD);
+            let problem = format!(
+                "it is less than the {} that one session takes at least; allow more",
+                table::OVERHEAD
+            );
             return Err(ConfigError::new("max_bytes", problem));
         }
         let every = self.clean_up_every;

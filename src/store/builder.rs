@@ -399,7 +399,7 @@ impl<P> StoreBuilder<P> {
             if duration.is_some_and(|duration| duration < Duration::from_millis(1)) {
                 return Err(ConfigError::new(
                     setting,
-                    "it is shorter than a millisecond",
+                    "it is shorter than a millisecond; make it longer",
                 ));
             }
         }

@@ -451,7 +451,13 @@ fn a_wrong_key_in_the_environment_is_refused_by_the_name_of_variable_and_item() 
     for (app_key, previous, expected) in [
         (None, None, "APP_KEY: it is not set; make one with"),
         (Some("secret"), None, "APP_KEY: it starts with neither"),
-        (Some(""), None, "APP_KEY: it starts with neither"),
+        (Some(""), None, "APP_KEY: it is empty; make one with"),
+        (Some(" \n"), None, "APP_KEY: it is empty; make one with"),
+        (
+            Some(&*list),
+            None,
+            "APP_KEY: what follows `base64:` is not base64; look for white space, a comma",
+        ),
         (Some(&*good), None, "1 keys"),
         (Some(&*good), Some(""), "1 keys"),
         (Some(&*good), Some(&*list), "2 keys"),

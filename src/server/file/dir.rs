@@ -61,7 +61,7 @@ impl Dir {
         let dir = fs::File::from(dir);
         let metadata = dir.metadata().map_err(because("it cannot be looked at"))?;
         if metadata.uid() != rustix::process::geteuid().as_raw() {
-            let problem = "it belongs to another user than this process runs as";
+            let problem = "it belongs to another user than this process runs as; `chown` it";
             return Err(io::Error::other(problem));
         }
         let mode = metadata.permissions().mode() & 0o777;

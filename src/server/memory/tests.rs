@@ -171,6 +171,10 @@ fn settings_that_cannot_be_are_refused_by_name() {
             Memory::builder().clean_up_every(Duration::ZERO),
             "clean_up_every",
         ),
+        (
+            Memory::builder().clean_up_every(Duration::from_nanos(999_999)),
+            "clean_up_every",
+        ),
     ] {
         assert_eq!(builder.build().unwrap_err().setting(), setting);
     }

@@ -163,7 +163,9 @@ fn nobody_else_may_enter() {
     fs::set_permissions(&made, PermissionsExt::from_mode(0o710)).unwrap();
     assert!(problem(&made).ends_with("its mode is 710; `chmod 700` it"));
     problem(Path::new("/"));
-    assert!(problem(&dir.path().join("not/there")).contains("cannot be made"));
+    let nowhere = problem(&dir.path().join("not/there"));
+    assert!(nowhere.contains("cannot be made"));
+    assert!(nowhere.contains("whose parent exists"), "{nowhere}");
     fs::write(dir.path().join("file"), "").unwrap();
     assert!(problem(&dir.path().join("file")).contains("cannot be opened"));
 }

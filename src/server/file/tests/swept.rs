@@ -243,7 +243,7 @@ fn a_directory_of_another_user_is_refused() {
     if rustix::process::geteuid().is_root() {
         given.unwrap();
         let problem = shop.problem();
-        assert!(problem.contains("another user than this process runs as; see that"));
+        assert!(problem.contains("another user than this process runs as; `chown` it"));
         assert_eq!(tree(&shop.path()), BTreeSet::new());
     } else {
         given.unwrap_err();
