@@ -8,15 +8,21 @@ use super::key::{AppKey, KeyError, KeyId, Problem};
 use crate::env::{self, Process, Variables};
 
 const SEALING: &str = "APP_KEY";
+const SEALING_FILE: &str = "APP_KEY_FILE";
 const ACCEPTED: &str = "APP_PREVIOUS_KEYS";
 
 /// All variables that hold keys, or name a file with keys.
 pub(crate) const KEY_VARIABLES: [&str; 4] =
-    [SEALING, "APP_KEY_FILE", ACCEPTED, "APP_PREVIOUS_KEYS_FILE"];
+    [SEALING, SEALING_FILE, ACCEPTED, "APP_PREVIOUS_KEYS_FILE"];
 
 /// Other names that people give these variables, and the right name.
-const ALSO_CALLED: [(&str, &str); 9] = [
+const ALSO_CALLED: [(&str, &str); 14] = [
     ("APP_KEYS", SEALING),
+    ("APP_KEY_PATH", SEALING_FILE),
+    ("APP_PREVIOUS", ACCEPTED),
+    ("APP_KEY_PREV", ACCEPTED),
+    ("APP_FORMER_KEYS", ACCEPTED),
+    ("APP_RETIRED_KEYS", ACCEPTED),
     ("APP_PREV_KEY", ACCEPTED),
     ("APP_PREV_KEYS", ACCEPTED),
     ("APP_OLD_KEY", ACCEPTED),
@@ -335,6 +341,8 @@ mod tests {
             ("APP_PERVIOUS_KEYS", "APP_PREVIOUS_KEYS"),
             ("APP_PREVIOUSKEYS", "APP_PREVIOUS_KEYS"),
             ("APP_PREV_KEYS", "APP_PREVIOUS_KEYS"),
+            ("APP_RETIRED_KEYS", "APP_PREVIOUS_KEYS"),
+            ("APP_KEY_PATH", "APP_KEY_FILE"),
             ("APP_OLD_KEYS", "APP_PREVIOUS_KEYS"),
             ("APP_PREVIOUS_KEY_FILE", "APP_PREVIOUS_KEYS_FILE"),
         ] {
