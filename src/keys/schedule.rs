@@ -247,8 +247,9 @@ pub(super) fn check(bounds: Bounds, rules: &Rules) -> Result<(), (&'static str, 
     if every < needed {
         let problem = format!(
             "a new key must be in the store for {spreading:?} before it seals, with a poll of \
-             {:?}; rotate no more often than every {needed:?}, or poll more often",
-            bounds.poll
+             {:?}, a propagation of {:?} and clocks {:?} apart; rotate no more often than every \
+             {needed:?}, or lower one of these",
+            bounds.poll, bounds.propagation, bounds.tolerance
         );
         return Err(("rotate_every", problem));
     }
@@ -257,10 +258,10 @@ pub(super) fn check(bounds: Bounds, rules: &Rules) -> Result<(), (&'static str, 
     // One key seals, one is about to, and all that have stopped are still kept.
     let keys = 2 + kept.as_millis().div_ceil(every.as_millis().max(1));
     if keys > MAX_KEYS as u128 {
-        let longest = bounds.longest;
         let problem = format!(
-            "with lifetimes of {longest:?} the ring would have {keys} keys, and {MAX_KEYS} are \
-             possible; rotate less often, or shorten the lifetimes"
+            "with lifetimes of {:?}, keys made {:?} ahead and removed {:?} late, the ring would have \
+             {keys} keys, and {MAX_KEYS} are possible; rotate less often, or lower one of these",
+            bounds.longest, rules.ahead, rules.remove_after
         );
         return Err(("rotate_every", problem));
     }

@@ -184,6 +184,10 @@ pub(super) fn read(text: &[u8]) -> Result<Ring, BadText> {
         if latest.replace(id).is_some_and(|latest| latest >= id) {
             return Err(line.bad("its key id is there before, or out of order"));
         }
+        // No program writes such a key.
+        if entry.key.is_some() && (entry.dropped.is_some() || ring.is_revoked(&entry)) {
+            return Err(line.bad("its key is revoked or dropped, and still has its material"));
+        }
         ring.entries.insert(id, entry);
         if ring.entries.len() > MAX_ENTRIES || ring.live().count() > MAX_KEYS {
             return Err(line.bad("there are more keys than a ring can have"));
@@ -193,15 +197,6 @@ pub(super) fn read(text: &[u8]) -> Result<Ring, BadText> {
         let line = body.split('\n').count();
         let problem = "its end is missing: it was cut short";
         return Err(BadText { line, problem });
-    }
-    // No program writes such a ring: a key that is revoked or dropped has no material.
-    let has_dead_material = ring
-        .live()
-        .any(|(_, entry, _)| entry.dropped.is_some() || ring.is_revoked(entry));
-    if has_dead_material {
-        return Err(whole(
-            "a key that is revoked or dropped still has its material",
-        ));
     }
     Ok(ring)
 }

@@ -230,6 +230,13 @@ fn settings_that_no_ring_can_keep_are_refused_by_name() {
     let (setting, problem) = check(too_long, &rules()).unwrap_err();
     assert_eq!(setting, "rotate_every");
     assert!(problem.contains("17 keys"), "{problem}");
+    let early = Rules {
+        ahead: 2000 * DAY,
+        ..rules()
+    };
+    let (_, problem) = check(bounds(), &early).unwrap_err();
+    let cause = "keys made 172800000s ahead";
+    assert!(problem.contains(cause), "{problem}");
     let endless = Bounds {
         longest: Duration::MAX,
         ..bounds()

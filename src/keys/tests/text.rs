@@ -86,10 +86,17 @@ fn what_is_wrong_is_told_with_its_line() {
         let expected = if wrong == good[8] { 9 } else { line };
         assert_eq!(refused(&bad).line, expected, "{wrong}");
     }
-    let dead = good[8].replace("revoked -", "revoked 5");
-    let mut bad = good.clone();
-    bad[8] = dead;
-    assert!(refused(&bad).problem.contains("still has its material"));
+    for (from, to) in [
+        ("revoked -", "revoked 5"),
+        ("dropped -", "dropped 5"),
+        ("made 1700000000001", "made 0"), // no later than the fence
+    ] {
+        let mut bad = good.clone();
+        bad[8] = good[8].replace(from, to);
+        let error = refused(&bad);
+        assert!(error.problem.contains("still has its material"), "{to}");
+        assert_eq!(error.line, 9, "{to}");
+    }
     assert!(read(&vec![b'x'; MAX_TEXT + 1]).is_err());
     assert!(read(&[0xff, b'\n']).is_err());
 }
