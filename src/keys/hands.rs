@@ -60,9 +60,11 @@ pub struct KeyInfo {
     pub made: SystemTime,
     /// When it begins to seal, or began. `None` if it waits to be promoted.
     pub seals_from: Option<SystemTime>,
-    /// When it stops sealing, or stopped. `None` while there is no next key.
+    /// When it stops sealing, or stopped. `None` while there is no next key, and if it was revoked
+    /// or dropped.
     pub seals_until: Option<SystemTime>,
-    /// When it stops opening. `None` while there is no next key.
+    /// When it stops opening, or stopped. `None` while there is no next key, and if it was revoked
+    /// or dropped, because then it opens nothing.
     pub opens_until: Option<SystemTime>,
     /// Whether the store still has the key itself.
     pub has_material: bool,
@@ -401,13 +403,15 @@ fn info(ring: &Ring, id: KeyId, entry: &Entry, sealing: Option<KeyId>, now: Mill
     } else {
         KeyState::Opening
     };
+    // What was revoked or dropped no longer ends on the date that was planned.
+    let is_gone = matches!(state, KeyState::Revoked | KeyState::Dropped);
     KeyInfo {
         id,
         state,
         made: entry.made.into(),
         seals_from: (entry.from != NEVER).then(|| entry.from.into()),
-        seals_until: entry.stops.map(Into::into),
-        opens_until: end.map(Into::into),
+        seals_until: entry.stops.filter(|_| !is_gone).map(Into::into),
+        opens_until: end.filter(|_| !is_gone).map(Into::into),
         has_material: entry.key.is_some(),
     }
 }

@@ -95,6 +95,10 @@ fn a_revocation_reaches_every_node_within_the_promise_and_takes_the_next_key_wit
     assert_eq!((revoked.revoked.len(), revoked.surviving.len()), (2, 0));
     assert_eq!(revoked.dead_by, clock.now() + 30 * SECOND);
     assert_eq!(one.keys.seals(), revoked.fresh);
+    for key in one.keys.list().unwrap() {
+        // The ends that were planned are in the future.
+        assert_eq!((key.seals_until, key.opens_until), (None, None), "{key:?}");
+    }
     clock.set(revoked.dead_by);
     other.events();
     other.poll();

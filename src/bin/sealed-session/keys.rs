@@ -368,7 +368,7 @@ fn check(keys: &ManagedKeys) -> Result<String, Failure> {
         ));
     };
     let mut text = format!(
-        "in order: {} seals, and {} keys open\nlifetimes up to {}, a poll at least every {}\n\
+        "in order: {} seals; keys that open: {}\nlifetimes up to {}, a poll at least every {}\n\
          a revocation acts within {}",
         sealing.id,
         keys.opens().len(),
