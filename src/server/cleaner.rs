@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     const FOREVER: Duration = Duration::from_secs(u64::MAX);
-    const AT_ONCE: Duration = Duration::from_nanos(1);
+    const AT_ONCE: Duration = Duration::from_millis(1);
 
     #[test]
     fn a_thread_that_would_wait_for_ever_ends_when_it_is_told_to() {
