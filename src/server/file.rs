@@ -342,7 +342,8 @@ impl FileBuilder {
                 ErrorKind::Other => "",
                 _ => "; name a directory that this process may use, and whose parent exists",
             };
-            ConfigError::new("path", format!("{:?}: {problem}{remedy}", self.path))
+            let path = self.path.display();
+            ConfigError::new("path", format!("{path}: {problem}{remedy}"))
         })?;
         let shared = Arc::new(Shared {
             place,

@@ -288,7 +288,7 @@ impl MemoryBuilder {
         }
         if self.limits.bytes < table::OVERHEAD {
             let problem = format!(
-                "it is less than the {} that one session takes at least; allow more",
+                "it is less than one session takes, {}; allow more",
                 table::OVERHEAD
             );
             return Err(ConfigError::new("max_bytes", problem));
