@@ -229,8 +229,8 @@ fn a_wrong_setting_is_named_and_not_shown() {
             &["inspect"],
             "SESSION_COOKIE_NAME: ",
         ),
-        ("", "", &["open", "--cookie", "hunter2;"], "cookie name: "),
-        ("", "", &["open", "--cookie", ""], "cookie name: "),
+        ("", "", &["open", "--cookie", "hunter2;"], "--cookie: "),
+        ("", "", &["open", "--cookie", ""], "--cookie: "),
         (
             "",
             "",

@@ -343,7 +343,10 @@ fn configure(
 /// attributes.
 fn cookie_config(name: Option<&str>, settings: &Settings) -> Result<CookieConfig, Failure> {
     Ok(match name {
-        Some(name) => CookieConfig::builder().name(name).build()?,
+        Some(name) => CookieConfig::builder()
+            .name(name)
+            .build()
+            .map_err(|error| Failure::usage(format!("--cookie: {}", error.problem())))?,
         None => settings.cookie()?,
     })
 }
