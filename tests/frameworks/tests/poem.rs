@@ -20,9 +20,7 @@ use sealed_session::frameworks::poem3::{
     Failure, RequireField, RequireSession, SessionLayer, SessionOf,
 };
 use sealed_session::frameworks::tower::Sessions;
-use sealed_session::{
-    AppKey, CookieStore, HostStores, LoadError, Session, SessionError, TypedSession,
-};
+use sealed_session::{AppKey, CookieStore, LoadError, Session, SessionError, TypedSession};
 
 #[handler]
 fn count(session: Session) -> Result<String, SessionError> {
@@ -150,6 +148,7 @@ fn start(layers: Layers) -> Send {
         Layers::WithOnError(store) => hooked(routes, store),
         Layers::OfBackend(store) => plain(routes, store),
         Layers::OfBackendWithOnError(store) => hooked(routes, store),
+        Layers::OfHosts(stores) => hooked(routes, stores),
         Layers::Two(inner, outer) => plain(plain(routes, inner), outer),
         Layers::None => routes.boxed(),
     };
@@ -291,25 +290,4 @@ fn bytes_that_are_not_ascii_beside_the_cookie_do_no_harm() {
     let response = now(app.call(request.finish())).unwrap();
     let text = now(response.into_body().into_string()).unwrap();
     assert_eq!(text, "visits: Some(2)");
-}
-
-#[test]
-fn each_host_has_a_session_of_its_own() {
-    let key = AppKey::generate().unwrap();
-    let stores = HostStores::new(move |host| {
-        let tenant = host.strip_suffix(".example.org");
-        let store = |tenant| CookieStore::builder(key.clone()).context(tenant).build();
-        tenant.map(store).transpose()
-    });
-    let app = hooked(routes(), stores);
-    let get =
-        |host: &str, cookie: &str| send(&app, "/count", &[("host", host), ("cookie", cookie)]);
-    let shop = get("shop.example.org:8443", "");
-    let ask = |host: &str| get(host, shop.cookie());
-    assert_eq!(ask("SHOP.example.org.").text, "visits: Some(2)");
-    assert_eq!(ask("blog.example.org").text, "visits: Some(1)");
-    let unknown = ask("evil.example");
-    assert_eq!(unknown.status, 503);
-    assert_eq!(unknown.text, "load");
-    assert!(unknown.values("set-cookie").is_empty());
 }

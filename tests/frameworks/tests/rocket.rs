@@ -15,9 +15,7 @@ use sealed_session::frameworks::rocket::{
     Failure, RequireField, RequireSession, SessionLayer, SessionOf,
 };
 use sealed_session::frameworks::tower::Sessions;
-use sealed_session::{
-    AppKey, CookieStore, HostStores, LoadError, Session, SessionError, TypedSession,
-};
+use sealed_session::{AppKey, CookieStore, LoadError, Session, SessionError, TypedSession};
 
 #[get("/count")]
 fn count(session: Session) -> Result<String, SessionError> {
@@ -178,6 +176,7 @@ fn start(layers: Layers) -> Send {
         Layers::WithOnError(store) => rocket.attach(hooked(store)),
         Layers::OfBackend(store) => rocket.attach(plain(store)),
         Layers::OfBackendWithOnError(store) => rocket.attach(hooked(store)),
+        Layers::OfHosts(stores) => rocket.attach(hooked(stores)),
         Layers::Two(first, second) => rocket.attach(plain(first)).attach(plain(second)),
         Layers::None => rocket,
     };
@@ -299,25 +298,4 @@ fn a_handler_that_panics_has_saved_what_it_changed_when_rocket_answers() {
     let answer = get(&client, "/panics", &[("cookie", logged_in.cookie())]);
     assert_eq!(answer.status, 500);
     assert_eq!(answer.cookie(), "__Host-session=");
-}
-
-#[test]
-fn each_host_has_a_session_of_its_own() {
-    let key = AppKey::generate().unwrap();
-    let stores = HostStores::new(move |host| {
-        let tenant = host.strip_suffix(".example.org");
-        let store = |tenant| CookieStore::builder(key.clone()).context(tenant).build();
-        tenant.map(store).transpose()
-    });
-    let client = Client::untracked(rocket().attach(hooked(stores))).unwrap();
-    let get =
-        |host: &str, cookie: &str| get(&client, "/count", &[("host", host), ("cookie", cookie)]);
-    let shop = get("shop.example.org:8443", "");
-    let ask = |host: &str| get(host, shop.cookie());
-    assert_eq!(ask("SHOP.example.org.").text, "visits: Some(2)");
-    assert_eq!(ask("blog.example.org").text, "visits: Some(1)");
-    let unknown = ask("evil.example");
-    assert_eq!(unknown.status, 503);
-    assert_eq!(unknown.text, "load");
-    assert!(unknown.values("set-cookie").is_empty());
 }

@@ -117,10 +117,12 @@ fn hooked<S: Sessions>(store: S) -> impl Handler {
 }
 
 async fn send(router: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut request = TestClient::get(format!("http://localhost{path}"));
+    let (hosts, headers): (Vec<_>, Vec<_>) = headers.iter().partition(|(name, _)| *name == "host");
+    let host = hosts.first().map_or("localhost", |(_, host)| host);
+    let mut request = TestClient::get(format!("http://{host}{path}"));
     for (name, value) in headers {
         let name: http::HeaderName = name.parse().unwrap();
-        request = request.add_header(name, *value, false);
+        request = request.add_header(name, value, false);
     }
     let mut response = request.send(router).await;
     let headers = response.headers().iter();
@@ -152,6 +154,7 @@ fn start(layers: Layers) -> Send {
         Layers::WithOnError(store) => routes(|router| router.hoop(hooked(store))),
         Layers::OfBackend(store) => routes(|router| router.hoop(plain(store))),
         Layers::OfBackendWithOnError(store) => routes(|router| router.hoop(hooked(store))),
+        Layers::OfHosts(stores) => routes(|router| router.hoop(hooked(stores))),
         Layers::Two(inner, outer) => routes(|router| router.hoop(plain(outer)).hoop(plain(inner))),
         Layers::None => routes(|router| router),
     });

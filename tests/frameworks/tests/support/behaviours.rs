@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use sealed_session::server::{Memory, ServerStore};
 use sealed_session::{
-    AppKey, CookieConfig, CookieStore, CookieStoreBuilder, ErrorKind, Event, Field, SameSite,
-    Session, SessionError, SessionLayer, SessionOf, Transport, TypedSession,
+    AppKey, CookieConfig, CookieStore, CookieStoreBuilder, ErrorKind, Event, Field, HostStores,
+    SameSite, Session, SessionError, SessionLayer, SessionOf, Transport, TypedSession,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,8 @@ pub enum Layers {
     /// A backend that may be full.
     OfBackend(ServerStore<Memory>),
     OfBackendWithOnError(ServerStore<Memory>),
+    /// With a store for each host, and the function of `WithOnError`.
+    OfHosts(HostStores<CookieStore>),
     /// Two without a name, the first inside.
     Two(CookieStore, CookieStore),
     None,
@@ -386,6 +388,23 @@ pub fn a_route_that_a_page_polls_does_not_keep_a_session_alive(start: Start) {
     assert_eq!(send("/polled", &cookie).status, 401);
 }
 
+pub fn each_host_has_a_session_of_its_own(start: Start) {
+    let key = AppKey::generate().unwrap();
+    let send = start(Layers::OfHosts(HostStores::new(move |host| {
+        let tenant = host.strip_suffix(".example.org");
+        let store = |tenant| CookieStore::builder(key.clone()).context(tenant).build();
+        tenant.map(store).transpose()
+    })));
+    let get = |host: &str, cookie: &str| send("/count", &[("host", host), ("cookie", cookie)]);
+    let shop = get("shop.example.org:8443", "");
+    let ask = |host: &str| get(host, shop.cookie());
+    assert_eq!(ask("SHOP.example.org.").text, "visits: Some(2)");
+    assert_eq!(ask("blog.example.org").text, "visits: Some(1)");
+    let unknown = ask("evil.example");
+    assert_eq!((unknown.status, unknown.text.as_str()), (503, "load"));
+    assert_eq!(unknown.values("set-cookie"), [""; 0]);
+}
+
 macro_rules! behaviours {
     ($start:expr => $($sentence:ident)*) => {
         $(
@@ -412,6 +431,7 @@ macro_rules! behaviours {
             who_has_a_session_reads_it_when_the_answer_has_left_and_changes_nothing
             a_token_in_a_header_goes_the_same_way
             a_route_that_a_page_polls_does_not_keep_a_session_alive
+            each_host_has_a_session_of_its_own
         }
     };
 }
