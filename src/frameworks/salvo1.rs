@@ -1,14 +1,17 @@
-// The example needs salvo's layers for tower, which are not a dependency here: the tests of the
-// frameworks run it.
+// The example needs salvo itself, which is not a dependency here: the tests of the frameworks run it.
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/salvo.md"))]
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderValue, StatusCode};
 use salvo_core::extract::{Extractible, Metadata};
 use salvo_core::http::ResBody;
 use salvo_core::writing::Scribe;
-use salvo_core::{Depot, Request, Response, Writer};
+use salvo_core::{Depot, FlowCtrl, Handler, Request, Response, Writer, async_trait};
 
 #[cfg(feature = "device-bound")]
 pub use crate::frameworks::tower::RequireDevice;
@@ -17,8 +20,119 @@ pub use crate::frameworks::tower::{
 };
 
 use crate::error::{LoadError, SessionError};
-use crate::frameworks::tower::{LoadFuture, REASON_HEADERS, reason};
+#[cfg(feature = "device-bound")]
+use crate::frameworks::tower::again;
+use crate::frameworks::tower::{
+    Answer, Condition, Fields, Guard, Leaves, LoadFuture, REASON_HEADERS, ResponseFuture, Sessions,
+    reason,
+};
+use crate::hosts::named_by;
 use crate::session::{Session, TypedSession};
+
+/// The hoop for a service or a router.
+#[async_trait]
+impl<S, N, H, L> Handler for SessionLayer<S, N, H, L>
+where
+    S: Sessions,
+    N: 'static,
+    H: Answer<Failure, http::Response<ResBody>>,
+    L: Leaves<Parts>,
+{
+    async fn handle(
+        &self,
+        request: &mut Request,
+        depot: &mut Depot,
+        response: &mut Response,
+        flow: &mut FlowCtrl,
+    ) {
+        let settings = self.at(&|| {
+            let hosts = request.headers().get_all(HOST).iter();
+            let authority = request.uri().authority().map(Authority::as_str);
+            named_by(authority, hosts.map(HeaderValue::as_bytes))
+        });
+        #[cfg(feature = "device-bound")]
+        if let Some(answer) =
+            settings.device_answer_to(request.method(), request.uri(), request.headers())
+        {
+            let body = ResBody::from(answer.body().to_owned());
+            give(response, answer.into_response_with(body));
+            flow.skip_rest();
+            return;
+        }
+        let fields = Fields::of(request.headers(), &settings.request_header());
+        let (open, pending) = self.start(settings, fields);
+        let leaves = self.leaves();
+        if leaves.is_some_and(|leaves| leaves.leaves_idle(&head(request))) {
+            pending.leave_idle();
+        }
+        if request.extensions_mut().insert(pending).is_some() {
+            open.refuse();
+        }
+        let call = async {
+            flow.call_next(request, depot, response).await;
+            // The body stays one of salvo's, so catchers see whether there is one.
+            Ok::<_, Infallible>(response.strip_to_hyper())
+        };
+        let saved = ResponseFuture::<_, S, http::Response<ResBody>, H>::new(call, open);
+        let Ok(answer) = saved.await;
+        response.merge_hyper(answer);
+    }
+}
+
+/// The hoop for a router.
+#[async_trait]
+impl<C, N, A> Handler for Guard<C, N, A>
+where
+    C: Condition + Send + Sync + 'static,
+    N: 'static,
+    A: Answer<Parts, http::Response<ResBody>>,
+{
+    async fn handle(
+        &self,
+        request: &mut Request,
+        _: &mut Depot,
+        response: &mut Response,
+        flow: &mut FlowCtrl,
+    ) {
+        match self.load(request.extensions().get()).await {
+            Ok(session) if self.lets_in(&session) => return,
+            #[cfg_attr(
+                not(feature = "device-bound"),
+                expect(unused_variables, reason = "only a device can be asked again")
+            )]
+            Ok(session) => {
+                let head = head(request);
+                #[cfg(feature = "device-bound")]
+                let again = again(self, &session, &head);
+                #[cfg(not(feature = "device-bound"))]
+                let again = None;
+                give(response, again.unwrap_or_else(|| self.refuse(&head)));
+            }
+            Err(error) => fail(response, Failure::Load(error)),
+        }
+        flow.skip_rest();
+    }
+}
+
+/// The request's method, URI, headers and extensions, as functions for other frameworks take them.
+fn head(request: &Request) -> Parts {
+    let mut head = http::Request::new(()).into_parts().0;
+    head.method = request.method().clone();
+    head.uri = request.uri().clone();
+    head.version = request.version();
+    head.headers = request.headers().clone();
+    head.extensions = request.extensions().clone();
+    head
+}
+
+/// Makes this the response. Headers that hoops outside have set stay.
+fn give(response: &mut Response, answer: http::Response<ResBody>) {
+    let (head, body) = answer.into_parts();
+    response.status_code = Some(head.status);
+    response.headers.extend(head.headers);
+    response.extensions.extend(head.extensions);
+    response.body = body;
+}
 
 async fn load<N: 'static>(request: &Request) -> Result<Session, LoadError> {
     LoadFuture::of(request.extensions().get::<PendingSession<N>>()).await

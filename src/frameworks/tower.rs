@@ -94,15 +94,27 @@ pub use failure::Failure;
 #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
 pub(crate) use future::Reply;
 pub use future::ResponseFuture;
-#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
+#[cfg(any(
+    feature = "actix-web",
+    feature = "poem",
+    feature = "rocket",
+    feature = "salvo"
+))]
 pub(crate) use guard::Condition;
+#[cfg(all(feature = "device-bound", feature = "salvo"))]
+pub(crate) use guard::again;
 pub use guard::{
     AnySession, Guard, GuardFuture, GuardService, HasField, RecentLogin, RequireField,
     RequireLogin, RequireSession,
 };
 #[cfg(feature = "device-bound")]
 pub use guard::{FromDevice, RequireDevice};
-#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
+#[cfg(any(
+    feature = "actix-web",
+    feature = "poem",
+    feature = "rocket",
+    feature = "salvo"
+))]
 pub(crate) use pending::Fields;
 #[cfg(feature = "rocket")]
 pub(crate) use pending::Open;

@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .push(Router::with_path("cart").get(cart).post(add_to_cart))
         .push(Router::with_path("login").post(log_in))
         .push(Router::with_path("logout").post(log_out));
-    let service = Service::new(router).hoop(SessionLayer::new(store).compat());
+    let service = Service::new(router).hoop(SessionLayer::new(store));
     let listener = tokio::net::TcpListener::from_std(shop::listen()?)?;
     Server::new(TcpAcceptor::try_from(listener)?)
         .serve(service)

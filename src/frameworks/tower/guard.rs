@@ -202,7 +202,7 @@ pub type RequireLogin<N = (), A = Bare> = Guard<RecentLogin, N, A>;
 
 /// The type of [`RequireSession`], [`RequireField`] and [`RequireLogin`]. `C` is the condition, `N`
 /// names the session's layer, and `A` answers refused requests. It is a middleware for actix-web's
-/// `wrap` and poem's `with`. With Rocket, it guards routes.
+/// `wrap` and poem's `with`, and a handler for salvo's `hoop`. With Rocket, it guards routes.
 pub struct Guard<C, N = (), A = Bare> {
     condition: C,
     answer: Arc<A>,
@@ -554,7 +554,7 @@ where
 
 /// The answer that makes the browser prove its device's key and repeat the request.
 #[cfg(feature = "device-bound")]
-fn again<C: Condition, N, A, D: Default>(
+pub(crate) fn again<C: Condition, N, A, D: Default>(
     guard: &Guard<C, N, A>,
     session: &Session,
     parts: &request::Parts,

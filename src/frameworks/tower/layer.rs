@@ -22,7 +22,7 @@ use crate::hosts::named_by;
 ///
 /// `S` is the store, `N` the layer's name, `H` answers when something fails, and `L` decides which
 /// requests leave their session idle. The layer is also a middleware for actix-web's `wrap` and
-/// poem's `with`, and a fairing for Rocket's `attach`.
+/// poem's `with`, a fairing for Rocket's `attach`, and a handler for salvo's `hoop`.
 pub struct SessionLayer<S, N = (), H = Bare, L = NoRequest> {
     settings: Arc<Settings<S, H>>,
     /// `None` if every request counts as use. Then a clone has one reference counter less to write
@@ -196,7 +196,12 @@ impl<S: Sessions, N, H: Send + Sync + 'static, L> SessionLayer<S, N, H, L> {
     }
 
     /// What decides which requests leave their session idle, if anything does.
-    #[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
+    #[cfg(any(
+        feature = "actix-web",
+        feature = "poem",
+        feature = "rocket",
+        feature = "salvo"
+    ))]
     pub(crate) fn leaves(&self) -> Option<&L> {
         self.leaves.as_deref()
     }

@@ -306,17 +306,17 @@ mod in_salvo {
 
 #[tokio::test]
 async fn the_layer_and_the_guard_answer_in_salvo() {
-    use salvo::prelude::{Router, Service, TowerLayerCompat};
+    use salvo::prelude::{Router, Service};
     use salvo::test::{RequestBuilder, ResponseExt};
 
     let site = Site::new();
     let guard = ours::RequireDevice::new().proven_within(Duration::from_secs(30));
     let layer = ours::SessionLayer::new(site.store.clone());
-    let shop = Router::with_path("shop").hoop(guard.compat());
+    let shop = Router::with_path("shop").hoop(guard);
     let router = Router::new()
         .push(Router::with_path("who").get(in_salvo::page))
         .push(shop.push(Router::with_path("pay").get(in_salvo::page)));
-    let app = Service::new(router).hoop(layer.compat());
+    let app = Service::new(router).hoop(layer);
     holds(&site, async |method, uri, fields, cookies| {
         let method: http::Method = method.parse().unwrap();
         let mut request = RequestBuilder::new(format!("http://localhost{uri}"), method);

@@ -1,4 +1,4 @@
-//! Sessions in salvo: tower's layer as a hoop, extractors, errors of handlers, guards.
+//! Sessions in salvo: the layer as a hoop, extractors, errors of handlers, guards, catchers.
 
 #[macro_use]
 #[path = "support/behaviours.rs"]
@@ -81,7 +81,7 @@ fn routes(hoops: impl FnOnce(Router) -> Router) -> Router {
         answer.header("location", to).body(ResBody::None).unwrap()
     });
     let polled = RequireField::new(USER).leave_idle();
-    hoops(Router::new().hoop(admins().compat()))
+    hoops(Router::new().hoop(admins()))
         .push(Router::with_path("count").get(count))
         .push(Router::with_path("cached").get(cached))
         .push(Router::with_path("too-much").get(too_much))
@@ -93,9 +93,9 @@ fn routes(hoops: impl FnOnce(Router) -> Router) -> Router {
         .push(Router::with_path("by-path").get(read))
         .push(Router::with_path("logout").get(log_out))
         .push(Router::with_path("untouched").get(untouched))
-        .push(guarded("api", RequireField::new(USER).compat()))
-        .push(guarded("profile", pages.compat()))
-        .push(guarded("polled", polled.compat()))
+        .push(guarded("api", RequireField::new(USER)))
+        .push(guarded("profile", pages))
+        .push(guarded("polled", polled))
 }
 
 fn guarded(path: &str, guard: impl Handler) -> Router {
@@ -103,17 +103,15 @@ fn guarded(path: &str, guard: impl Handler) -> Router {
 }
 
 fn plain<S: Sessions>(store: S) -> impl Handler {
-    let layer = SessionLayer::new(store)
-        .leave_idle_if(|request: &http::request::Parts| request.uri.path() == "/by-path");
-    layer.compat()
+    SessionLayer::new(store)
+        .leave_idle_if(|request: &http::request::Parts| request.uri.path() == "/by-path")
 }
 
 fn hooked<S: Sessions>(store: S) -> impl Handler {
-    let layer = SessionLayer::new(store).on_error(|failure: &Failure| {
+    SessionLayer::new(store).on_error(|failure: &Failure| {
         let answer = http::Response::builder().status(StatusCode::SERVICE_UNAVAILABLE);
         answer.body(ResBody::from(about(failure))).unwrap()
-    });
-    layer.compat()
+    })
 }
 
 async fn send(router: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -185,12 +183,66 @@ async fn the_error_handler_answers_for_a_layer_that_is_there_twice() {
 async fn a_guard_for_any_session_is_a_hoop_too() {
     let layer = SessionLayer::new(CookieStore::new(AppKey::generate().unwrap()));
     let router = Router::new()
-        .hoop(layer.compat())
+        .hoop(layer)
         .push(Router::with_path("count").get(count))
-        .push(guarded("guarded", RequireSession::new().compat()));
+        .push(guarded("guarded", RequireSession::new()));
     let router = service(router);
     assert_eq!(send(&router, "/guarded", &[]).await.status, 401);
     let visited = send(&router, "/count", &[]).await;
     let cookie = [("cookie", visited.cookie())];
     assert_eq!(send(&router, "/guarded", &cookie).await.text, "yours");
+}
+
+#[tokio::test]
+async fn catchers_answer_for_errors_below_the_layer_as_without_it() {
+    #[handler]
+    async fn gone(session: Session) -> Result<(), StatusError> {
+        session.insert("wanted", true).unwrap();
+        Err(StatusError::gone().brief("it is gone"))
+    }
+    #[handler]
+    async fn page(response: &mut Response, flow: &mut FlowCtrl) {
+        let brief = match &response.body {
+            ResBody::Error(error) => error.brief.clone(),
+            _ => String::new(),
+        };
+        response.render(format!("a page of ours: {brief}"));
+        flow.skip_rest();
+    }
+    let store = CookieStore::new(AppKey::generate().unwrap());
+    let router = Router::new()
+        .push(Router::with_path("gone").get(gone))
+        .push(guarded("guarded", RequireSession::new()));
+    let service = Service::new(router)
+        .hoop(SessionLayer::new(store.clone()))
+        .catcher(salvo::catcher::Catcher::default().hoop(page));
+    for (path, status) in [("/nowhere", 404), ("/guarded", 401)] {
+        let answer = send(&service, path, &[]).await;
+        assert_eq!(answer.text, "a page of ours: ", "{path}");
+        assert_eq!(answer.status, status, "{path}");
+    }
+    let caught = send(&service, "/gone", &[]).await;
+    assert_eq!(
+        (caught.status, caught.text.as_str()),
+        (410, "a page of ours: it is gone")
+    );
+    let session = store.load_from([caught.cookie()]);
+    assert_eq!(session.get("wanted"), Ok(Some(true)));
+}
+
+#[tokio::test]
+async fn a_guard_that_refuses_keeps_the_headers_of_hoops_outside() {
+    #[handler]
+    async fn allow(response: &mut Response) {
+        let headers = response.headers_mut();
+        headers.insert("access-control-allow-origin", "*".parse().unwrap());
+    }
+    let layer = SessionLayer::new(CookieStore::new(AppKey::generate().unwrap()));
+    let router = Router::new()
+        .hoop(layer)
+        .hoop(allow)
+        .push(guarded("guarded", RequireSession::new()));
+    let refused = send(&service(router), "/guarded", &[]).await;
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.values("access-control-allow-origin"), ["*"]);
 }
