@@ -13,7 +13,10 @@ pub async fn as_actix_session(
     let ours = request.extract::<Session>().await?;
     let theirs = request.get_session();
     for key in ours.keys() {
-        theirs.insert(&key, ours.get::<Value>(key.as_str())?)?;
+        // An entry that JSON cannot hold, such as bytes, stays in our session alone.
+        if let Ok(value) = ours.get::<Value>(key.as_str()) {
+            theirs.insert(&key, value)?;
+        }
     }
     let before = theirs.entries().clone();
 
