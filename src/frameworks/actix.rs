@@ -11,10 +11,11 @@ use std::task::{Context, Poll};
 
 use actix_web::body::EitherBody;
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::uri::Authority;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
 #[cfg(feature = "device-bound")]
 pub use crate::frameworks::tower::RequireDevice;
@@ -38,14 +39,14 @@ use crate::session::{Session, TypedSession};
 /// The middleware for `wrap`.
 impl<I, B, S, N, H, L> Transform<I, ServiceRequest> for SessionLayer<S, N, H, L>
 where
-    I: Service<ServiceRequest, Response = ServiceResponse<B>>,
+    I: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
     S: Sessions,
     N: 'static,
     H: Answer<Failure, HttpResponse>,
     L: Leaves<HttpRequest>,
 {
     type Response = ServiceResponse<EitherBody<B>>;
-    type Error = I::Error;
+    type Error = Error;
     type Transform = SessionService<I, S, N, H, L>;
     type InitError = ();
     type Future = Ready<Result<Self::Transform, ()>>;
@@ -57,17 +58,17 @@ where
 
 impl<I, B, S, N, H, L> Service<ServiceRequest> for SessionService<I, S, N, H, L>
 where
-    I: Service<ServiceRequest, Response = ServiceResponse<B>>,
+    I: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
     S: Sessions,
     N: 'static,
     H: Answer<Failure, HttpResponse>,
     L: Leaves<HttpRequest>,
 {
     type Response = ServiceResponse<EitherBody<B>>;
-    type Error = I::Error;
+    type Error = Error;
     type Future = ResponseFuture<I::Future, S, Self::Response, H>;
 
-    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), I::Error>> {
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(context)
     }
 
@@ -122,7 +123,7 @@ fn answer_device<S: Sessions, H>(
     Some(response.body(answer.body().to_owned()))
 }
 
-impl<B, H: Answer<Failure, HttpResponse>> Reply<H> for ServiceResponse<EitherBody<B>> {
+impl<B, H: Answer<Failure, HttpResponse>> Reply<H, Error> for ServiceResponse<EitherBody<B>> {
     type Inner = ServiceResponse<B>;
 
     fn of(inner: ServiceResponse<B>) -> Self {
@@ -136,6 +137,15 @@ impl<B, H: Answer<Failure, HttpResponse>> Reply<H> for ServiceResponse<EitherBod
 
     fn replace(self, failure: &Failure, on_error: &H) -> Self {
         self.into_response(on_error.answer(failure).map_into_right_body())
+    }
+
+    fn failure_in(error: &Error) -> Option<Failure> {
+        let load = error.as_error().cloned().map(Failure::Load);
+        load.or_else(|| error.as_error().cloned().map(Failure::Call))
+    }
+
+    fn replace_error(error: Error, failure: &Failure, on_error: &H) -> Error {
+        InternalError::from_response(error, on_error.answer(failure)).into()
     }
 
     fn is_replaced() -> bool {

@@ -127,7 +127,7 @@ fn again<C: Condition, N, A>(
 struct Taken;
 
 /// An endpoint's error is an answer too, so the session is saved as with any other answer.
-impl<H: Answer<Failure, Response>> Reply<H> for Result<Response> {
+impl<H: Answer<Failure, Response>> Reply<H, Infallible> for Result<Response> {
     type Inner = Self;
 
     fn of(inner: Self) -> Self {

@@ -248,7 +248,7 @@ struct Answered<'r> {
     failure: Option<Failure>,
 }
 
-impl<H: Answer<Failure, Response<'static>>> Reply<H> for Answered<'_> {
+impl<H: Answer<Failure, Response<'static>>> Reply<H, Infallible> for Answered<'_> {
     type Inner = Self;
 
     fn of(inner: Self) -> Self {

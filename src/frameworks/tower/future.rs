@@ -13,8 +13,8 @@ use super::{Answer, Failure, Sessions};
 use crate::event::Event;
 use crate::flow::Outgoing;
 
-/// The parts of a framework's response that saving needs.
-pub trait Reply<H>: Sized {
+/// The parts of a framework's response that saving needs. `E` is the service's own error.
+pub trait Reply<H, E>: Sized {
     /// The inner service's response.
     type Inner;
 
@@ -25,13 +25,23 @@ pub trait Reply<H>: Sized {
 
     fn replace(self, failure: &Failure, on_error: &H) -> Self;
 
+    /// The failure that made the service's own error, if the error will become an answer.
+    fn failure_in(_: &E) -> Option<Failure> {
+        None
+    }
+
+    /// Makes the error become the answer of `on_error`.
+    fn replace_error(error: E, _: &Failure, _: &H) -> E {
+        error
+    }
+
     /// Whether to replace a 500 that carries a failure.
     fn is_replaced() -> bool;
 
     fn apply(&mut self, outgoing: Outgoing);
 }
 
-impl<B, H: Answer<Failure, Self>> Reply<H> for Response<B> {
+impl<B, E, H: Answer<Failure, Self>> Reply<H, E> for Response<B> {
     type Inner = Self;
 
     fn of(inner: Self) -> Self {
@@ -97,7 +107,7 @@ impl<F, S, R, H, E> Future for ResponseFuture<F, S, R, H>
 where
     F: Future<Output = Result<R::Inner, E>>,
     S: Sessions,
-    R: Reply<H>,
+    R: Reply<H, E>,
 {
     type Output = Result<R, E>;
 
@@ -106,13 +116,22 @@ where
         let (outcome, mut response) = loop {
             match this.stage.as_mut().project() {
                 StageProjection::Calling { call } => {
-                    let mut response = R::of(ready!(call.poll(context))?);
+                    let outcome = ready!(call.poll(context));
                     let Settings { store, on_error } = this.open.settings();
-                    if let Some(failure) = response.take_failure() {
-                        reason(&failure);
-                        if let Failure::Call(error) = &failure {
-                            store.report(Event::CallFailed, Some(error));
+                    let mut response = match outcome {
+                        Ok(inner) => R::of(inner),
+                        Err(mut error) => {
+                            if let Some(failure) = R::failure_in(&error) {
+                                tell(&failure, store);
+                                if R::is_replaced() {
+                                    error = R::replace_error(error, &failure, on_error);
+                                }
+                            }
+                            return Poll::Ready(Err(error));
                         }
+                    };
+                    if let Some(failure) = response.take_failure() {
+                        tell(&failure, store);
                         if R::is_replaced() {
                             response = response.replace(&failure, on_error);
                         }
@@ -159,6 +178,14 @@ where
             }
         }
         Poll::Ready(Ok(response))
+    }
+}
+
+/// Tells the developer why a 500 is on its way.
+fn tell(failure: &Failure, store: &impl Sessions) {
+    reason(failure);
+    if let Failure::Call(error) = failure {
+        store.report(Event::CallFailed, Some(error));
     }
 }
 

@@ -56,6 +56,23 @@ async fn too_large(session: Theirs) -> impl Responder {
     HttpResponse::Ok()
 }
 
+/// An entry that JSON cannot hold.
+async fn picture(session: Session) -> Result<HttpResponse, SessionError> {
+    struct Bytes;
+    impl serde::Serialize for Bytes {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_bytes(b"a picture")
+        }
+    }
+    session.insert("picture", Bytes)?;
+    Ok(HttpResponse::Ok().finish())
+}
+
+async fn has_picture(session: Session, theirs: Theirs) -> impl Responder {
+    let known = theirs.entries().contains_key("picture");
+    format!("{} {known}", session.contains("picture"))
+}
+
 /// Takes both times of actix-identity back to 1970.
 async fn long_ago(session: Session) -> Result<HttpResponse, SessionError> {
     for key in session.keys().iter().filter(|key| key.ends_with("_at")) {
@@ -113,6 +130,8 @@ macro_rules! browser {
                     .route("/current", web::get().to(current))
                     .route("/increment", web::get().to(increment))
                     .route("/too-large", web::get().to(too_large))
+                    .route("/picture", web::get().to(picture))
+                    .route("/has-picture", web::get().to(has_picture))
                     .route("/id", web::get().to(id))
                     .route("/long-ago", web::get().to(long_ago))
                     .wrap($identity)
@@ -276,6 +295,15 @@ async fn what_is_too_large_is_an_error_and_nothing_is_saved() {
     let answer = browser.get("/too-large").await;
     assert_eq!(answer.0, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(browser.get("/current").await.1, "None 1");
+}
+
+#[actix_web::test]
+async fn what_json_cannot_hold_stays_in_our_session_alone() {
+    let mut browser = browser!(cookies(), by_default());
+    browser.get("/picture").await;
+    assert_eq!(browser.get("/increment").await.0, StatusCode::OK);
+    assert_eq!(browser.get("/current").await.1, "None 1");
+    assert_eq!(browser.get("/has-picture").await.1, "true false");
 }
 
 #[actix_web::test]

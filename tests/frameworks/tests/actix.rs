@@ -322,6 +322,55 @@ async fn a_middleware_that_fails_saves_nothing() {
 }
 
 #[actix_web::test]
+async fn the_error_handler_answers_for_a_middleware_that_fails_with_an_error_of_the_session() {
+    async fn takes(
+        _: Session,
+        request: ServiceRequest,
+        next: Next<BoxBody>,
+    ) -> Result<ServiceResponse, Error> {
+        next.call(request).await
+    }
+    async fn calls(
+        mut request: ServiceRequest,
+        next: Next<BoxBody>,
+    ) -> Result<ServiceResponse, Error> {
+        let session = request.extract::<Session>().await?;
+        session.insert("n", "text")?;
+        session.get::<u32>("n")?;
+        next.call(request).await
+    }
+    let on_error = |failure: &Failure| match failure {
+        Failure::Load(_) => HttpResponse::ServiceUnavailable().body("load"),
+        _ => HttpResponse::ServiceUnavailable().body("call"),
+    };
+    let answer = async |error: Error| {
+        let response = error.error_response();
+        let status = response.status().as_u16();
+        (status, to_bytes(response.into_body()).await.unwrap())
+    };
+    let request = || TestRequest::default().to_request();
+
+    let (watched, seen) = watched();
+    let app = App::new().route("/", get().to(async || "never"));
+    let app = app.wrap(from_fn(calls)).wrap(watched.on_error(on_error));
+    let error = init_service(app).await.call(request()).await.err().unwrap();
+    assert_eq!(answer(error).await, (503, "call".into()));
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [Event::CallFailed, Event::Unsaved],
+        "an error is no answer"
+    );
+
+    let outer = layer().on_error(|_: &Failure| HttpResponse::Ok().body("outer"));
+    let app = App::new().route("/", get().to(async || "never"));
+    let app = app.wrap(from_fn(takes));
+    let app = app.wrap(layer().on_error(on_error)).wrap(outer);
+    let error = init_service(app).await.call(request()).await.err().unwrap();
+    assert!(error.to_string().starts_with("two session layers"));
+    assert_eq!(answer(error).await, (503, "load".into()));
+}
+
+#[actix_web::test]
 async fn a_logout_holds_whatever_the_status() {
     async fn log_out(session: Session) -> HttpResponse {
         session.destroy();

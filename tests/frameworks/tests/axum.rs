@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
-use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, OriginalUri};
 use axum::http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE, VARY};
 use axum::http::request::{self, Parts};
 use axum::http::{Request, Response, StatusCode};
@@ -293,6 +293,23 @@ fn a_guard_as_a_route_layer_keeps_out_who_is_not_logged_in() {
     for path in ["/api", "/profile"] {
         assert_eq!(text(send(&mut app, path, &logged_in)), "yours");
     }
+}
+
+#[test]
+fn a_guard_in_a_nested_router_finds_the_whole_path() {
+    let to_login = |request: &request::Parts| {
+        let OriginalUri(uri) = request.extensions.get().unwrap();
+        let seen = request.uri.path();
+        (StatusCode::SEE_OTHER, format!("{seen} {}", uri.path())).into_response()
+    };
+    let members = Router::new()
+        .route("/profile", get(async || "never"))
+        .route_layer(RequireField::new("user_id").or_answer(to_login));
+    let mut app = Router::new()
+        .nest("/members", members)
+        .layer(SessionLayer::new(store()));
+    let refused = send(&mut app, "/members/profile", "");
+    assert_eq!(text(refused), "/profile /members/profile");
 }
 
 /// A body that uses the session when it is streamed.
