@@ -54,7 +54,8 @@ pub enum Event {
     /// A session was changed after the layer had saved it; the change is lost.
     ChangedTooLate,
     /// A changed session was not saved, because there was no response: the service failed or
-    /// panicked, or the client went away.
+    /// panicked, or the client went away. If it went away during the save, a backend may have the
+    /// change, but the browser has no new cookie.
     Unsaved,
     /// A request has no session to work with, and the client is not to blame. If no layer has seen
     /// the request, there is no store whose hook could be called, and only `tracing` gets the

@@ -168,7 +168,7 @@ fn a_load_that_fails_is_an_error_for_the_handler_and_the_layer_answers_500() {
 }
 
 #[test]
-fn a_request_that_is_cancelled_while_it_saves_is_either_saved_or_not() {
+fn a_request_that_is_cancelled_while_it_saves_is_either_saved_or_not_and_is_reported() {
     for (incident, expected) in [(Incident::Waits, 1), (Incident::WaitsAfter, 2)] {
         let site = Site::visited(|builder| builder);
         let mut layered = SessionLayer::new(site.store.clone()).layer(service(count));
@@ -179,6 +179,7 @@ fn a_request_that_is_cancelled_while_it_saves_is_either_saved_or_not() {
                 .poll(&mut context)
                 .is_pending()
         );
+        assert_eq!(site.events(), [Event::Unsaved]);
         assert_eq!(site.load().get("count"), Ok(Some(expected)));
     }
 }

@@ -1,5 +1,7 @@
 //! `flush`, `delete` and `set_expiry`.
 
+use std::task::{Context, Waker};
+
 use super::*;
 
 with_each_store! {
@@ -164,4 +166,24 @@ fn a_deadline_that_the_store_does_not_allow_is_an_error_at_save_and_the_layers_a
     });
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(!response.headers().contains_key(SET_COOKIE));
+}
+
+#[test]
+fn a_change_of_a_request_that_is_cancelled_is_reported() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let events = Arc::clone(&seen);
+    let store = CookieStore::builder(key())
+        .on_event(move |event| events.lock().unwrap().push(event))
+        .build()
+        .unwrap();
+    let handler = service(async |request: Request<()>| -> Reply {
+        theirs(&request).insert("a", 1).await.unwrap();
+        std::future::pending().await
+    });
+    let mut layered = TowerSessionsLayer::new(store).layer(handler);
+    let mut response = Box::pin(layered.call(Request::new(())));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(response.as_mut().poll(&mut context).is_pending());
+    drop(response);
+    assert_eq!(*seen.lock().unwrap(), [Event::Unsaved]);
 }

@@ -73,9 +73,10 @@ pin_project! {
     /// something fails.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, S: Sessions, R, H> {
+        // Dropped first, while the stage still has the session of tower-sessions, if there is one.
+        open: Open<S, H>,
         #[pin]
         stage: Stage<F, S::Save, R>,
-        open: Open<S, H>,
     }
 }
 
@@ -138,6 +139,7 @@ where
                     }
                     this.open.finish();
                     let Some(session) = this.open.session() else {
+                        this.open.answer();
                         return Poll::Ready(Ok(response));
                     };
                     let mut save = this.open.settings().store.save(session);
@@ -164,6 +166,7 @@ where
                 }
             }
         };
+        this.open.answer();
         let Settings { store, on_error } = this.open.settings();
         match outcome {
             Ok(outgoing) => response.apply(outgoing),

@@ -470,11 +470,11 @@ impl<S: Sessions, H: Send + Sync> Ask for OneRequest<S, H> {
     }
 }
 
-/// The layer's side of a request. If it is dropped without [`finish`](Self::finish), the session is
-/// not saved: the service failed or panicked, or the request was cancelled.
+/// The layer's side of a request. If it is dropped without [`answer`](Self::answer), there is no
+/// response: the service failed or panicked, or the request was cancelled.
 pub(crate) struct Open<S: Sessions, H> {
     request: Arc<OneRequest<S, H>>,
-    is_finished: bool,
+    is_answered: bool,
     /// The session that the request ended with, if something has loaded it.
     session: Option<Session>,
 }
@@ -503,7 +503,7 @@ impl<S: Sessions, H> Open<S, H> {
         (
             Self {
                 request,
-                is_finished: false,
+                is_answered: false,
                 session: None,
             },
             pending,
@@ -524,11 +524,15 @@ impl<S: Sessions, H> Open<S, H> {
 
     /// Ends the request, and closes the session if something has loaded it.
     pub(crate) fn finish(&mut self) {
-        self.is_finished = true;
         self.end();
         if let Some(session) = &self.session {
             session.close();
         }
+    }
+
+    /// Notes that the response is there.
+    pub(super) fn answer(&mut self) {
+        self.is_answered = true;
     }
 
     /// The session that the request ended with, if something has loaded it.
@@ -566,15 +570,12 @@ impl<S: Sessions, H> Open<S, H> {
 
 impl<S: Sessions, H> Drop for Open<S, H> {
     fn drop(&mut self) {
-        if self.is_finished {
+        if self.is_answered {
             return;
         }
-        self.end();
-        let Some(session) = &self.session else {
-            return;
-        };
-        session.close();
-        if session.status() != Status::Unmodified {
+        self.finish();
+        let is_changed = |session: &Session| session.status() != Status::Unmodified;
+        if self.session.as_ref().is_some_and(is_changed) {
             self.settings().store.report(Event::Unsaved, None);
         }
     }
