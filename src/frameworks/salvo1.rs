@@ -103,10 +103,12 @@ where
             Ok(session) => {
                 let head = head(request);
                 #[cfg(feature = "device-bound")]
-                let again = again(self, &session, &head);
-                #[cfg(not(feature = "device-bound"))]
-                let again = None;
-                give(response, again.unwrap_or_else(|| self.refuse(&head)));
+                if let Some(answer) = again(self, &session, &head) {
+                    give(response, answer);
+                    flow.skip_rest();
+                    return;
+                }
+                give(response, self.refuse(&head));
             }
             Err(error) => fail(response, Failure::Load(error)),
         }
