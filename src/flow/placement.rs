@@ -59,6 +59,12 @@ pub(crate) trait Placement {
     /// Decides where the next record goes, if it has `length` bytes.
     fn place(&self, view: View<'_>, loaded: Option<&Loaded>, length: usize) -> Place;
 
+    /// Whether a save must know that an earlier one of the same request has put the whole session
+    /// into a cookie.
+    fn may_move(&self) -> bool {
+        false
+    }
+
     /// The write for the next record, wherever it goes.
     fn write(
         &self,

@@ -168,8 +168,6 @@ impl Placement for InBackend {
     }
 
     fn place(&self, view: View<'_>, loaded: Option<&Loaded>, length: usize) -> Place {
-        let was_in_cookie = loaded.map(|loaded| loaded.held.is_none());
-        let was_in_cookie = was_in_cookie.filter(|_| view.base().is_some());
         let in_cookie = self.keep == Keep::Small && self.in_cookie.check(length).is_ok();
         let goes_on = view.continued().map(Record::header);
         let is_as_sent = goes_on.is_some_and(|header| {
@@ -178,12 +176,24 @@ impl Placement for InBackend {
                 && view.transient() == Some(header.transient)
                 && loaded.is_some_and(|loaded| !loaded.cookie_is_due)
         });
-        let moves = goes_on.is_some() && was_in_cookie.is_some_and(|was| was != in_cookie);
+        // Where the session has its id, if it has one: an earlier save of this request may have
+        // given it that.
+        let elsewhere = if in_cookie {
+            let held = loaded.filter(|loaded| loaded.held.is_some());
+            held.map(|loaded| loaded.record.header().id)
+        } else {
+            view.in_cookie(loaded).map(|birth| birth.id)
+        };
+        let moves = elsewhere.is_some_and(|id| view.birth().is_some_and(|birth| birth.id == id));
         Place {
             in_cookie,
             moves,
             sends_stub: !in_cookie && (moves || !is_as_sent),
         }
+    }
+
+    fn may_move(&self) -> bool {
+        self.keep == Keep::Small
     }
 
     fn write(
@@ -334,8 +344,8 @@ impl InBackend {
             (Some((header, held)), _) => (header.id, When::Unchanged(held.version.clone())),
             // A session that stays in a cookie is never looked up in the backend.
             (None, Some(Birth { id, .. })) if !place.in_cookie => {
-                let over = next.view.old_mark().cloned();
-                (id, over.map_or(When::Absent, When::Unchanged))
+                let there = next.view.in_the_way().cloned();
+                (id, there.map_or(When::Absent, When::Unchanged))
             }
             _ => return Ok(write),
         };

@@ -139,6 +139,8 @@ impl<B: Backend> ServerStore<B> {
     /// had ended before, as far as the backend knows.
     pub(super) async fn end(&self, mut trail: Trail, now: Millis) -> Result<bool, BackendError> {
         let Inner { core, backend, .. } = &*self.inner;
+        // Without a list, a cookie that holds the whole session opens whatever has become of it.
+        let opens = matches!(trail, Trail::Cookie(_)) && core.flow.revocations.is_none();
         loop {
             let (key, in_cookie) = match trail {
                 Trail::Backend(key) => (key, None),
@@ -164,6 +166,7 @@ impl<B: Backend> ServerStore<B> {
             };
             match next {
                 Some(next) => trail = next,
+                None if opens => return Ok(true),
                 None if moved_to.is_some() => return Ok(false),
                 None => {
                     let is_unknown = B::PROMISE == Promise::Upsert;
@@ -205,16 +208,19 @@ impl<B: Backend> ServerStore<B> {
         };
         let now = core.now();
         let (placement, policy) = (&core.flow.placement, &core.flow.policy);
+        let is_whole = session.is_whole();
         match placement.open(key, &stored, now, policy) {
+            // A save has left it that failed, or was cancelled, before its response had the stub.
+            Ok(_) if is_whole => session.may_replace(stored.value.version()),
             Ok(newer) => match session.rebase(planned, newer) {
                 Rebased::Done => self.events().report(Event::Replayed, None),
                 Rebased::Overtaken => {}
                 Rebased::Claimed => return Err(SaveError(SaveErrorKind::Claimed)),
             },
             Err(Refusal::Moved) => {
-                if !session.is_held() && !placement.is_recent(key, &stored, now) {
-                    // The session came whole in a cookie, and must not wait until the mark expires.
-                    session.may_replace_mark(stored.value.version());
+                if is_whole && !placement.is_recent(key, &stored, now) {
+                    // The session must not wait until the mark expires.
+                    session.may_replace(stored.value.version());
                 } else if session.status() == Status::Unmodified {
                     session.let_go();
                 } else {

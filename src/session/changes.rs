@@ -57,9 +57,9 @@ pub(crate) struct Changes {
     pub(super) in_cookie: Option<Birth>,
     /// Whether another request ended the session of the browser's cookie.
     pub(crate) over: Over,
-    /// A mark in the place of the record that blocks a move, but is too old to count.
+    /// A value that blocks a move to the backend, but does not count.
     #[cfg(feature = "server")]
-    pub(super) old_mark: Option<Version>,
+    pub(super) in_the_way: Option<Version>,
     /// An earlier attempt to end the session may have succeeded.
     pub(super) may_have_ended: bool,
     pub(crate) revision: Revision,
@@ -897,8 +897,8 @@ impl<'a> View<'a> {
     }
 
     #[cfg(feature = "server")]
-    pub(crate) fn old_mark(self) -> Option<&'a Version> {
-        self.changes.old_mark.as_ref()
+    pub(crate) fn in_the_way(self) -> Option<&'a Version> {
+        self.changes.in_the_way.as_ref()
     }
 
     #[cfg(feature = "server")]

@@ -33,10 +33,13 @@ pub(crate) enum Lost {
 }
 
 impl Session {
-    /// Whether a backend has the session.
+    /// Whether the browser's cookie holds the whole session.
     #[cfg(feature = "server")]
-    pub(crate) fn is_held(&self) -> bool {
-        self.lock_for_save(|_, loaded| loaded.is_some_and(|loaded| !loaded.is_in_cookie()))
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lock_for_save(|changes, loaded| {
+            let view = View::new(loaded.map(|loaded| &loaded.record), changes);
+            view.in_cookie(loaded).is_some()
+        })
     }
 
     /// Moves the changes onto the record that a backend has by now. Does nothing if another save of
@@ -126,10 +129,10 @@ impl Session {
         lost
     }
 
-    /// Allows a save to replace `mark`. It blocks a move, but is too old to count.
+    /// Allows a save to replace a value that blocks a move to the backend, but does not count.
     #[cfg(feature = "server")]
-    pub(crate) fn may_replace_mark(&self, mark: Version) {
-        self.lock_for_save(|changes, _| changes.old_mark = Some(mark));
+    pub(crate) fn may_replace(&self, value: Version) {
+        self.lock_for_save(|changes, _| changes.in_the_way = Some(value));
     }
 
     /// Handles a session that was already over when this request came to end it. Returns whether

@@ -96,7 +96,8 @@ impl<P: Placement> StoreCore<P> {
         if plan.is_resealed {
             self.events().report(Event::Resealed, None);
         }
-        if let Some(birth) = plan.in_cookie.filter(|_| self.flow.revocations.is_some()) {
+        let matters = self.flow.revocations.is_some() || self.flow.placement.may_move();
+        if let Some(birth) = plan.in_cookie.filter(|_| matters) {
             session.is_sent_as(birth);
         }
         plan.outgoing

@@ -37,3 +37,4 @@ mod size;
 #[expect(dead_code, reason = "some of it is for cookie stores")]
 mod support;
 mod threads;
+mod wander;

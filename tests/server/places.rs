@@ -384,3 +384,67 @@ fn a_move_writes_what_was_changed_since_once() {
         assert_eq!(session.keys(), ["a", "b", "c"]);
     }
 }
+
+#[test]
+fn a_session_whose_first_answer_had_it_whole_moves_like_any_other_when_it_grows() {
+    for is_renewed in [false, true] {
+        let list = RevocationList::new();
+        let mut site = Site::with(|builder| builder.small_in_cookie().revocations(list.clone()));
+        if is_renewed {
+            site.visit(|session| session.insert("before", 1).unwrap());
+        }
+        let session = site.load();
+        session.renew();
+        session.insert("a", 1).unwrap();
+        let whole = cookies(&[pair(&site.save(&session))]);
+        let id = session.id();
+        session.insert("large", large()).unwrap();
+        let response = site.save(&session);
+        site.receive(&response);
+        assert_ne!(session.id(), id);
+        assert_eq!(site.shelf.slots().len(), 2, "the session, and a mark");
+        assert!(site.load().contains("large"));
+        site.visit(sealed_session::Session::destroy);
+        site.clock.forward(10 * SECOND);
+        let copy = now(site.store.load(&whole)).unwrap();
+        assert_eq!(copy.origin(), refused(Refusal::Revoked), "{is_renewed}");
+    }
+}
+
+#[test]
+fn what_a_failed_save_has_left_never_takes_the_place_of_a_session_that_is_in_its_cookie() {
+    for incident in [Incident::FailsAfter, Incident::WaitsAfter] {
+        let mut site = Site::with(sealed_session::StoreBuilder::small_in_cookie);
+        let session = site.load();
+        session.insert("never told", large()).unwrap();
+        site.shelf.plan("put", incident);
+        let mut response = HeaderMap::new();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let _ = std::pin::pin!(site.store.save(&session, &mut response)).poll(&mut context);
+        assert!(response.is_empty());
+        session.remove("never told");
+        session.insert("a", 1).unwrap();
+        let response = site.save(&session);
+        site.receive(&response);
+        site.visit(|session| session.insert("a", 2).unwrap());
+        let response = site.visit(|session| session.insert("large", large()).unwrap());
+        assert_eq!(pair(&response).len(), NAME.len() + 1 + 155);
+        let session = site.load();
+        assert_eq!(session.keys(), ["a", "large"]);
+        assert_eq!(session.get("a"), Ok(Some(2)));
+    }
+}
+
+#[test]
+fn a_logout_with_a_cookie_that_still_opens_removes_it_whatever_has_become_of_the_session() {
+    let mut site = Site::with(sealed_session::StoreBuilder::small_in_cookie);
+    site.visit(|session| session.insert("a", 1).unwrap());
+    let whole = site.browser.clone();
+    site.visit(|session| session.insert("large", large()).unwrap());
+    site.visit(sealed_session::Session::destroy);
+    site.browser = whole;
+    assert_eq!(site.load().origin(), Origin::Opened, "nothing tells");
+    let response = site.visit(sealed_session::Session::destroy);
+    assert!(is_removal(set_cookie(&response)));
+    assert_eq!(site.load().origin(), Origin::Absent);
+}
