@@ -25,8 +25,8 @@ use crate::session::Version;
 ///   removed value stays removed.
 /// - If the future of a call is dropped, the call happens completely or not at all.
 /// - An error means that the result is unknown, and a caller may try again. Only
-///   [`BackendErrorKind::Full`] means that nothing was written; then touching, removing and
-///   replacing a value with a shorter one still work.
+///   [`BackendErrorKind::Full`] means that nothing was written; then touching and removing still
+///   work.
 ///
 /// The suite behind the feature `conformance` checks these promises.
 ///

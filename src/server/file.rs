@@ -262,8 +262,13 @@ impl Backend for File {
 
     async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
         let key = *key;
-        self.run(move |shared| shared.place.within(|directory| directory.remove(&key)))
-            .await
+        self.run(move |shared| {
+            let removed = shared.place.within(|directory| directory.remove(&key))?;
+            let now = shared.now();
+            let alive = removed.filter(|(_, expires)| *expires > now);
+            Ok(alive.map(|(value, _)| value))
+        })
+        .await
     }
 
     async fn scan(

@@ -188,7 +188,8 @@ impl Backend for Memory {
     }
 
     async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
-        Ok(self.shared.table().remove(key))
+        let now = self.shared.now();
+        Ok(self.shared.table().take(key, now))
     }
 
     async fn scan(

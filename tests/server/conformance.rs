@@ -138,7 +138,12 @@ enum Fault {
     UnchangedOverwrites,
     UnchangedProlongs,
     ComparesLengths,
+    ComparesBeginnings,
+    IgnoresCase,
     ChecksThenActs,
+    PutsInTwoSteps,
+    PutsBeforeItExpires,
+    ReadsThenRemoves,
     RevivesWhatWasRemoved,
     RemovesMore,
     RemovingNothingFails,
@@ -151,10 +156,14 @@ enum Fault {
     TouchRevives,
     TouchLosesTheTag,
     NeverExpires,
+    TellsTheWholeTime,
+    LoadsProlong,
     ExpiredIsInTheWay,
+    ExpiredIsRemoved,
     NoBriefTimes,
     ScanForgets,
     ScanNeverEnds,
+    ScanCounts,
     TagsAreForgotten,
     TagsAreMixed,
     TagsGoWithAnUpdate,
@@ -173,6 +182,20 @@ struct Slot {
     text: String,
     expires: std::time::SystemTime,
     tags: Vec<Tag>,
+    ttl: Duration,
+}
+
+/// Lets other calls go first.
+async fn let_others_go() {
+    let mut has_waited = false;
+    std::future::poll_fn(|context| {
+        context.waker().wake_by_ref();
+        match std::mem::replace(&mut has_waited, true) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
 }
 
 impl<const UPSERT: bool> Faulty<UPSERT> {
@@ -222,6 +245,8 @@ impl<const UPSERT: bool> Faulty<UPSERT> {
                 let is_same = match self.fault {
                     Fault::UnchangedOverwrites => true,
                     Fault::ComparesLengths => there.as_str().len() == version.as_str().len(),
+                    Fault::ComparesBeginnings => there.as_str()[..32] == version.as_str()[..32],
+                    Fault::IgnoresCase => there.as_str().eq_ignore_ascii_case(version.as_str()),
                     _ => there == *version,
                 };
                 if is_same {
@@ -255,30 +280,43 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
             _ => {}
         }
         let value = Value::new(slot.text);
-        let ttl = slot
-            .expires
-            .duration_since(self.clock.now())
-            .unwrap_or_default();
+        let now = self.clock.now();
+        let mut ttl = slot.expires.duration_since(now).unwrap_or_default();
+        if self.is(Fault::TellsTheWholeTime) {
+            ttl = slot.ttl;
+        }
+        if self.is(Fault::LoadsProlong) {
+            let mut slots = self.slots.lock().unwrap();
+            slots.get_mut(&self.place(key)).unwrap().expires = now + slot.ttl;
+        }
         Ok(Some(Stored { value, ttl }))
     }
 
     async fn put(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
         let mut outcome = self.is_met(key, &entry.when);
         if self.is(Fault::ChecksThenActs) {
-            // Another call may come here, as between a SELECT and an UPDATE.
-            let mut has_waited = false;
-            std::future::poll_fn(|context| {
-                context.waker().wake_by_ref();
-                match std::mem::replace(&mut has_waited, true) {
-                    true => std::task::Poll::Ready(()),
-                    false => std::task::Poll::Pending,
-                }
-            })
-            .await;
+            // As between a SELECT and an UPDATE.
+            let_others_go().await;
         }
         if self.is(Fault::NoBriefTimes) && entry.ttl < SECOND {
             let kind = BackendErrorKind::Other;
             return Err(BackendError::new(kind, "invalid expire time"));
+        }
+        let text = entry.value.as_str().to_owned();
+        let is_in_steps = self.is(Fault::PutsInTwoSteps) || self.is(Fault::PutsBeforeItExpires);
+        if outcome == Outcome::Stored && is_in_steps {
+            let ttl = match self.fault {
+                Fault::PutsBeforeItExpires => 10_000 * DAY,
+                _ => entry.ttl,
+            };
+            let slot = Slot {
+                text: text.clone(),
+                expires: self.clock.now() + ttl,
+                tags: Vec::new(),
+                ttl,
+            };
+            self.slots.lock().unwrap().insert(self.place(key), slot);
+            let_others_go().await;
         }
         let before = self.find(key);
         let mut slots = self.slots.lock().unwrap();
@@ -316,13 +354,14 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
         if self.is(Fault::TagsAreForgotten) || is_update {
             tags.clear();
         }
-        let text = entry.value.as_str().to_owned();
+        let ttl = entry.ttl;
         slots.insert(
             place,
             Slot {
                 text,
                 expires,
                 tags,
+                ttl,
             },
         );
         Ok(outcome)
@@ -336,7 +375,7 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
             _ if self.is(Fault::TouchDoesNothing) => {}
             Some(slot) if is_alive || self.is(Fault::TouchRevives) => {
                 if !self.is(Fault::TouchOnlyProlongs) || slot.expires < expires {
-                    slot.expires = expires;
+                    (slot.expires, slot.ttl) = (expires, ttl);
                 }
                 if self.is(Fault::TouchLosesTheTag) {
                     slot.tags.clear();
@@ -348,6 +387,7 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
                     text,
                     expires,
                     tags: Vec::new(),
+                    ttl,
                 };
                 slots.insert(self.place(key), slot);
             }
@@ -357,9 +397,18 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
     }
 
     async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
+        let seen = self.find(key);
+        if self.is(Fault::ReadsThenRemoves) {
+            let_others_go().await;
+        }
         let mut slots = self.slots.lock().unwrap();
         let removed = slots.remove(&self.place(key));
-        let mut value = removed.as_ref().map(|slot| Value::new(slot.text.clone()));
+        let found = match self.fault {
+            Fault::ReadsThenRemoves => seen.as_ref(),
+            Fault::ExpiredIsRemoved => removed.as_ref(),
+            _ => removed.as_ref().filter(|slot| self.is_alive(slot)),
+        };
+        let mut value = found.map(|slot| Value::new(slot.text.clone()));
         match self.fault {
             Fault::RemovesMore => slots.clear(),
             Fault::RemovesUnseen => value = None,
@@ -390,6 +439,12 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
         };
         let keys = slots.keys().take(listed);
         let keys = keys.map(|key| StoreKey::from_bytes(*key));
+        if self.is(Fault::ScanCounts) {
+            let from = after.map_or(0, |cursor| cursor.0.parse().unwrap());
+            let page: Vec<_> = keys.skip(from).take(10).collect();
+            let next = (page.len() == 10).then(|| Cursor((from + 10).to_string()));
+            return Ok((page, next));
+        }
         let again = self.is(Fault::ScanNeverEnds);
         let next = again.then(|| after.unwrap_or(Cursor("again".to_owned())));
         Ok((if again { Vec::new() } else { keys.collect() }, next))
@@ -405,7 +460,7 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
     }
 }
 
-const FULL: [(Fault, &str); 33] = [
+const FULL: [(Fault, &str); 42] = [
     (Fault::ForgetsAtOnce, "a new value is loaded unchanged"),
     (
         Fault::CutsValues,
@@ -432,6 +487,42 @@ const FULL: [(Fault, &str); 33] = [
     (
         Fault::ComparesLengths,
         "a replaced version never matches again",
+    ),
+    (
+        Fault::ComparesBeginnings,
+        "`When::Unchanged` compares the whole version",
+    ),
+    (
+        Fault::IgnoresCase,
+        "`When::Unchanged` compares the whole version",
+    ),
+    (
+        Fault::PutsInTwoSteps,
+        "a call whose future is dropped happens completely or not at all: it was not found",
+    ),
+    (
+        Fault::PutsBeforeItExpires,
+        "a call whose future is dropped happens completely or not at all: 864",
+    ),
+    (
+        Fault::ReadsThenRemoves,
+        "of many calls that remove one value at once, one returns it",
+    ),
+    (
+        Fault::TellsTheWholeTime,
+        "the remaining time goes down, and no load prolongs it",
+    ),
+    (
+        Fault::LoadsProlong,
+        "the remaining time goes down, and no load prolongs it",
+    ),
+    (
+        Fault::ExpiredIsRemoved,
+        "an expired value is absent for `remove`",
+    ),
+    (
+        Fault::ScanCounts,
+        "also if those on earlier pages are removed: ",
     ),
     (
         Fault::ChecksThenActs,

@@ -210,7 +210,10 @@ impl Backend for Shelf {
     }
 
     async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
-        let work = || self.lose(key);
+        let work = || {
+            self.slots();
+            self.lose(key)
+        };
         self.step("remove", work).await
     }
 

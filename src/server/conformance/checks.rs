@@ -1,7 +1,7 @@
 //! The checks, one for each promise. The report names a promise with the same words as here.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::super::backend::{Backend, Entry, Outcome, Promise, StoreKey, Tag, Val
 use super::broken::Broken;
 use crate::envelope::{encoded_len, os_random};
 use crate::error::BackendErrorKind;
+use crate::session::Version;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -54,10 +55,12 @@ pub(super) async fn all<B: Backend>(
     match B::PROMISE {
         Promise::Full => {
             checks.conditions().await;
+            checks.versions().await;
             checks.crowds().await;
         }
         Promise::Upsert => checks.always_writes().await,
     }
+    checks.dropped_calls().await;
     checks.expiry(sleep).await;
     checks.scan().await;
     checks.tags().await;
@@ -191,6 +194,21 @@ impl<B: Backend> Checks<'_, B> {
         self.is_gone(promise, &key).await;
     }
 
+    /// Two versions that differ only in their last character, and there only in its case.
+    async fn versions(&mut self) {
+        let promise = "`When::Unchanged` compares the whole version";
+        let key = self.key();
+        let mut first = self.entry(HOUR, When::Absent);
+        let mut begins = first.value.as_str().to_owned();
+        begins.truncate(Version::LEN - 1);
+        let [here, near] = ["a", "A"].map(|last| Value::new(begins.clone() + last));
+        first.value = here;
+        self.puts(promise, &key, &first, Outcome::Stored).await;
+        let late = self.entry(HOUR, When::Unchanged(near.version()));
+        self.puts(promise, &key, &late, Outcome::Conflict).await;
+        self.is_there(promise, &key, &first).await;
+    }
+
     async fn always_writes(&mut self) {
         let promise = "with `Promise::Upsert` a put always writes";
         let key = self.key();
@@ -213,7 +231,7 @@ impl<B: Backend> Checks<'_, B> {
         let version = unchanged(&winner);
         self.crowd(promise, &key, &version, Outcome::Conflict).await;
 
-        let promise = "a value removed while others replace it is gone";
+        let promise = "a value removed while others replace it is gone, and `remove` returns it";
         let key = self.key();
         let first = self.entry(HOUR, When::Absent);
         self.puts(promise, &key, &first, Outcome::Stored).await;
@@ -221,28 +239,74 @@ impl<B: Backend> Checks<'_, B> {
             .map(|_| self.entry(HOUR, unchanged(&first)))
             .collect();
         let backend = self.backend;
-        let mut calls: Vec<Call<'_, Result<(), String>>> = Vec::new();
+        let mut calls: Vec<Call<'_, Result<Done, String>>> = Vec::new();
         for (n, entry) in entries.iter().enumerate() {
             if n == CROWD / 2 {
-                calls.push(Box::pin(async {
-                    let removed = backend.remove(&key).await;
-                    removed
-                        .map(drop)
-                        .map_err(|error| format!("`remove` failed: {error}"))
-                }));
+                calls.push(Box::pin(remove_once(backend, &key)));
             }
-            calls.push(Box::pin(async {
-                let put = backend.put(&key, entry).await;
-                put.map(|_| ())
-                    .map_err(|error| format!("`put` failed: {error}"))
-            }));
+            calls.push(Box::pin(put_once(backend, &key, entry)));
         }
-        for outcome in together(calls).await {
-            if let Err(instead) = outcome {
-                self.report(promise, instead);
-            }
+        let (stored, removed) = self.done(promise, together(calls).await);
+        let last = stored.last().unwrap_or(&first.value);
+        if removed.first().is_some_and(|removed| removed != last) {
+            self.report(promise, "`remove` returned another value".to_owned());
         }
         self.is_gone(promise, &key).await;
+
+        let promise = "of many calls that remove one value at once, one returns it";
+        let again = self.entry(HOUR, When::Absent);
+        self.puts(promise, &key, &again, Outcome::Stored).await;
+        let removals = (0..CROWD).map(|_| -> Call<'_, _> { Box::pin(remove_once(backend, &key)) });
+        let (_, removed) = self.done(promise, together(removals.collect()).await);
+        if removed != [again.value] {
+            self.report(
+                promise,
+                format!("{} of {CROWD} returned a value", removed.len()),
+            );
+        }
+    }
+
+    /// The values that were stored and those that were removed, in this order.
+    fn done(
+        &mut self,
+        promise: &str,
+        outcomes: Vec<Result<Done, String>>,
+    ) -> (Vec<Value>, Vec<Value>) {
+        let (mut stored, mut removed) = (Vec::new(), Vec::new());
+        for outcome in outcomes {
+            match outcome {
+                Ok(Done::Stored(value)) => stored.push(value),
+                Ok(Done::Removed(value)) => removed.push(value),
+                Ok(Done::Nothing) => {}
+                Err(instead) => self.report(promise, instead),
+            }
+        }
+        (stored, removed)
+    }
+
+    /// Drops calls that have begun. They may still happen later, but only as a whole.
+    async fn dropped_calls(&mut self) {
+        let promise = "a call whose future is dropped happens completely or not at all";
+        for polls in 1..=4 {
+            let (key, tag) = (self.key(), self.tag());
+            let mut entry = self.entry(HOUR, When::Absent);
+            entry.tag = Some(tag);
+            drop_after(polls, self.backend.put(&key, &entry)).await;
+            match self.backend.load(&key).await {
+                Ok(None) => continue,
+                Ok(Some(_)) => self.is_there(promise, &key, &entry).await,
+                Err(error) => self.report(promise, format!("`load` failed: {error}")),
+            }
+            if let Some(found) = self.tagged(&tag).await
+                && !found.contains(&key)
+            {
+                self.report(promise, "it was not found by its tag".to_owned());
+            }
+            drop_after(polls, self.backend.touch(&key, 2 * HOUR)).await;
+            drop_after(polls, self.backend.remove(&key)).await;
+            self.touches(promise, &key, HOUR).await;
+            self.removes(promise, &key).await;
+        }
     }
 
     /// Puts many values at once, one of which may win, and returns the winner.
@@ -278,7 +342,8 @@ impl<B: Backend> Checks<'_, B> {
     /// Checks everything that needs time to pass.
     async fn expiry(&mut self, sleep: impl AsyncFn(Duration)) {
         let soon = 2 * self.resolution;
-        let [shortened, gone, reused, updated, touched] = std::array::from_fn(|_| self.key());
+        let [shortened, gone, reused, updated, touched, removed] =
+            std::array::from_fn(|_| self.key());
         let brief = "the shortest time for a session is a millisecond";
         let entry = self.entry(Duration::from_millis(1), When::Absent);
         self.puts(brief, &gone, &entry, Outcome::Stored).await;
@@ -296,7 +361,7 @@ impl<B: Backend> Checks<'_, B> {
         let (replaced, second) = self.replaced(replaces, soon).await;
 
         let expires = "no value is loaded after its expiry";
-        let brief_ones = [reused, updated, touched].map(|key| {
+        let brief_ones = [reused, updated, touched, removed].map(|key| {
             let entry = self.entry(soon, When::Absent);
             (key, entry)
         });
@@ -307,6 +372,10 @@ impl<B: Backend> Checks<'_, B> {
         sleep(2 * soon).await;
 
         self.is_there(keeps, &kept, &tagged).await;
+        let passes = "the remaining time goes down, and no load prolongs it";
+        let mut later = tagged;
+        later.ttl = later.ttl.saturating_sub(2 * soon);
+        self.is_there(passes, &kept, &later).await;
         if let Some(found) = self.tagged(&tag).await
             && !found.contains(&kept)
         {
@@ -318,7 +387,11 @@ impl<B: Backend> Checks<'_, B> {
         for (key, _) in &brief_ones {
             self.is_gone(expires, key).await;
         }
-        let [_, (_, before), _] = &brief_ones;
+        let [_, (_, before), _, _] = &brief_ones;
+        let promise = "an expired value is absent for `remove`";
+        if self.removes(promise, &removed).await.is_some() {
+            self.report(promise, "`remove` returned it".to_owned());
+        }
         let revives = "an expired value is absent for `touch`";
         self.touches(revives, &touched, HOUR).await;
         self.is_gone(revives, &touched).await;
@@ -373,7 +446,8 @@ impl<B: Backend> Checks<'_, B> {
     }
 
     async fn scan(&mut self) {
-        let promise = "a scan ends, and has each key on at least one page";
+        let promise = "a scan ends, and has each key on at least one page, also if those on earlier \
+                       pages are removed";
         let keys: Vec<_> = (0..CROWD).map(|_| self.key()).collect();
         for key in &keys {
             let entry = self.entry(HOUR, When::Absent);
@@ -383,7 +457,11 @@ impl<B: Backend> Checks<'_, B> {
         for _ in 0..PAGES {
             match self.backend.scan(cursor).await {
                 Ok((page, next)) => {
-                    missing.retain(|key| !page.contains(key));
+                    let found = missing.extract_if(.., |key| page.contains(key));
+                    // As `retain` does. The keys on later pages must not move up.
+                    for key in found.collect::<Vec<_>>() {
+                        self.removes(promise, &key).await;
+                    }
                     cursor = next;
                 }
                 Err(error) if error.kind() == BackendErrorKind::Unsupported => return,
@@ -592,6 +670,28 @@ impl<B: Backend> Checks<'_, B> {
     }
 }
 
+/// What a call has done.
+enum Done {
+    Stored(Value),
+    Removed(Value),
+    Nothing,
+}
+
+async fn put_once<B: Backend>(backend: &B, key: &StoreKey, entry: &Entry) -> Result<Done, String> {
+    match backend.put(key, entry).await {
+        Ok(Outcome::Stored) => Ok(Done::Stored(entry.value.clone())),
+        Ok(_) => Ok(Done::Nothing),
+        Err(error) => Err(format!("`put` failed: {error}")),
+    }
+}
+
+async fn remove_once<B: Backend>(backend: &B, key: &StoreKey) -> Result<Done, String> {
+    match backend.remove(key).await {
+        Ok(removed) => Ok(removed.map_or(Done::Nothing, Done::Removed)),
+        Err(error) => Err(format!("`remove` failed: {error}")),
+    }
+}
+
 fn unchanged(entry: &Entry) -> When {
     When::Unchanged(entry.value.version())
 }
@@ -617,4 +717,17 @@ async fn together<T>(mut calls: Vec<Call<'_, T>>) -> Vec<T> {
     })
     .await;
     outcomes
+}
+
+/// Polls a call up to this often, and drops it.
+async fn drop_after<T>(polls: usize, call: impl Future<Output = T>) {
+    let (mut call, mut left) = (pin!(call), polls);
+    poll_fn(|context| {
+        left -= 1;
+        match call.as_mut().poll(context) {
+            Poll::Pending if left > 0 => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    })
+    .await;
 }

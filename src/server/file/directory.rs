@@ -70,7 +70,7 @@ impl Directory {
             return Ok(None);
         };
         let content = format::read(&file)?;
-        Ok(content.map(|content| (Value::new(content.value), content.header.expires)))
+        Ok(content.map(Content::into_stored))
     }
 
     pub(super) fn put(&self, key: &StoreKey, entry: &Entry, now: Millis) -> io::Result<Outcome> {
@@ -125,7 +125,8 @@ impl Directory {
         Ok(())
     }
 
-    pub(super) fn remove(&self, key: &StoreKey) -> io::Result<Option<Value>> {
+    /// Removes the session, and returns its value, expired or not, and its expiry.
+    pub(super) fn remove(&self, key: &StoreKey) -> io::Result<Option<(Value, Millis)>> {
         let Some(shard) = self.shard(key)? else {
             return Ok(None);
         };
@@ -141,7 +142,7 @@ impl Directory {
         }
         shard.unlock()?;
         shard.sync()?;
-        Ok(content.map(|content| Value::new(content.value)))
+        Ok(content.map(Content::into_stored))
     }
 
     /// Returns up to `at_most` keys in order, starting at `from`, and the key to continue from.
@@ -195,35 +196,44 @@ impl Directory {
             return Ok(0);
         };
         let mut removed = 0;
-        for name in shard.names()? {
+        each(shard.names()?, |name| {
             let name = name?;
             if let Some(key) = StoreKey::from_hex(&name) {
                 shard.lock()?;
-                match there(&shard, &key)? {
-                    There::Session(content) if content.header.expires <= now => {
-                        self.forget(&shard, &key, &content)?;
-                        removed += 1;
-                    }
-                    There::Session(content) => {
-                        for tag in content.header.tags() {
-                            tags::ensure(&self.root, &tag, &key)?;
-                        }
-                    }
-                    There::Nothing | There::Strange => {}
-                }
+                let outcome = self.look_after(&shard, &key, now);
                 shard.unlock()?;
+                removed += usize::from(outcome?);
             } else if name.starts_with(UNFINISHED) {
                 remove_if_abandoned(&shard, &name)?;
             }
-        }
+            Ok(())
+        })?;
         Ok(removed)
+    }
+
+    /// Removes a session that has expired, and returns whether it has. A live one gets its tags
+    /// back.
+    fn look_after(&self, shard: &Dir, key: &StoreKey, now: Millis) -> io::Result<bool> {
+        match there(shard, key)? {
+            There::Session(content) if content.header.expires <= now => {
+                self.forget(shard, key, &content)?;
+                Ok(true)
+            }
+            There::Session(content) => {
+                for tag in content.header.tags() {
+                    tags::ensure(&self.root, &tag, key)?;
+                }
+                Ok(false)
+            }
+            There::Nothing | There::Strange => Ok(false),
+        }
     }
 
     /// Removes keys without a session from tags that begin with this byte. A process leaves such a
     /// key behind if it ends between two steps.
     pub(super) fn clean_up_tags(&self, first: u8) -> io::Result<()> {
-        for tag in tags::in_shard(&self.root, first)? {
-            for key in tags::keys(&self.root, &tag)? {
+        each(tags::in_shard(&self.root, first)?, |tag| {
+            each(tags::keys(&self.root, &tag)?, |key| {
                 // A writer creates and locks the session's directory first, so lock it here too.
                 let shard = self.root.dir_or_new(&shard(key.as_bytes()))?;
                 shard.lock()?;
@@ -231,13 +241,14 @@ impl Directory {
                     There::Session(content) => content.header.tags().any(|its| its == tag),
                     _ => false,
                 };
-                if !is_tagged {
-                    tags::remove(&self.root, &tag, &key)?;
+                if is_tagged {
+                    Ok(())
+                } else {
+                    tags::remove(&self.root, &tag, &key)
                 }
-            }
-            tags::remove_if_empty(&self.root, &tag)?;
-        }
-        Ok(())
+            })?;
+            tags::remove_if_empty(&self.root, &tag)
+        })
     }
 
     /// Opens the directory for this key's session, if it exists.
@@ -258,6 +269,18 @@ impl Directory {
         // A key without a session is harmless, and the clean-up tries again.
         let _ = tags::remove(&self.root, tag, key);
     }
+}
+
+/// Does the work for each of them, whether it fails for others or not, and returns the first error.
+fn each<T>(
+    all: impl IntoIterator<Item = T>,
+    mut work: impl FnMut(T) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut outcome = Ok(());
+    for one in all {
+        outcome = outcome.and(work(one));
+    }
+    outcome
 }
 
 /// Looks up a session. The caller has locked the directory.

@@ -44,6 +44,12 @@ pub(super) struct Content {
     pub(super) value: String,
 }
 
+impl Content {
+    pub(super) fn into_stored(self) -> (Value, Millis) {
+        (Value::new(self.value), self.header.expires)
+    }
+}
+
 impl Header {
     fn parse(line: &str) -> Option<Self> {
         let line = line.strip_suffix('\n')?;

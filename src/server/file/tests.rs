@@ -316,6 +316,40 @@ fn a_clean_up_removes_what_is_over_and_nothing_else() {
 }
 
 #[test]
+fn a_clean_up_that_fails_for_some_does_its_work_for_all_others() {
+    let (dir, directory) = open();
+    let key_of = |first, last| {
+        let mut bytes = [first; 32];
+        bytes[31] = last;
+        StoreKey::from_bytes(bytes)
+    };
+    for n in 0..20 {
+        let (over, alive) = (key_of(1, n), key_of(1, n + 20));
+        let put = |key: StoreKey, entry: Entry| directory.put(&key, &entry, at(0)).unwrap();
+        put(over, entry("a", When::Absent));
+        put(alive, tagged("a", 7));
+        let ttl = Duration::from_millis(2000);
+        directory.touch(&alive, ttl, at(0)).unwrap();
+        // A process ended between the session and its tag.
+        put(key_of(2, n), tagged("a", 8));
+        fs::remove_file(dir.path().join("02").join(key_of(2, n).to_string())).unwrap();
+        put(key_of(3, n), tagged("a", 8));
+    }
+    // Somebody puts files in the place of directories.
+    for part in ["tags/07", "03"] {
+        fs::remove_dir_all(dir.path().join(part)).unwrap();
+        fs::write(dir.path().join(part), "not ours").unwrap();
+    }
+    directory.clean_up(1, at(1000)).unwrap_err();
+    let (keys, _) = directory.keys_from(key(1), 1000).unwrap();
+    assert!(keys.iter().copied().eq((20..40).map(|n| key_of(1, n))));
+    directory.clean_up_tags(8).unwrap_err();
+    let mut keys = directory.tagged(&tag(8)).unwrap();
+    keys.sort();
+    assert!(keys.into_iter().eq((0..20).map(|n| key_of(3, n))));
+}
+
+#[test]
 fn a_scan_goes_through_all_in_pages() {
     let (dir, directory) = open();
     // Many keys in one part, few in others, in the first and in the last.

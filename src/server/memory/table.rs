@@ -160,7 +160,13 @@ impl Table {
         }
     }
 
-    pub(super) fn remove(&mut self, key: &StoreKey) -> Option<Value> {
+    /// Removes a session, and returns its value unless it has expired.
+    pub(super) fn take(&mut self, key: &StoreKey, now: Millis) -> Option<Value> {
+        let is_alive = self.slots.get(key)?.expires > now;
+        self.remove(key).filter(|_| is_alive)
+    }
+
+    fn remove(&mut self, key: &StoreKey) -> Option<Value> {
         let slot = self.slots.remove(key)?;
         self.by_expiry.remove(&(slot.expires, *key));
         for tag in slot.tags() {
