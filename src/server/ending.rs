@@ -9,6 +9,7 @@ use super::{Inner, ServerStore};
 use crate::envelope::Hidden;
 use crate::error::{BackendError, BackendErrorKind, Refusal};
 use crate::record::{Names, SessionId};
+use crate::revocation::MARKED;
 use crate::session::{Loaded, Session};
 use crate::store::StoreCore;
 
@@ -243,7 +244,8 @@ impl<B: Backend> ServerStore<B> {
     }
 
     /// Ends all sessions for which `keep` returns `false`, and returns how many it ended. It sees
-    /// each session that exists during the whole call at least once. Changes that `keep` makes to a
+    /// each session that exists during the whole call at least once. If the call takes longer than
+    /// five minutes, it can miss one that gets a new id meanwhile. Changes that `keep` makes to a
     /// session are not saved.
     ///
     /// It does not see sessions that were idle for too long, which requests no longer get. A
@@ -270,24 +272,37 @@ impl<B: Backend> ServerStore<B> {
     ) -> Result<usize, BackendError> {
         let Inner { core, backend, .. } = &*self.inner;
         let (mut cursor, mut ended, mut has_caught_up) = (None, 0, false);
+        let start = core.now();
         loop {
-            let (keys, next) = backend.scan(cursor).await?;
-            for key in &keys {
-                let Some(stored) = backend.load(key).await? else {
+            let (mut keys, next) = backend.scan(cursor).await?;
+            while let Some(key) = keys.pop() {
+                let Some(stored) = backend.load(&key).await? else {
                     continue;
                 };
-                let mut loaded = self.loaded(key, &stored);
+                let mut loaded = self.loaded(&key, &stored);
                 if matches!(loaded, Err(Refusal::UnknownKey)) && !has_caught_up {
                     has_caught_up = true;
                     self.know_all_keys().await?;
-                    loaded = self.loaded(key, &stored);
+                    loaded = self.loaded(&key, &stored);
                 }
-                let Ok((loaded, true)) = loaded else {
-                    continue;
-                };
-                if !keep(&core.flow.opened(loaded, core.now())) {
-                    backend.remove(key).await?;
-                    ended += 1;
+                match loaded {
+                    Ok((loaded, true)) => {
+                        if !keep(&core.flow.opened(loaded, core.now())) {
+                            self.end(Trail::Backend(key), core.now()).await?;
+                            ended += 1;
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(_) => {
+                        // If it has moved since the start, its new key may be on an earlier page.
+                        let age = MARKED.saturating_sub(stored.ttl);
+                        let moved_to = core.flow.placement.moved_to(&key, &stored.value);
+                        if let Some(Some(Trail::Backend(next))) = moved_to
+                            && age <= core.now().since(start)
+                        {
+                            keys.push(next);
+                        }
+                    }
                 }
             }
             cursor = next;

@@ -113,6 +113,7 @@ fn sessions_that_do_not_match_end() {
     site.visit(Session::renew);
     site.shelf
         .force(StoreKey::from_bytes([7; 32]), "junk", HOUR);
+    site.clock.forward(SECOND);
     let mut seen = Vec::new();
     let ended = now(site.store.retain(|session| {
         seen.push(session.get::<String>("who").unwrap().unwrap());
@@ -124,6 +125,35 @@ fn sessions_that_do_not_match_end() {
     assert_eq!(seen, ["ada", "bob", "eve", "eve", "kim"]);
     assert_eq!(are_in(&site, &browsers[1..]), [false, true, false, true]);
     assert_eq!(site.load().get("who"), Ok(Some("ada".to_owned())));
+}
+
+#[test]
+fn no_session_escapes_by_getting_a_new_id_while_those_that_match_are_ended() {
+    let mut site = Site::new();
+    let mut browsers = log_in(&mut site, &["eve"; 20]);
+    let mut is_first = true;
+    // While the first is looked at, all others get a new id, which may be on an earlier page.
+    let ended = now(site.store.retain(|_| {
+        for browser in std::mem::take(&mut is_first)
+            .then_some(&mut browsers)
+            .into_iter()
+            .flatten()
+        {
+            let session = now(site.store.load(&browser.send(site.clock.now()))).unwrap();
+            session.renew();
+            browser.receive(&site.save(&session), site.clock.now());
+        }
+        false
+    }));
+    assert_eq!(ended, Ok(20));
+    assert_eq!(are_in(&site, &browsers), [false; 20]);
+
+    // One gets its new id between the look at it and its end.
+    let browsers = log_in(&mut site, &["eve"]);
+    site.overtaken("remove", Session::renew);
+    assert_eq!(now(site.store.retain(|_| false)), Ok(1));
+    assert_eq!(are_in(&site, &browsers), [false]);
+    assert_eq!(now(site.store.retain(|_| panic!("one is left"))), Ok(0));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //!
 //! A request loads its session with the cookie that the browser has then, does one thing with
 //! it, saves it, and its answer arrives. Each of these is a step, and so is each call of a
-//! backend during a save. [`schedule`] goes through the orders, [`world`] carries one out by real
+//! backend during a save. One of two requests may be cancelled between any of these steps, or its
+//! answer may get lost. [`schedule`] goes through the orders, [`world`] carries one out by real
 //! headers, and [`promises`] judges it by what can be seen from outside.
 //!
 //! `cargo test` does the pairs and triples that have found something, each in its place. With
@@ -61,12 +62,24 @@ fn check(place: Place) {
     let each_call = Detail {
         calls: 1,
         grace_passes: false,
+        is_cut_off: false,
     };
     let mut count = 0;
     for (at, first) in by_two.iter().enumerate() {
         for second in &by_two[at..] {
             let both = [*first, *second];
             count += explore(&world, &both, each_call);
+            for pair in [both, [*second, *first]] {
+                let is_cut_off = true;
+                count += explore(
+                    &world,
+                    &pair,
+                    Detail {
+                        is_cut_off,
+                        ..each_call
+                    },
+                );
+            }
             if all() || both.iter().all(|op| Op::GRAVE.contains(op)) {
                 let grace_passes = true;
                 count += explore(

@@ -49,7 +49,14 @@ impl Done {
     /// Whether it did something to a session, and was told that this is saved.
     fn is_acknowledged(&self) -> bool {
         let has_one = self.was_opened() || self.begun.is_some() || self.op.ends();
-        self.sent.is_ok() && self.has_changed && has_one
+        self.sent.is_ok() && !self.is_cut_off && self.has_changed && has_one
+    }
+
+    /// Whether it was cut off when the session may have got an id that nobody has.
+    fn may_have_moved(&self, world: &World) -> bool {
+        let changes_place = !matches!(world.place, Place::Cookie { .. } | Place::Backend);
+        let changes_id = self.op.ends() || matches!(self.op, Op::Renew | Op::Login);
+        self.is_cut_off && self.op != Op::Read && (changes_id || changes_place)
     }
 
     /// Whether it has given the session another id.
@@ -154,12 +161,16 @@ fn errors_have_a_reason(world: &World, history: &History, done: &Done) -> Result
     let is_reason = |other: &&Done| {
         // With an answer that came too late it may have come with an older cookie; so it may where
         // the last one wins.
-        let may_know = other.was_before(done) && history.is_in_order() && !world.last_wins();
+        let may_know = other.was_before(done)
+            && !other.is_cut_off
+            && history.is_in_order()
+            && !world.last_wins();
         let has_met =
             other.n != done.n && other.loaded_at < done.saved_at && !may_know && other.sent.is_ok();
         let ends = other.op.ends() && done.claimed;
         let contends = done.claimed && (other.claimed || other.op == Op::Clear);
-        has_met && (other.has_moved() || other.begun.is_some() || ends || contends)
+        let has_moved = other.has_moved() || other.may_have_moved(world);
+        has_met && (has_moved || other.begun.is_some() || ends || contends)
     };
     match history.done.iter().find(is_reason) {
         Some(_) => Ok(()),
@@ -230,7 +241,7 @@ fn ends_are_ends(world: &World, history: &History) -> Result<(), String> {
 
 fn one_claim_wins(history: &History) -> Result<(), String> {
     let winners = history.done.iter();
-    let winners = winners.filter(|done| done.claimed && done.sent.is_ok());
+    let winners = winners.filter(|done| done.claimed && done.sent.is_ok() && !done.is_cut_off);
     match winners.count() {
         0 | 1 => Ok(()),
         n => Err(format!("{n} requests have claimed it")),
@@ -248,7 +259,10 @@ fn nothing_acknowledged_is_lost(
     }
     let others = || history.done.iter().filter(|other| other.n != done.n);
     let is_excused = others().any(|other| {
-        other.is_acknowledged() && !other.was_before(done) && excuses(world, history, done, other)
+        let is_late = other.is_acknowledged() && !other.was_before(done);
+        is_late && excuses(world, history, done, other)
+            || other.may_have_moved(world)
+            || other.is_cut_off && done.may_be_overwritten_by(other)
     });
     if is_excused {
         return Ok(());

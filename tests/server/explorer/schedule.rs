@@ -11,6 +11,8 @@ pub(super) enum Step {
     Arrive { sets_cookie: bool },
     /// Ten seconds pass.
     Wait,
+    /// The first request is cancelled, or its answer gets lost.
+    CutOff,
 }
 
 impl Step {

@@ -126,6 +126,8 @@ pub(super) struct Detail {
     pub(super) calls: usize,
     /// Whether ten seconds pass somewhere.
     pub(super) grace_passes: bool,
+    /// Whether the first request is cancelled somewhere, or its answer gets lost.
+    pub(super) is_cut_off: bool,
 }
 
 /// A backend whose calls are steps.
@@ -222,6 +224,8 @@ pub(super) struct Done {
     pub(super) sent: Result<Sent, SaveError>,
     /// The life that it has begun.
     pub(super) begun: Option<usize>,
+    /// It was cut off, so nobody knows how far it got.
+    pub(super) is_cut_off: bool,
     pub(super) answer: HeaderMap,
 }
 
@@ -229,6 +233,8 @@ pub(super) struct Done {
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub(super) done: Vec<Done>,
+    /// Those that have loaded their sessions and are not answered yet.
+    running: Vec<Done>,
     /// Tokens that were given out, each with the life that it is of. What is renewed or changes
     /// its place goes on; what is begun after an end is another one.
     pub(super) tokens: Vec<(String, usize)>,
@@ -246,6 +252,16 @@ impl History {
             writeln!(told, "{n:3}  {step}").unwrap();
         }
         told
+    }
+
+    /// Nothing more comes of the first request.
+    fn cut_off(&mut self) {
+        let first = self.running.extract_if(.., |done| done.n == 0).next();
+        let mut done = first.unwrap();
+        (done.saved_at, done.arrived_at) = (self.steps.len(), self.steps.len());
+        done.is_cut_off = true;
+        self.done.push(done);
+        self.steps.push("1 is cut off".to_owned());
     }
 
     fn life_of(&self, request: &HeaderMap) -> Option<usize> {
@@ -397,16 +413,27 @@ impl World {
                 history.steps.push("ten seconds pass".to_owned());
             })));
         }
+        let mut is_to_be_cut_off = detail.is_cut_off;
         loop {
             let ready = actors
                 .iter()
                 .enumerate()
                 .filter(|(_, actor)| actor.is_some());
-            let ready: Vec<_> = ready.map(|(who, _)| (who, nexts[who].get())).collect();
+            let mut ready: Vec<_> = ready.map(|(who, _)| (who, nexts[who].get())).collect();
             if ready.is_empty() {
                 break;
             }
+            let is_running = history.borrow().running.iter().any(|done| done.n == 0);
+            if is_to_be_cut_off && is_running {
+                ready.push((nexts.len(), Step::CutOff));
+            }
             let who = schedules.choose(&ready)?;
+            if who == nexts.len() {
+                is_to_be_cut_off = false;
+                actors[0] = None;
+                history.borrow_mut().cut_off();
+                continue;
+            }
             CALLS.set(detail.calls);
             let actor = actors[who].as_mut().unwrap();
             let (step, length) = (nexts[who].get(), history.borrow().steps.len());
@@ -421,7 +448,8 @@ impl World {
             }
         }
         drop(actors);
-        Some(history.into_inner())
+        // Otherwise, the first request was answered before it was cut off.
+        (!is_to_be_cut_off).then(|| history.into_inner())
     }
 
     async fn act(&self, history: &RefCell<History>, next: &Cell<Step>, n: usize, op: Op) {
@@ -455,8 +483,10 @@ impl World {
                 has_changed: session.status() != Status::Unmodified,
                 sent: Ok(Sent::Nothing),
                 begun: None,
+                is_cut_off: false,
                 answer: HeaderMap::new(),
             };
+            history.running.push(done.clone());
             (done, session)
         };
         pause(next, Step::Save).await;
@@ -505,6 +535,7 @@ impl World {
         history
             .steps
             .push(format!("{} ({op:?}) is answered", n + 1));
+        history.running.retain(|other| other.n != n);
         history.done.push(done);
     }
 
