@@ -49,6 +49,10 @@ struct Seen {
 
 impl Seen {
     fn in_session(session: &Session) -> Self {
+        if session.id().is_none() {
+            // No save has begun it, or its deadline has passed already.
+            return Self::default();
+        }
         let values = session.to_map().unwrap().into_iter();
         let values = values.map(|(key, value)| (key, format!("{value:?}")));
         Self {
@@ -59,8 +63,8 @@ impl Seen {
     }
 }
 
-fn change(session: &Session, dice: &mut Dice, told: &mut String) {
-    let (what, length) = (dice.roll(14), dice.length());
+fn change(session: &Session, now: SystemTime, dice: &mut Dice, told: &mut String) {
+    let (what, length) = (dice.roll(15), dice.length());
     writeln!(told, "    change {what}, length {length}").unwrap();
     match what {
         0..=2 => session.insert("a", "x".repeat(length)).unwrap(),
@@ -73,6 +77,11 @@ fn change(session: &Session, dice: &mut Dice, told: &mut String) {
         10 => session.destroy(),
         11 => session.set_subject(length.to_string()).unwrap(),
         12 => session.flash("f", "z".repeat(length)).unwrap(),
+        13 => {
+            let ends = [now - SECOND, now + 20 * MINUTE, now + 5 * HOUR];
+            // It may be later than a session that began yesterday can live.
+            let _ = session.set_expiry(ends[length % 3]);
+        }
         _ => session.remember(length > 2000),
     }
 }
@@ -113,13 +122,14 @@ fn request(site: &mut Site, dice: &mut Dice, told: &mut String) -> Vec<Seen> {
     let session = site.load();
     let before = Seen::in_session(&session);
     let (mut answer, mut last, mut unknown) = (HeaderMap::new(), None, Vec::new());
-    let mut is_touched = false;
+    let (mut is_touched, mut is_troubled) = (false, false);
     for _ in 0..=dice.roll(3) {
         for _ in 0..dice.roll(4) {
-            change(&session, dice, told);
+            change(&session, site.clock.now(), dice, told);
         }
         if dice.roll(3) == 0 {
             trouble(site, dice, told);
+            is_troubled = true;
         }
         is_touched |= session.status() != Status::Unmodified;
         site.calls();
@@ -142,8 +152,8 @@ fn request(site: &mut Site, dice: &mut Dice, told: &mut String) -> Vec<Seen> {
     }
     writeln!(told, "    the answer arrives: {arrives}").unwrap();
     // If the last save failed or nobody heard of it, its session may have ended, or may be under
-    // an id that nobody has.
-    if !unknown.is_empty() || !arrives {
+    // an id that nobody has. If a touch failed, it may end from idleness.
+    if is_troubled || !arrives {
         unknown.push(Seen::default());
     }
     // Other requests may have moved what a request only reads.
@@ -174,10 +184,21 @@ fn story(seed: u64) {
     let mut told = format!("adopts {adopts}, gets idle {gets_idle}, has a list {has_list}\n");
     let mut expected = vec![Seen::default()];
     for _ in 0..25 {
-        site.clock
-            .forward(20 * SECOND * u32::try_from(dice.roll(20)).unwrap());
+        let pause = match dice.roll(12) {
+            0 => 61 * MINUTE,
+            1 => 50 * MINUTE,
+            _ => 20 * SECOND * u32::try_from(dice.roll(20)).unwrap(),
+        };
+        site.clock.forward(pause);
+        let now = site.clock.now();
+        let is_over = |seen: &Seen| seen.expires_at.is_some_and(|at| at <= now);
+        for seen in &mut expected {
+            if gets_idle && pause > HOUR || is_over(seen) {
+                *seen = Seen::default();
+            }
+        }
         let session = site.load();
-        writeln!(told, "{:?}", session.origin()).unwrap();
+        writeln!(told, "after {pause:?}: {:?}", session.origin()).unwrap();
         let found = Seen::in_session(&session);
         assert!(
             expected.contains(&found),
