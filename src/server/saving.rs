@@ -44,7 +44,11 @@ impl<B: Backend> ServerStore<B> {
             let new = plan.write.as_ref().and_then(|write| write.new_key());
             match self.write(session, plan.write.take(), now).await? {
                 Written::All => {}
-                Written::Nothing => core.ended(session, &mut plan, false),
+                Written::Nothing => {
+                    // A backend forgets a session by itself when its time is over.
+                    let was_alive = session.is_forgotten(now);
+                    core.ended(session, &mut plan, was_alive);
+                }
                 Written::Behind(key) => {
                     self.catch_up(session, planned, &key).await?;
                     continue;

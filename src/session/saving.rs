@@ -42,6 +42,15 @@ impl Session {
         })
     }
 
+    /// Whether the time is over for which a backend keeps the session.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_forgotten(&self, now: Millis) -> bool {
+        self.lock_for_save(|_, loaded| {
+            let held = loaded.and_then(|loaded| loaded.held.as_ref());
+            held.is_some_and(|held| held.forgotten_at <= now)
+        })
+    }
+
     /// Moves the changes onto the record that a backend has by now. Does nothing if another save of
     /// this session got further than `planned`, because its record is newer.
     #[cfg(feature = "server")]
