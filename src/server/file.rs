@@ -331,8 +331,8 @@ impl FileBuilder {
     /// # Errors
     ///
     /// If the directory cannot be created or opened, belongs to another user, or lets other users
-    /// in; if `clean_up_every` is below a millisecond; or if the system cannot start a thread. The error names the
-    /// setting.
+    /// in; if `clean_up_every` is below a millisecond; or if the system cannot start a thread. The
+    /// error names the setting.
     ///
     /// ```
     /// # use sealed_session::server::File;

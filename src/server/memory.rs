@@ -280,8 +280,8 @@ impl MemoryBuilder {
     ///
     /// # Errors
     ///
-    /// If a limit leaves room for no session, if `clean_up_every` is below a millisecond, or if the system cannot
-    /// start a thread. The error names the setting.
+    /// If a limit leaves room for no session, if `clean_up_every` is below a millisecond, or if the
+    /// system cannot start a thread. The error names the setting.
     pub fn build(self) -> Result<Memory, ConfigError> {
         if self.limits.sessions == 0 {
             let problem = "it is zero, and nothing could be kept; allow more";
