@@ -153,7 +153,7 @@ fn request(site: &mut Site, dice: &mut Dice, told: &mut String) -> Vec<Seen> {
     writeln!(told, "    the answer arrives: {arrives}").unwrap();
     // If the last save failed or nobody heard of it, its session may have ended, or may be under
     // an id that nobody has. If a touch failed, it may end from idleness.
-    if is_troubled || !arrives {
+    if is_troubled || !unknown.is_empty() || !arrives {
         unknown.push(Seen::default());
     }
     // Other requests may have moved what a request only reads.
