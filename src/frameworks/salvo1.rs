@@ -3,11 +3,12 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::mem::take;
 
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use salvo_core::extract::{Extractible, Metadata};
 use salvo_core::http::ResBody;
 use salvo_core::writing::Scribe;
@@ -20,11 +21,12 @@ pub use crate::frameworks::tower::{
 };
 
 use crate::error::{LoadError, SessionError};
+use crate::flow::Outgoing;
 #[cfg(feature = "device-bound")]
 use crate::frameworks::tower::again;
 use crate::frameworks::tower::{
-    Answer, Condition, Fields, Guard, Leaves, LoadFuture, REASON_HEADERS, ResponseFuture, Sessions,
-    reason,
+    Answer, Condition, Fields, Guard, Leaves, LoadFuture, REASON_HEADERS, Reply, ResponseFuture,
+    Sessions, reason,
 };
 use crate::hosts::named_by;
 use crate::session::{Session, TypedSession};
@@ -68,15 +70,59 @@ where
         if request.extensions_mut().insert(pending).is_some() {
             open.refuse();
         }
-        let call = async {
+        let outside = response.headers.clone();
+        let call = async move {
             flow.call_next(request, depot, response).await;
-            // The body stays one of salvo's, so catchers see whether there is one.
-            Ok::<_, Infallible>(response.strip_to_hyper())
+            write_cookies(response);
+            Ok::<_, Infallible>(Answered { response, outside })
         };
-        let saved = ResponseFuture::<_, S, http::Response<ResBody>, H>::new(call, open);
-        let Ok(answer) = saved.await;
-        response.merge_hyper(answer);
+        let Ok(_) = ResponseFuture::<_, S, Answered<'_>, H>::new(call, open).await;
     }
+}
+
+/// A response that stays in its place while the session is saved. If a hoop outside, such as a
+/// timeout, cancels the save, that hoop still has the response.
+struct Answered<'r> {
+    response: &'r mut Response,
+    /// The headers that hoops outside have set.
+    outside: HeaderMap,
+}
+
+impl<H: Answer<Failure, http::Response<ResBody>>> Reply<H, Infallible> for Answered<'_> {
+    type Inner = Self;
+
+    fn of(inner: Self) -> Self {
+        inner
+    }
+
+    fn take_failure(&mut self) -> Option<Failure> {
+        let failure = self.response.extensions.remove();
+        failure.filter(|_| self.response.status_code == Some(StatusCode::INTERNAL_SERVER_ERROR))
+    }
+
+    fn replace(mut self, failure: &Failure, on_error: &H) -> Self {
+        *self.response = Response::new();
+        self.response.headers = take(&mut self.outside);
+        give(self.response, on_error.answer(failure));
+        self
+    }
+
+    fn is_replaced() -> bool {
+        H::REPLACES
+    }
+
+    fn apply(&mut self, mut outgoing: Outgoing) {
+        outgoing.apply_once(&mut self.response.headers);
+    }
+}
+
+/// Makes headers of the cookies in salvo's jar, so that the session's cookie replaces one of its
+/// name.
+fn write_cookies(response: &mut Response) {
+    let (status, version) = (response.status_code, response.version);
+    let answer = response.strip_to_hyper();
+    response.merge_hyper(answer);
+    (response.status_code, response.version) = (status, version);
 }
 
 /// The hoop for a router.

@@ -91,7 +91,12 @@ use std::future::{Ready, ready};
 use http::{HeaderName, HeaderValue, Response, StatusCode, request};
 
 pub use failure::Failure;
-#[cfg(any(feature = "actix-web", feature = "poem", feature = "rocket"))]
+#[cfg(any(
+    feature = "actix-web",
+    feature = "poem",
+    feature = "rocket",
+    feature = "salvo"
+))]
 pub(crate) use future::Reply;
 pub use future::ResponseFuture;
 #[cfg(any(

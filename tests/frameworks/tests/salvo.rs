@@ -4,15 +4,24 @@
 #[path = "support/behaviours.rs"]
 mod behaviours;
 
+use std::future::{pending, poll_fn};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
 use behaviours::{Admin, Answer, CACHED, Layers, Send, USER, Visit, about, admins};
 use salvo::http::ResBody;
+use salvo::http::cookie::Cookie;
 use salvo::prelude::*;
 use salvo::test::{ResponseExt, TestClient};
 use sealed_session::frameworks::salvo1::{
     Failure, RequireField, RequireSession, SessionLayer, SessionOf,
 };
 use sealed_session::frameworks::tower::Sessions;
-use sealed_session::{AppKey, CookieStore, Session, SessionError, TypedSession};
+use sealed_session::server::{
+    Backend, BackendError, Entry, Outcome, Promise, ServerStore, StoreKey, Stored, Value,
+};
+use sealed_session::{AppKey, CookieStore, Event, Session, SessionError, TypedSession};
 
 #[handler]
 async fn count(session: Session) -> Result<String, SessionError> {
@@ -230,13 +239,15 @@ async fn catchers_answer_for_errors_below_the_layer_as_without_it() {
     assert_eq!(session.get("wanted"), Ok(Some(true)));
 }
 
+/// A hoop that sets a header before the others run.
+#[handler]
+async fn allow(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert("access-control-allow-origin", "*".parse().unwrap());
+}
+
 #[tokio::test]
 async fn a_guard_that_refuses_keeps_the_headers_of_hoops_outside() {
-    #[handler]
-    async fn allow(response: &mut Response) {
-        let headers = response.headers_mut();
-        headers.insert("access-control-allow-origin", "*".parse().unwrap());
-    }
     let layer = SessionLayer::new(CookieStore::new(AppKey::generate().unwrap()));
     let router = Router::new()
         .hoop(layer)
@@ -245,4 +256,85 @@ async fn a_guard_that_refuses_keeps_the_headers_of_hoops_outside() {
     let refused = send(&service(router), "/guarded", &[]).await;
     assert_eq!(refused.status, 401);
     assert_eq!(refused.values("access-control-allow-origin"), ["*"]);
+}
+
+#[tokio::test]
+async fn headers_and_cookies_of_hoops_stay_unless_on_error_replaces_the_answer_that_they_are_for() {
+    #[handler]
+    async fn tag(response: &mut Response) {
+        response.add_header("etag", "\"1\"", true).unwrap();
+        response.add_cookie(Cookie::new("theme", "dark"));
+        response.add_cookie(Cookie::new("__Host-session", "not ours"));
+    }
+    let router = Router::new()
+        .hoop(allow)
+        .hoop(hooked(CookieStore::new(AppKey::generate().unwrap())))
+        .hoop(tag)
+        .push(Router::with_path("count").get(count))
+        .push(Router::with_path("too-much").get(too_much));
+    let router = service(router);
+    let counted = send(&router, "/count", &[]).await;
+    let set_cookies = counted.values("set-cookie");
+    assert_eq!(set_cookies.len(), 2);
+    assert_eq!(set_cookies[0], "theme=dark");
+    assert!(set_cookies[1].contains("; HttpOnly; SameSite=Lax; Secure; Path=/"));
+    let failed = send(&router, "/too-much", &[]).await;
+    assert_eq!(failed.status, 503);
+    assert_eq!(failed.values("access-control-allow-origin"), ["*"]);
+    assert_eq!(failed.values("etag"), [""; 0]);
+    assert!(failed.cookie().starts_with("__Host-session="));
+}
+
+#[tokio::test]
+async fn a_hoop_that_gives_up_on_a_save_still_has_the_response() {
+    struct Hanging;
+    impl Backend for Hanging {
+        const PROMISE: Promise = Promise::Full;
+
+        async fn load(&self, _: &StoreKey) -> Result<Option<Stored>, BackendError> {
+            pending().await
+        }
+
+        async fn put(&self, _: &StoreKey, _: &Entry) -> Result<Outcome, BackendError> {
+            pending().await
+        }
+
+        async fn touch(&self, _: &StoreKey, _: Duration) -> Result<(), BackendError> {
+            pending().await
+        }
+
+        async fn remove(&self, _: &StoreKey) -> Result<Option<Value>, BackendError> {
+            pending().await
+        }
+    }
+
+    /// As salvo's `Timeout` does.
+    #[handler]
+    async fn give_up(
+        request: &mut Request,
+        depot: &mut Depot,
+        response: &mut Response,
+        flow: &mut FlowCtrl,
+    ) {
+        let mut rest = Box::pin(flow.call_next(request, depot, response));
+        let is_waiting = poll_fn(|context| Poll::Ready(rest.as_mut().poll(context).is_pending()));
+        assert!(is_waiting.await);
+        drop(rest);
+        response.status_code(StatusCode::GATEWAY_TIMEOUT);
+        flow.skip_rest();
+    }
+
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let events = Arc::clone(&seen);
+    let store = ServerStore::builder(AppKey::generate().unwrap(), Hanging)
+        .on_event(move |event| events.lock().unwrap().push(event));
+    let router = Router::new()
+        .hoop(allow)
+        .hoop(give_up)
+        .hoop(SessionLayer::new(store.build().unwrap()))
+        .push(Router::with_path("count").get(count));
+    let answer = send(&service(router), "/count", &[]).await;
+    assert_eq!(answer.status, 504);
+    assert_eq!(answer.values("access-control-allow-origin"), ["*"]);
+    assert_eq!(*seen.lock().unwrap(), [Event::Unsaved]);
 }
