@@ -144,6 +144,7 @@ enum Fault {
     PutsInTwoSteps,
     PutsBeforeItExpires,
     ReadsThenRemoves,
+    RemovesUnseenWhatChanges,
     RevivesWhatWasRemoved,
     RemovesMore,
     RemovingNothingFails,
@@ -293,6 +294,9 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
     }
 
     async fn put(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
+        if self.is(Fault::RemovesUnseenWhatChanges) {
+            let_others_go().await;
+        }
         let mut outcome = self.is_met(key, &entry.when);
         if self.is(Fault::ChecksThenActs) {
             // As between a SELECT and an UPDATE.
@@ -398,7 +402,7 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
 
     async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
         let seen = self.find(key);
-        if self.is(Fault::ReadsThenRemoves) {
+        if self.is(Fault::ReadsThenRemoves) || self.is(Fault::RemovesUnseenWhatChanges) {
             let_others_go().await;
         }
         let mut slots = self.slots.lock().unwrap();
@@ -412,6 +416,9 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
         match self.fault {
             Fault::RemovesMore => slots.clear(),
             Fault::RemovesUnseen => value = None,
+            Fault::RemovesUnseenWhatChanges => {
+                value = value.filter(|value| seen.is_some_and(|seen| seen.text == value.as_str()));
+            }
             Fault::RemovesAnother => value = value.map(|_| Value::new("x".repeat(80))),
             Fault::RemovesLater => {
                 slots.extend(removed.map(|slot| (self.place(key), slot)));
@@ -460,7 +467,7 @@ impl<const UPSERT: bool> Backend for Faulty<UPSERT> {
     }
 }
 
-const FULL: [(Fault, &str); 42] = [
+const FULL: [(Fault, &str); 43] = [
     (Fault::ForgetsAtOnce, "a new value is loaded unchanged"),
     (
         Fault::CutsValues,
@@ -507,6 +514,10 @@ const FULL: [(Fault, &str); 42] = [
     (
         Fault::ReadsThenRemoves,
         "of many calls that remove one value at once, one returns it",
+    ),
+    (
+        Fault::RemovesUnseenWhatChanges,
+        "a value removed while others replace it is gone, and `remove` returns it",
     ),
     (
         Fault::TellsTheWholeTime,

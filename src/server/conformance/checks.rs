@@ -248,8 +248,10 @@ impl<B: Backend> Checks<'_, B> {
         }
         let (stored, removed) = self.done(promise, together(calls).await);
         let last = stored.last().unwrap_or(&first.value);
-        if removed.first().is_some_and(|removed| removed != last) {
-            self.report(promise, "`remove` returned another value".to_owned());
+        match removed.first() {
+            Some(removed) if removed == last => {}
+            Some(_) => self.report(promise, "`remove` returned another value".to_owned()),
+            None => self.report(promise, "`remove` returned nothing".to_owned()),
         }
         self.is_gone(promise, &key).await;
 
