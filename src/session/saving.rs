@@ -165,7 +165,7 @@ impl Session {
         self.lock_for_save(|changes, _| changes.may_have_ended = true);
     }
 
-    /// This request has ended a session that was in a cookie.
+    /// The session has ended, by this request or because its time was over.
     pub(crate) fn has_ended(&self) {
         self.lock_to_replace(|changes, base| {
             changes.may_have_ended = true;
