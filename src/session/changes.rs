@@ -255,6 +255,14 @@ impl Changes {
             claims: std::mem::take(&mut self.claims),
             ..self.afresh()
         };
+        self.forget_proof();
+    }
+
+    /// The record is gone. A session that takes its place has a device of its own.
+    fn forget_proof(&mut self) {
+        if let Some(device) = &mut self.shown {
+            device.forget_proof();
+        }
     }
 
     /// Another request has ended the session. If this request began a new one in its place, that
@@ -406,6 +414,9 @@ impl Changes {
 
     /// Adapts to the record that these changes are on top of from now on.
     pub(super) fn is_over(&mut self, loaded: Option<&Record>) {
+        if loaded.is_none() {
+            self.forget_proof();
+        }
         self.values.count(self.base_values(loaded));
         self.flashes.count(self.base_flashes(loaded));
     }

@@ -24,6 +24,17 @@ pub(crate) struct Device {
     pub(crate) is_asked: bool,
 }
 
+impl Device {
+    /// Forgets the proof, because it was not for the session from now on.
+    pub(super) fn forget_proof(&mut self) {
+        self.binds = None;
+        #[cfg(feature = "device-bound")]
+        {
+            self.proven_at = None;
+        }
+    }
+}
+
 #[cfg(feature = "device-bound")]
 impl Device {
     /// Whether the request has shown nothing of a device, and need not.
