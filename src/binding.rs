@@ -20,7 +20,7 @@ use crate::cookie::CookieConfig;
 use crate::cookie::header::Candidates;
 use crate::envelope::{Envelope, KeyId, KeyRing, Kind, Random};
 use crate::error::{ConfigError, NotSealed, Refusal};
-use crate::policy::CLOCK_SKEW;
+use crate::policy::{CLOCK_SKEW, LONGEST_MAX_AGE};
 use crate::record::{BindingId, Header, SessionId};
 use crate::session::Device;
 use crate::time::Millis;
@@ -55,7 +55,7 @@ pub(crate) struct Found<T> {
 #[derive(Debug)]
 pub(crate) enum Shown {
     Proof(Proof),
-    /// The proof has expired.
+    /// The proof is over, or not yet good.
     Over,
 }
 
@@ -136,9 +136,9 @@ impl Binding {
         let shown = candidates.iter().filter_map(|text| {
             match self.open(text, now) {
                 Ok(Found { token, .. }) => Some(Shown::Proof(token)),
-                // The browser's clock is behind, so it would go on to send the expired proof.
-                // Remember it, so that the response removes it.
-                Err(Refusal::Expired) => Some(Shown::Over),
+                // The browser would go on to send the proof: its clock is behind, or this server's
+                // was ahead. Remember it, so that the response removes it.
+                Err(Refusal::Expired | Refusal::Future) => Some(Shown::Over),
                 Err(_) => None,
             }
         });
@@ -250,15 +250,16 @@ impl Binding {
         Ok(self.cookies.proof.set(&token, Some(kept)))
     }
 
-    /// How old a key may be before a refresh seals it anew.
+    /// How old a key may be before a refresh seals it anew. Browsers forget it after
+    /// [`LONGEST_MAX_AGE`], and until then, its session may get a whole lifetime.
     pub(crate) fn key_is_young_for(&self) -> Duration {
-        self.longest / 2
+        (self.longest / 2).min(LONGEST_MAX_AGE.saturating_sub(self.longest))
     }
 
     /// How long a key lasts. A session can get a new lifetime as long as its last proof is good, and
     /// the refresh before may have found the key just young enough.
     fn key_lifetime(&self) -> Duration {
-        self.key_is_young_for()
+        (self.longest / 2)
             .saturating_add(self.settings.proof_lifetime)
             .saturating_add(self.longest)
     }

@@ -133,7 +133,8 @@ pub enum DeviceRefusal {
     OtherSession,
     /// The session has ended.
     Over,
-    /// The browser's key or session is sealed under a key that this server does not have.
+    /// The browser's key or session is sealed under a key that this server does not have, or is
+    /// from the future by this server's clock.
     UnknownKey,
 }
 

@@ -298,6 +298,6 @@ fn offered(found: &Found<Offer>) -> SessionId {
 fn is_for_later(refusal: Refusal) -> bool {
     matches!(
         refusal,
-        Refusal::UnknownKey | Refusal::UnknownVersion | Refusal::Newer
+        Refusal::UnknownKey | Refusal::UnknownVersion | Refusal::Newer | Refusal::Future
     )
 }

@@ -1,6 +1,6 @@
 //! The life of a bound session, as a browser and its visitor have it.
 
-use sealed_session::{CookieConfig, Event, Origin, RevocationList, Session};
+use sealed_session::{CookieConfig, Event, Origin, RevocationList, Session, StoreBuilder};
 
 use crate::client::*;
 use crate::support::*;
@@ -498,4 +498,78 @@ fn several_stores_of_one_origin_do_not_meet() {
     assert_eq!(user(&other.load()), None);
     let answer = other.post("/.device-bound-admin/refresh", From::Here, &[]);
     assert!(is_end(&answer));
+}
+
+#[test]
+fn a_session_that_takes_the_place_of_another_in_one_request_is_bound_by_its_own_key() {
+    let services = [
+        ("cookie", Service::new()),
+        ("backend", Service::in_memory(|builder| builder)),
+        (
+            "small in a cookie",
+            Service::in_memory(StoreBuilder::small_in_cookie),
+        ),
+    ];
+    for (name, service) in services {
+        for is_bound in [false, true] {
+            let mut visitor = Visitor::logged_in(&service);
+            if is_bound {
+                visitor.visit(|_| {});
+            }
+            let session = visitor.load();
+            session.destroy();
+            assert!(!session.is_device_bound(), "{name}");
+            login(&session);
+            let offer = service.save(&session).unwrap();
+            visitor.receive(&offer);
+            // The same request saves the new session once more.
+            session.insert("n", 1).unwrap();
+            visitor.receive(&service.save(&session).unwrap());
+            assert_eq!(user(&visitor.load()), Some(42), "{name}");
+            visitor.follow(&offer);
+            for _ in 0..3 {
+                visitor.visit(|session| assert_eq!(user(session), Some(42), "{name}"));
+                assert!(visitor.load().is_device_bound(), "{name}");
+                service.clock.forward(9 * MINUTE);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_a_while_ends_no_bound_session() {
+    for ahead in [5 * MINUTE, 70 * MINUTE, 10 * HOUR] {
+        let service = Service::with(|builder| builder.lifetime(20 * HOUR));
+        // One logs in before, and one while the clock is wrong.
+        let mut before = Visitor::bound(&service);
+        service.clock.forward(9 * MINUTE + ahead);
+        let mut meanwhile = Visitor::bound(&service);
+        before.visit(|session| assert_eq!(user(session), Some(42)));
+        service.clock.back(ahead);
+        before.request(|_| {}).unwrap();
+        before.visit(|session| {
+            // Its key was sealed anew when half of its lifetime seemed to be over.
+            let is_ahead = ahead >= 10 * HOUR;
+            assert_eq!(user(session).is_none(), is_ahead, "{ahead:?}");
+        });
+        meanwhile.forget(PROOF);
+        meanwhile.visit(|session| assert!(session.is_new()));
+        service.clock.forward(ahead);
+        meanwhile.visit(|session| assert_eq!(user(session), Some(42), "{ahead:?}"));
+        before.visit(|session| assert_eq!(user(session), Some(42), "{ahead:?}"));
+    }
+}
+
+#[test]
+fn a_key_lasts_as_long_as_a_session_that_browsers_could_forget() {
+    for years in [1, 2, 3, 10] {
+        let service = Service::with(|builder| builder.lifetime(years * 365 * DAY));
+        for pause in [199, 250, 395] {
+            let mut visitor = Visitor::bound(&service);
+            for _ in 0..(years * 365 - 1) / pause {
+                service.clock.forward(pause * DAY);
+                visitor.visit(|session| assert_eq!(user(session), Some(42), "{years} {pause}"));
+            }
+        }
+    }
 }
