@@ -165,7 +165,7 @@ impl Binding {
             Some(Shown::Proof(proof)) => Some(proof),
             _ => None,
         };
-        let own = proof.filter(|proof| match header.binding {
+        let own = proof.filter(|proof| match known {
             Some(binding) => proof.binding == binding,
             None => proof.session == Some(header.id),
         });

@@ -573,3 +573,30 @@ fn a_key_lasts_as_long_as_a_session_that_browsers_could_forget() {
         }
     }
 }
+
+#[test]
+fn a_slow_answer_from_before_the_binding_makes_no_guest_of_a_visitor_with_a_later_proof() {
+    let service = Service::with(|builder| builder.revocations(RevocationList::new()));
+    let mut visitor = Visitor::new(&service);
+    let response = visitor.request(login).unwrap();
+    let slow = visitor.load();
+    visitor.follow(&response);
+    visitor.visit(|_| {});
+    service.clock.forward(10 * MINUTE);
+    visitor.visit(|session| assert!(session.is_device_bound()));
+    slow.insert("slow", true).unwrap();
+    visitor.receive(&service.save(&slow).unwrap());
+    for _ in 0..3 {
+        let session = visitor.load();
+        assert!(session.contains("slow") && session.is_device_bound());
+        visitor.receive(&service.save(&session).unwrap());
+        visitor.refresh(From::Here);
+    }
+    // It says again what the browser's cookie had lost.
+    let mut thief = visitor.clone();
+    thief.forget(PROOF);
+    assert_eq!(
+        thief.load().origin(),
+        refused(sealed_session::Refusal::Unproven)
+    );
+}
