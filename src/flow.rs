@@ -30,6 +30,8 @@ use crate::limit::Limit;
 use crate::policy::{CLOCK_SKEW, LONGEST_MAX_AGE, Policy};
 use crate::record::{Body, Header, Names, Record, SessionId};
 use crate::revocation::{GRACE, Late, Moving, OldId, RevocationList};
+#[cfg(feature = "device-bound")]
+use crate::session::Device;
 use crate::session::changes::{Birth, Changes, Over, Past, Revision, View};
 use crate::session::{Bounds, Loaded, Session, StoreId};
 use crate::time::Millis;
@@ -777,14 +779,14 @@ impl<P: Placement> Flow<P> {
         self.devices = Devices::new(binding);
     }
 
-    /// Whether a request's session opens but for the proof that it needs. For a session in a
-    /// backend this is what its cookie says.
-    pub(crate) fn lacks_proof(&self, fields: Vec<&[u8]>, now: Millis) -> bool {
+    /// What a request has shown of its device, if its session opens but for the proof that it needs.
+    /// For a session in a backend this is what its cookie says.
+    pub(crate) fn without_proof(&self, fields: Vec<&[u8]>, now: Millis) -> Option<Device> {
         let (candidates, proof) = self.devices.candidates(&self.transport, fields, now);
         let header = self.header_in(candidates.iter(), now).unwrap_or_default();
         let list = self.revocations.as_ref();
         let device = header.and_then(|header| self.devices.judge(&header, proof.as_ref(), list));
-        device.is_some_and(|device| device.is_missing)
+        device.filter(|device| device.is_missing)
     }
 
     /// Returns the header of the session in a request, wherever its values are, if there is exactly

@@ -46,13 +46,17 @@ pub(super) fn again<P: Placement>(
     }
     let again = &binding.cookies.again;
     let is_second = request.cookie(again.name()).iter().next().is_some();
-    if is_second || !flow.lacks_proof(request.cookies(), now()) {
+    if is_second {
         return None;
     }
+    let device = flow.without_proof(request.cookies(), now())?;
     let varies = "Cookie, Sec-Fetch-Site, Sec-Fetch-Mode, Sec-Fetch-Dest";
     let answer = DeviceAnswer::new(StatusCode::OK)
         .page(PAGE)
         .with(REFRESH, HeaderValue::from_static("0"))
         .with(VARY, HeaderValue::from_static(varies));
-    Some(answer.cookies(again.set("1", Some(PAUSE))))
+    let answer = answer.cookies(again.set("1", Some(PAUSE)));
+    // With a proof that is worth nothing, the browser would not hold the second request back.
+    let proof = device.drops_proof.then(|| binding.cookies.proof.remove());
+    Some(answer.cookies(proof.flatten()))
 }

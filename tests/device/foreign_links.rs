@@ -153,3 +153,31 @@ fn it_can_be_turned_off_and_stays_out_of_excluded_paths_and_other_stages() {
         );
     }
 }
+
+#[test]
+fn a_proof_that_is_worth_nothing_does_not_keep_the_browser_from_waiting_for_another() {
+    for is_over in [true, false] {
+        let service = Service::new();
+        let mut visitor = Visitor::bound(&service);
+        visitor.clock = Clock::at(service.clock.now());
+        if is_over {
+            // The browser's clock is behind.
+            service.clock.forward(10 * MINUTE);
+        } else {
+            // The server's clock was ahead when it made the proof.
+            service.clock.forward(5 * MINUTE);
+            visitor.refresh(From::Here);
+            service.clock.back(5 * MINUTE);
+        }
+        let headers = followed(&visitor);
+        let answer = service.answer("GET", "/account", &headers).unwrap();
+        assert!(removes(answer.headers(), PROOF));
+        visitor.receive(answer.headers());
+        visitor.hold_back();
+        assert_eq!(user(&visitor.load()), Some(42));
+    }
+    // Without a proof, there is none to remove.
+    let visitor = unproven(&Service::new());
+    let answer = visitor.service.answer("GET", "/", &followed(&visitor));
+    assert!(!removes(answer.unwrap().headers(), PROOF));
+}
