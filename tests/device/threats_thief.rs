@@ -257,13 +257,22 @@ fn what_a_browser_says_of_skipping_excuses_nothing() {
         ("server_error", sealed_session::DeviceSkip::ServerError),
         ("whatever", sealed_session::DeviceSkip::Other),
     ] {
-        let mut headers = visitor.headers("/", From::Here);
-        let field = format!("{said};session_identifier=\"session\"");
-        headers.insert("secure-session-skipped", field.parse().unwrap());
-        assert!(service.answer("GET", "/", &headers).is_none());
         let event = sealed_session::Event::DeviceSkipped(skip);
-        assert_eq!(service.device_events(), [event], "{said}");
-        assert_eq!(user(&service.load(&headers)), None, "{said}");
+        let other = "quota_exceeded;session_identifier=\"admin\"".to_owned();
+        let ours = format!("{said};session_identifier=\"session\"");
+        for fields in [
+            vec![ours.clone()],
+            vec![format!("{other}, {ours}")],
+            vec![other, ours],
+        ] {
+            let mut headers = visitor.headers("/", From::Here);
+            for field in &fields {
+                headers.append("secure-session-skipped", field.parse().unwrap());
+            }
+            assert!(service.answer("GET", "/", &headers).is_none());
+            assert_eq!(service.device_events(), [event], "{fields:?}");
+            assert_eq!(user(&service.load(&headers)), None, "{fields:?}");
+        }
     }
     let mut headers = visitor.headers("/", From::Here);
     for other in [
