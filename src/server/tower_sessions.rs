@@ -1,8 +1,11 @@
 //! A backend over any store written for tower-sessions.
 
+use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cookie::time::{OffsetDateTime, PrimitiveDateTime};
+use tokio::runtime::Handle;
 use tower_sessions_core::SessionStore;
 use tower_sessions_core::session::{Id, Record};
 use tower_sessions_core::session_store::Error;
@@ -53,6 +56,13 @@ const SEALED: &str = "sealed";
 /// [`BackendErrorKind::Unsupported`]. `end_one_of` works, if you have kept the session's id. If you
 /// cannot accept one of these limits, use a backend that keeps [`Promise::Full`].
 ///
+/// # If a request is cancelled
+///
+/// Many stores break off in the middle of a write if its future is dropped. With PostgreSQL, a
+/// connection can then stay in an open transaction, and what others write on it is lost. So on a
+/// runtime of tokio each write runs in a task of its own, to its end, even if the client has gone
+/// away meanwhile. On other runtimes it is dropped with its request.
+///
 /// # What it costs
 ///
 /// A load and each write take one call of the store; extending an expiry takes two. Stores may need
@@ -60,35 +70,20 @@ const SEALED: &str = "sealed";
 /// session can end up to a second early.
 #[derive(Clone, Debug)]
 pub struct TowerSessions<S> {
-    store: S,
+    store: Arc<S>,
 }
 
 impl<S: SessionStore> TowerSessions<S> {
     /// Wraps `store`. Its tables must exist already.
     pub fn new(store: S) -> Self {
-        Self { store }
+        Self {
+            store: Arc::new(store),
+        }
     }
 
     /// Returns the store, for example to delete expired sessions.
     pub fn store(&self) -> &S {
         &self.store
-    }
-
-    /// Returns the record and its remaining lifetime, unless it has expired. Some stores compare
-    /// expiries as text, or leave expired records to a clean-up.
-    async fn alive(&self, id: Id) -> Result<Option<(Record, Duration)>, BackendError> {
-        let found = self.store.load(&id).await;
-        let found = found.map_err(|error| failed(error, id, None))?;
-        Ok(found.and_then(|record| {
-            let ttl = record.expiry_date - OffsetDateTime::now_utc();
-            let ttl = ttl.is_positive().then(|| ttl.unsigned_abs())?;
-            Some((record, ttl))
-        }))
-    }
-
-    async fn delete(&self, id: Id) -> Result<(), BackendError> {
-        let deleted = self.store.delete(&id).await;
-        deleted.map_err(|error| failed(error, id, None))
     }
 }
 
@@ -96,7 +91,7 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
     const PROMISE: Promise = Promise::Upsert;
 
     async fn load(&self, key: &StoreKey) -> Result<Option<Stored>, BackendError> {
-        let alive = self.alive(id_of(key)).await?;
+        let alive = alive(&*self.store, id_of(key)).await?;
         Ok(alive.map(|(record, ttl)| {
             // An empty value does not open, so the session store refuses any other content.
             let text = sealed_in(&record).unwrap_or_default();
@@ -106,41 +101,88 @@ impl<S: SessionStore> Backend for TowerSessions<S> {
     }
 
     async fn put(&self, key: &StoreKey, entry: &Entry) -> Result<Outcome, BackendError> {
-        let (id, sealed) = (id_of(key), entry.value.as_str());
-        let mut record = Record {
-            id,
-            data: [(SEALED.to_owned(), sealed.into())].into(),
-            expiry_date: expiry_in(entry.ttl),
-        };
-        // In some stores, `save` only overwrites an existing record, and does nothing otherwise.
-        if entry.when == When::Absent {
-            let created = self.store.create(&mut record).await;
-            created.map_err(|error| failed(error, id, Some(sealed)))?;
-            if record.id == id {
-                return Ok(Outcome::Stored);
-            }
-            // The id was taken, and the store has made up another one that nobody will ask for.
-            self.delete(std::mem::replace(&mut record.id, id)).await?;
-        }
-        let saved = self.store.save(&record).await;
-        saved.map_err(|error| failed(error, id, Some(sealed)))?;
-        Ok(Outcome::Stored)
+        let (store, id, entry) = (Arc::clone(&self.store), id_of(key), entry.clone());
+        to_its_end(async move { put(&*store, id, &entry).await }).await
     }
 
     async fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<(), BackendError> {
-        let id = id_of(key);
-        let Some((mut record, _)) = self.alive(id).await? else {
-            return Ok(());
-        };
-        record.expiry_date = expiry_in(ttl);
-        let written = self.store.save(&record).await;
-        written.map_err(|error| failed(error, id, sealed_in(&record)))
+        let (store, id) = (Arc::clone(&self.store), id_of(key));
+        to_its_end(async move { touch(&*store, id, ttl).await }).await
     }
 
     async fn remove(&self, key: &StoreKey) -> Result<Option<Value>, BackendError> {
-        self.delete(id_of(key)).await?;
+        let (store, id) = (Arc::clone(&self.store), id_of(key));
+        to_its_end(async move { delete(&*store, id).await }).await?;
         Ok(None)
     }
+}
+
+/// Runs a write in a task of its own, so that nobody who drops this future breaks the write off.
+async fn to_its_end<T: Send + 'static>(
+    write: impl Future<Output = Result<T, BackendError>> + Send + 'static,
+) -> Result<T, BackendError> {
+    let Ok(runtime) = Handle::try_current() else {
+        return write.await;
+    };
+    let ended = runtime.spawn(write).await;
+    ended.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(_) => Err(BackendError::new(
+            BackendErrorKind::Unavailable,
+            "the runtime shuts down; the write may have happened",
+        )),
+    })
+}
+
+/// Returns the record and its remaining lifetime, unless it has expired. Some stores compare
+/// expiries as text, or leave expired records to a clean-up.
+async fn alive(
+    store: &impl SessionStore,
+    id: Id,
+) -> Result<Option<(Record, Duration)>, BackendError> {
+    let found = store.load(&id).await;
+    let found = found.map_err(|error| failed(error, id, None))?;
+    Ok(found.and_then(|record| {
+        let ttl = record.expiry_date - OffsetDateTime::now_utc();
+        let ttl = ttl.is_positive().then(|| ttl.unsigned_abs())?;
+        Some((record, ttl))
+    }))
+}
+
+async fn put(store: &impl SessionStore, id: Id, entry: &Entry) -> Result<Outcome, BackendError> {
+    let sealed = entry.value.as_str();
+    let mut record = Record {
+        id,
+        data: [(SEALED.to_owned(), sealed.into())].into(),
+        expiry_date: expiry_in(entry.ttl),
+    };
+    // In some stores, `save` only overwrites an existing record, and does nothing otherwise.
+    if entry.when == When::Absent {
+        let created = store.create(&mut record).await;
+        created.map_err(|error| failed(error, id, Some(sealed)))?;
+        if record.id == id {
+            return Ok(Outcome::Stored);
+        }
+        // The id was taken, and the store has made up another one that nobody will ask for.
+        delete(store, std::mem::replace(&mut record.id, id)).await?;
+    }
+    let saved = store.save(&record).await;
+    saved.map_err(|error| failed(error, id, Some(sealed)))?;
+    Ok(Outcome::Stored)
+}
+
+async fn touch(store: &impl SessionStore, id: Id, ttl: Duration) -> Result<(), BackendError> {
+    let Some((mut record, _)) = alive(store, id).await? else {
+        return Ok(());
+    };
+    record.expiry_date = expiry_in(ttl);
+    let written = store.save(&record).await;
+    written.map_err(|error| failed(error, id, sealed_in(&record)))
+}
+
+async fn delete(store: &impl SessionStore, id: Id) -> Result<(), BackendError> {
+    let deleted = store.delete(&id).await;
+    deleted.map_err(|error| failed(error, id, None))
 }
 
 /// Folds both halves of the key into the 16 bytes of an id.

@@ -1,6 +1,9 @@
 //! Sessions in databases that people already have: SQLite, PostgreSQL.
 
+use std::future::poll_fn;
 use std::path::Path;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -314,4 +317,38 @@ async fn a_server_that_is_away_is_an_error_and_back_again_without_any_help() {
     server.start_again();
     browser.save(&store, &changed).await;
     assert_eq!(browser.load(&store).await.keys(), ["cart", "user"]);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_breaks_no_write_off() {
+    const CLIENTS: i64 = 200;
+    let server = Postgres::start();
+    let store = store_over(postgres(&server).await);
+    for client in 0..CLIENTS {
+        let session = Browser::default().load(&store).await;
+        session.insert("user", "ada").unwrap();
+        let mut answer = HeaderMap::new();
+        let mut save = pin!(store.save(&session, &mut answer));
+        let mut polls = 1 + client % 8;
+        poll_fn(|context| {
+            polls -= 1;
+            match save.as_mut().poll(context) {
+                Poll::Pending if polls > 0 => Poll::Pending,
+                _ => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+    let pool = server.pool();
+    let all_are_there = async {
+        let mut there = 0;
+        while there < CLIENTS {
+            tokio::task::yield_now().await;
+            let rows = sqlx::query_scalar("select count(*) from tower_sessions.session");
+            there = rows.fetch_one(&pool).await.unwrap();
+        }
+    };
+    let patience = 5 * MINUTE;
+    let waited = tokio::time::timeout(patience, all_are_there).await;
+    waited.expect("all sessions, in five minutes");
 }
