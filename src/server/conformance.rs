@@ -31,7 +31,8 @@ use checks::Bounds;
 ///
 /// It makes every call that a store makes, with keys of its own, and removes them at the end. So
 /// you can run it on a shared server. If your backend talks to a server, run the suite against a
-/// real one, on a runtime with several threads.
+/// real one, on a runtime with several threads. The suite drops the futures of some calls. If it
+/// hangs, such a call has left something locked, for example an open transaction.
 ///
 /// ```
 /// # use std::time::Duration;
