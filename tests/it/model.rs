@@ -162,6 +162,18 @@ impl Model {
         }
     }
 
+    fn set_expiry(&mut self, deadline: u64) {
+        let start = self.live.began().unwrap_or(self.read_at);
+        let outcome = self.session.set_expiry(moment(deadline));
+        if deadline > start + MAX_LIFETIME {
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::TooLongLived);
+        } else {
+            outcome.unwrap();
+            self.live.chosen_expiry = Some(deadline);
+            self.live.touched = true;
+        }
+    }
+
     fn apply(&mut self, op: Op) {
         let session = self.session.clone();
         let mut next = self.live.clone();
@@ -263,22 +275,11 @@ impl Model {
                 self.live.touched = true;
             }
             Op::SetExpiry { before, after } => {
-                let deadline = self.now() - before + after;
-                let start = self.live.began().unwrap_or(self.read_at);
-                let outcome = session.set_expiry(moment(deadline));
-                if deadline > start + MAX_LIFETIME {
-                    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::TooLongLived);
-                } else {
-                    outcome.unwrap();
-                    self.live.chosen_expiry = Some(deadline);
-                    self.live.touched = true;
-                }
+                self.set_expiry(self.now() - before + after);
             }
             Op::KeepExpiry => {
                 if let Some(deadline) = session.expires_at() {
-                    session.set_expiry(deadline).unwrap();
-                    self.live.chosen_expiry = Some(millis(deadline));
-                    self.live.touched = true;
+                    self.set_expiry(millis(deadline));
                 }
             }
             Op::Merge(values, flashes) => {
