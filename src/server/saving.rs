@@ -45,7 +45,7 @@ impl<B: Backend> ServerStore<B> {
             match self.write(session, plan.write.take(), now).await? {
                 Written::All => {}
                 Written::Nothing => {
-                    // A backend forgets a session by itself when its time is over.
+                    // If its time is over, the backend has forgotten it, and nobody has ended it.
                     let was_alive = session.is_forgotten(now);
                     core.ended(session, &mut plan, was_alive);
                 }

@@ -58,10 +58,10 @@ const SEALED: &str = "sealed";
 ///
 /// # If a request is cancelled
 ///
-/// Many stores break off in the middle of a write if its future is dropped. With PostgreSQL, a
-/// connection can then stay in an open transaction, and what others write on it is lost. So on a
-/// runtime of tokio each write runs in a task of its own, to its end, even if the client has gone
-/// away meanwhile. On other runtimes it is dropped with its request.
+/// A store may break off in the middle of a write if its future is dropped. That of
+/// `tower-sessions-sqlx-store` 0.15 can leave a connection of PostgreSQL in an open transaction, and
+/// what others write on it is lost. So on a runtime of tokio, each write runs to its end in a task
+/// of its own, even if the client has gone away. On other runtimes, it is dropped with its request.
 ///
 /// # What it costs
 ///

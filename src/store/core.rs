@@ -74,8 +74,8 @@ impl<P: Placement> StoreCore<P> {
         }
     }
 
-    /// Records that a plan to end a session was carried out. `was_alive` says whether the session
-    /// was still there to end.
+    /// Records that a plan to end a session was carried out. `was_alive` says whether nobody else
+    /// had ended the session before.
     pub(crate) fn ended<W>(&self, session: &Session, plan: &mut Plan<W>, was_alive: bool) {
         if was_alive {
             session.has_ended();

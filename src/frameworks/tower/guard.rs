@@ -274,8 +274,8 @@ impl Default for Guard<FromDevice> {
 #[cfg(feature = "device-bound")]
 impl<N, A> Guard<FromDevice, N, A> {
     /// Also asks for a proof that is at most this old, to the second: 30 seconds for a payment. A
-    /// proof is as old as the question that the browser has answered with it, so leave the browser
-    /// some seconds. With less, it is sent round until it may not sign any more.
+    /// proof is as old as the question that the browser has answered with it, so allow some seconds.
+    /// With less, the browser is sent round until it may not sign any more.
     ///
     /// If the proof is older, and the request is from a page of your own, the guard answers 307
     /// with the same address. The browser then proves its key and repeats the request. The guard
